@@ -1,0 +1,1 @@
+"""Argus: a dropped drive becomes a diagnosis."""

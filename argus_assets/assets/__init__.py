@@ -1,0 +1,1 @@
+"""Dagster assets: fetch, call one pure function, save, record metadata."""

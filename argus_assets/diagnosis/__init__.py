@@ -1,0 +1,1 @@
+"""Error stats → diagnosis: evidence, knowledge, answer. Pure but for its ports."""

@@ -1,0 +1,1 @@
+"""The drop protocol: keys, manifest, intake plan, uploader. Pure but for fsspec."""

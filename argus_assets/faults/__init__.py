@@ -1,0 +1,1 @@
+"""Frame tables → error events. Pure: polars and numpy in, polars out."""

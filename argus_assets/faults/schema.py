@@ -1,0 +1,57 @@
+"""The error events table."""
+
+from enum import StrEnum
+from typing import Final
+
+import polars as pl
+
+from argus_assets.tables import TIMESTAMP, Column, Table
+
+
+class Severity(StrEnum):
+    """How bad a fault is, mildest first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+SEVERITY: Final = pl.Enum([s.value for s in Severity])
+"""polars dtype of a severity; it orders by badness."""
+
+SOURCES: Final = ("j1939_dm1", "obd_mode03", "ros_log", "ros_diagnostic")
+"""What reported a fault."""
+
+ERROR_EVENTS: Final = Table(
+    "error_events",
+    "one activation of a fault: it was inactive, became active, and stayed so from first_seen to last_seen",
+    (
+        Column("code", pl.String, "`SPN100/FMI1`, `P0301`, `U0100`, or a software code such as `E101`."),
+        Column("source", pl.Enum(SOURCES), "What reported it."),
+        Column("ecu", pl.String, "Reporting ECU (`SA 0x00`, `0x7E8`) or node (`lidar_driver`)."),
+        Column("channel", pl.String, "CAN channel or topic it was seen on."),
+        Column("severity", SEVERITY, "How bad it is."),
+        Column("severity_rule", pl.String, "What decided the severity, such as `lamp: red stop`."),
+        Column("occurrence", pl.UInt32, "Which activation of this fault in the drive this is, from 1."),
+        Column("first_seen", TIMESTAMP, "First frame that reported it active."),
+        Column("last_seen", TIMESTAMP, "Last frame that reported it active."),
+        Column("active_s", pl.Float64, "Seconds from first_seen to last_seen."),
+        Column("frame_count", pl.UInt32, "Reports (frames or messages) during this activation."),
+        Column("message", pl.String, "Text that came with it, digits kept, at most 512 characters.", nullable=True),
+        Column("lamp_status", pl.String, "J1939 lamps that were on, such as `red stop, malfunction`.", nullable=True),
+        Column(
+            "occurrence_count",
+            pl.UInt8,
+            "The ECU's own counter (J1939 OC, 126 = at least 126, 127 = not available).",
+            nullable=True,
+        ),
+        Column("recording", pl.String, "Evidence: the recording that holds the first report."),
+        Column("frame", pl.UInt64, "Evidence: the frame number of the first report in that recording."),
+        Column(
+            "payload_hex",
+            pl.String,
+            "Evidence: the reported bytes (reassembled where a transport protocol carried them), at most 256 bytes.",
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Diagnosis and tables → one self-contained HTML page. Pure."""

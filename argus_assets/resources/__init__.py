@@ -1,0 +1,1 @@
+"""What the assets reach the outside through: bucket, lake, database, settings."""

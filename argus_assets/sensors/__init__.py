@@ -1,0 +1,1 @@
+"""Dagster sensors: list, call a pure planner, return one result."""

@@ -1,0 +1,1 @@
+"""A fleet with known faults: recordings with ground truth, the same for the same seed."""

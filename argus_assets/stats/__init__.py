@@ -1,0 +1,1 @@
+"""Error events → error stats; fleet and release statistics. Pure."""
