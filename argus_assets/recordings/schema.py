@@ -35,7 +35,7 @@ FRAMES: Final = Table(
     (
         Column("frame", pl.UInt64, "Position of the message in its recording, from 0, in file order."),
         Column("timestamp", TIMESTAMP, "When the logger received it (MCAP log_time, MDF4 master channel)."),
-        Column("channel", pl.Categorical, "CAN channel (`CAN1`) or ROS topic (`/can/powertrain`)."),
+        Column("channel", pl.Categorical(), "CAN channel (`CAN1`) or ROS topic (`/can/powertrain`)."),
         Column("kind", pl.Enum(KINDS), "What the message is."),
         Column("arbitration_id", pl.UInt32, "CAN identifier, 11 or 29 bits, without flag bits.", nullable=True),
         Column("is_extended_id", pl.Boolean, "29-bit CAN identifier.", nullable=True),
@@ -54,7 +54,7 @@ LOGS: Final = Table(
     (
         Column("frame", pl.UInt64, "The frame that carried it."),
         Column("timestamp", TIMESTAMP, "When the logger received it."),
-        Column("channel", pl.Categorical, "Topic."),
+        Column("channel", pl.Categorical(), "Topic."),
         Column("level", pl.UInt8, "10 debug, 20 info, 30 warning, 40 error, 50 fatal (rcl_interfaces/msg/Log)."),
         Column("name", pl.String, "Logger, usually the node."),
         Column("message", pl.String, "Text, at most 4,096 characters."),
@@ -69,7 +69,7 @@ DIAGNOSTICS: Final = Table(
     (
         Column("frame", pl.UInt64, "The frame that carried it."),
         Column("timestamp", TIMESTAMP, "When the logger received it."),
-        Column("channel", pl.Categorical, "Topic."),
+        Column("channel", pl.Categorical(), "Topic."),
         Column("level", pl.UInt8, "0 ok, 1 warn, 2 error, 3 stale (diagnostic_msgs/msg/DiagnosticStatus)."),
         Column("name", pl.String, "Component that reports."),
         Column("message", pl.String, "Text, at most 4,096 characters."),
