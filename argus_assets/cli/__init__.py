@@ -1,0 +1,56 @@
+"""The `argus` command. Each subcommand stands in its own module and is imported only when it runs."""
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+_COMMANDS: Final = {
+    "demo": "argus_assets.cli.demo:demo",
+    "doctor": "argus_assets.cli.doctor:doctor",
+    "drop": "argus_assets.cli.drop:drop",
+    "events": "argus_assets.cli.status:events",
+    "policy": "argus_assets.cli.policy:policy",
+    "rec": "argus_assets.cli.rec:rec",
+    "simulate": "argus_assets.cli.simulate:simulate",
+    "status": "argus_assets.cli.status:status",
+    "up": "argus_assets.cli.up:up",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported when they are needed."""
+
+    def __init__(self, *args: object, commands_at: dict[str, str] | None = None, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._commands_at = commands_at or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted."""
+        return sorted({*super().list_commands(ctx), *self._commands_at})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name in self._commands_at:
+            module, _, attribute = self._commands_at[cmd_name].partition(":")
+            return getattr(import_module(module), attribute)
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=LazyGroup, commands_at=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="argus-assets")
+def root() -> None:
+    """Argus: a dropped drive becomes a diagnosis."""
+
+
+def main() -> None:
+    """Run the command line; errors that Argus raises on purpose are told in a few lines, without a traceback."""
+    from argus_assets.errors import ArgusError
+
+    try:
+        root()
+    except ArgusError as error:
+        click.secho(f"error: {error.what}", fg="red", err=True)
+        if error.help:
+            click.echo(f"  {error.help}", err=True)
+        raise SystemExit(1) from error
