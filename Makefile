@@ -1,3 +1,51 @@
-lock: ## Resolve the dependencies anew, for Python 3.11 to 3.13, with hashes and without index addresses
-	$(VENV)/bin/python -m pip install -q uv
-	$(VENV)/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url --no-header -q pyproject.toml -o requirements.lock
+# Everything runs in .venv, which `make` sets up itself. Needs Python 3.11 to 3.13.
+PYTHON ?= $(firstword $(foreach v,python3.13 python3.12 python3.11 python3,$(if $(shell $(v) -c 'import sys,venv; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo ok),$(v))))
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-quick test-s3 lint bench lock up clean
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 was found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked dependencies (once, about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## Run the whole platform on a simulated fleet (KEEP=1 leaves the UI running)
+	@$(BIN)/argus demo $(if $(KEEP),--keep)
+
+up: $(READY) ## Run the platform
+	@$(BIN)/argus up
+
+test: $(READY) ## Run all tests; tiers that need a server install and start it, or say why they are skipped
+	$(BIN)/python -m pytest
+
+test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway
+	$(BIN)/python -m pytest -m "not integration and not s3 and not browser"
+
+test-s3: $(READY) ## The bucket and access tests on a Ceph RADOS gateway
+	$(BIN)/python -m pytest -m s3 tests/s3
+
+lint: $(READY) ## ruff, pyright, import-linter and Dagster's own check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m argus_assets.validate
+
+bench: $(READY) ## Measure drop to diagnosis and upload memory
+	$(BIN)/python -m benchmarks.spine
+
+lock: $(READY) ## Resolve the dependencies anew, with hashes, for Python 3.11 to 3.13
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url --no-header --upgrade -q pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .bench

@@ -1,0 +1,648 @@
+"""The assets of a batch, as one op that takes one batch or many.
+
+Only Dagster's side stands here: which partitions, which assets, events and failures. What a stage does stands in
+`stages.py`. Each batch gets its own materialisations and its own failure; a run fails at its end when a batch
+failed, and the batches that went well keep their results.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+from dagster import DagsterEventType
+
+from argus_assets.assets import stages
+from argus_assets.diagnosis.check import cited_ids_exist
+from argus_assets.diagnosis.knowledge import Knowledge, load_knowledge
+from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.keys import BatchRef, parse_partition_key
+from argus_assets.drop.manifest import Manifest, parse_manifest
+from argus_assets.drop.quarantine import Reason, quarantine
+from argus_assets.drop.results import BatchResult, CauseResult, write_result
+from argus_assets.errors import ArgusError, PermanentError, TransientError
+from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.partitions import batches
+from argus_assets.recordings.parts import READER_VERSION
+from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
+from argus_assets.report.summary import diagnosis_markdown
+from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.stats.schema import ERROR_STATS
+from argus_assets.tables import Table
+
+OWNERS: Final = ["team:fleet_diagnostics"]
+GROUP: Final = "batch"
+STAGES: Final = ("rec_frames", "error_events", "error_stats", "diagnosis", "batch_report")
+"""The assets in the order in which they are made."""
+
+WORKING_STATE: Final = {
+    "rec_frames": "scattering",
+    "error_events": "gathering",
+    "error_stats": "gathering",
+    "diagnosis": "diagnosing",
+    "batch_report": "diagnosing",
+}
+"""The batch's state while an asset is being made."""
+
+EVENT_KEY: Final = "argus/event"
+"""Metadata key of the batch's own events: `BatchCreated`, `FileParsed`, `StatusChanged`."""
+
+DAMAGED_SHARE_LIMIT_PCT: Final = 5.0
+PREVIEW_ROWS: Final = 10
+TRANSIENT_ATTEMPTS: Final = 4
+
+
+def _columns(*tables: Table) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=c.name,
+                type=str(c.dtype),
+                description=c.meaning,
+                constraints=dg.TableColumnConstraints(nullable=c.nullable),
+            )
+            for table in tables
+            for c in table.columns
+        ]
+    )
+
+
+def _spec(
+    name: str, deps: Sequence[str], description: str, *, kinds: set[str], code_version: str, table: Table | None = None
+) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=list(deps),
+        description=description,
+        group_name=GROUP,
+        kinds=kinds,
+        owners=OWNERS,
+        code_version=code_version,
+        skippable=True,
+        partitions_def=batches,
+        metadata={"dagster/column_schema": _columns(table)} if table else None,
+    )
+
+
+vehicle_drop = dg.AssetSpec(
+    "vehicle_drop",
+    description="The recordings of one drive and their completion manifest, as dropped into the bucket. "
+    "Materialised by the sensor when it takes a manifest.",
+    group_name=GROUP,
+    kinds={"s3", "json"},
+    owners=OWNERS,
+    partitions_def=batches,
+)
+
+BATCH_SPECS: Final = (
+    _spec(
+        "rec_frames",
+        ["vehicle_drop"],
+        "Every recording of the drive, parsed: a frame table for each, and one row for each file that says what was "
+        "read, what was damaged, and that its SHA-256 is the manifest's.",
+        kinds={"polars", "parquet"},
+        code_version=READER_VERSION,
+        table=RECORDINGS,
+    ),
+    _spec(
+        "error_events",
+        ["rec_frames"],
+        "Every activation of every fault, with the recording, frame and bytes that show it.",
+        kinds={"polars", "parquet"},
+        code_version="1",
+        table=ERROR_EVENTS,
+    ),
+    _spec(
+        "error_stats",
+        ["error_events"],
+        "One row for each fault of each ECU: occurrences, active time, rate, what came with it, and its rank.",
+        kinds={"polars", "parquet"},
+        code_version="1",
+        table=ERROR_STATS,
+    ),
+    _spec(
+        "diagnosis",
+        ["error_stats"],
+        "Root causes, most likely first, each with the evidence for and against it and what to do.",
+        kinds={"json"},
+        code_version="1",
+    ),
+    _spec(
+        "batch_report",
+        ["diagnosis"],
+        "One self-contained HTML page for the workshop.",
+        kinds={"html"},
+        code_version="1",
+    ),
+)
+
+BATCH_CHECKS: Final = (
+    dg.AssetCheckSpec("files_match_manifest", asset="rec_frames", description="Every file has the manifest's SHA-256."),
+    dg.AssetCheckSpec(
+        "damaged_share",
+        asset="rec_frames",
+        description=f"At most {DAMAGED_SHARE_LIMIT_PCT:g}% of the frames were lost to damage, and every file was read.",
+    ),
+    dg.AssetCheckSpec("stats_add_up", asset="error_stats", description="Stats count the activations that events hold."),
+    dg.AssetCheckSpec("cites_evidence", asset="diagnosis", description="Every cited item is in the evidence."),
+)
+
+
+@dataclass
+class _Batch:
+    """One partition on its way through the stages: loads from the lake what this run did not make itself."""
+
+    partition: str
+    ref: BatchRef
+    digest: str
+    raw_manifest: bytes
+    manifest: Manifest
+    bucket: Bucket
+    lake: Lake
+    knowledge: Knowledge
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def path(self, name: str) -> str:
+        return f"batches/{self.partition}/{name}"
+
+    def table(self, name: str, table: Table) -> pl.DataFrame:
+        if name not in self.tables:
+            self.tables[name] = self.lake.read_table(self.path(f"{name}.parquet"), table)
+        return self.tables[name]
+
+    def save(self, name: str, frame: pl.DataFrame, table: Table) -> str:
+        self.tables[name] = frame
+        return self.lake.write_table(self.path(f"{name}.parquet"), frame, table)
+
+    @property
+    def recordings(self) -> pl.DataFrame:
+        return self.table("recordings", RECORDINGS)
+
+    @property
+    def events(self) -> pl.DataFrame:
+        return self.table("error_events", ERROR_EVENTS)
+
+    @property
+    def stats(self) -> pl.DataFrame:
+        return self.table("error_stats", ERROR_STATS)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return Evidence.model_validate_json(self.lake.read_bytes(self.path("evidence.json")))
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        return Diagnosis.model_validate_json(self.lake.read_bytes(self.path("diagnosis.json")))
+
+
+@dg.multi_asset(
+    name="batch_assets",
+    specs=BATCH_SPECS,
+    check_specs=BATCH_CHECKS,
+    can_subset=True,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def batch_assets(
+    context: dg.AssetExecutionContext, bucket: BucketResource, lake: LakeResource
+) -> Iterator[dg.MaterializeResult]:
+    """Take each batch of the run through the selected stages; a batch that fails does not stop the others.
+
+    Yields nothing: an automatic event would cover the whole range, failed batches included. Each batch logs its own.
+    """
+    selected = [s for s in STAGES if dg.AssetKey(s) in context.selected_asset_keys]
+    done_before = _made_by_interrupted_attempts(context)
+    opened_bucket, opened_lake = bucket.bucket(), lake.lake()
+    knowledge = load_knowledge()
+    failures: dict[str, ArgusError | Exception] = {}
+    for partition in context.partition_keys:
+        started = time.perf_counter()
+        log = _BatchLog(context, partition)
+        try:
+            batch = _load(context.instance, partition, opened_bucket, opened_lake, knowledge)
+            log.digest = batch.digest
+            for stage in selected:
+                if (stage, partition, batch.digest) in done_before:
+                    context.log.info(f"{partition}: {stage} was made before the interruption, kept")
+                    continue
+                _with_retries(context, lambda stage=stage, batch=batch: _MAKE[stage](log, batch))
+            if STAGES[-1] in selected:
+                write_result(opened_bucket, _completed(batch, context.run_id))
+            context.log.info(f"{partition}: done in {time.perf_counter() - started:.2f} s")
+        except Exception as error:  # noqa: BLE001 - one batch must not stop the others; the run fails at its end
+            failures[partition] = error
+            context.log.error(f"{partition}: {error}", exc_info=not isinstance(error, ArgusError))
+            _report_failure(log, opened_bucket, opened_lake, error)
+    if failures:
+        raise dg.Failure(
+            description=f"{len(failures)} of {len(context.partition_keys)} batches failed: "
+            + "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:PREVIEW_ROWS]),
+            metadata={key: dg.MetadataValue.text(str(error)) for key, error in list(failures.items())[:100]},
+            allow_retries=False,
+        )
+    yield from ()
+
+
+# ---------------------------------------------------------------------------------------------- events of a batch
+
+
+@dataclass
+class _BatchLog:
+    """Writes one batch's events into Dagster's event log."""
+
+    context: dg.AssetExecutionContext
+    partition: str
+    digest: str = ""
+    stage: str = STAGES[0]
+
+    def state(self, asset: str, state: str, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
+        self.observe(asset, "StatusChanged", state=state, **metadata)
+
+    def observe(self, asset: str, event: str, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
+        self.context.log_event(
+            dg.AssetObservation(
+                asset,
+                partition=self.partition,
+                metadata={EVENT_KEY: event, "manifest_digest": self.digest, **metadata},
+            )
+        )
+
+    def materialized(self, asset: str, *, data: bytes, metadata: Mapping[str, Any]) -> None:
+        spec = next(s for s in BATCH_SPECS if s.key == dg.AssetKey(asset))
+        self.context.log_event(
+            dg.AssetMaterialization(
+                asset,
+                partition=self.partition,
+                metadata={"manifest_digest": self.digest, **metadata},
+                tags={
+                    "dagster/data_version": sha256(data).hexdigest()[:32],
+                    "dagster/code_version": str(spec.code_version),
+                },
+            )
+        )
+
+    def check(self, asset: str, name: str, *, passed: bool, severity: dg.AssetCheckSeverity, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
+        if dg.AssetCheckKey(dg.AssetKey(asset), name) not in self.context.selected_asset_check_keys:
+            return
+        self.context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(asset),
+                check_name=name,
+                passed=passed,
+                severity=severity,
+                partition=self.partition,
+                metadata={"batch": self.partition, **metadata},
+            )
+        )
+
+
+def _fingerprint(*frames: pl.DataFrame) -> bytes:
+    """Bytes that change when the content of a table changes."""
+    return b"".join(f.write_json().encode() for f in frames)
+
+
+def _preview(frame: pl.DataFrame, columns: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """The first rows as a Markdown table."""
+    rows = frame.select(columns).head(PREVIEW_ROWS)
+    if rows.is_empty():
+        return dg.MetadataValue.md("*no rows*")
+
+    def cell(value: object) -> str:
+        text = f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
+        return text.replace("|", "\\|").replace("\n", " ")[:120]
+
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in rows.iter_rows()]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+# ---------------------------------------------------------------------------------------------- the five stages
+
+
+def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
+    log.stage = "rec_frames"
+    log.state("rec_frames", "scattering")
+    started = time.perf_counter()
+
+    def parsed_one(row: Mapping[str, object]) -> None:
+        log.observe(
+            "rec_frames",
+            "FileParsed",
+            recording=str(row["recording"]),
+            state=str(row["state"]),
+            format=str(row["format"]),
+            frames=int(row["frames"]),  # type: ignore[call-overload]
+            frames_lost=int(row["frames_lost"]),  # type: ignore[call-overload]
+            parse_s=float(row["parse_s"]),  # type: ignore[arg-type]
+        )
+
+    parsed = stages.parse_recordings(
+        batch.manifest, bucket=batch.bucket, lake=batch.lake, workers=os.cpu_count() or 1, on_parsed=parsed_one
+    )
+    path = batch.save("recordings", parsed.recordings, RECORDINGS)
+    batch.save("problems", parsed.problems, PROBLEMS)
+    lost = int(parsed.recordings["frames_lost"].sum())
+    failed = parsed.recordings.filter(pl.col("state") == "failed").height
+    lost_pct = 100 * lost / max(1, parsed.frames + lost)
+    log.materialized(
+        "rec_frames",
+        data=_fingerprint(parsed.recordings.drop("parse_s"), parsed.problems),
+        metadata={
+            "dagster/row_count": parsed.frames,
+            "recordings": parsed.recordings.height,
+            "recordings_failed": failed,
+            "recordings_reused": parsed.reused,
+            "frames_lost": lost,
+            "problems": parsed.problems.height,
+            "size_bytes": int(parsed.recordings["size_bytes"].sum()),
+            "seconds": time.perf_counter() - started,
+            "path": dg.MetadataValue.path(path),
+            "preview": _preview(
+                parsed.recordings, ["recording", "format", "state", "frames", "frames_lost", "channels", "problems"]
+            ),
+        },
+    )
+    log.check(
+        "rec_frames",
+        "files_match_manifest",
+        passed=bool(parsed.recordings["sha256_verified"].all()),
+        severity=dg.AssetCheckSeverity.ERROR,
+        recordings=parsed.recordings.height,
+    )
+    log.check(
+        "rec_frames",
+        "damaged_share",
+        passed=failed == 0 and lost_pct <= DAMAGED_SHARE_LIMIT_PCT,
+        severity=dg.AssetCheckSeverity.WARN,
+        frames_lost_pct=lost_pct,
+        recordings_failed=failed,
+        problems=_preview(parsed.problems, ["recording", "kind", "offset", "expected", "actual", "frames_lost"]),
+    )
+
+
+def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
+    log.stage = "error_events"
+    log.state("error_events", "gathering")
+    findings = stages.detect_faults(batch.recordings, lake=batch.lake)
+    path = batch.save("error_events", findings.events, ERROR_EVENTS)
+    log.materialized(
+        "error_events",
+        data=_fingerprint(findings.events),
+        metadata={
+            "dagster/row_count": findings.events.height,
+            "codes": findings.events["code"].n_unique(),
+            "notes": "\n".join(str(note) for note in findings.notes),
+            "path": dg.MetadataValue.path(path),
+            "preview": _preview(
+                findings.events,
+                ["first_seen", "code", "ecu", "severity", "active_s", "frame_count", "recording", "frame"],
+            ),
+        },
+    )
+
+
+def _make_error_stats(log: _BatchLog, batch: _Batch) -> None:
+    log.stage = "error_stats"
+    stats = stages.aggregate_stats(batch.events, batch.recordings)
+    path = batch.save("error_stats", stats, ERROR_STATS)
+    log.materialized(
+        "error_stats",
+        data=_fingerprint(stats),
+        metadata={
+            "dagster/row_count": stats.height,
+            "occurrences": int(stats["occurrences"].sum()),
+            "drive_s": stages.drive_seconds(batch.recordings),
+            "path": dg.MetadataValue.path(path),
+            "preview": _preview(
+                stats, ["rank", "code", "ecu", "severity", "occurrences", "active_s", "seconds_into_drive", "score"]
+            ),
+        },
+    )
+    log.check(
+        "error_stats",
+        "stats_add_up",
+        passed=int(stats["occurrences"].sum()) == batch.events.height,
+        severity=dg.AssetCheckSeverity.ERROR,
+        events=batch.events.height,
+        occurrences=int(stats["occurrences"].sum()),
+    )
+
+
+def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
+    log.stage = "diagnosis"
+    log.state("diagnosis", "diagnosing")
+    evidence, diagnosis = stages.diagnose(batch.stats, batch.recordings, batch.manifest, knowledge=batch.knowledge)
+    batch.evidence, batch.diagnosis = evidence, diagnosis
+    batch.lake.write_bytes(batch.path("evidence.json"), evidence.model_dump_json(indent=2).encode())
+    document = diagnosis.model_dump_json(indent=2).encode()
+    path = batch.lake.write_bytes(batch.path("diagnosis.json"), document)
+    log.materialized(
+        "diagnosis",
+        data=document,
+        metadata={
+            "verdict": diagnosis.verdict,
+            "severity": str(diagnosis.severity),
+            "drivable": diagnosis.drivable,
+            "cause": diagnosis.root_causes[0].cause if diagnosis.root_causes else "none",
+            "confidence": diagnosis.root_causes[0].confidence if diagnosis.root_causes else 0.0,
+            "mode": diagnosis.mode,
+            "tokens": diagnosis.prompt_tokens + diagnosis.completion_tokens,
+            "path": dg.MetadataValue.path(path),
+            "diagnosis": dg.MetadataValue.md(diagnosis_markdown(diagnosis, evidence)),
+        },
+    )
+    missing = cited_ids_exist(diagnosis, evidence)
+    log.check(
+        "diagnosis",
+        "cites_evidence",
+        passed=not missing,
+        severity=dg.AssetCheckSeverity.ERROR,
+        missing=", ".join(missing),
+    )
+
+
+def _make_batch_report(log: _BatchLog, batch: _Batch) -> None:
+    log.stage = "batch_report"
+    page = stages.render(
+        batch.manifest,
+        batch.partition,
+        tables={
+            "recordings": batch.recordings,
+            "problems": batch.table("problems", PROBLEMS),
+            "error_events": batch.events,
+            "error_stats": batch.stats,
+        },
+        evidence=batch.evidence,
+        diagnosis=batch.diagnosis,
+    ).encode()
+    path = batch.lake.write_bytes(batch.path("report.html"), page)
+    log.materialized(
+        "batch_report",
+        data=page,
+        metadata={
+            "size_bytes": len(page),
+            "path": dg.MetadataValue.path(path),
+            **({"page": dg.MetadataValue.url(f"file://{path}")} if batch.lake.is_local else {}),
+        },
+    )
+
+
+_MAKE: Final[Mapping[str, Callable[[_BatchLog, _Batch], None]]] = {
+    "rec_frames": _make_rec_frames,
+    "error_events": _make_error_events,
+    "error_stats": _make_error_stats,
+    "diagnosis": _make_diagnosis,
+    "batch_report": _make_batch_report,
+}
+
+
+# ---------------------------------------------------------------------------------------------- around the stages
+
+
+def manifest_path(partition: str, digest: str) -> str:
+    """Where in the lake the sensor keeps the manifest that a run works from."""
+    return f"manifests/{partition}/{digest}.json"
+
+
+def latest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
+    """Digest of the manifest from which an asset of a batch was materialised last."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition]), limit=1
+    ).records
+    made = records[0].asset_materialization if records else None
+    return None if made is None else str(made.metadata["manifest_digest"].value)
+
+
+def _load(instance: dg.DagsterInstance, partition: str, bucket: Bucket, lake: Lake, knowledge: Knowledge) -> _Batch:
+    ref = parse_partition_key(partition)
+    digest = latest_digest(instance, "vehicle_drop", partition)
+    if ref is None or digest is None:
+        raise PermanentError(
+            f"No manifest was ever taken for partition {partition!r}.",
+            help="Drop the batch with its manifest; don't add partitions by hand.",
+        )
+    raw = lake.read_bytes(manifest_path(partition, digest))
+    return _Batch(
+        partition=partition,
+        ref=BatchRef(ref.vehicle_id, ref.batch_id),
+        digest=digest,
+        raw_manifest=raw,
+        manifest=parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id),
+        bucket=bucket,
+        lake=lake,
+        knowledge=knowledge,
+    )
+
+
+def _made_by_interrupted_attempts(context: dg.AssetExecutionContext) -> set[tuple[str, str, str]]:
+    """What earlier attempts of this run finished: (asset, partition, manifest digest).
+
+    Only for a run that Dagster started again because its worker died, or that a person re-executed from failure:
+    any other rerun makes everything anew.
+    """
+    tags = context.run.tags
+    if "dagster/retry_number" not in tags and tags.get("dagster/is_resume_retry") != "true":
+        return set()
+    done: set[tuple[str, str, str]] = set()
+    parent = context.run.parent_run_id
+    while parent is not None:
+        for entry in context.instance.all_logs(parent, of_type=DagsterEventType.ASSET_MATERIALIZATION):
+            made = entry.asset_materialization
+            if made is not None and made.partition is not None and "manifest_digest" in made.metadata:
+                done.add((made.asset_key.to_user_string(), made.partition, str(made.metadata["manifest_digest"].value)))
+        run = context.instance.get_run_by_id(parent)
+        parent = run.parent_run_id if run is not None else None
+    return done
+
+
+def _with_retries(context: dg.AssetExecutionContext, make: Callable[[], None]) -> None:
+    """Call `make`, again after 1, 2 and 4 s when storage or another service did not answer."""
+    for attempt in range(TRANSIENT_ATTEMPTS):
+        try:
+            make()
+        except TransientError as error:
+            if attempt == TRANSIENT_ATTEMPTS - 1:
+                raise
+            context.log.warning(f"{error} Trying again in {2**attempt} s.")
+            time.sleep(2**attempt)
+        else:
+            return
+
+
+def _completed(batch: _Batch, run_id: str) -> BatchResult:
+    diagnosis = batch.diagnosis
+    return BatchResult(
+        vehicle_id=batch.ref.vehicle_id,
+        batch_id=batch.ref.batch_id,
+        partition_key=batch.partition,
+        manifest_digest=batch.digest,
+        state="completed",
+        at=datetime.now(UTC),
+        run_id=run_id,
+        recordings=batch.recordings.height,
+        recordings_damaged=batch.recordings.filter(pl.col("state") != "parsed").height,
+        frames=int(batch.recordings["frames"].sum()),
+        frames_lost=int(batch.recordings["frames_lost"].sum()),
+        verdict=diagnosis.verdict,
+        severity=str(diagnosis.severity),
+        drivable=diagnosis.drivable,
+        diagnosis_mode=diagnosis.mode,
+        root_causes=tuple(
+            CauseResult(cause=c.cause, title=c.title, confidence=c.confidence) for c in diagnosis.root_causes
+        ),
+        page=batch.lake.path(batch.path("report.html")),
+    )
+
+
+def _report_failure(log: _BatchLog, bucket: Bucket, lake: Lake, error: Exception) -> None:
+    """Record why a batch failed: in the event log, in `results/`, and in quarantine when its files are at fault."""
+    permanent = isinstance(error, PermanentError)
+    reasons: tuple[Reason, ...] = error.reasons if isinstance(error, stages.FilesDiffer) else ()
+    log.state(
+        log.stage,
+        "failed",
+        error=str(error),
+        permanent=permanent,
+        quarantined=bool(reasons),
+        reasons=dg.MetadataValue.json([json.loads(r.model_dump_json()) for r in reasons]),
+    )
+    ref = parse_partition_key(log.partition)
+    if ref is None:
+        return
+    at = datetime.now(UTC)
+    try:
+        if reasons:
+            quarantine(
+                bucket,
+                BatchRef(ref.vehicle_id, ref.batch_id),
+                raw_manifest=lake.read_bytes(manifest_path(log.partition, log.digest)),
+                digest=log.digest,
+                reasons=reasons,
+                at=at,
+            )
+        write_result(
+            bucket,
+            BatchResult(
+                vehicle_id=ref.vehicle_id,
+                batch_id=ref.batch_id,
+                partition_key=log.partition,
+                manifest_digest=log.digest,
+                state="quarantined" if reasons else "failed",
+                at=at,
+                run_id=log.context.run_id,
+                reasons=reasons,
+                error=str(error),
+                error_is_permanent=permanent,
+            ),
+        )
+    except ArgusError as second:
+        # The event log holds the failure already; the bucket may be what is broken.
+        log.context.log.error(f"{log.partition}: the outcome could not be written to the bucket: {second}")

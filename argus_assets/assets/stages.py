@@ -1,0 +1,287 @@
+"""The stages of one batch: manifest → parsed recordings → events → stats → diagnosis → page.
+
+Each takes what it needs and returns tables or documents. None knows partitions, runs or Dagster; what is shared
+between processes goes through the lake.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import polars as pl
+
+from argus_assets.diagnosis.evidence import build_evidence
+from argus_assets.diagnosis.knowledge import Knowledge
+from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.diagnosis.offline import diagnose_offline
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.intake import missing_file, wrong_sha256, wrong_size
+from argus_assets.drop.keys import recording_key
+from argus_assets.drop.manifest import Manifest, ManifestFile
+from argus_assets.drop.quarantine import Reason
+from argus_assets.errors import BadFile
+from argus_assets.faults.finding import Findings, find_events
+from argus_assets.recordings.model import RecordingSummary
+from argus_assets.recordings.parts import (
+    READER_VERSION,
+    problem_rows,
+    read_summary,
+    recording_row,
+    scan_part,
+    write_part,
+)
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
+from argus_assets.report.page import PageBatch, render_page
+from argus_assets.resources.lake import Lake
+from argus_assets.stats.errors import aggregate
+from argus_assets.tables import Table
+
+_COPY_BYTES = 1024 * 1024
+
+
+class FilesDiffer(BadFile):
+    """Dropped files are not what the manifest says.
+
+    Attributes:
+        reasons: One for each file.
+    """
+
+    def __init__(self, reasons: Sequence[Reason]) -> None:
+        self.reasons = tuple(reasons)
+        first = self.reasons[0]
+        more = f" and {len(self.reasons) - 1} more" if len(self.reasons) > 1 else ""
+        super().__init__(
+            f"{first.file}{more}: {first.kind}, expected {first.expected}, found {first.actual}.", help=first.help
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedBatch:
+    """What `parse_recordings` made.
+
+    Attributes:
+        recordings: `recordings.schema.RECORDINGS`, in manifest order.
+        problems: `recordings.schema.PROBLEMS`.
+        reused: Recordings that had been parsed before, by content and reader version.
+    """
+
+    recordings: pl.DataFrame
+    problems: pl.DataFrame
+    reused: int
+
+    @property
+    def frames(self) -> int:
+        """Frames read from all recordings."""
+        return int(self.recordings["frames"].sum())
+
+
+def part_folder(content_sha256: str) -> str:
+    """Where in the lake the tables of a recording with this content are."""
+    return f"parts/{READER_VERSION}/{content_sha256[:2]}/{content_sha256}"
+
+
+def parse_recordings(
+    manifest: Manifest,
+    *,
+    bucket: Bucket,
+    lake: Lake,
+    workers: int,
+    on_parsed: Callable[[dict[str, object]], None] = lambda row: None,
+) -> ParsedBatch:
+    """Parse all recordings of a batch side by side; the barrier is the return.
+
+    A recording that was parsed before (same content, same reader version) is reused, so a repetition after a crash
+    reads only what is missing. A damaged recording becomes rows of the tables and never stops the others.
+
+    Args:
+        manifest: Which files, with size and SHA-256.
+        bucket: Where they are.
+        lake: Where their tables go, under `part_folder`.
+        workers: Recordings read at the same time.
+        on_parsed: Called with the row of each recording as it is finished, from this thread.
+
+    Raises:
+        FilesDiffer: A file is missing or its content is not what the manifest says. All files have been looked at.
+        Unavailable: Storage did not answer.
+    """
+    with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="parse") as pool:
+        futures = [pool.submit(_parse_one, manifest, file, bucket, lake) for file in manifest.files]
+        results: list[_Parsed] = []
+        wrong: list[Reason] = []
+        for future in futures:
+            try:
+                parsed = future.result()
+            except FilesDiffer as error:
+                wrong.extend(error.reasons)
+                continue
+            results.append(parsed)
+            on_parsed(parsed.row)
+    if wrong:
+        raise FilesDiffer(wrong)
+    recordings = pl.DataFrame([r.row for r in results], schema=RECORDINGS.schema)
+    problems = [PROBLEMS.cast(problem_rows(str(r.row["recording"]), r.summary)) for r in results]
+    return ParsedBatch(
+        RECORDINGS.check(recordings),
+        pl.concat(problems) if problems else PROBLEMS.empty(),
+        reused=sum(r.reused for r in results),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    row: dict[str, object]
+    summary: RecordingSummary
+    reused: bool
+
+
+def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lake) -> _Parsed:
+    folder = part_folder(file.sha256)
+    if lake.exists(f"{folder}/summary.json"):
+        with lake.local_folder(folder) as local:
+            summary = read_summary(local)
+        row = recording_row(file.name, summary, sha256=file.sha256, sha256_verified=True, parse_s=0.0, part=folder)
+        return _Parsed(row, summary, reused=True)
+
+    with tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch:
+        copy = Path(scratch) / "recording"
+        _fetch(bucket, recording_key(manifest.vehicle_id, manifest.batch_id, file.name), file, copy)
+        started = time.perf_counter()
+        out = Path(scratch) / "part"
+        out.mkdir()
+        with copy.open("rb") as source:
+            summary = write_part(source, size_bytes=file.size, folder=out)
+        seconds = time.perf_counter() - started
+        copy.unlink()
+        lake.put_folder(out, folder, last="summary.json")
+        shutil.rmtree(out)
+    row = recording_row(file.name, summary, sha256=file.sha256, sha256_verified=True, parse_s=seconds, part=folder)
+    return _Parsed(row, summary, reused=False)
+
+
+def _fetch(bucket: Bucket, key: str, file: ManifestFile, copy: Path) -> None:
+    """Copy a recording to local disk and prove that it is the manifest's.
+
+    Raises:
+        FilesDiffer: Missing, longer or shorter than stated, or of other content.
+    """
+    if bucket.stat(key) is None:
+        raise FilesDiffer([missing_file(file, key)])
+    digest = sha256()
+    size = 0
+    with bucket.open(key) as source, copy.open("wb") as target:
+        while block := source.read(_COPY_BYTES):
+            digest.update(block)
+            size += len(block)
+            target.write(block)
+    if size != file.size:
+        raise FilesDiffer([wrong_size(file, size)])
+    if digest.hexdigest() != file.sha256:
+        raise FilesDiffer([wrong_sha256(file, digest.hexdigest())])
+
+
+def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Findings:
+    """Find the error events of a drive in the parsed parts of all its recordings.
+
+    Args:
+        recordings: `recordings.schema.RECORDINGS`.
+        lake: Where the parts are.
+    """
+    parsed = recordings.filter(pl.col("part").is_not_null() & (pl.col("frames") > 0))
+    with ExitStack() as stack:
+        tables: dict[str, list[pl.LazyFrame]] = {"frames": [], "logs": [], "diagnostics": []}
+        for name, part in parsed.select("recording", "part").iter_rows():
+            scanned = scan_part(stack.enter_context(lake.local_folder(part)))
+            for key, lazy in (
+                ("frames", scanned.frames),
+                ("logs", scanned.logs),
+                ("diagnostics", scanned.diagnostics),
+            ):
+                tables[key].append(lazy.with_columns(recording=pl.lit(name)))
+        return find_events(
+            _concat(tables["frames"], FRAMES),
+            _concat(tables["logs"], LOGS),
+            _concat(tables["diagnostics"], DIAGNOSTICS),
+        )
+
+
+def _concat(parts: Sequence[pl.LazyFrame], table: Table) -> pl.LazyFrame:
+    empty = table.empty().lazy().with_columns(recording=pl.lit(None, dtype=pl.String))
+    return pl.concat(parts) if parts else empty
+
+
+def drive_range_ns(recordings: pl.DataFrame) -> tuple[int | None, int | None]:
+    """First and last frame of a drive, nanoseconds since 1970-01-01 UTC; `None` without frames."""
+    first = recordings["first_timestamp"].dt.timestamp("ns").min()
+    last = recordings["last_timestamp"].dt.timestamp("ns").max()
+    return (None if first is None else int(first), None if last is None else int(last))  # type: ignore[arg-type]
+
+
+def drive_seconds(recordings: pl.DataFrame) -> float:
+    """Length of a drive, from its first frame to its last, seconds."""
+    first, last = drive_range_ns(recordings)
+    return 0.0 if first is None or last is None else (last - first) / 1e9
+
+
+def aggregate_stats(events: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
+    """Error stats of a drive: `stats.schema.ERROR_STATS`, most important first."""
+    first, last = drive_range_ns(recordings)
+    return aggregate(events, drive_from_ns=first, drive_to_ns=last)
+
+
+def diagnose(
+    stats: pl.DataFrame, recordings: pl.DataFrame, manifest: Manifest, *, knowledge: Knowledge
+) -> tuple[Evidence, Diagnosis]:
+    """Evidence of a drive and its diagnosis."""
+    evidence = build_evidence(
+        stats,
+        recordings,
+        platform=manifest.platform,
+        release=manifest.release,
+        drive_s=drive_seconds(recordings),
+    )
+    return evidence, diagnose_offline(evidence, knowledge)
+
+
+def render(
+    manifest: Manifest,
+    partition: str,
+    *,
+    tables: Mapping[str, pl.DataFrame],
+    evidence: Evidence,
+    diagnosis: Diagnosis,
+) -> str:
+    """The batch's page.
+
+    Args:
+        manifest: Of the batch.
+        partition: Its partition key, shown as its name.
+        tables: `recordings`, `problems`, `error_events` and `error_stats`.
+        evidence: What the diagnosis rests on.
+        diagnosis: The answer.
+    """
+    from argus_assets.faults.dictionary import describe
+
+    return render_page(
+        batch=PageBatch(
+            partition_key=partition,
+            vehicle_id=manifest.vehicle_id,
+            batch_id=manifest.batch_id,
+            release=manifest.release,
+            platform=manifest.platform,
+            recorded_from=manifest.recorded_from,
+            recorded_to=manifest.recorded_to,
+        ),
+        recordings=tables["recordings"],
+        problems=tables["problems"],
+        events=tables["error_events"],
+        stats=tables["error_stats"],
+        diagnosis=diagnosis,
+        evidence=evidence,
+        describe=lambda code: describe(code).text,
+    )

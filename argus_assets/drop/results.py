@@ -1,0 +1,74 @@
+"""`results/<vehicle_id>/<batch_id>.json`: what came of a drop, for whoever dropped it."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.keys import BatchRef, results_key
+from argus_assets.drop.quarantine import Reason
+
+
+class CauseResult(BaseModel):
+    """One root cause, most likely first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cause: str
+    title: str
+    confidence: float
+
+
+class BatchResult(BaseModel):
+    """The outcome of one manifest. The last outcome of a batch replaces the one before.
+
+    Attributes:
+        state: `completed`, `failed` (processing broke) or `quarantined` (what was dropped cannot be used).
+        manifest_digest: Which manifest this is the outcome of.
+        at: When, UTC.
+        run_id: The Dagster run, where there was one.
+        reasons: Why it was quarantined, one for each thing wrong.
+        error: What broke, where processing failed.
+        error_is_permanent: Whether trying again without a change can help (false) or not (true).
+        page: Where the page is.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: Literal[1] = 1
+    vehicle_id: str
+    batch_id: str
+    partition_key: str | None
+    manifest_digest: str
+    state: Literal["completed", "failed", "quarantined"]
+    at: datetime
+    run_id: str | None = None
+    recordings: int = 0
+    recordings_damaged: int = 0
+    frames: int = 0
+    frames_lost: int = 0
+    verdict: str | None = None
+    severity: str | None = None
+    drivable: str | None = None
+    diagnosis_mode: str | None = None
+    root_causes: tuple[CauseResult, ...] = ()
+    page: str | None = None
+    reasons: tuple[Reason, ...] = ()
+    error: str | None = None
+    error_is_permanent: bool | None = None
+
+
+def write_result(bucket: Bucket, result: BatchResult) -> str:
+    """Put the result where the vehicle's owner finds it; returns the key."""
+    key = results_key(result.vehicle_id, result.batch_id)
+    bucket.put(key, result.model_dump_json(indent=2, exclude_none=True).encode())
+    return key
+
+
+def read_result(bucket: Bucket, ref: BatchRef) -> BatchResult | None:
+    """The last outcome of a batch, `None` before there is one."""
+    key = results_key(ref.vehicle_id, ref.batch_id)
+    if not bucket.exists(key):
+        return None
+    return BatchResult.model_validate_json(bucket.read(key, max_bytes=4 * 1024 * 1024))

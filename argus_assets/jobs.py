@@ -1,0 +1,12 @@
+"""Jobs: what sensors, schedules and people start."""
+
+import dagster as dg
+
+from argus_assets.assets.batch import BATCH_SPECS
+
+batch_job = dg.define_asset_job(
+    "batch_job",
+    selection=dg.AssetSelection.assets(*(spec.key for spec in BATCH_SPECS)),
+    executor_def=dg.in_process_executor,
+    description="Takes one batch, or a range of batches, from recordings to page.",
+)

@@ -1,0 +1,155 @@
+"""The lake: tables and documents of processed batches under one fsspec URL.
+
+Everything is put whole or not at all: a reader never sees half a table. Paths:
+
+    manifests/<partition>/<digest>.json     the manifest a run works from
+    parts/<reader version>/<sha256[:2]>/<sha256>/   one parsed recording, `summary.json` last
+    batches/<partition>/                    tables, evidence, diagnosis and page of one batch
+"""
+
+import io
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import dagster as dg
+import fsspec
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+
+from argus_assets.errors import PermanentError, Unavailable
+from argus_assets.tables import Table
+
+
+class Lake:
+    """Reads and writes under one URL. Safe to use from several threads."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, root: str) -> None:
+        self._fs = fs
+        self._root = root.rstrip("/")
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Open a lake: a folder path, `file://…`, or `s3://bucket/prefix` (credentials as botocore finds them)."""
+        # A listing cache would hide what another process has just written.
+        options = {"use_listings_cache": False} if "://" in url and not url.startswith("file:") else {}
+        fs, root = fsspec.url_to_fs(url, **options)
+        return cls(fs, root)
+
+    def path(self, relative: str) -> str:
+        """Where `relative` is, as the file system names it."""
+        return f"{self._root}/{relative}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return isinstance(self._fs, LocalFileSystem)
+
+    def exists(self, relative: str) -> bool:
+        """Whether there is a file."""
+        with _storage_errors("look for", self.path(relative)):
+            return bool(self._fs.exists(self.path(relative)))
+
+    def write_bytes(self, relative: str, data: bytes) -> str:
+        """Put a file whole; returns its path."""
+        target = self.path(relative)
+        with _storage_errors("write", target):
+            if self.is_local:
+                folder = Path(target).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                temporary = folder / f".{uuid.uuid4().hex}.tmp"
+                try:
+                    with temporary.open("wb") as file:
+                        file.write(data)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    temporary.replace(target)
+                finally:
+                    temporary.unlink(missing_ok=True)
+            else:
+                self._fs.pipe_file(target, data)
+        return target
+
+    def read_bytes(self, relative: str) -> bytes:
+        """Read a file whole.
+
+        Raises:
+            PermanentError: There is none.
+        """
+        target = self.path(relative)
+        with _storage_errors("read", target):
+            return self._fs.cat_file(target)
+
+    def write_table(self, relative: str, frame: pl.DataFrame, table: Table) -> str:
+        """Write a declared table as Parquet (zstd); returns its path."""
+        buffer = io.BytesIO()
+        table.check(frame).write_parquet(buffer, compression="zstd", compression_level=1)
+        return self.write_bytes(relative, buffer.getvalue())
+
+    def read_table(self, relative: str, table: Table) -> pl.DataFrame:
+        """Read a declared table and check that it is that table."""
+        return table.check(pl.read_parquet(io.BytesIO(self.read_bytes(relative))))
+
+    def put_folder(self, local: Path, relative: str, *, last: str) -> None:
+        """Copy the files of a flat local folder here, the file named `last` at the end: it marks the folder whole."""
+        names = sorted((f.name for f in local.iterdir()), key=lambda n: (n == last, n))
+        for name in names:
+            target = self.path(f"{relative}/{name}")
+            with _storage_errors("write", target):
+                if self.is_local:
+                    folder = Path(target).parent
+                    folder.mkdir(parents=True, exist_ok=True)
+                    temporary = folder / f".{uuid.uuid4().hex}.tmp"
+                    self._fs.put_file(str(local / name), str(temporary))
+                    temporary.replace(target)
+                else:
+                    self._fs.put_file(str(local / name), target)
+
+    @contextmanager
+    def local_folder(self, relative: str) -> Iterator[Path]:
+        """A folder of the lake as a local one: itself in a local lake, else a copy for the time of the block."""
+        target = self.path(relative)
+        if self.is_local:
+            yield Path(target)
+            return
+        with tempfile.TemporaryDirectory(prefix="argus-part-") as temporary:
+            with _storage_errors("read", target):
+                for found in self._fs.ls(target, detail=False):
+                    self._fs.get_file(found, str(Path(temporary) / Path(found).name))
+            yield Path(temporary)
+
+
+@contextmanager
+def _storage_errors(verb: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PermanentError(
+            f"Could not {verb} {where}: it is not there.", help="Materialise the asset that writes it."
+        ) from error
+    except PermissionError as error:
+        raise PermanentError(
+            f"Could not {verb} {where}: access denied.", help="Check the lake's credentials."
+        ) from error
+    except OSError as error:
+        raise Unavailable(
+            f"Could not {verb} {where}: {error}", help="Check that the lake's storage answers."
+        ) from error
+
+
+class LakeResource(dg.ConfigurableResource):
+    """Where tables, diagnoses and pages are kept.
+
+    Attributes:
+        url: Folder or `s3://bucket/prefix`.
+    """
+
+    url: str
+
+    def lake(self) -> Lake:
+        """The lake at `url`."""
+        return Lake.from_url(self.url)

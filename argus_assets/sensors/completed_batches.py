@@ -1,0 +1,327 @@
+"""The sensor that takes completed batches: lists the inbox, reads manifests, asks `drop/intake.py`, does as planned.
+
+Bounded work: a tick looks at no more than `MAX_MANIFESTS` markers and stops reading after `READ_SECONDS` or
+`READ_BYTES`; what is left waits for the next tick. The cursor holds what one tick requested and nothing older.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import islice
+from typing import Final
+
+import dagster as dg
+
+from argus_assets.assets.batch import EVENT_KEY, latest_digest, manifest_path, vehicle_drop
+from argus_assets.drop.bucket import Bucket, ObjectInfo
+from argus_assets.drop.intake import (
+    Candidate,
+    IntakeCursor,
+    IntakePlan,
+    PlannedBatch,
+    PlannedRun,
+    Requested,
+    first_keys,
+    plan_intake,
+)
+from argus_assets.drop.keys import BatchRef, accepted_key, batch_prefix, inbox_key, parse_inbox_key, partition_key
+from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
+from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
+from argus_assets.drop.results import BatchResult, write_result
+from argus_assets.errors import BadManifest
+from argus_assets.partitions import BATCHES, batches
+from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.lake import Lake, LakeResource
+
+MAX_MANIFESTS: Final = 200
+READ_SECONDS: Final = 20.0
+READ_BYTES: Final = 64 * 1024**2
+READERS: Final = 16
+
+RANGE_START: Final = "dagster/asset_partition_range_start"
+RANGE_END: Final = "dagster/asset_partition_range_end"
+PARTITION: Final = "dagster/partition"
+
+IN_FLIGHT: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def build_completed_batches_sensor(job: dg.UnresolvedAssetJobDefinition, *, interval_s: int) -> dg.SensorDefinition:
+    """The sensor, evaluated every `interval_s` seconds."""
+
+    @dg.sensor(
+        name="completed_batches_sensor",
+        job=job,
+        minimum_interval_seconds=interval_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Takes each batch whose completion manifest is in the inbox, and quarantines what cannot be used.",
+    )
+    def completed_batches_sensor(
+        context: dg.SensorEvaluationContext, bucket: BucketResource, lake: LakeResource
+    ) -> dg.SensorResult:
+        return take_completed_batches(context.instance, context.cursor, bucket.bucket(), lake.lake())
+
+    return completed_batches_sensor
+
+
+def take_completed_batches(
+    instance: dg.DagsterInstance, cursor_text: str | None, bucket: Bucket, lake: Lake
+) -> dg.SensorResult:
+    """One tick: archive what the last tick requested, read some of the inbox, plan, carry the plan out.
+
+    Raises:
+        Unavailable: The bucket or the lake did not answer. The tick fails and its cursor stays: nothing is lost.
+    """
+    cursor = IntakeCursor.load(cursor_text)
+    now = datetime.now(UTC)
+    with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="intake") as pool:
+        # What stands in the cursor was recorded together with its runs: now it may leave the inbox.
+        _do_all(pool, lambda r: _archive(bucket, r.ref, r.digest), cursor.requested)
+
+        markers = bucket.list_inbox(limit=MAX_MANIFESTS, start_after=cursor.start_after)
+        candidates: list[Candidate] = []
+        last_read = ""
+        for marker, candidate in _read_some(pool, bucket, markers, now):
+            last_read = marker.key
+            if candidate is not None:
+                candidates.append(candidate)
+        at_end = len(markers) < MAX_MANIFESTS and (not markers or last_read == markers[-1].key)
+
+        existing = instance.get_dynamic_partitions(BATCHES) if candidates else []
+        plan = plan_intake(
+            candidates,
+            existing=existing,
+            in_flight=partitions_in_flight(instance, existing) if candidates else frozenset(),
+            finished=_finished(instance, candidates, existing),
+        )
+        # The run reads the manifest from the lake: a vehicle may replace the one in the inbox at any time.
+        _do_all(pool, lambda b: _keep(lake, b), plan.batches)
+        _do_all(pool, lambda q: _quarantine(bucket, q[0], q[1], now), plan.quarantined)
+        _do_all(pool, lambda d: _archive(bucket, d.candidate.ref, d.candidate.digest), plan.duplicates)
+
+    next_cursor = IntakeCursor(
+        requested=tuple(
+            Requested(
+                vehicle_id=b.candidate.ref.vehicle_id,
+                batch_id=b.candidate.ref.batch_id,
+                digest=b.candidate.digest,
+                partition=b.partition,
+            )
+            for b in plan.batches
+        ),
+        start_after="" if at_end else last_read,
+    )
+    return _result(plan, next_cursor, now)
+
+
+def _do_all(pool: Executor, action, items: Sequence) -> None:  # noqa: ANN001 - a callable over the items
+    """Do an action for each item side by side; the first error is raised after all were tried."""
+    futures = [pool.submit(action, item) for item in items]
+    errors = [error for error in (future.exception() for future in futures) if error is not None]
+    if errors:
+        raise errors[0]
+
+
+# ---------------------------------------------------------------------------------------------- reading the inbox
+
+
+def _read_some(
+    pool: Executor, bucket: Bucket, markers: Sequence[ObjectInfo], now: datetime
+) -> Iterator[tuple[ObjectInfo, Candidate | None]]:
+    """Read markers side by side, in order, until the tick's time or bytes are spent."""
+    deadline = time.monotonic() + READ_SECONDS
+    left_bytes = READ_BYTES
+    todo = iter(markers)
+    while time.monotonic() < deadline and left_bytes > 0:
+        group = list(islice(todo, READERS))
+        if not group:
+            return
+        left_bytes -= sum(min(m.size, MAX_MANIFEST_BYTES) for m in group)
+        yield from zip(group, pool.map(lambda m: _read_one(bucket, m, now), group), strict=True)
+
+
+def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | None:
+    """Read one manifest and list the files it speaks of; `None` when it has just left the inbox."""
+    ref = parse_inbox_key(marker.key)
+    if ref is None:
+        quarantine_unknown(bucket, marker.key, at=now)
+        return None
+    stamp = f"{marker.etag}-{marker.modified.timestamp() if marker.modified else ''}"
+    if marker.size > MAX_MANIFEST_BYTES:
+        reason = Reason(
+            kind="bad_manifest",
+            file=marker.key,
+            expected=f"at most {MAX_MANIFEST_BYTES} bytes",
+            actual=f"{marker.size} bytes",
+            help="Split the drive into several batches, then drop their manifests.",
+        )
+        digest = sha256(stamp.encode()).hexdigest()[:16]
+        return Candidate(ref, digest, stamp, None, None, (reason,))
+    if not bucket.exists(marker.key):
+        return None
+    raw = bucket.read(marker.key, max_bytes=MAX_MANIFEST_BYTES)
+    digest = manifest_digest(raw)
+    try:
+        manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
+    except BadManifest as error:
+        return Candidate(ref, digest, stamp, raw, None, reasons_of(error))
+    prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
+    files = {info.key.removeprefix(prefix).lstrip("/"): info for info in bucket.list_prefix(prefix)}
+    return Candidate(ref, digest, stamp, raw, manifest, files=files)
+
+
+# ---------------------------------------------------------------------------------------------- Dagster's records
+
+
+def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) -> set[str]:
+    """Keys of the batches that are queued or running."""
+    keys: set[str] = set()
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT))):
+        if (key := run.tags.get(PARTITION)) is not None:
+            keys.add(key)
+        first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
+        if first in existing and last in existing:
+            keys.update(existing[existing.index(first) : existing.index(last) + 1])
+    return keys
+
+
+def _finished(
+    instance: dg.DagsterInstance, candidates: Sequence[Candidate], existing: Sequence[str]
+) -> set[tuple[str, str]]:
+    """(Key, digest) of the candidates' batches that were processed to the end, and from which manifest."""
+    key_of = first_keys(existing)
+    finished: set[tuple[str, str]] = set()
+    for candidate in candidates:
+        key = key_of.get((candidate.ref.vehicle_id, candidate.ref.batch_id))
+        digest = latest_digest(instance, "batch_report", key) if key is not None else None
+        if key is not None and digest is not None:
+            finished.add((key, digest))
+    return finished
+
+
+# ---------------------------------------------------------------------------------------------- carrying it out
+
+
+def _keep(lake: Lake, batch: PlannedBatch) -> None:
+    assert batch.candidate.raw is not None, "a planned batch has a manifest"
+    lake.write_bytes(manifest_path(batch.partition, batch.candidate.digest), batch.candidate.raw)
+
+
+def _archive(bucket: Bucket, ref: BatchRef, digest: str) -> None:
+    """Move a manifest from the inbox to the accepted ones; harmless when repeated.
+
+    A different manifest that has taken its place in the meantime stays where it is.
+    """
+    marker = inbox_key(ref.vehicle_id, ref.batch_id)
+    if not bucket.exists(marker) or manifest_digest(bucket.read(marker, max_bytes=MAX_MANIFEST_BYTES)) != digest:
+        return
+    bucket.copy(marker, accepted_key(ref.vehicle_id, ref.batch_id, digest))
+    bucket.delete(marker)
+
+
+def _quarantine(bucket: Bucket, candidate: Candidate, reasons: Sequence[Reason], at: datetime) -> None:
+    """Move a manifest out of the way, with the reasons beside it and in the results."""
+    ref = candidate.ref
+    quarantine(bucket, ref, raw_manifest=candidate.raw, digest=candidate.digest, reasons=reasons, at=at)
+    write_result(
+        bucket,
+        BatchResult(
+            vehicle_id=ref.vehicle_id,
+            batch_id=ref.batch_id,
+            partition_key=_partition_of(candidate),
+            manifest_digest=candidate.digest,
+            state="quarantined",
+            at=at,
+            reasons=tuple(reasons),
+        ),
+    )
+    marker = inbox_key(ref.vehicle_id, ref.batch_id)
+    bucket.delete(marker)
+
+
+def _partition_of(candidate: Candidate) -> str | None:
+    manifest = candidate.manifest
+    if manifest is None:
+        return None
+    return partition_key(manifest.recorded_from, manifest.vehicle_id, manifest.batch_id)
+
+
+def _result(plan: IntakePlan, cursor: IntakeCursor, now: datetime) -> dg.SensorResult:
+    events: list[dg.AssetMaterialization | dg.AssetObservation] = [_created(b) for b in plan.batches]
+    events += [_rejected(candidate, reasons, now) for candidate, reasons in plan.quarantined]
+    events += [
+        dg.AssetObservation(
+            vehicle_drop.key,
+            partition=b.partition,
+            metadata={EVENT_KEY: "DuplicateDropped", "manifest_digest": b.candidate.digest},
+        )
+        for b in plan.duplicates
+    ]
+    text = (
+        f"{len(plan.batches)} batches taken, {len(plan.quarantined)} quarantined, {len(plan.duplicates)} dropped again "
+        f"unchanged, {len(plan.waiting)} waiting for their run to end"
+    )
+    return dg.SensorResult(
+        run_requests=[_request(run) for run in plan.runs],
+        skip_reason=None if plan.runs else dg.SkipReason(text),
+        cursor=cursor.model_dump_json(),
+        dynamic_partitions_requests=[batches.build_add_request(list(plan.new_partitions))]
+        if plan.new_partitions
+        else [],
+        asset_events=events,
+    )
+
+
+def _request(run: PlannedRun) -> dg.RunRequest:
+    if len(run.partitions) == 1:
+        return dg.RunRequest(run_key=run.run_key, partition_key=run.partitions[0])
+    return dg.RunRequest(
+        run_key=run.run_key,
+        tags={RANGE_START: run.partitions[0], RANGE_END: run.partitions[-1], "argus/batches": str(len(run.partitions))},
+    )
+
+
+def _created(batch: PlannedBatch) -> dg.AssetMaterialization:
+    """The batch's first event. The VIN stays in the manifest: it is personal data."""
+    manifest = batch.candidate.manifest
+    assert manifest is not None, "a planned batch has a manifest"
+    return dg.AssetMaterialization(
+        vehicle_drop.key,
+        partition=batch.partition,
+        metadata={
+            EVENT_KEY: "BatchCreated",
+            "manifest_digest": batch.candidate.digest,
+            "vehicle_id": manifest.vehicle_id,
+            "batch_id": manifest.batch_id,
+            "platform": manifest.platform,
+            "release": manifest.release,
+            "recorded_from": dg.MetadataValue.timestamp(manifest.recorded_from),
+            "recorded_to": dg.MetadataValue.timestamp(manifest.recorded_to),
+            "files": len(manifest.files),
+            "size_bytes": sum(f.size for f in manifest.files),
+        },
+        tags={"dagster/data_version": batch.candidate.digest},
+    )
+
+
+def _rejected(candidate: Candidate, reasons: Sequence[Reason], now: datetime) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        vehicle_drop.key,
+        partition=_partition_of(candidate),
+        metadata={
+            EVENT_KEY: "BatchQuarantined",
+            "manifest_digest": candidate.digest,
+            "vehicle_id": candidate.ref.vehicle_id,
+            "batch_id": candidate.ref.batch_id,
+            "at": dg.MetadataValue.timestamp(now),
+            "reasons": dg.MetadataValue.json([json.loads(r.model_dump_json()) for r in reasons]),
+        },
+    )

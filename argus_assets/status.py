@@ -1,0 +1,399 @@
+"""Batch and recording states, derived from Dagster's records and the bucket. Nothing here is stored.
+
+A batch: pending → uploaded → scattering → scattered → gathering → gathered → diagnosing → completed, and failed from
+each of them. Names that end in -ing mean that a run is at work, the others that nothing is running. A completed
+batch whose manifest is dropped again is uploaded again.
+
+A recording: pending → parsing → parsed → aggregating → completed, or failed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from argus_assets.assets.batch import EVENT_KEY, STAGES
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.intake import first_keys
+from argus_assets.drop.keys import BatchRef, inbox_key, parse_inbox_key, parse_partition_key
+from argus_assets.drop.results import BatchResult, read_result
+from argus_assets.partitions import BATCHES
+
+
+class BatchState(StrEnum):
+    """Where a batch is."""
+
+    PENDING = "pending"
+    UPLOADED = "uploaded"
+    SCATTERING = "scattering"
+    SCATTERED = "scattered"
+    GATHERING = "gathering"
+    GATHERED = "gathered"
+    DIAGNOSING = "diagnosing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class RecordingState(StrEnum):
+    """Where a recording is."""
+
+    PENDING = "pending"
+    PARSING = "parsing"
+    PARSED = "parsed"
+    AGGREGATING = "aggregating"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+WORKING: Final = (
+    BatchState.SCATTERING,
+    BatchState.GATHERING,
+    BatchState.GATHERING,
+    BatchState.DIAGNOSING,
+    BatchState.DIAGNOSING,
+)
+"""State while the asset of the same position in `STAGES` is being made."""
+
+RESTING: Final = (
+    BatchState.UPLOADED,
+    BatchState.SCATTERED,
+    BatchState.SCATTERED,
+    BatchState.GATHERED,
+    BatchState.GATHERED,
+    BatchState.COMPLETED,
+)
+"""State when so many of `STAGES` have been made and nothing is running."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """What Dagster and the bucket know of a batch.
+
+    Attributes:
+        dropped: Storage id of the event that took its current manifest, `None` before.
+        made: Storage id of the latest materialisation of each asset.
+        run: Status of the run that last planned to make something that is not made yet, `None` without one.
+        quarantined: The current manifest was quarantined.
+    """
+
+    dropped: int | None = None
+    made: Mapping[str, int] = field(default_factory=dict)
+    run: dg.DagsterRunStatus | None = None
+    quarantined: bool = False
+
+
+def derive_state(facts: BatchFacts) -> tuple[BatchState, str | None]:
+    """The state of a batch, and for a failed one the asset at which it failed."""
+    if facts.dropped is None:
+        return (BatchState.FAILED, "vehicle_drop") if facts.quarantined else (BatchState.PENDING, None)
+    done = 0
+    for stage in STAGES:
+        if facts.made.get(stage, -1) < facts.dropped:
+            break
+        done += 1
+    if done == len(STAGES):
+        return BatchState.COMPLETED, None
+    match facts.run:
+        case dg.DagsterRunStatus.STARTED | dg.DagsterRunStatus.CANCELING:
+            return WORKING[done], None
+        case dg.DagsterRunStatus.FAILURE | dg.DagsterRunStatus.CANCELED:
+            return BatchState.FAILED, STAGES[done]
+        case _:
+            return RESTING[done], None
+
+
+def derive_recording_state(batch: BatchState, parsed: str | None, failed_stage: str | None = None) -> RecordingState:
+    """The state of a recording.
+
+    Args:
+        batch: State of its batch.
+        parsed: `state` of the recording's row in the recordings table, `None` before it was read.
+        failed_stage: Where the batch failed, if it did.
+    """
+    if parsed == "failed":
+        return RecordingState.FAILED
+    if parsed is None:
+        if batch is BatchState.SCATTERING:
+            return RecordingState.PARSING
+        return (
+            RecordingState.FAILED
+            if batch is BatchState.FAILED and failed_stage == STAGES[0]
+            else RecordingState.PENDING
+        )
+    match batch:
+        case BatchState.COMPLETED:
+            return RecordingState.COMPLETED
+        case BatchState.GATHERING | BatchState.GATHERED | BatchState.DIAGNOSING:
+            return RecordingState.AGGREGATING
+        case _:
+            return RecordingState.PARSED
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStatus:
+    """A recording with its state."""
+
+    recording: str
+    state: RecordingState
+    format: str | None = None
+    frames: int | None = None
+    frames_lost: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """A batch with its state and what came of it.
+
+    Attributes:
+        partition_key: `None` while it is only in the bucket.
+        failed_stage: Asset at which it failed.
+        reason: Why it failed.
+        result: The outcome written to the bucket for this manifest, if there is one.
+    """
+
+    vehicle_id: str
+    batch_id: str
+    state: BatchState
+    partition_key: str | None = None
+    failed_stage: str | None = None
+    reason: str | None = None
+    result: BatchResult | None = None
+    recordings: tuple[RecordingStatus, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON document of it."""
+        return {
+            "vehicle_id": self.vehicle_id,
+            "batch_id": self.batch_id,
+            "partition_key": self.partition_key,
+            "state": str(self.state),
+            "failed_stage": self.failed_stage,
+            "reason": self.reason,
+            "result": self.result.model_dump(mode="json", exclude_none=True) if self.result else None,
+            "recordings": [
+                {
+                    "recording": r.recording,
+                    "state": str(r.state),
+                    "format": r.format,
+                    "frames": r.frames,
+                    "frames_lost": r.frames_lost,
+                }
+                for r in self.recordings
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEvent:
+    """One event of a batch, as `argus events` prints it."""
+
+    at: datetime
+    event: str
+    asset: str
+    details: Mapping[str, object]
+    run_id: str | None
+
+
+# ---------------------------------------------------------------------------------------------- reading Dagster
+
+
+def partition_states(
+    instance: dg.DagsterInstance, partitions: Sequence[str]
+) -> dict[str, tuple[BatchState, str | None]]:
+    """State of each batch that Dagster knows. A few queries, however many partitions.
+
+    Args:
+        instance: Where the records are.
+        partitions: Partition keys, at most a few tens of thousands.
+    """
+    keys = set(partitions)
+    storage = instance.event_log_storage
+    dropped = storage.get_latest_storage_id_by_partition(
+        dg.AssetKey("vehicle_drop"), DagsterEventType.ASSET_MATERIALIZATION, keys
+    )
+    made = {
+        stage: storage.get_latest_storage_id_by_partition(
+            dg.AssetKey(stage), DagsterEventType.ASSET_MATERIALIZATION, keys
+        )
+        for stage in STAGES
+    }
+    attempts: dict[str, tuple[str, int]] = {}
+    for stage in STAGES:
+        open_attempts = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+            dg.AssetKey(stage)
+        )
+        for key, attempt in open_attempts.items():
+            if key in keys and attempt[1] > attempts.get(key, ("", -1))[1]:
+                attempts[key] = attempt
+    runs = _run_statuses(instance, {run_id for run_id, _ in attempts.values()})
+    states: dict[str, tuple[BatchState, str | None]] = {}
+    for key in partitions:
+        run_id, planned = attempts.get(key, (None, -1))
+        drop = dropped.get(key)
+        # An attempt that was planned before the current manifest was taken says nothing of it.
+        current = run_id is not None and (drop is None or planned > drop)
+        states[key] = derive_state(
+            BatchFacts(
+                dropped=drop,
+                made={stage: made[stage][key] for stage in STAGES if key in made[stage]},
+                run=runs.get(run_id) if current and run_id is not None else None,
+            )
+        )
+    return states
+
+
+def _run_statuses(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, dg.DagsterRunStatus]:
+    wanted = sorted(run_ids)
+    if not wanted:
+        return {}
+    return {run.run_id: run.status for run in instance.get_runs(filters=dg.RunsFilter(run_ids=wanted))}
+
+
+def timeline(instance: dg.DagsterInstance, partition: str) -> list[TimelineEvent]:
+    """Everything that happened to a batch, oldest first."""
+    events: list[TimelineEvent] = []
+    for asset in ("vehicle_drop", *STAGES):
+        records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
+        for record in instance.fetch_materializations(records, limit=1000).records:
+            made = record.asset_materialization
+            assert made is not None, "a materialisation record holds one"
+            name = _text(made.metadata, EVENT_KEY) or "StatusChanged"
+            state = {
+                "rec_frames": BatchState.SCATTERED,
+                "error_stats": BatchState.GATHERED,
+                "batch_report": BatchState.COMPLETED,
+            }.get(asset)
+            if name == "StatusChanged" and state is None:
+                name = "AssetMaterialized"
+            details = {"state": str(state)} if state else {}
+            events.append(_event(record, name, asset, {**details, **_plain(made.metadata)}))
+        for record in instance.fetch_observations(records, limit=1000).records:
+            seen = record.asset_observation
+            assert seen is not None, "an observation record holds one"
+            events.append(_event(record, _text(seen.metadata, EVENT_KEY) or "Observed", asset, _plain(seen.metadata)))
+    return sorted(events, key=lambda e: e.at)
+
+
+_NOT_TOLD: Final = {EVENT_KEY, "preview", "diagnosis", "path", "page", "reasons", "notes", "dagster/column_schema"}
+
+
+def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
+    """Metadata values that fit on a line."""
+    return {key: value.value for key, value in metadata.items() if key not in _NOT_TOLD}
+
+
+def _text(metadata: Mapping[str, dg.MetadataValue], key: str) -> str | None:
+    return str(metadata[key].value) if key in metadata else None
+
+
+def _event(record: dg.EventLogRecord, name: str, asset: str, details: Mapping[str, object]) -> TimelineEvent:
+    return TimelineEvent(
+        at=datetime.fromtimestamp(record.timestamp, UTC),
+        event=name,
+        asset=asset,
+        details=details,
+        run_id=record.run_id or None,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- batches
+
+
+def find_partition(instance: dg.DagsterInstance, name: str) -> str | None:
+    """The partition key for what a person typed: the key itself, `vehicle/batch`, or a batch id that is unique."""
+    keys = instance.get_dynamic_partitions(BATCHES)
+    if name in keys:
+        return name
+    by_ref = first_keys(keys)
+    vehicle, _, batch = name.partition("/")
+    if (vehicle, batch) in by_ref:
+        return by_ref[vehicle, batch]
+    same_id = [key for (_, batch_id), key in by_ref.items() if batch_id == name]
+    return same_id[0] if len(same_id) == 1 else None
+
+
+def list_batches(instance: dg.DagsterInstance, bucket: Bucket) -> list[BatchStatus]:
+    """All batches: those that Dagster knows, and those that only the bucket knows (uploading, waiting, quarantined)."""
+    keys = list(instance.get_dynamic_partitions(BATCHES))
+    states = partition_states(instance, keys)
+    found: dict[BatchRef, BatchStatus] = {}
+    for key in keys:
+        parsed = parse_partition_key(key)
+        if parsed is None:
+            continue
+        ref = BatchRef(parsed.vehicle_id, parsed.batch_id)
+        state, stage = states[key]
+        found[ref] = BatchStatus(
+            ref.vehicle_id, ref.batch_id, state, partition_key=key, failed_stage=stage, result=read_result(bucket, ref)
+        )
+    for ref in bucket.list_batches():
+        if ref in found:
+            continue
+        result = read_result(bucket, ref)
+        waiting = bucket.exists(inbox_key(ref.vehicle_id, ref.batch_id))
+        state, stage = derive_state(BatchFacts(quarantined=result is not None and not waiting))
+        if waiting:
+            state = BatchState.UPLOADED
+        found[ref] = BatchStatus(ref.vehicle_id, ref.batch_id, state, failed_stage=stage, result=result)
+    return [_with_reason(status) for status in found.values()]
+
+
+def batch_status(instance: dg.DagsterInstance, bucket: Bucket, partition: str) -> BatchStatus:
+    """One batch with its recordings."""
+    parsed = parse_partition_key(partition)
+    assert parsed is not None, "a partition key of the batches"
+    ref = BatchRef(parsed.vehicle_id, parsed.batch_id)
+    state, stage = partition_states(instance, [partition])[partition]
+    rows: dict[str, dict[str, Any]] = {}
+    created = 0.0
+    for event in timeline(instance, partition):
+        if event.event == "BatchCreated":
+            rows, created = {}, event.at.timestamp()
+        elif event.event == "FileParsed":
+            rows[str(event.details["recording"])] = dict(event.details)
+    del created
+    names = sorted(
+        {*rows, *(o.key.rsplit("/", 1)[-1] for o in bucket.list_prefix(f"batches/{ref.vehicle_id}/{ref.batch_id}/"))}
+    )
+    recordings = tuple(
+        RecordingStatus(
+            name,
+            derive_recording_state(state, rows.get(name, {}).get("state"), stage),
+            format=rows.get(name, {}).get("format"),
+            frames=rows.get(name, {}).get("frames"),
+            frames_lost=rows.get(name, {}).get("frames_lost"),
+        )
+        for name in names
+    )
+    return _with_reason(
+        BatchStatus(
+            ref.vehicle_id,
+            ref.batch_id,
+            state,
+            partition_key=partition,
+            failed_stage=stage,
+            result=read_result(bucket, ref),
+            recordings=recordings,
+        )
+    )
+
+
+def _with_reason(status: BatchStatus) -> BatchStatus:
+    """Add why a failed batch failed, where its outcome says so."""
+    if status.state is not BatchState.FAILED:
+        return status
+    result = status.result
+    if result is None or result.state == "completed":
+        reason = "The run ended without an outcome: its worker died or it was cancelled. Dagster's run page says more."
+    elif result.reasons:
+        first = result.reasons[0]
+        reason = f"{first.kind}: {first.file}: expected {first.expected}, found {first.actual}. {first.help}"
+    else:
+        reason = result.error or "No reason was recorded."
+    from dataclasses import replace
+
+    return replace(status, reason=reason)
