@@ -1,0 +1,317 @@
+"""The drop bucket: a thin, thread-safe layer over fsspec that knows keys, sizes and errors, and nothing of batches.
+
+Works on `s3://bucket[/prefix]` and on a folder. Keys are relative to the root. Objects are put whole or not at all.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final, Self, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, BatchRef
+from argus_assets.errors import ArgusError, BadFile, BadSetting, PermanentError, Unavailable
+
+PART_BYTES: Final = 8 * 1024**2
+"""Size of the parts of a multipart upload."""
+
+SHA256_METADATA: Final = "sha256"
+"""User metadata of an S3 object that holds its SHA-256 (`x-amz-meta-sha256`)."""
+
+_CLIENT_PACKAGES: Final = {"botocore", "aiobotocore", "aiohttp", "boto3", "s3fs"}
+_LIST_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object of the bucket.
+
+    Attributes:
+        key: Relative to the root of the bucket.
+        size: Bytes.
+        etag: Changes with the content (S3) or with each write (folder).
+        modified: When it was put, UTC.
+        sha256: As its uploader stated, only where it was asked for and is known.
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime | None = None
+    sha256: str | None = None
+
+
+class Bucket:
+    """Objects under one root."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, root: str, url: str) -> None:
+        self.fs = fs
+        self.url = url
+        self._root = root.rstrip("/")
+        self.is_local = isinstance(fs, LocalFileSystem)
+
+    @classmethod
+    def from_url(cls, url: str, *, storage_options: Mapping[str, object] | None = None) -> Self:
+        """Open a bucket.
+
+        Args:
+            url: `s3://bucket[/prefix]`, `file://…` or a folder path.
+            storage_options: For the file system. Endpoint and credentials of S3 come from the standard
+                `AWS_…` variables when they are not given.
+
+        Raises:
+            BadSetting: The URL cannot be used.
+        """
+        remote = "://" in url and not url.startswith(("file:", "local:"))
+        options: dict[str, Any] = {"use_listings_cache": False, "default_block_size": PART_BYTES} if remote else {}
+        try:
+            fs, root = fsspec.url_to_fs(url, **options, **(storage_options or {}))
+        except (ValueError, ImportError) as error:
+            raise BadSetting(f"The bucket URL {url!r} cannot be used: {error}", help="Give s3://bucket or a folder.") from error
+        return cls(fs, str(root), url)
+
+    def path(self, key: str) -> str:
+        """The object's path in the file system.
+
+        Raises:
+            PermanentError: The key leaves the bucket.
+        """
+        if key.startswith("/") or ".." in PurePosixPath(key).parts:
+            raise PermanentError(f"Key {key!r} leaves the bucket.", help="Keys are relative and have no `..`.")
+        return f"{self._root}/{key}"
+
+    def ensure(self) -> None:
+        """Make the folder of a folder bucket; an S3 bucket has to exist."""
+        if self.is_local:
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+
+    # ------------------------------------------------------------------------------------------ looking
+
+    def list_inbox(self, *, limit: int, start_after: str = "") -> list[ObjectInfo]:
+        """Objects of the inbox in key order, at most `limit`, after the key `start_after`: cost follows the result."""
+        return list(islice(self._list(INBOX, start_after), limit))
+
+    def list_prefix(self, prefix: str) -> list[ObjectInfo]:
+        """All objects whose key starts with `prefix`, which ends with a slash, in key order."""
+        return list(self._list(prefix, ""))
+
+    def list_batches(self) -> list[BatchRef]:
+        """Every batch that has a recording, a waiting manifest or a quarantined one, in order."""
+        found: set[BatchRef] = set()
+        for top, suffix in (("batches", ""), ("inbox", ".json"), ("quarantine", "")):
+            for vehicle in self._children(top):
+                if not VEHICLE_ID.fullmatch(vehicle):
+                    continue
+                for name in self._children(f"{top}/{vehicle}"):
+                    batch = name.removesuffix(suffix) if suffix else name
+                    if BATCH_ID.fullmatch(batch) and (not suffix or name.endswith(suffix)):
+                        found.add(BatchRef(vehicle, batch))
+        return sorted(found)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Size, ETag and stated SHA-256 of an object, `None` when there is none."""
+        with self._errors("look up", key):
+            try:
+                info = self.fs.info(self.path(key))
+            except FileNotFoundError:
+                return None
+            if info.get("type") != "file":
+                return None
+            found = self._info(key, info)
+            if self.is_local:
+                return found
+            stated = self.fs.metadata(self.path(key)).get(SHA256_METADATA)
+            return ObjectInfo(found.key, found.size, found.etag, found.modified, stated)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        with self._errors("look up", key):
+            return bool(self.fs.isfile(self.path(key)))
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def read(self, key: str, *, max_bytes: int) -> bytes:
+        """An object's bytes.
+
+        Raises:
+            BadFile: There is none, or it has more than `max_bytes`.
+        """
+        with self.open(key) as file:
+            with self._errors("read", key):
+                data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise BadFile(f"Object {key} has more than the {max_bytes} bytes that are read of such an object.")
+        return data
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[BinaryIO]:
+        """Open an object for reading; the file seeks and reads ranges.
+
+        Raises:
+            BadFile: There is none.
+        """
+        with self._errors("read", key), self.fs.open(self.path(key), "rb") as file:
+            yield cast(BinaryIO, file)
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object whole."""
+        target = self.path(key)
+        with self._errors("write", key):
+            if self.is_local:
+                temporary = self._temporary(target)
+                try:
+                    temporary.write_bytes(data)
+                    temporary.replace(target)
+                finally:
+                    temporary.unlink(missing_ok=True)
+            else:
+                self.fs.pipe_file(target, data)
+
+    @contextmanager
+    def create(self, key: str, *, sha256: str) -> Iterator[BinaryIO]:
+        """Open an object for writing as a stream; it appears when the block ends well, else nothing appears.
+
+        On S3 it goes up in parts of `PART_BYTES`, and carries `sha256` as metadata.
+        """
+        target = self.path(key)
+        with self._errors("write", key):
+            if self.is_local:
+                temporary = self._temporary(target)
+                try:
+                    with temporary.open("wb") as file:
+                        yield file
+                    temporary.replace(target)
+                finally:
+                    temporary.unlink(missing_ok=True)
+                return
+            file = self.fs.open(target, "wb", block_size=PART_BYTES, Metadata={SHA256_METADATA: sha256})
+            try:
+                yield cast(BinaryIO, file)
+            except BaseException:
+                file.discard()
+                # A discarded file must not be completed by its own close.
+                file.closed = True
+                raise
+            file.close()
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object inside the bucket."""
+        with self._errors("copy", source):
+            if self.is_local:
+                temporary = self._temporary(self.path(target))
+                try:
+                    temporary.write_bytes(Path(self.path(source)).read_bytes())
+                    temporary.replace(self.path(target))
+                finally:
+                    temporary.unlink(missing_ok=True)
+            else:
+                self.fs.copy(self.path(source), self.path(target))
+
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is already gone is fine."""
+        with self._errors("delete", key):
+            try:
+                self.fs.rm_file(self.path(key))
+            except FileNotFoundError:
+                return
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _temporary(self, target: str) -> Path:
+        """A hidden name beside the target: listings pass over it, and a rename from it is atomic."""
+        folder = Path(target).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f".{uuid.uuid4().hex}.part"
+
+    def _list(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+        with self._errors("list", prefix):
+            yield from self._list_folder(prefix, start_after) if self.is_local else self._list_s3(prefix, start_after)
+
+    def _list_folder(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+        """Walk in key order, which differs from path order where a name holds a character below the slash."""
+        pending = [self.path(prefix).rstrip("/")]
+        keys: list[str] = []
+        while pending:
+            folder = pending.pop()
+            try:
+                entries = list(os.scandir(folder))
+            except FileNotFoundError:
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.is_file():
+                    keys.append(entry.path[len(self._root) + 1 :])
+        for key in sorted(keys):
+            if key > start_after:
+                try:
+                    yield self._info(key, self.fs.info(self.path(key)))
+                except FileNotFoundError:
+                    continue
+
+    def _list_s3(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+        """Pages of ListObjectsV2 with StartAfter."""
+        name, _, base = self._root.partition("/")
+        lead = f"{base}/" if base else ""
+        # The API takes bucket names only, so the scheme that fsspec may keep has to go.
+        arguments: dict[str, Any] = {"Bucket": name, "Prefix": f"{lead}{prefix}", "MaxKeys": _LIST_PAGE}
+        if start_after:
+            arguments["StartAfter"] = f"{lead}{start_after}"
+        while True:
+            page = self.fs.call_s3("list_objects_v2", **arguments)
+            for item in page.get("Contents", ()):
+                if not item["Key"].endswith("/"):
+                    yield ObjectInfo(
+                        item["Key"].removeprefix(lead), item["Size"], item["ETag"].strip('"'), item["LastModified"]
+                    )
+            if not page.get("IsTruncated"):
+                return
+            arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _children(self, prefix: str) -> list[str]:
+        """Names one level below a prefix."""
+        with self._errors("list", prefix):
+            try:
+                names = self.fs.ls(self.path(prefix), detail=False)
+            except FileNotFoundError:
+                return []
+        return [n for n in (str(name).rstrip("/").rsplit("/", 1)[-1] for name in names) if not n.startswith(".")]
+
+    def _info(self, key: str, info: Mapping[str, Any]) -> ObjectInfo:
+        if self.is_local:
+            modified = datetime.fromtimestamp(info["mtime"], UTC)
+            return ObjectInfo(key, info["size"], f"{info['mtime']}-{info['size']}-{info['ino']}", modified)
+        return ObjectInfo(key, info["size"], str(info.get("ETag", "")).strip('"'), info.get("LastModified"))
+
+    @contextmanager
+    def _errors(self, verb: str, key: str) -> Iterator[None]:
+        """Tell what the file system raises as permanent or transient."""
+        where = f"{key!r} in {self.url}"
+        try:
+            yield
+        except ArgusError:
+            raise
+        except FileNotFoundError as error:
+            raise BadFile(f"Could not {verb} {where}: it is not there.", help="Check that the bucket and the file exist.") from error
+        except PermissionError as error:
+            raise BadSetting(
+                f"Could not {verb} {where}: access denied ({error}).", help="Check the credentials and the bucket's policy."
+            ) from error
+        except OSError as error:
+            raise Unavailable(f"Could not {verb} {where}: {error}", help="Check that the storage answers.") from error
+        except Exception as error:
+            # The client libraries' own errors (no endpoint, no credentials, cut connections) are not OSErrors.
+            if type(error).__module__.partition(".")[0] not in _CLIENT_PACKAGES:
+                raise
+            raise Unavailable(f"Could not {verb} {where}: {error}", help="Check the endpoint and the credentials.") from error

@@ -1,0 +1,97 @@
+"""Object keys of the drop bucket and partition keys: one place that makes them, one that reads them.
+
+    batches/<vehicle_id>/<batch_id>/<file>          recordings
+    inbox/<vehicle_id>/<batch_id>.json              completion manifest, the last PUT
+    accepted/<vehicle_id>/<batch_id>.<digest>.json  the same manifest after it was taken
+    quarantine/<vehicle_id>/<batch_id>/             what could not be used, with its reason
+    results/<vehicle_id>/<batch_id>.json            what came out
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final
+
+VEHICLE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+"""No underscore, so that a partition key splits in one way only."""
+
+BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+"""No comma: commas break backfills in the Dagster UI (dagster #32183)."""
+
+INBOX: Final = "inbox/"
+
+_PARTITION: Final = re.compile(rf"(?P<date>\d{{4}}-\d{{2}}-\d{{2}})_(?P<vehicle>{VEHICLE_ID.pattern})_(?P<batch>{BATCH_ID.pattern})")
+_MARKER: Final = re.compile(rf"inbox/(?P<vehicle>{VEHICLE_ID.pattern})/(?P<batch>{BATCH_ID.pattern})\.json")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BatchRef:
+    """Which batch: the vehicle and its name for the drive."""
+
+    vehicle_id: str
+    batch_id: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PartitionRef(BatchRef):
+    """A batch with the date in its partition key."""
+
+    recorded_on: date
+
+
+def batch_prefix(vehicle_id: str, batch_id: str) -> str:
+    """Prefix of a batch's recordings, with the slash at its end."""
+    return f"batches/{vehicle_id}/{batch_id}/"
+
+
+def recording_key(vehicle_id: str, batch_id: str, file: str) -> str:
+    """Key of one recording."""
+    return f"{batch_prefix(vehicle_id, batch_id)}{file}"
+
+
+def inbox_key(vehicle_id: str, batch_id: str) -> str:
+    """Key of a completion manifest that waits to be taken."""
+    return f"{INBOX}{vehicle_id}/{batch_id}.json"
+
+
+def parse_inbox_key(key: str) -> BatchRef | None:
+    """The batch of a completion manifest's key, `None` when the key is not one."""
+    match = _MARKER.fullmatch(key)
+    return BatchRef(match["vehicle"], match["batch"]) if match else None
+
+
+def accepted_prefix(vehicle_id: str, batch_id: str) -> str:
+    """Prefix of the manifests that were taken for a batch."""
+    return f"accepted/{vehicle_id}/{batch_id}."
+
+
+def accepted_key(vehicle_id: str, batch_id: str, digest: str) -> str:
+    """Key of a manifest that was taken."""
+    return f"{accepted_prefix(vehicle_id, batch_id)}{digest}.json"
+
+
+def quarantine_prefix(vehicle_id: str, batch_id: str) -> str:
+    """Prefix of what could not be used of a batch."""
+    return f"quarantine/{vehicle_id}/{batch_id}/"
+
+
+def results_key(vehicle_id: str, batch_id: str) -> str:
+    """Key of a batch's outcome."""
+    return f"results/{vehicle_id}/{batch_id}.json"
+
+
+def partition_key(recorded_from: datetime, vehicle_id: str, batch_id: str) -> str:
+    """`<date recorded>_<vehicle_id>_<batch_id>`: sorts by time; the date is the UTC date of the drive's start."""
+    return f"{recorded_from.astimezone(UTC):%Y-%m-%d}_{vehicle_id}_{batch_id}"
+
+
+def parse_partition_key(key: str) -> PartitionRef | None:
+    """What a partition key says, `None` when it is not one of a batch."""
+    match = _PARTITION.fullmatch(key)
+    if match is None:
+        return None
+    try:
+        day = date.fromisoformat(match["date"])
+    except ValueError:
+        return None
+    return PartitionRef(match["vehicle"], match["batch"], day)

@@ -1,0 +1,120 @@
+"""Quarantine: what could not be used is set aside with its reason. Nothing that was dropped is deleted.
+
+    quarantine/<vehicle_id>/<batch_id>/<digest>.manifest.json   the manifest, as dropped
+    quarantine/<vehicle_id>/<batch_id>/<digest>.reason.json     why, for that manifest
+    quarantine/<vehicle_id>/<batch_id>/reason.json              why, for the latest one
+    quarantine/_unknown/<digest of the key>/                    an inbox object whose key names no batch
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, quarantine_prefix
+from argus_assets.errors import ArgusError
+
+ReasonKind = Literal["bad_manifest", "bad_key", "missing_file", "wrong_size", "wrong_sha256"]
+
+UNKNOWN_PREFIX: Final = "quarantine/_unknown/"
+
+
+class Reason(BaseModel):
+    """One thing wrong with a drop: which file, what was expected, what was found, what to do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: ReasonKind
+    file: str
+    expected: str
+    actual: str
+    help: str
+
+
+class QuarantineRecord(BaseModel):
+    """`reason.json`.
+
+    Attributes:
+        manifest: Key of the manifest as dropped.
+        recordings: Prefix under which the batch's recordings stay: they are not moved.
+        at: When it was set aside.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: Literal[1] = 1
+    vehicle_id: str | None
+    batch_id: str | None
+    manifest: str
+    recordings: str | None
+    at: datetime
+    reasons: tuple[Reason, ...]
+
+
+def reasons_of(error: ArgusError, file: str = "manifest") -> tuple[Reason, ...]:
+    """The reason for a manifest that could not be parsed."""
+    return (
+        Reason(kind="bad_manifest", file=file, expected="a manifest as in docs/manifest.schema.json", actual=error.what, help=error.help),
+    )
+
+
+def quarantine(
+    bucket: Bucket, ref: BatchRef, *, raw_manifest: bytes | None, digest: str, reasons: Sequence[Reason], at: datetime
+) -> QuarantineRecord:
+    """Set a manifest aside with its reasons. The caller removes the marker from the inbox afterwards.
+
+    Args:
+        bucket: Where.
+        ref: The batch.
+        raw_manifest: The manifest, `None` to copy it from the inbox.
+        digest: Which manifest.
+        reasons: At least one.
+        at: Now, UTC.
+    """
+    prefix = quarantine_prefix(ref.vehicle_id, ref.batch_id)
+    kept = f"{prefix}{digest}.manifest.json"
+    if raw_manifest is None:
+        bucket.copy(inbox_key(ref.vehicle_id, ref.batch_id), kept)
+    else:
+        bucket.put(kept, raw_manifest)
+    record = QuarantineRecord(
+        vehicle_id=ref.vehicle_id,
+        batch_id=ref.batch_id,
+        manifest=kept,
+        recordings=batch_prefix(ref.vehicle_id, ref.batch_id),
+        at=at,
+        reasons=tuple(reasons),
+    )
+    document = record.model_dump_json(indent=2).encode()
+    bucket.put(f"{prefix}{digest}.reason.json", document)
+    bucket.put(f"{prefix}reason.json", document)
+    return record
+
+
+def quarantine_unknown(bucket: Bucket, key: str, *, at: datetime) -> QuarantineRecord:
+    """Move an inbox object whose key names no batch out of the inbox, with the reason."""
+    prefix = f"{UNKNOWN_PREFIX}{sha256(key.encode(errors='surrogatepass')).hexdigest()[:16]}/"
+    kept = f"{prefix}object"
+    record = QuarantineRecord(
+        vehicle_id=None,
+        batch_id=None,
+        manifest=kept,
+        recordings=None,
+        at=at,
+        reasons=(
+            Reason(
+                kind="bad_key",
+                file=key,
+                expected="inbox/<vehicle_id>/<batch_id>.json with letters, digits, dots and dashes",
+                actual=key,
+                help="Drop the manifest again under a key with allowed ids.",
+            ),
+        ),
+    )
+    bucket.copy(key, kept)
+    bucket.put(f"{prefix}reason.json", record.model_dump_json(indent=2).encode())
+    bucket.delete(key)
+    return record
