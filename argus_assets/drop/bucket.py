@@ -133,7 +133,10 @@ class Bucket:
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         with self._errors("look up", key):
-            return bool(self.fs.isfile(self.path(key)))
+            try:
+                return self.fs.info(self.path(key)).get("type") == "file"
+            except FileNotFoundError:
+                return False
 
     # ------------------------------------------------------------------------------------------ reading
 
