@@ -1,0 +1,59 @@
+"""Settings: what the platform reads from the environment, in one place, with what each one means."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from argus_assets.errors import BadSetting
+
+
+class Settings(BaseModel):
+    """Settings of one platform. Endpoint and credentials of S3 are the standard `AWS_…` variables."""
+
+    model_config = ConfigDict(frozen=True)
+
+    home: Annotated[Path, Field(description="Folder of the platform: database, lake, logs, and the folder bucket.")]
+    database_url: Annotated[
+        str | None,
+        Field(
+            description="postgresql:// URL of a database with pgvector; none for the embedded PostgreSQL.",
+            pattern=r"^postgres(ql)?(\+psycopg2)?://",
+        ),
+    ] = None
+    bucket_url: Annotated[str, Field(description="Drop bucket: s3://bucket[/prefix] or a folder.", min_length=1)]
+    lake_url: Annotated[str, Field(description="Where results are kept: s3://bucket/prefix or a folder.", min_length=1)]
+    sensor_interval_s: Annotated[int, Field(description="Seconds between two looks into the inbox.", ge=1, le=3600)] = 5
+    port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read `ARGUS_<NAME>` for each setting.
+
+        Raises:
+            BadSetting: A value cannot be used.
+        """
+        given = {name: environ[key] for name, key in cls.variables().items() if environ.get(key)}
+        home = Path(given.get("home") or Path(environ.get("HOME") or os.path.sep) / ".argus").expanduser().absolute()
+        given.setdefault("bucket_url", str(home / "bucket"))
+        given.setdefault("lake_url", str(home / "lake"))
+        try:
+            return cls.model_validate({**given, "home": home})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            raise BadSetting(
+                f"{cls.variables()[name]}={first['input']!r} cannot be used: {first['msg']}.",
+                help=f"It means: {cls.model_fields[name].description}",
+            ) from error
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """Setting → environment variable."""
+        return {name: f"ARGUS_{name.upper()}" for name in cls.model_fields}
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give exactly these settings to a child process."""
+        return {key: str(value) for name, key in self.variables().items() if (value := getattr(self, name)) is not None}
