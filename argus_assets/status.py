@@ -19,7 +19,7 @@ from dagster import DagsterEventType
 from argus_assets.assets.batch import EVENT_KEY, STAGES
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
-from argus_assets.drop.keys import BatchRef, inbox_key, parse_inbox_key, parse_partition_key
+from argus_assets.drop.keys import BatchRef, inbox_key, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.partitions import BATCHES
 

@@ -237,7 +237,7 @@ def batch_assets(
             if STAGES[-1] in selected:
                 write_result(opened_bucket, _completed(batch, context.run_id))
             context.log.info(f"{partition}: done in {time.perf_counter() - started:.2f} s")
-        except Exception as error:  # noqa: BLE001 - one batch must not stop the others; the run fails at its end
+        except Exception as error:
             failures[partition] = error
             context.log.error(f"{partition}: {error}", exc_info=not isinstance(error, ArgusError))
             _report_failure(log, opened_bucket, opened_lake, error)

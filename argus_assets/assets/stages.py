@@ -124,10 +124,11 @@ def parse_recordings(
             on_parsed(parsed.row)
     if wrong:
         raise FilesDiffer(wrong)
-    recordings = pl.DataFrame([r.row for r in results], schema=RECORDINGS.schema)
+    times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}
+    recordings = RECORDINGS.cast(pl.DataFrame([r.row for r in results], schema={**RECORDINGS.schema, **times}))
     problems = [PROBLEMS.cast(problem_rows(str(r.row["recording"]), r.summary)) for r in results]
     return ParsedBatch(
-        RECORDINGS.check(recordings),
+        recordings,
         pl.concat(problems) if problems else PROBLEMS.empty(),
         reused=sum(r.reused for r in results),
     )
@@ -155,7 +156,7 @@ def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lak
         out = Path(scratch) / "part"
         out.mkdir()
         with copy.open("rb") as source:
-            summary = write_part(source, size_bytes=file.size, folder=out)
+            summary = write_part(source, folder=out)
         seconds = time.perf_counter() - started
         copy.unlink()
         lake.put_folder(out, folder, last="summary.json")

@@ -107,7 +107,7 @@ def events(batch: str, as_json: bool, home: Path | None) -> None:
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and value < 1e6 else str(value)  # noqa: PLR2004 - timestamps stay whole
+    return f"{value:.3g}" if isinstance(value, float) and value < 1e6 else str(value)
 
 
 def _partition(instance: "dg.DagsterInstance", batch: str) -> str:

@@ -74,7 +74,9 @@ class Bucket:
         try:
             fs, root = fsspec.url_to_fs(url, **options, **(storage_options or {}))
         except (ValueError, ImportError) as error:
-            raise BadSetting(f"The bucket URL {url!r} cannot be used: {error}", help="Give s3://bucket or a folder.") from error
+            raise BadSetting(
+                f"The bucket URL {url!r} cannot be used: {error}", help="Give s3://bucket or a folder."
+            ) from error
         return cls(fs, str(root), url)
 
     def path(self, key: str) -> str:
@@ -146,9 +148,8 @@ class Bucket:
         Raises:
             BadFile: There is none, or it has more than `max_bytes`.
         """
-        with self.open(key) as file:
-            with self._errors("read", key):
-                data = file.read(max_bytes + 1)
+        with self.open(key) as file, self._errors("read", key):
+            data = file.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise BadFile(f"Object {key} has more than the {max_bytes} bytes that are read of such an object.")
         return data
@@ -306,10 +307,13 @@ class Bucket:
         except ArgusError:
             raise
         except FileNotFoundError as error:
-            raise BadFile(f"Could not {verb} {where}: it is not there.", help="Check that the bucket and the file exist.") from error
+            raise BadFile(
+                f"Could not {verb} {where}: it is not there.", help="Check that the bucket and the file exist."
+            ) from error
         except PermissionError as error:
             raise BadSetting(
-                f"Could not {verb} {where}: access denied ({error}).", help="Check the credentials and the bucket's policy."
+                f"Could not {verb} {where}: access denied ({error}).",
+                help="Check the credentials and the bucket's policy.",
             ) from error
         except OSError as error:
             raise Unavailable(f"Could not {verb} {where}: {error}", help="Check that the storage answers.") from error
@@ -317,4 +321,6 @@ class Bucket:
             # The client libraries' own errors (no endpoint, no credentials, cut connections) are not OSErrors.
             if type(error).__module__.partition(".")[0] not in _CLIENT_PACKAGES:
                 raise
-            raise Unavailable(f"Could not {verb} {where}: {error}", help="Check the endpoint and the credentials.") from error
+            raise Unavailable(
+                f"Could not {verb} {where}: {error}", help="Check the endpoint and the credentials."
+            ) from error

@@ -7,7 +7,8 @@ The protocol in three steps, each harmless when repeated:
 3. The next tick finds the request in its cursor, so it was recorded: only now the manifest leaves the inbox.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise

@@ -1,10 +1,10 @@
 """Object keys of the drop bucket and partition keys: one place that makes them, one that reads them.
 
-    batches/<vehicle_id>/<batch_id>/<file>          recordings
-    inbox/<vehicle_id>/<batch_id>.json              completion manifest, the last PUT
-    accepted/<vehicle_id>/<batch_id>.<digest>.json  the same manifest after it was taken
-    quarantine/<vehicle_id>/<batch_id>/             what could not be used, with its reason
-    results/<vehicle_id>/<batch_id>.json            what came out
+batches/<vehicle_id>/<batch_id>/<file>          recordings
+inbox/<vehicle_id>/<batch_id>.json              completion manifest, the last PUT
+accepted/<vehicle_id>/<batch_id>.<digest>.json  the same manifest after it was taken
+quarantine/<vehicle_id>/<batch_id>/             what could not be used, with its reason
+results/<vehicle_id>/<batch_id>.json            what came out
 """
 
 import re
@@ -20,7 +20,9 @@ BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 INBOX: Final = "inbox/"
 
-_PARTITION: Final = re.compile(rf"(?P<date>\d{{4}}-\d{{2}}-\d{{2}})_(?P<vehicle>{VEHICLE_ID.pattern})_(?P<batch>{BATCH_ID.pattern})")
+_PARTITION: Final = re.compile(
+    rf"(?P<date>\d{{4}}-\d{{2}}-\d{{2}})_(?P<vehicle>{VEHICLE_ID.pattern})_(?P<batch>{BATCH_ID.pattern})"
+)
 _MARKER: Final = re.compile(rf"inbox/(?P<vehicle>{VEHICLE_ID.pattern})/(?P<batch>{BATCH_ID.pattern})\.json")
 
 

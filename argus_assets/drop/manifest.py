@@ -58,7 +58,8 @@ class Manifest(BaseModel):
     batch_id: Annotated[str, Field(pattern=f"^{BATCH_ID.pattern}$")]
     release: Annotated[Label, Field(description="Software release the vehicle ran.")]
     ecu_releases: Annotated[
-        dict[Label, Label], Field(default_factory=dict, max_length=500, description="Software release by ECU, where known.")
+        dict[Label, Label],
+        Field(default_factory=dict, max_length=500, description="Software release by ECU, where known."),
     ]
     platform: Annotated[Label, Field(description="Vehicle platform, such as `truck`.")]
     recorded_from: Annotated[AwareDatetime, Field(description="Start of the drive, with its offset from UTC.")]
@@ -68,7 +69,9 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.recorded_to < self.recorded_from:
-            raise ValueError(f"recorded_to {self.recorded_to.isoformat()} is before recorded_from {self.recorded_from.isoformat()}")
+            raise ValueError(
+                f"recorded_to {self.recorded_to.isoformat()} is before recorded_from {self.recorded_from.isoformat()}"
+            )
         seen: dict[str, str] = {}
         for file in self.files:
             folded = unicodedata.normalize("NFC", file.name).casefold()
@@ -111,7 +114,8 @@ def parse_manifest(raw: bytes, *, vehicle_id: str, batch_id: str) -> Manifest:
     where = f"The manifest of batch {vehicle_id}/{batch_id}"
     if len(raw) > MAX_MANIFEST_BYTES:
         raise BadManifest(
-            f"{where} has {len(raw)} bytes, expected at most {MAX_MANIFEST_BYTES}.", help="Split the drive into batches."
+            f"{where} has {len(raw)} bytes, expected at most {MAX_MANIFEST_BYTES}.",
+            help="Split the drive into batches.",
         )
     try:
         document = json.loads(raw.decode("utf-8"))

@@ -1,9 +1,9 @@
 """Quarantine: what could not be used is set aside with its reason. Nothing that was dropped is deleted.
 
-    quarantine/<vehicle_id>/<batch_id>/<digest>.manifest.json   the manifest, as dropped
-    quarantine/<vehicle_id>/<batch_id>/<digest>.reason.json     why, for that manifest
-    quarantine/<vehicle_id>/<batch_id>/reason.json              why, for the latest one
-    quarantine/_unknown/<digest of the key>/                    an inbox object whose key names no batch
+quarantine/<vehicle_id>/<batch_id>/<digest>.manifest.json   the manifest, as dropped
+quarantine/<vehicle_id>/<batch_id>/<digest>.reason.json     why, for that manifest
+quarantine/<vehicle_id>/<batch_id>/reason.json              why, for the latest one
+quarantine/_unknown/<digest of the key>/                    an inbox object whose key names no batch
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,13 @@ class QuarantineRecord(BaseModel):
 def reasons_of(error: ArgusError, file: str = "manifest") -> tuple[Reason, ...]:
     """The reason for a manifest that could not be parsed."""
     return (
-        Reason(kind="bad_manifest", file=file, expected="a manifest as in docs/manifest.schema.json", actual=error.what, help=error.help),
+        Reason(
+            kind="bad_manifest",
+            file=file,
+            expected="a manifest as in docs/manifest.schema.json",
+            actual=error.what,
+            help=error.help,
+        ),
     )
 
 

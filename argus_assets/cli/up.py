@@ -1,0 +1,81 @@
+"""`argus up`: run the platform until Ctrl-C or SIGTERM."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the platform (default: ARGUS_HOME, else ~/.argus).",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of the Dagster UI. It has no login: keep it on loopback.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port of the Dagster UI; 0 takes any free one (default: ARGUS_PORT, else 3000).",
+)
+def up(home: Path | None, host: str, port: int | None) -> None:
+    """Run PostgreSQL, code server, Dagster webserver and daemon until Ctrl-C or SIGTERM.
+
+    Data stay in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
+    embedded PostgreSQL and the folders; `argus doctor` checks them.
+    """
+    from rich.console import Console
+
+    from argus_assets.embedded.platform import Platform, settings_for
+
+    console = Console(highlight=False, soft_wrap=True)
+    settings = settings_for(home, os.environ)
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
+
+    def tell(name: str, text: str) -> None:
+        console.print(f"[bold]{name:<12}[/bold] ", end="")
+        console.print(text, markup=False)
+
+    stop = threading.Event()
+
+    def on_signal(_signum: int, _frame: object) -> None:
+        if stop.is_set():  # the second one: no more patience
+            os._exit(1)
+        stop.set()
+
+    def give_up(_signum: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, give_up)
+    platform = Platform(settings, host=host, on_event=tell)
+    console.print(f"Starting Argus in {settings.home} …")
+    try:
+        platform.start()
+    except KeyboardInterrupt:
+        console.print("Stopped while starting.")
+        return
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    tell("bucket", settings.bucket_url)
+    tell("lake", settings.lake_url)
+    tell("logs", str(settings.home / "logs"))
+    console.print(f"\nThe Dagster UI is at {platform.ui_url}. Drop a drive with:")
+    console.print(
+        f"  argus drop FOLDER --vehicle truck-1 --vin 1XKYD49X0EJ400001 --release 1.0 --to {settings.bucket_url}",
+        markup=False,
+    )
+    console.print("Ctrl-C stops everything and keeps the data.\n")
+    try:
+        while not stop.wait(1.0):
+            platform.watch()
+    finally:
+        console.print("\nStopping …")
+        platform.stop()

@@ -1,0 +1,430 @@
+"""The platform as a set of processes: PostgreSQL, code server, webserver, daemon. Starts, watches and stops them.
+
+`argus up`, `argus demo` and the integration tests all run this.
+"""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from argus_assets.drop.bucket import Bucket
+from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.errors import BadSetting, Unavailable
+from argus_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+LOCATION: Final = "argus"
+MODULE: Final = "argus_assets.definitions"
+START_SECONDS: Final = 120.0
+STOP_SECONDS: Final = 15.0
+STABLE_SECONDS: Final = 60.0
+MAX_BACKOFF_SECONDS: Final = 30.0
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def settings_for(home: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Settings from the environment, with the home that a command was given."""
+    return Settings.from_env({**environ, **({"ARGUS_HOME": str(home)} if home else {})})
+
+
+def dagster_yaml() -> Path:
+    """The instance settings: in a checkout at its top, in an installed package beside the modules."""
+    for place in (Path(__file__).parents[2], Path(__file__).parents[1]):
+        if (place / "dagster.yaml").is_file():
+            return place / "dagster.yaml"
+    raise BadSetting("dagster.yaml is missing from the installation.", help="Install Argus again.")
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """Make DAGSTER_HOME with the instance settings; returns it."""
+    folder = settings.home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(dagster_yaml(), folder / "dagster.yaml")
+    return folder
+
+
+@contextmanager
+def connect(home: Path | None = None) -> Iterator[tuple["dg.DagsterInstance", Bucket]]:
+    """The instance and the bucket that the settings name; starts the embedded PostgreSQL when nobody else has.
+
+    Raises:
+        BadSetting: There is no platform at this home.
+    """
+    import dagster as dg
+
+    settings = settings_for(home, os.environ)
+    bucket = Bucket.from_url(settings.bucket_url)
+    postgres: EmbeddedPostgres | None = None
+    url = settings.database_url
+    if url is None:
+        if not (settings.home / "postgres").exists():
+            raise BadSetting(
+                f"There is no platform in {settings.home}.",
+                help="Start one with `argus up`, or name its folder with --home or ARGUS_HOME.",
+            )
+        postgres = EmbeddedPostgres(settings.home / "postgres")
+        url = postgres.acquire()
+    os.environ["ARGUS_DATABASE_URL"] = url  # dagster.yaml reads it from there
+    try:
+        with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+            yield instance, bucket
+    finally:
+        if postgres is not None:
+            postgres.release()
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass
+class Child:
+    """One supervised process.
+
+    Attributes:
+        name: What people call it.
+        command: Its command line.
+        where: What to tell people about it.
+        log: File that takes what it prints.
+    """
+
+    name: str
+    command: list[str]
+    where: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+    restart_at: float = 0.0
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it in its own process group."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command lines, no shell
+                self.command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call of the C library, nothing that takes a lock
+            )
+        self.started = time.monotonic()
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ask it to stop, then make its whole process group stop."""
+        process = self.process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                pass
+        # What it started (run workers) is in its group, and may outlive it.
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        self.process = None
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel ends the child when its parent dies, however it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Platform:
+    """One running platform. One at a time for each home.
+
+    Args:
+        settings: Home, database, bucket, lake, sensor interval and port (0 for any free one).
+        host: Address of the webserver.
+        webserver: Whether to run one.
+        environment: For the children, beside the settings.
+        on_event: Called with (name, what happened) as things start, die and stop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        host: str = "127.0.0.1",
+        webserver: bool = True,
+        environment: Mapping[str, str] = os.environ,
+        on_event: Callable[[str, str], None] = lambda name, text: None,
+    ) -> None:
+        self.settings = settings
+        self.host = host
+        self.port = settings.port or free_port()
+        self.children: list[Child] = []
+        self._webserver = webserver
+        self._environment = dict(environment)
+        self._tell = on_event
+        self._lock: int | None = None
+        self._postgres: EmbeddedPostgres | None = None
+        self._code_port = 0
+
+    @property
+    def ui_url(self) -> str:
+        """Address of the Dagster UI."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def dagster_home(self) -> Path:
+        """DAGSTER_HOME of the children."""
+        return self.settings.home / "dagster"
+
+    def start(self) -> None:
+        """Start everything and wait until it is healthy. On an error, what was started is stopped again.
+
+        Raises:
+            BadSetting: The home is in use, or the port is.
+            Unavailable: A part did not become healthy.
+        """
+        self._take_home()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        settings = self.settings
+        if self._webserver and not port_is_free(self.host, self.port):
+            raise BadSetting(
+                f"Port {self.port} on {self.host} is in use.",
+                help="Give another one: --port, or ARGUS_PORT; 0 takes any.",
+            )
+        logs = settings.home / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        Bucket.from_url(settings.bucket_url).ensure()
+
+        url = settings.database_url
+        if url is None:
+            self._postgres = EmbeddedPostgres(settings.home / "postgres")
+            url = self._postgres.acquire()
+            self._tell("postgresql", f"embedded, data in {self._postgres.folder}")
+        else:
+            self._tell("postgresql", f"at {redacted(url)}")
+        self._environment |= {
+            **settings.environment(),
+            "ARGUS_DATABASE_URL": url,
+            "DAGSTER_HOME": str(prepare_dagster_home(settings)),
+            "PYTHONUNBUFFERED": "1",
+        }
+        recovered = self._recover()
+        if recovered:
+            self._tell("recovery", f"{recovered} runs were cut off when the platform stopped; they start again")
+
+        self._code_port = free_port()
+        workspace = self.dagster_home / "workspace.yaml"
+        workspace.write_text(
+            f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {self._code_port}, location_name: {LOCATION}}}\n"
+        )
+        programs = Path(sys.executable).parent
+        code = Child(
+            "code server",
+            [
+                sys.executable,
+                "-m",
+                "dagster",
+                "api",
+                "grpc",
+                "-m",
+                MODULE,
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(self._code_port),
+                "--location-name",
+                LOCATION,
+            ],
+            f"127.0.0.1:{self._code_port}",
+            logs / "code-server.log",
+        )
+        web = Child(
+            "webserver",
+            [str(programs / "dagster-webserver"), "-w", str(workspace), "-h", self.host, "-p", str(self.port)],
+            self.ui_url,
+            logs / "webserver.log",
+        )
+        daemon = Child(
+            "daemon",
+            [str(programs / "dagster-daemon"), "run", "-w", str(workspace)],
+            f"looks into the inbox every {settings.sensor_interval_s} s",
+            logs / "daemon.log",
+        )
+        self._launch(code, self._code_server_answers)
+        if self._webserver:
+            self._launch(web, lambda: _answers(f"{self.ui_url}/server_info"), wait=False)
+        self._launch(daemon, self._daemon_beats)
+        if self._webserver:
+            self._wait(web, lambda: _answers(f"{self.ui_url}/server_info"))
+
+    def _launch(self, child: Child, healthy: Callable[[], bool], *, wait: bool = True) -> None:
+        child.start(self._environment)
+        self.children.append(child)
+        if wait:
+            self._wait(child, healthy)
+
+    def _wait(self, child: Child, healthy: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not healthy():
+            if not child.alive():
+                raise Unavailable(f"The {child.name} ended while starting:\n{child.tail()}", help=f"See {child.log}.")
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"The {child.name} did not answer in {START_SECONDS:.0f} s.", help=f"See {child.log}."
+                )
+            time.sleep(0.2)
+        self._tell(child.name, child.where)
+
+    def watch(self) -> None:
+        """Look once after everything: start again what has died, later and later when it keeps dying."""
+        if self._postgres is not None and self._postgres.ensure_running():
+            self._tell("postgresql", "had died, started again")
+        for child in self.children:
+            if child.alive():
+                if child.failures and time.monotonic() - child.started > STABLE_SECONDS:
+                    child.failures = 0
+                continue
+            if child.restart_at == 0.0:
+                delay = min(MAX_BACKOFF_SECONDS, 2.0**child.failures - 1)
+                child.restart_at = time.monotonic() + delay
+                child.failures += 1
+                self._tell(child.name, f"has died, starts again in {delay:.0f} s; see {child.log}")
+            if time.monotonic() >= child.restart_at:
+                child.stop()
+                child.restart_at = 0.0
+                if child.name == "code server":
+                    # Its run workers died with it.
+                    self._recover()
+                child.start(self._environment)
+
+    def stop(self) -> None:
+        """Stop everything, the daemon first, so that nothing new starts meanwhile; harmless when repeated."""
+        for child in reversed(self.children):
+            child.stop()
+            self._tell(child.name, "stopped")
+        self.children.clear()
+        if self._postgres is not None:
+            self._postgres.release()
+            self._postgres = None
+            self._tell("postgresql", "stopped")
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @contextmanager
+    def instance(self) -> "Iterator[dg.DagsterInstance]":
+        """The Dagster instance of this platform."""
+        import dagster as dg
+
+        os.environ["ARGUS_DATABASE_URL"] = self._environment["ARGUS_DATABASE_URL"]
+        with dg.DagsterInstance.from_config(str(self.dagster_home)) as instance:
+            yield instance
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _take_home(self) -> None:
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.settings.home / "platform.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise BadSetting(
+                f"A platform already runs in {self.settings.home} (process {owner}).",
+                help="Stop it first, or give another --home.",
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        self._lock = lock
+
+    def _recover(self) -> int:
+        """Fail the runs whose workers cannot be alive, so that Dagster's run retries start them again."""
+        import dagster as dg
+
+        with self.instance() as instance:
+            dead = instance.get_runs(
+                filters=dg.RunsFilter(
+                    statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+                )
+            )
+            for run in dead:
+                instance.report_run_failed(run, "The platform stopped while this run was at work; its worker is gone.")
+        return len(dead)
+
+    def _code_server_answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", self._code_port)) != 0:
+                return False
+        from dagster._grpc.client import DagsterGrpcClient
+
+        client = DagsterGrpcClient(port=self._code_port, host="127.0.0.1")
+        return client.health_check_query() == "SERVING"
+
+    def _daemon_beats(self) -> bool:
+        from dagster._daemon.controller import all_daemons_healthy
+
+        with self.instance() as instance:
+            return all_daemons_healthy(instance)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own loopback address
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def redacted(url: str) -> str:
+    """A database URL without its password."""
+    head, at, tail = url.rpartition("@")
+    scheme, sep, user = head.partition("://")
+    return f"{scheme}{sep}{user.partition(':')[0]}{at}{tail}" if at else url

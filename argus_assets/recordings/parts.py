@@ -1,0 +1,129 @@
+"""A parsed recording on disk: three Parquet tables and a summary, written as the frames come.
+
+    frames.parquet  logs.parquet  diagnostics.parquet   `schema.FRAMES`, `LOGS`, `DIAGNOSTICS`
+    summary.json                                        written last: its presence says that the part is whole
+
+A part knows nothing of the recording's name, so that it can be kept under the hash of the content.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from argus_assets.recordings.model import DEFAULT_LIMITS, ChannelSummary, Limits, Problem, RecordingSummary, Source
+from argus_assets.recordings.reading import open_recording
+from argus_assets.recordings.registry import DECODERS
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS
+from argus_assets.tables import Table
+
+READER_VERSION: Final = "1." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
+"""Changes when any decoder or the tables change: parts of another version are not reused."""
+
+SUMMARY: Final = "summary.json"
+_ROW_GROUP: Final = 128 * 1024
+_TABLES: Final = (FRAMES, LOGS, DIAGNOSTICS)
+
+
+@dataclass(frozen=True, slots=True)
+class LazyPart:
+    """The tables of a part, not read yet."""
+
+    frames: pl.LazyFrame
+    logs: pl.LazyFrame
+    diagnostics: pl.LazyFrame
+
+
+def write_part(source: Source, *, folder: Path, limits: Limits = DEFAULT_LIMITS) -> RecordingSummary:
+    """Parse a recording into a folder; memory follows the size of a batch, not of the recording.
+
+    Args:
+        source: The recording.
+        folder: An empty local folder.
+        limits: What the decoder may spend.
+
+    Raises:
+        OSError: The source cannot be read or the folder not written.
+    """
+    reader = open_recording(source, limits=limits)
+    writers = [_Writer(folder / f"{table.name}.parquet", table) for table in _TABLES]
+    try:
+        for batch in reader:
+            for writer, frame in zip(writers, (batch.frames, batch.logs, batch.diagnostics), strict=True):
+                writer.write(frame)
+    finally:
+        for writer in writers:
+            writer.close()
+    (folder / SUMMARY).write_text(json.dumps(asdict(reader.summary)))
+    return reader.summary
+
+
+class _Writer:
+    """Appends to one Parquet file; a table without rows becomes an empty file with its schema."""
+
+    def __init__(self, path: Path, table: Table) -> None:
+        self._table = table
+        # Arrow's schema is that of an empty frame: dictionaries for the channel, nanoseconds in UTC.
+        self._schema = table.empty().to_arrow().schema
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=1)
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Append rows."""
+        if frame.height:
+            arrow = self._table.check(frame).to_arrow().cast(self._schema)
+            self._writer.write_table(arrow, row_group_size=_ROW_GROUP)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()
+
+
+def read_summary(folder: Path) -> RecordingSummary:
+    """The summary of a part."""
+    document: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    channels = [ChannelSummary(**c) for c in document.pop("channels")]
+    problems = [Problem(**p) for p in document.pop("problems")]
+    return RecordingSummary(**document, channels=channels, problems=problems)
+
+
+def scan_part(folder: Path) -> LazyPart:
+    """The tables of a part, to be filtered before they are read."""
+    scans = [
+        pl.scan_parquet(folder / f"{t.name}.parquet").cast(dict(t.schema)).select(t.schema.names())  # type: ignore[arg-type]
+        for t in _TABLES
+    ]
+    return LazyPart(*scans)
+
+
+def recording_row(
+    name: str, summary: RecordingSummary, *, sha256: str, sha256_verified: bool, parse_s: float, part: str | None
+) -> dict[str, object]:
+    """The row of a recording in `schema.RECORDINGS`; times as integer nanoseconds."""
+    failed = summary.frames == 0 and bool(summary.problems)
+    damaged = summary.frames_lost > 0 or any(p.kind != "unsupported" for p in summary.problems)
+    return {
+        "recording": name,
+        "format": summary.format,
+        "state": "failed" if failed else "damaged" if damaged else "parsed",
+        "size_bytes": summary.size_bytes,
+        "sha256": sha256,
+        "sha256_verified": sha256_verified,
+        "frames": summary.frames,
+        "frames_lost": summary.frames_lost,
+        "first_timestamp": summary.first_timestamp_ns,
+        "last_timestamp": summary.last_timestamp_ns,
+        "channels": sum(1 for c in summary.channels if c.frames),
+        "problems": len(summary.problems),
+        "parse_s": parse_s,
+        "decoder": summary.decoder,
+        "part": part,
+    }
+
+
+def problem_rows(name: str, summary: RecordingSummary) -> pl.DataFrame:
+    """The rows of a recording in `schema.PROBLEMS`."""
+    rows = [{"recording": name, **asdict(problem)} for problem in summary.problems]
+    return PROBLEMS.cast(pl.DataFrame(rows, schema=PROBLEMS.schema, strict=False)) if rows else PROBLEMS.empty()
