@@ -1,8 +1,8 @@
 """From reports to activations: an event is an inactive→active transition, not a frame.
 
-A *report* says that a fault was active at one moment. Reports of one reporter (ECU or component on a channel) carry
-a sequence number that counts all its messages, also those that list no fault. A fault that was in one message and
-not in the next has become inactive; so has one that was not heard of for longer than a silence.
+A *report* says that a fault was active at one moment. The messages of one reporter (an ECU or component on a
+channel) are numbered, also those that list no fault: a fault that was in one message and not in the next has become
+inactive. So has one that was not reported for longer than its source allows.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.schema import ERROR_EVENTS, SEVERITY
-from argus_assets.tables import TIMESTAMP
+from argus_assets.faults.severity import severity_of
 
 REPORTS: Final = pl.Schema(
     {
@@ -19,55 +19,64 @@ REPORTS: Final = pl.Schema(
         "ecu": pl.String(),
         "code": pl.String(),
         "seq": pl.Int64(),
-        "timestamp": TIMESTAMP,
-        "severity": SEVERITY,
+        "timestamp": pl.Int64(),
         "severity_rule": pl.String(),
         "message": pl.String(),
         "lamp_status": pl.String(),
         "occurrence_count": pl.UInt8(),
         "recording": pl.String(),
         "frame": pl.UInt64(),
-        "payload_hex": pl.String(),
+        "payload": pl.Binary(),
     }
 )
-"""Columns of a table of reports, ordered by time."""
+"""A table of reports. `seq` numbers the reporter's messages, `timestamp` is in nanoseconds since 1970 UTC."""
 
-MAX_TEXT: Final = 512
-_FAULT: Final = ["source", "channel", "ecu", "code"]
+FAULT: Final = ("source", "channel", "ecu", "code")
+"""What makes two reports reports of the same fault."""
+
+MAX_TEXT_CHARACTERS: Final = 512
+MAX_EVIDENCE_BYTES: Final = 256
 
 
-def activations(reports: pl.DataFrame, *, silence_s: float | None) -> pl.DataFrame:
+def as_reports(found: pl.DataFrame) -> pl.DataFrame:
+    """Bring a detector's findings to `REPORTS`; columns that its source does not have become null."""
+    return found.select(
+        (pl.col(name) if name in found.columns else pl.lit(None, dtype=dtype)).cast(dtype).alias(name)
+        for name, dtype in REPORTS.items()
+    )
+
+
+def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None) -> pl.DataFrame:
     """Group reports into activations.
 
     Args:
         reports: `REPORTS`.
-        silence_s: A fault not reported for longer has become inactive, seconds; `None` for never.
+        longest_gap_ns: Longest time between two reports of one activation, nanoseconds; `None` for any time.
 
     Returns:
-        `ERROR_EVENTS`, ordered by first_seen.
+        `ERROR_EVENTS`. Severity, its rule and the lamps are those of the worst report; text and evidence those of
+        the first; the ECU's counter that of the last.
     """
     if reports.is_empty():
         return ERROR_EVENTS.empty()
-    in_order = reports.sort([*_FAULT, "timestamp", "seq"], maintain_order=True)
-    starts = pl.col("seq").diff().over(_FAULT).fill_null(2) > 1
-    if silence_s is not None:
-        starts |= pl.col("timestamp").diff().over(_FAULT).dt.total_nanoseconds() > int(silence_s * 1e9)
-    numbered = in_order.with_columns(occurrence=starts.cast(pl.UInt32).cum_sum().over(_FAULT).cast(pl.UInt32))
-    worst = pl.col("severity").to_physical().arg_max()
-    events = numbered.group_by([*_FAULT, "occurrence"], maintain_order=True).agg(
-        pl.col("severity").get(worst),
-        pl.col("severity_rule").get(worst),
+    starts = pl.col("seq").diff().over(FAULT) > 1
+    if longest_gap_ns is not None:
+        starts |= pl.col("timestamp").diff().over(FAULT) > longest_gap_ns
+    numbered = (
+        reports.sort(*FAULT, "timestamp", "seq", maintain_order=True)
+        .with_columns(starts=starts.fill_null(value=True), severity=severity_of(pl.col("severity_rule")))
+        .with_columns(occurrence=pl.col("starts").cast(pl.UInt32).cum_sum().over(FAULT))
+    )
+    worst = pl.col("severity").cast(SEVERITY).to_physical().arg_max()
+    grouped = numbered.group_by(*FAULT, "occurrence", maintain_order=True).agg(
+        pl.col("severity", "severity_rule", "lamp_status").get(worst),
+        pl.col("message").first().str.slice(0, MAX_TEXT_CHARACTERS),
+        pl.col("recording", "frame").first(),
+        pl.col("occurrence_count").last(),
         first_seen=pl.col("timestamp").first(),
         last_seen=pl.col("timestamp").last(),
-        frame_count=pl.len().cast(pl.UInt32),
-        message=pl.col("message").first().str.slice(0, MAX_TEXT),
-        lamp_status=pl.col("lamp_status").get(worst),
-        occurrence_count=pl.col("occurrence_count").last(),
-        recording=pl.col("recording").first(),
-        frame=pl.col("frame").first(),
-        payload_hex=pl.col("payload_hex").first(),
+        frame_count=pl.len(),
+        payload_hex=pl.col("payload").first().bin.slice(0, MAX_EVIDENCE_BYTES).bin.encode("hex"),
     )
-    lasting = (pl.col("last_seen") - pl.col("first_seen")).dt.total_nanoseconds() / 1e9
-    return ERROR_EVENTS.cast(events.with_columns(active_s=lasting)).sort(
-        "first_seen", "code", "ecu", maintain_order=True
-    )
+    active_s = (pl.col("last_seen") - pl.col("first_seen")) / 1e9
+    return ERROR_EVENTS.cast(grouped.with_columns(active_s=active_s))

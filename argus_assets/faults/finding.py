@@ -1,4 +1,4 @@
-"""All detectors over one drive."""
+"""All detectors over one drive: frame tables → error events."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,17 @@ import polars as pl
 
 from argus_assets.faults import j1939, obd, software
 from argus_assets.faults.activations import activations
+from argus_assets.faults.can import data_frames
 from argus_assets.faults.schema import ERROR_EVENTS
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found.
+    """What was found in a drive.
 
     Attributes:
-        events: `ERROR_EVENTS`, ordered by first_seen.
-        notes: What could not be put together, for people: lost packets of transport protocols.
+        events: `schema.ERROR_EVENTS`, sorted by first_seen.
+        notes: What could not be read, a sentence for each reporter: lost packets, messages cut short.
     """
 
     events: pl.DataFrame
@@ -25,23 +26,42 @@ class Findings:
 def find_events(frames: pl.LazyFrame, logs: pl.LazyFrame, diagnostics: pl.LazyFrame) -> Findings:
     """Find the error events of a drive.
 
+    The recordings of the drive stand one behind another in each table, in any order: an activation or a transport
+    session that spans two of them is one. Only the rows that a detector wants are collected.
+
     Args:
-        frames: `recordings.schema.FRAMES` with a column `recording`, of all recordings of the drive.
+        frames: `recordings.schema.FRAMES` with a column `recording` (String).
         logs: `recordings.schema.LOGS`, likewise.
         diagnostics: `recordings.schema.DIAGNOSTICS`, likewise.
     """
-    dm1, transport = j1939.find_reports(frames)
-    mode_03, isotp = obd.find_reports(frames)
-    events = [
-        activations(dm1, silence_s=j1939.SILENCE_S),
-        activations(mode_03, silence_s=None),
-        activations(software.find_log_reports(logs, frames), silence_s=software.LOG_SILENCE_S),
-        activations(software.find_diagnostic_reports(diagnostics, frames), silence_s=None),
-    ]
-    notes: list[str] = []
-    if transport.incomplete:
-        notes.append(f"J1939 transport: {transport.incomplete} DM1 messages incomplete, {transport.complete} complete")
-    if isotp.incomplete:
-        notes.append(f"ISO-TP: {isotp.incomplete} answers incomplete, {isotp.complete} complete")
-    ordered = pl.concat(events).sort("first_seen", "source", "code", "ecu", maintain_order=True)
-    return Findings(ERROR_EVENTS.check(ordered), tuple(notes))
+    dm1_rows, obd_rows, log_rows, diagnostic_rows = pl.collect_all(
+        [
+            data_frames(frames, j1939.WANTED),
+            data_frames(frames, obd.WANTED),
+            software.log_rows(logs),
+            software.diagnostic_rows(diagnostics),
+        ]
+    )
+    dm1, dm1_notes = j1939.find_reports(dm1_rows)
+    confirmed, obd_notes = obd.find_reports(obd_rows)
+    of_software = pl.concat(
+        [
+            activations(
+                software.find_log_reports(log_rows).with_columns(payload=pl.lit(b"")),
+                longest_gap_ns=software.LOG_LONGEST_GAP_NS,
+            ),
+            activations(
+                software.find_diagnostic_reports(diagnostic_rows).with_columns(payload=pl.lit(b"")),
+                longest_gap_ns=None,
+            ),
+        ]
+    )
+    events = pl.concat(
+        [
+            activations(dm1, longest_gap_ns=j1939.LONGEST_GAP_NS),
+            activations(confirmed, longest_gap_ns=None),
+            software.with_payloads(of_software, frames),
+        ]
+    )
+    ordered = events.sort("first_seen", "source", "channel", "ecu", "code")
+    return Findings(ERROR_EVENTS.check(ordered), (*dm1_notes, *obd_notes))

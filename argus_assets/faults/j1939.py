@@ -1,35 +1,45 @@
-"""SAE J1939 DM1: active diagnostic trouble codes, in single frames and by transport protocol.
-
-Sources: SAE J1939-21 (transport protocol, 5.10), J1939-73 (DM1, 5.7.1; DTC layout, 5.7.1.10).
-"""
+"""SAE J1939-73 DM1 (5.7.1): the trouble codes that an ECU reports as active, each second while there are any."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from argus_assets.faults.activations import REPORTS
-from argus_assets.faults.severity import by_lamps
+from argus_assets.faults.activations import FAULT, as_reports
+from argus_assets.faults.can import IS_EXTENDED, PROVENANCE, TIME_ORDER
+from argus_assets.faults.j1939_tp import IS_TRANSPORT, reassemble
 
 PGN_DM1: Final = 0xFECA
-_PF_TP_CM: Final = 0xEC
-_PF_TP_DT: Final = 0xEB
-_RTS, _BAM, _ABORT = 16, 32, 255
+_IS_DM1: Final = (pl.col("arbitration_id") & 0x03FFFF00) == PGN_DM1 << 8
 
-SILENCE_S: Final = 10.0
-"""An ECU with an active code sends DM1 every second; ten missed ones mean that it has stopped."""
+WANTED: Final = IS_EXTENDED & (_IS_DM1 | IS_TRANSPORT)
+"""Filter for the frames that can carry a DM1."""
 
-_PACKET_TIMEOUT_NS: Final = 1_250_000_000
-"""T2 of J1939-21 5.10.2.4, the longest wait for a packet."""
+LONGEST_GAP_NS: Final = 10_000_000_000 - 1
+"""Ten DM1 in a row that did not come mean that the ECU has stopped reporting its codes."""
 
-_MAX_EVIDENCE_BYTES: Final = 256
-_NO_FAULT: Final = ((0, 0), (0x7FFFF, 31))
-"""SPN/FMI pairs that stand for no code: all zeros, and padding with ones."""
+_LAMPS: Final = (("red stop", 4), ("malfunction", 6), ("amber warning", 2), ("protect", 0))
+"""Lamps, worst first, with their place in byte 1: two bits each."""
+
+_LAMP_ON: Final = 1
+_LAMP_NOT_AVAILABLE: Final = 3
+_MIN_BYTES: Final = 6
+"""Two bytes of lamps and one code."""
+
+_NO_CODE: Final = ((0, 0), (0x7FFFF, 31))
+"""SPN and FMI that stand for no code: all zeros (5.7.1.1), and the ones that fill unused bytes."""
 
 
 class Dtc(NamedTuple):
-    """One trouble code of a DM1."""
+    """One trouble code as DM1 carries it (5.7.1, SPN conversion method version 4).
+
+    Attributes:
+        spn: Suspect parameter number, 19 bits.
+        fmi: Failure mode identifier, 5 bits.
+        occurrence_count: The ECU's counter: 126 is at least 126, 127 is not available.
+        conversion_method: 0 for version 4. 1 stands for one of three older layouts of the SPN that cannot be told
+            apart, so the SPN may be wrong.
+    """
 
     spn: int
     fmi: int
@@ -42,145 +52,139 @@ class Dtc(NamedTuple):
         return f"SPN{self.spn}/FMI{self.fmi}"
 
 
-def parse_dm1(payload: bytes) -> tuple[tuple[str, ...], tuple[Dtc, ...]]:
-    """Lamps that are on, and the codes. A lamp value of 3 means "not available", so it is not on."""
-    status = payload[0]
-    shifts = (("malfunction", 6), ("red stop", 4), ("amber warning", 2), ("protect", 0))
-    lamps = tuple(name for name, shift in shifts if status >> shift & 3 == 1)
-    codes: list[Dtc] = []
+class LampStatus(NamedTuple):
+    """The lamps of a DM1.
+
+    Attributes:
+        on: Lamps that are on, worst first.
+        available: Whether the ECU knows the state of any lamp.
+    """
+
+    on: tuple[str, ...]
+    available: bool
+
+    @property
+    def rule(self) -> str:
+        """The severity rule that applies (`severity.RULES`)."""
+        if self.on:
+            return f"lamp: {self.on[0]}"
+        return "lamp: none on" if self.available else "lamp: not available"
+
+
+class Dm1(NamedTuple):
+    """A DM1 message. Its lamps belong to the ECU, not to one code."""
+
+    lamps: LampStatus
+    dtcs: tuple[Dtc, ...]
+
+
+def parse_dm1(payload: bytes) -> Dm1 | None:
+    """Decode a DM1, `None` when it is too short to be one. Bytes behind the last whole code are filling."""
+    if len(payload) < _MIN_BYTES:
+        return None
+    states = {name: payload[0] >> shift & 0b11 for name, shift in _LAMPS}
+    lamps = LampStatus(
+        tuple(name for name, state in states.items() if state == _LAMP_ON),
+        available=any(state != _LAMP_NOT_AVAILABLE for state in states.values()),
+    )
+    return Dm1(lamps, tuple(_codes(payload)))
+
+
+def _codes(payload: bytes) -> Iterator[Dtc]:
+    seen = set(_NO_CODE)
     for at in range(2, len(payload) - 3, 4):
-        a, b, c, d = payload[at : at + 4]
-        dtc = Dtc(a | b << 8 | c >> 5 << 16, c & 0x1F, d & 0x7F, d >> 7)
-        if dtc[:2] not in _NO_FAULT and dtc not in codes:
-            codes.append(dtc)
-    return lamps, tuple(codes)
+        low, middle, high_fmi, count = payload[at : at + 4]
+        dtc = Dtc(low | middle << 8 | high_fmi >> 5 << 16, high_fmi & 0x1F, count & 0x7F, count >> 7)
+        if dtc[:2] not in seen:
+            seen.add(dtc[:2])
+            yield dtc
 
 
-@dataclass(slots=True)
-class _Session:
-    """A transport session: packets of one message from one address to another."""
-
-    size: int
-    packets: int
-    pgn: int
-    recording: str
-    frame: int
-    last_ns: int
-    got: dict[int, bytes] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class TransportCounts:
-    """What became of the transport sessions that carried DM1."""
-
-    complete: int = 0
-    incomplete: int = 0
-
-
-class _Message(NamedTuple):
-    channel: str
-    source_address: int
-    timestamp_ns: int
-    recording: str
-    frame: int
-    payload: bytes
-
-
-def find_reports(frames: pl.LazyFrame) -> tuple[pl.DataFrame, TransportCounts]:
-    """Reports of all DM1 messages.
+def find_reports(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Report every code of every DM1.
 
     Args:
-        frames: `recordings.schema.FRAMES` with a column `recording`.
+        rows: `can.data_frames` of `WANTED`.
 
     Returns:
-        `REPORTS`, and what became of the transport sessions.
+        `activations.REPORTS`, and notes on what could not be read.
     """
-    pf = pl.col("arbitration_id") // 2**16 % 2**8
-    low = pl.col("arbitration_id") // 2**8 % 2**16
-    rows = (
-        frames.filter(
-            (pl.col("kind") == "can")
-            & pl.col("is_extended_id")
-            & ~pl.col("is_error_frame")
-            & ~pl.col("is_remote_frame")
-            & ((low == PGN_DM1) | pf.is_in([_PF_TP_CM, _PF_TP_DT]))
-        )
-        .select(
-            pl.col("timestamp").dt.timestamp("ns"),
-            pl.col("channel").cast(pl.String),
-            "arbitration_id",
-            "payload",
-            "recording",
-            "frame",
-        )
-        .collect()
-        .sort("timestamp", maintain_order=True)
+    rows = rows.sort(TIME_ORDER)
+    single = rows.filter(_IS_DM1).with_columns(source_address=pl.col("arbitration_id").cast(pl.Int64) % 2**8)
+    transported = reassemble(rows, pgn=PGN_DM1)
+    columns = ["channel", "source_address", "timestamp", *PROVENANCE, "payload"]
+    messages = (
+        pl.concat([single.select(columns), transported.messages.select(columns)])
+        .sort(TIME_ORDER)
+        .join(_parse_distinct(single["payload"].append(transported.messages["payload"])), on="payload", how="left")
     )
-    counts = TransportCounts()
-    found: list[dict[str, object]] = []
-    sequence: dict[tuple[str, int], int] = {}
-    for message in _messages(rows, counts):
-        reporter = (message.channel, message.source_address)
-        seq = sequence[reporter] = sequence.get(reporter, -1) + 1
-        lamps, codes = parse_dm1(message.payload)
-        severity, rule = by_lamps(lamps)
-        for dtc in codes:
-            found.append(
+    reports = (
+        messages.filter(pl.col("rule").is_not_null())
+        .sort(TIME_ORDER)
+        .with_columns(seq=pl.int_range(pl.len()).over("channel", "source_address"))
+        .explode("dtcs", empty_as_null=True)
+        .filter(pl.col("dtcs").is_not_null())
+        .unnest("dtcs")
+        .with_columns(
+            pl.col("rule").alias("severity_rule"),
+            source=pl.lit("j1939_dm1"),
+            ecu=_ecu(),
+        )
+    )
+    return as_reports(reports), (*_transport_notes(transported.sessions), *_message_notes(messages, reports))
+
+
+def _parse_distinct(payloads: pl.Series) -> pl.DataFrame:
+    """Each distinct payload with its content. A DM1 repeats each second with the same bytes, so they are few."""
+    rows: list[dict[str, object]] = []
+    for payload in payloads.unique():
+        dm1 = parse_dm1(payload)
+        if dm1 is not None:
+            rows.append(
                 {
-                    "source": "j1939_dm1",
-                    "channel": message.channel,
-                    "ecu": f"SA 0x{message.source_address:02X}",
-                    "code": dtc.code,
-                    "seq": seq,
-                    "timestamp": message.timestamp_ns,
-                    "severity": str(severity),
-                    "severity_rule": rule,
-                    "message": None,
-                    "lamp_status": ", ".join(lamps),
-                    "occurrence_count": dtc.occurrence_count,
-                    "recording": message.recording,
-                    "frame": message.frame,
-                    "payload_hex": message.payload[:_MAX_EVIDENCE_BYTES].hex(),
+                    "payload": payload,
+                    "rule": dm1.lamps.rule,
+                    "lamp_status": ", ".join(dm1.lamps.on) or ("none on" if dm1.lamps.available else "not available"),
+                    "dtcs": [
+                        {
+                            "code": dtc.code,
+                            "occurrence_count": dtc.occurrence_count,
+                            "message": "SPN in an older layout (conversion method 1): the number may be wrong"
+                            if dtc.conversion_method
+                            else None,
+                        }
+                        for dtc in dm1.dtcs
+                    ],
                 }
             )
-    return pl.DataFrame(found, schema={**REPORTS, "timestamp": pl.Int64()}).cast(dict(REPORTS)), counts  # type: ignore[arg-type]
+    dtc = pl.Struct({"code": pl.String, "occurrence_count": pl.UInt8, "message": pl.String})
+    return pl.DataFrame(
+        rows, schema={"payload": pl.Binary, "rule": pl.String, "lamp_status": pl.String, "dtcs": pl.List(dtc)}
+    )
 
 
-def _messages(rows: pl.DataFrame, counts: TransportCounts) -> Iterator[_Message]:
-    """DM1 messages in the order in which they were complete. A loop: only a small remainder of the frames comes here."""
-    sessions: dict[tuple[str, int, int], _Session] = {}
-    for time_ns, channel, can_id, payload, recording, frame in rows.iter_rows():
-        pf, destination, source = can_id >> 16 & 0xFF, can_id >> 8 & 0xFF, can_id & 0xFF
-        if pf not in (_PF_TP_CM, _PF_TP_DT):
-            if len(payload) >= 6:
-                yield _Message(channel, source, time_ns, recording, frame, payload)
-            continue
-        key = (channel, source, destination)
-        if pf == _PF_TP_CM:
-            if len(payload) < 8:
-                continue
-            if payload[0] in (_BAM, _RTS, _ABORT) and sessions.pop(key, None) is not None:
-                counts.incomplete += 1
-            pgn = payload[5] | payload[6] << 8 | payload[7] << 16
-            if payload[0] in (_BAM, _RTS) and pgn == PGN_DM1:
-                size = payload[1] | payload[2] << 8
-                sessions[key] = _Session(size, payload[3], pgn, recording, frame, time_ns)
-            continue
-        session = sessions.get(key)
-        if session is None or len(payload) < 2:
-            continue
-        if time_ns - session.last_ns > _PACKET_TIMEOUT_NS:
-            del sessions[key]
-            counts.incomplete += 1
-            continue
-        session.last_ns = time_ns
-        session.got[payload[0]] = payload[1:8]
-        if len(session.got) == session.packets and all(n in session.got for n in range(1, session.packets + 1)):
-            del sessions[key]
-            whole = b"".join(session.got[n] for n in range(1, session.packets + 1))[: session.size]
-            if len(whole) == session.size >= 6:
-                counts.complete += 1
-                yield _Message(channel, source, time_ns, session.recording, session.frame, whole)
-            else:
-                counts.incomplete += 1
-    counts.incomplete += len(sessions)
+def _ecu() -> pl.Expr:
+    """`SA 0x0B` of a source address."""
+    names = {address: f"SA 0x{address:02X}" for address in range(256)}
+    return pl.col("source_address").replace_strict(names, return_dtype=pl.String)
+
+
+def _transport_notes(sessions: pl.DataFrame) -> Iterator[str]:
+    counts = sessions.group_by("channel", "source_address").agg(
+        incomplete=(~pl.col("complete")).sum(), sessions=pl.len()
+    )
+    for channel, address, incomplete, total in counts.sort("channel", "source_address").iter_rows():
+        if incomplete:
+            yield (
+                f"{channel} SA 0x{address:02X}: {incomplete} of {total} DM1 messages by transport protocol are "
+                "incomplete (lost or late packets) and were left out."
+            )
+
+
+def _message_notes(messages: pl.DataFrame, reports: pl.DataFrame) -> Iterator[str]:
+    short = messages.filter(pl.col("rule").is_null())
+    for channel, address, count in short.group_by("channel", "source_address").len().sort(pl.all()).iter_rows():
+        yield f"{channel} SA 0x{address:02X}: {count} DM1 frames are shorter than {_MIN_BYTES} bytes and were left out."
+    old = reports.filter(pl.col("message").is_not_null()).unique(list(FAULT))
+    for channel, ecu, codes in old.group_by("channel", "ecu").agg(pl.len()).sort(pl.all()).iter_rows():
+        yield f"{channel} {ecu}: {codes} codes use an older SPN layout (conversion method 1); their SPN may be wrong."

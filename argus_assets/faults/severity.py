@@ -1,44 +1,41 @@
-"""How bad a fault is: one table of rules for each source, worst first. The rule that decided goes with the event."""
+"""How bad a fault is: one table of rules for all sources. The rule that decided goes with every event."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from argus_assets.faults.schema import Severity
+import polars as pl
 
-LAMP_RULES: Final = (
-    ("red stop", Severity.CRITICAL),
-    ("malfunction", Severity.ERROR),
-    ("amber warning", Severity.WARNING),
-    ("protect", Severity.WARNING),
-)
-"""SAE J1939-73 5.7.1: red stop asks to stop the vehicle; malfunction is emission-related; amber and protect warn."""
+from argus_assets.faults.schema import SEVERITY, Severity
 
-LOG_RULES: Final = ((50, "FATAL", Severity.CRITICAL), (40, "ERROR", Severity.ERROR))
-"""Levels of rcl_interfaces/msg/Log."""
-
-DIAGNOSTIC_RULES: Final = {1: ("WARN", Severity.WARNING), 2: ("ERROR", Severity.ERROR), 3: ("STALE", Severity.ERROR)}
-"""Levels of diagnostic_msgs/msg/DiagnosticStatus. STALE: the component has gone silent, as bad as an error."""
-
-OBD_CONFIRMED: Final = (Severity.ERROR, "OBD: confirmed code (mode 03)")
-"""Mode 03 lists codes that were confirmed over several driving cycles and light the malfunction lamp."""
-
-
-def by_lamps(lamps: tuple[str, ...]) -> tuple[Severity, str]:
-    """Severity of a J1939 code by the lamps that were on with it."""
-    for lamp, severity in LAMP_RULES:
-        if lamp in lamps:
-            return severity, f"lamp: {lamp}"
-    return Severity.INFO, "lamp: none"
-
-
-def by_log_level(level: int) -> tuple[Severity, str]:
-    """Severity of a log entry at ERROR or above."""
-    for least, name, severity in LOG_RULES:
-        if level >= least:
-            return severity, f"log: {name}"
-    return Severity.INFO, f"log: level {level}"
+RULES: Final[Mapping[str, Severity]] = {
+    # SAE J1939-73, 5.7.1: red stop asks the driver to stop.
+    "lamp: red stop": Severity.CRITICAL,
+    # Malfunction is the emission lamp that OBD mode 03 codes light, so it weighs what those weigh.
+    "lamp: malfunction": Severity.ERROR,
+    # Amber warns without asking to stop; protect is for what is mostly not electronic, such as a hot coolant.
+    "lamp: amber warning": Severity.WARNING,
+    "lamp: protect": Severity.WARNING,
+    # An ECU without lamps says nothing of how bad it is, which is not the same as "harmless".
+    "lamp: not available": Severity.WARNING,
+    "lamp: none on": Severity.INFO,
+    # SAE J1979: mode 03 lists codes that were confirmed, for most of them over two driving cycles.
+    "obd: confirmed code (mode 03)": Severity.ERROR,
+    # rcl_interfaces/msg/Log.
+    "log: FATAL": Severity.CRITICAL,
+    "log: ERROR": Severity.ERROR,
+    # diagnostic_msgs/msg/DiagnosticStatus. A component that went silent is as bad as one that reports an error.
+    "diagnostic: ERROR": Severity.ERROR,
+    "diagnostic: STALE": Severity.ERROR,
+    "diagnostic: WARN": Severity.WARNING,
+    "diagnostic: unknown level": Severity.WARNING,
+}
+"""Rule text → severity. Detectors name the rule; nothing else decides how bad a fault is."""
 
 
-def by_diagnostic_level(level: int) -> tuple[Severity, str]:
-    """Severity of a diagnostic status above OK."""
-    name, severity = DIAGNOSTIC_RULES.get(level, (f"level {level}", Severity.WARNING))
-    return severity, f"diagnostic: {name}"
+def severity_of(rule: pl.Expr) -> pl.Expr:
+    """The severity that a column of rule texts stands for.
+
+    Raises:
+        polars.exceptions.InvalidOperationError: When collected, if a text is not in `RULES`.
+    """
+    return rule.replace_strict({text: str(s) for text, s in RULES.items()}, return_dtype=SEVERITY)

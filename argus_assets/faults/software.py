@@ -1,4 +1,9 @@
-"""Faults that software reports: log entries at ERROR and above, diagnostic statuses above OK."""
+"""Faults that software reports: log entries at ERROR and FATAL, diagnostic statuses at WARN, ERROR and STALE.
+
+The code of a fault is the one that the software states: in a diagnostic's key-value pairs, or in the text. Without
+one it is made from the node and the text's template, so that identical texts are one fault whatever numbers they
+hold.
+"""
 
 import re
 from hashlib import sha256
@@ -6,131 +11,179 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import REPORTS
-from argus_assets.faults.severity import by_diagnostic_level, by_log_level
+from argus_assets.faults.activations import FAULT, MAX_EVIDENCE_BYTES, as_reports
+from argus_assets.faults.can import PROVENANCE, TIME_ORDER
 
-LOG_ERROR: Final = 40
-LOG_SILENCE_S: Final = 10.0
-"""Log entries have no "inactive": a fault that was not logged for so long is over."""
+_LOG_ERROR: Final = 40
+_LOG_FATAL: Final = 50
+"""Levels of rcl_interfaces/msg/Log."""
+
+LOG_LONGEST_GAP_NS: Final = 10_000_000_000
+"""A log has no "inactive": a fault that was not logged for longer than this has ended."""
+
+DIAGNOSTIC_RULES: Final = {1: "diagnostic: WARN", 2: "diagnostic: ERROR", 3: "diagnostic: STALE"}
+"""Levels of diagnostic_msgs/msg/DiagnosticStatus above OK, with their severity rule."""
 
 CODE_KEYS: Final = ("error_code", "code")
-CODE: Final = re.compile(r"\b[A-Z]\d{3,5}\b|\b0x[0-9A-Fa-f]{4,8}\b")
-_MASK: Final = re.compile(r"0x[0-9A-Fa-f]+|[0-9A-Fa-f]{8,}(?:-[0-9A-Fa-f]{4,})*|\d+(?:\.\d+)?")
-_MAX_EVIDENCE_BYTES: Final = 256
+"""Keys of a diagnostic status that state a code, in the order in which they count."""
+
+CODE_PATTERN: Final = r"\b[A-Z]\d{3,5}\b|\b0x[0-9A-Fa-f]{4,8}\b"
+"""A code inside a text: `E101`, `0x8004`."""
+
+_VARYING: Final = re.compile(
+    r"0[xX][0-9A-Fa-f]+"
+    r"|\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b"  # UUID
+    r"|\b(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{8,}\b"  # hash or id: hex digits with at least one number
+    r"|\d+(?:[.,:]\d+)*"
+)
 
 
 def template(text: str) -> str:
-    """A text with its numbers and identifiers masked: entries that differ only in these are the same fault."""
-    return _MASK.sub("#", text)
+    """A text with its numbers and ids masked: texts that differ only in these tell of the same fault."""
+    return _VARYING.sub("#", text)
 
 
 def log_code(name: str, message: str) -> str:
-    """Code of a log entry: the one in its text, else one made of the node and the text's template."""
-    match = CODE.search(message)
-    if match:
-        return match[0]
-    return f"LOG_{_slug(name)}_{sha256(template(message).encode()).hexdigest()[:8]}"
+    """`LOG_<NODE>_<8 hex of the template's SHA-256>`: the code of a log entry whose text states none."""
+    return f"LOG_{_upper_name(name)}_{sha256(template(message).encode()).hexdigest()[:8]}"
 
 
-def diagnostic_code(name: str, message: str, values: list[dict[str, str]]) -> str:
-    """Code of a diagnostic status: the value of its key `error_code`, else the one in its text, else its name."""
-    for key in CODE_KEYS:
-        for pair in values:
-            if pair["key"] == key and pair["value"]:
-                return pair["value"]
-    match = CODE.search(message)
-    return match[0] if match else f"DIAG_{_slug(name)}"
+def diagnostic_code(name: str) -> str:
+    """`DIAG_<NAME>`: the code of a diagnostic status that states none."""
+    return f"DIAG_{_upper_name(name)}"
 
 
-def _slug(name: str) -> str:
+def _upper_name(name: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "UNNAMED"
 
 
-def find_log_reports(logs: pl.LazyFrame, frames: pl.LazyFrame) -> pl.DataFrame:
-    """Reports of all log entries at ERROR or above: `REPORTS`.
+def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:
+    """The log entries that are faults, unordered.
 
     Args:
         logs: `recordings.schema.LOGS` with a column `recording`.
-        frames: `recordings.schema.FRAMES` with a column `recording`, for the evidence's bytes.
     """
-    rows = logs.filter(pl.col("level") >= LOG_ERROR)
-    found = []
-    for row in _with_payload(rows, frames).iter_rows(named=True):
-        severity, rule = by_log_level(row["level"])
-        found.append(
-            {
-                "source": "ros_log",
-                "channel": row["channel"],
-                "ecu": row["name"],
-                "code": log_code(row["name"], row["message"]),
-                "seq": 0,
-                "timestamp": row["timestamp"],
-                "severity": str(severity),
-                "severity_rule": rule,
-                "message": row["message"],
-                "recording": row["recording"],
-                "frame": row["frame"],
-                "payload_hex": row["payload_hex"],
-            }
+    return logs.filter(pl.col("level") >= _LOG_ERROR).select(
+        pl.col("timestamp").dt.timestamp("ns"),
+        pl.col("channel").cast(pl.String),
+        "level",
+        "name",
+        "message",
+        *PROVENANCE,
+    )
+
+
+def find_log_reports(rows: pl.DataFrame) -> pl.DataFrame:
+    """Report every log entry at ERROR or FATAL.
+
+    Args:
+        rows: `log_rows`.
+
+    Returns:
+        `activations.REPORTS`, without payload.
+    """
+    # Texts without a code are few and repeat, so each distinct one is masked and hashed once.
+    uncoded = rows.filter(_code_in_text().is_null()).select("name", "message").unique(maintain_order=True)
+    made = uncoded.with_columns(
+        made=pl.Series([log_code(name, message) for name, message in uncoded.iter_rows()], dtype=pl.String)
+    )
+    return as_reports(
+        rows.sort(TIME_ORDER)
+        .join(made, on=["name", "message"], how="left", maintain_order="left")
+        .with_columns(
+            code=pl.coalesce(_code_in_text(), "made"),
+            source=pl.lit("ros_log"),
+            ecu="name",
+            severity_rule=pl.when(pl.col("level") >= _LOG_FATAL)
+            .then(pl.lit("log: FATAL"))
+            .otherwise(pl.lit("log: ERROR")),
+            # Only the gap ends a burst.
+            seq=pl.lit(0),
         )
-    return _reports(found)
+    )
 
 
-def find_diagnostic_reports(diagnostics: pl.LazyFrame, frames: pl.LazyFrame) -> pl.DataFrame:
-    """Reports of all diagnostic statuses above OK: `REPORTS`.
+def diagnostic_rows(diagnostics: pl.LazyFrame) -> pl.LazyFrame:
+    """All statuses, also OK, which ends a fault; unordered. Key-value pairs only of those that are faults.
 
     Args:
         diagnostics: `recordings.schema.DIAGNOSTICS` with a column `recording`.
-        frames: `recordings.schema.FRAMES` with a column `recording`, for the evidence's bytes.
     """
-    # Every status counts in its component's sequence, so that an OK between two errors ends the first.
-    # A component goes by several names in one array when it reports several codes: the sequence counts arrays.
-    reporter = ["channel", "name"]
-    numbered = (
-        diagnostics.with_columns(pl.col("channel").cast(pl.String))
-        .sort("timestamp", "recording", "frame", maintain_order=True)
-        .with_columns(
-            seq=(pl.struct("recording", "frame").rle_id().cast(pl.Int64).rank("dense").over(reporter)).cast(pl.Int64)
-        )
-        .filter(pl.col("level") >= 1)
+    return diagnostics.select(
+        pl.col("timestamp").dt.timestamp("ns"),
+        pl.col("channel").cast(pl.String),
+        "level",
+        "name",
+        *PROVENANCE,
+        message=pl.when(pl.col("level") > 0).then("message"),
+        values=pl.when(pl.col("level") > 0).then("values"),
     )
-    found = []
-    for row in _with_payload(numbered, frames).iter_rows(named=True):
-        severity, rule = by_diagnostic_level(row["level"])
-        found.append(
-            {
-                "source": "ros_diagnostic",
-                "channel": row["channel"],
-                "ecu": row["name"],
-                "code": diagnostic_code(row["name"], row["message"], row["values"]),
-                "seq": row["seq"],
-                "timestamp": row["timestamp"],
-                "severity": str(severity),
-                "severity_rule": rule,
-                "message": row["message"],
-                "recording": row["recording"],
-                "frame": row["frame"],
-                "payload_hex": row["payload_hex"],
-            }
-        )
-    return _reports(found)
 
 
-def _with_payload(rows: pl.LazyFrame, frames: pl.LazyFrame) -> pl.DataFrame:
-    """The rows with integer timestamps and the bytes of the frame that carried each."""
-    carrying = frames.filter(pl.col("kind").is_in(["log", "diagnostic"])).select("recording", "frame", "payload")
-    return (
-        rows.join(carrying, on=["recording", "frame"], how="left")
-        .with_columns(
-            pl.col("timestamp").dt.timestamp("ns"),
-            pl.col("channel").cast(pl.String),
-            payload_hex=pl.col("payload").bin.slice(0, _MAX_EVIDENCE_BYTES).bin.encode("hex").fill_null(""),
-        )
-        .drop("payload")
+def find_diagnostic_reports(rows: pl.DataFrame) -> pl.DataFrame:
+    """Report every diagnostic status above OK.
+
+    Args:
+        rows: `diagnostic_rows`.
+
+    Returns:
+        `activations.REPORTS`, without payload.
+    """
+    # Statuses of one component in one array are one message of that component.
+    component = ["channel", "name"]
+    above_ok = (
+        rows.sort(TIME_ORDER)
+        .with_columns(seq=pl.struct(PROVENANCE).rle_id().over(component))
+        .filter(pl.col("level") > 0)
+    )
+    stated = pl.coalesce(*(_value_of(key) for key in CODE_KEYS), _code_in_text())
+    made = {name: diagnostic_code(name) for name in above_ok["name"].unique()}
+    rules = pl.col("level").replace_strict(
+        DIAGNOSTIC_RULES, default="diagnostic: unknown level", return_dtype=pl.String
+    )
+    reports = above_ok.with_columns(
+        code=pl.coalesce(stated, pl.col("name").replace_strict(made, return_dtype=pl.String)),
+        source=pl.lit("ros_diagnostic"),
+        ecu="name",
+        severity_rule=rules,
+    )
+    return as_reports(reports).unique([*FAULT, "seq"], keep="first", maintain_order=True)
+
+
+def with_payloads(events: pl.DataFrame, frames: pl.LazyFrame) -> pl.DataFrame:
+    """Fill in the evidence bytes of events from logs and diagnostics, whose tables do not hold them.
+
+    Args:
+        events: `schema.ERROR_EVENTS`.
+        frames: `recordings.schema.FRAMES` with a column `recording`; only the frames that are evidence are read.
+    """
+    if events.is_empty():
+        return events
+    payload_hex = pl.col("payload").bin.slice(0, MAX_EVIDENCE_BYTES).bin.encode("hex")
+    evidence = (
+        frames.select(*PROVENANCE, "payload")
+        .join(events.select(PROVENANCE).unique().lazy(), on=PROVENANCE, how="semi")
+        .select(*PROVENANCE, payload_hex=payload_hex)
         .collect()
-        .sort("timestamp", maintain_order=True)
+    )
+    return (
+        events.drop("payload_hex")
+        .join(evidence, on=PROVENANCE, how="left", maintain_order="left")
+        .with_columns(pl.col("payload_hex").fill_null(""))
+        .select(events.columns)
     )
 
 
-def _reports(found: list[dict[str, object]]) -> pl.DataFrame:
-    return pl.DataFrame(found, schema={**REPORTS, "timestamp": pl.Int64()}).cast(dict(REPORTS))  # type: ignore[arg-type]
+def _code_in_text() -> pl.Expr:
+    return pl.col("message").str.extract(f"({CODE_PATTERN})", 1)
+
+
+def _value_of(key: str) -> pl.Expr:
+    """The first value of `key` in the key-value pairs that is not empty."""
+    pair = pl.element().struct
+    matching = (pair.field("key") == key) & (pair.field("value").str.strip_chars() != "")
+    return (
+        pl.col("values")
+        .list.eval(pl.element().filter(matching).struct.field("value").str.strip_chars())
+        .list.get(0, null_on_oob=True)
+    )

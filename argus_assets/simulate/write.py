@@ -1,0 +1,100 @@
+"""Recordings as their own libraries write them: MCAP by `mcap`, MDF4 bus logging by `asammdf`."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from heapq import merge as merge_sorted
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from mcap.writer import CompressionType, Writer
+
+from argus_assets.simulate import ros
+from argus_assets.simulate.av import Message
+from argus_assets.simulate.can import CanLog
+
+CAN_SCHEMA: Final = "can_msgs/msg/Frame"
+
+_MDF_FRAME: Final = np.dtype(
+    [
+        ("CAN_DataFrame.BusChannel", "<u1"),
+        ("CAN_DataFrame.ID", "<u4"),
+        ("CAN_DataFrame.IDE", "<u1"),
+        ("CAN_DataFrame.DLC", "<u1"),
+        ("CAN_DataFrame.DataLength", "<u1"),
+        ("CAN_DataFrame.DataBytes", "(8,)u1"),
+        ("CAN_DataFrame.Dir", "<u1"),
+        ("CAN_DataFrame.EDL", "<u1"),
+        ("CAN_DataFrame.BRS", "<u1"),
+        ("CAN_DataFrame.ESI", "<u1"),
+    ]
+)
+
+
+def write_mcap(path: Path, *, can: CanLog, can_topic: str, messages: Iterable[Message], started_ns: int) -> int:
+    """Write one MCAP file with zstd chunks; returns its messages. The same input gives the same bytes."""
+    with path.open("wb") as file:
+        writer = Writer(file, chunk_size=1024 * 1024, compression=CompressionType.ZSTD)
+        writer.start(profile="ros2", library="argus-simulate")
+        channels: dict[str, int] = {}
+        sequence: dict[str, int] = {}
+        schemas: dict[str, int] = {}
+        count = 0
+        for message in merge_sorted(_can_messages(can, can_topic, started_ns), messages, key=lambda m: m.time_s):
+            topic = message.topic
+            if topic not in channels:
+                if message.schema not in schemas:
+                    definition = ros.DEFINITIONS[message.schema].encode()
+                    schemas[message.schema] = writer.register_schema(message.schema, "ros2msg", definition)
+                channels[topic] = writer.register_channel(topic, "cdr", schemas[message.schema])
+            at = started_ns + round(message.time_s * 1e9)
+            sequence[topic] = sequence.get(topic, -1) + 1
+            writer.add_message(channels[topic], at, message.data, at, sequence[topic])
+            count += 1
+        writer.finish()
+    return count
+
+
+def _can_messages(can: CanLog, topic: str, started_ns: int) -> Iterable[Message]:
+    rows = zip(
+        can.time_s.tolist(), can.can_id.tolist(), can.extended.tolist(), can.data, can.length.tolist(), strict=True
+    )
+    for at, can_id, extended, data, length in rows:
+        frame = ros.can_frame(
+            started_ns + round(at * 1e9), can_id, extended=extended, data=data.tobytes(), length=length
+        )
+        yield Message(at, topic, CAN_SCHEMA, frame)
+
+
+def write_mdf4(path: Path, *, can: CanLog, bus: int, started_ns: int) -> int:
+    """Write one finalised MDF4 bus-logging file; returns its frames.
+
+    The frames are the same for the same input. The bytes are not: the format's file history holds the time of writing.
+    """
+    from asammdf import MDF, Signal
+    from asammdf.blocks import v4_constants as v4c
+    from asammdf.blocks.v4_blocks import SourceInformation
+
+    n = len(can.time_s)
+    samples = np.zeros(n, _MDF_FRAME)
+    samples["CAN_DataFrame.BusChannel"] = bus
+    samples["CAN_DataFrame.ID"] = can.can_id
+    samples["CAN_DataFrame.IDE"] = can.extended
+    samples["CAN_DataFrame.DLC"] = can.length
+    samples["CAN_DataFrame.DataLength"] = can.length
+    samples["CAN_DataFrame.DataBytes"] = can.data
+    with MDF(version="4.11") as mdf:
+        mdf.start_time = datetime.fromtimestamp(started_ns // 10**9, UTC)
+        offset_s = started_ns % 10**9 / 1e9
+        source = SourceInformation(source_type=v4c.SOURCE_BUS, bus_type=v4c.BUS_TYPE_CAN)
+        source.name = f"CAN{bus}"
+        mdf.append(
+            Signal(samples, can.time_s + offset_s, name="CAN_DataFrame", source=source),
+            acq_name=f"CAN{bus}",
+            acq_source=source,
+            common_timebase=True,
+        )
+        written = mdf.save(path, overwrite=True)
+        if Path(written) != path:
+            Path(written).replace(path)
+    return n
