@@ -56,3 +56,8 @@ def aggregate(events: pl.DataFrame, *, drive_from_ns: int | None, drive_to_ns: i
         .with_row_index("rank", offset=1)
     )
     return ERROR_STATS.cast(ranked.with_columns(co_occurring(by_time, ranked, fault=_FAULT)))
+
+
+def top(stats: pl.DataFrame, k: int = 10) -> pl.DataFrame:
+    """The `k` most important faults of `stats.schema.ERROR_STATS`, most important first."""
+    return stats.sort("rank").head(k)

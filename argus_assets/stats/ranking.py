@@ -44,8 +44,3 @@ def with_score(faults: pl.DataFrame) -> pl.DataFrame:
         .with_columns(score=SEVERITY_POINTS * severity + EARLINESS_POINTS * earliness + loudness)
         .drop("step")
     )
-
-
-def top(stats: pl.DataFrame, k: int = 10) -> pl.DataFrame:
-    """The `k` most important faults of `stats.schema.ERROR_STATS`, most important first."""
-    return stats.sort("rank").head(k)
