@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 import dagster as dg
+from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.assets.batch import EVENT_KEY, latest_digest, manifest_path, vehicle_drop
 from argus_assets.drop.bucket import Bucket, ObjectInfo
@@ -54,7 +55,7 @@ IN_FLIGHT: Final = (
 )
 
 
-def build_completed_batches_sensor(job: dg.UnresolvedAssetJobDefinition, *, interval_s: int) -> dg.SensorDefinition:
+def build_completed_batches_sensor(job: ExecutableDefinition, *, interval_s: int) -> dg.SensorDefinition:
     """The sensor, evaluated every `interval_s` seconds."""
 
     @dg.sensor(

@@ -13,6 +13,7 @@ _TESTER: Final = 0x7DF
 _ECUS: Final = (0x7E8, 0x7E9, 0x7EA)
 _POLL_CODES_S: Final = 5.0
 _POLL_DATA_S: Final = 0.5
+_POLL_GAP_S: Final = 0.2
 
 
 def planted(scenario: str, start_s: float) -> dict[int, tuple[tuple[str, float], ...]]:
@@ -63,7 +64,10 @@ def drive(scenario: str, seconds: float, start_s: float, rng: np.random.Generato
         t, data, can_id_ = broadcast(period, can_id, length, engine=engine)
         logs.append(frames(t, can_id_, data, extended=False))
 
+    polls = np.arange(rng.uniform(0.5, 2.0), seconds - 0.5, _POLL_CODES_S)
     for at in cyclic(seconds - 0.2, _POLL_DATA_S, rng).tolist():
+        if (np.abs(polls - at) < _POLL_GAP_S).any():
+            continue  # a tester waits for one answer before it asks again
         pid = int(rng.choice([0x05, 0x0C, 0x0D, 0x10]))
         logs.append(_one(at, _TESTER, bytes([2, 0x01, pid, 0, 0, 0, 0, 0])))
         if not (bus_lost and at >= start_s):
@@ -71,7 +75,7 @@ def drive(scenario: str, seconds: float, start_s: float, rng: np.random.Generato
             logs.append(_one(at + 0.008, 0x7E8, bytes([4, 0x41, pid, *value.tolist(), 0, 0, 0])))
 
     codes = planted(scenario, start_s)
-    for at in np.arange(rng.uniform(0.5, 2.0), seconds - 0.5, _POLL_CODES_S).tolist():
+    for at in polls.tolist():
         logs.append(_one(at, _TESTER, bytes([1, 0x03, 0, 0, 0, 0, 0, 0])))
         for number, ecu in enumerate(_ECUS):
             if bus_lost and ecu == 0x7E8 and at >= start_s:

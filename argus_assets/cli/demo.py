@@ -1,0 +1,264 @@
+"""`argus demo`: the whole platform on a simulated fleet, from drop to diagnosis, checked against the ground truth."""
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from argus_assets.drop.bucket import Bucket
+    from argus_assets.drop.manifest import Manifest, ManifestFile
+    from argus_assets.embedded.platform import Platform
+    from argus_assets.simulate.fleet import Drive
+    from argus_assets.status import BatchStatus
+
+DRIVE_SECONDS = 60.0
+WAIT_SECONDS = 420.0
+BROKEN = "car-99"
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    drive: "Drive"
+    broken: bool
+
+
+@click.command()
+@click.option(
+    "--home",
+    default=Path(".argus/demo"),
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to run in; emptied first.",
+)
+@click.option("--keep", is_flag=True, help="Leave the platform and its UI running until Ctrl-C.")
+@click.option(
+    "--port", default=0, type=click.IntRange(0, 65535), help="Port of the Dagster UI (default: any free one)."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed of the fleet.")
+def demo(home: Path, keep: bool, port: int, seed: int) -> None:
+    """Simulate a fleet, drop its drives into S3, let Dagster process them, and check every diagnosis.
+
+    Exits with 0 only if each healthy drive completed without a fault, each faulty one was diagnosed with its planted
+    cause first, and the broken upload was quarantined with its reason.
+    """
+    from rich.console import Console
+
+    from argus_assets.drop.bucket import Bucket
+    from argus_assets.embedded.platform import Platform
+    from argus_assets.embedded.s3 import s3_server
+    from argus_assets.settings import Settings
+
+    console = Console(highlight=False, soft_wrap=True)
+    home = home.absolute()
+    _empty(home)
+    with s3_server(home / "s3-server.log", dict(os.environ)) as s3:
+        os.environ.update(s3.environment())
+        settings = Settings(home=home, bucket_url=s3.url, lake_url=str(home / "lake"), sensor_interval_s=2, port=port)
+        console.print(f"[bold]1.[/bold] Starting the platform in {home}")
+        platform = Platform(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}", markup=False))
+        console.print(f"   {'s3 server':<12} {s3.endpoint}, bucket {s3.bucket}", markup=False)
+        started = time.monotonic()
+        platform.start()
+        try:
+            console.print(f"   ready after {time.monotonic() - started:.0f} s\n")
+            bucket = Bucket.from_url(settings.bucket_url)
+            expected = _drop_fleet(console, bucket, home / "fleet", seed)
+            found = _wait(console, platform, bucket, len(expected))
+            ok = _report(console, expected, found)
+            console.print(f"\nPages: {home / 'lake' / 'batches'}/<batch>/report.html", markup=False)
+            if keep:
+                _hold(console, platform)
+            else:
+                console.print(
+                    "The Dagster UI ran at " + platform.ui_url + "; `make demo KEEP=1` leaves it running.", markup=False
+                )
+        finally:
+            console.print("Stopping the platform …")
+            platform.stop()
+    sys.exit(0 if ok else 1)
+
+
+def _empty(home: Path) -> None:
+    """Start from nothing, but never remove a folder that is not a demo's."""
+    from argus_assets.errors import BadSetting
+
+    marker = home / ".argus-demo"
+    if home.exists() and any(home.iterdir()):
+        if not marker.exists():
+            raise BadSetting(f"{home} is not empty and not a demo's folder.", help="Give another --home.")
+        shutil.rmtree(home)
+    home.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -> list[_Expected]:
+    """Simulate and drop one drive of each scenario, and one of which a bit changes on its way."""
+    import numpy as np
+    from rich.progress import Progress
+
+    from argus_assets.drop.keys import recording_key
+    from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+    from argus_assets.simulate.damage import flip_bits
+    from argus_assets.simulate.fleet import simulate_drive, simulate_fleet
+    from argus_assets.simulate.scenarios import SCENARIOS
+    from argus_assets.simulate.vin import make_vin
+
+    console.print(f"[bold]2.[/bold] Simulating {len(SCENARIOS)} drives and one broken upload, dropping them through S3")
+    started_ns = (time.time_ns() // 10**9 - 7200) * 10**9
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("   simulating", total=len(SCENARIOS) + 1)
+        drives = simulate_fleet(
+            folder, seed=seed, started_ns=started_ns, seconds=DRIVE_SECONDS, on_drive=lambda _: progress.advance(task)
+        )
+        broken = simulate_drive(
+            folder / BROKEN / "drive-0099",
+            scenario="car_healthy",
+            seed=seed,
+            vehicle_id=BROKEN,
+            vin=make_vin(np.random.default_rng(seed)),
+            release="2026.11",
+            batch_id="drive-0099",
+            started_ns=started_ns,
+            seconds=DRIVE_SECONDS,
+        )
+        progress.advance(task)
+        task = progress.add_task("   dropping", total=len(drives) + 1)
+        for drive in [*drives, broken]:
+            files = collect_files([drive.folder])
+            done = upload_files(bucket, files, vehicle_id=drive.vehicle_id, batch_id=drive.batch_id)
+            if drive is broken:
+                damaged = drive.files[-1]
+                flip_bits(damaged, 1, seed)
+                bucket.put(recording_key(drive.vehicle_id, drive.batch_id, damaged.name), damaged.read_bytes())
+            drop_manifest(bucket, _manifest(drive, tuple(f.entry for f in done)))
+            progress.advance(task)
+    expected = [_Expected(d, broken=d is broken) for d in [*drives, broken]]
+    size = sum(f.stat().st_size for e in expected for f in e.drive.files)
+    frames = sum(e.drive.frames for e in expected)
+    console.print(f"   {len(expected)} batches, {size / 1e6:.1f} MB, {frames:,} frames\n")
+    return expected
+
+
+def _manifest(drive: "Drive", files: "tuple[ManifestFile, ...]") -> "Manifest":
+    from datetime import UTC, datetime
+
+    from argus_assets.drop.manifest import Manifest
+
+    return Manifest(
+        vehicle_id=drive.vehicle_id,
+        vin=drive.vin,
+        batch_id=drive.batch_id,
+        release=drive.release,
+        platform=drive.platform,
+        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
+        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
+        files=files,
+    )
+
+
+def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
+    """Wait until every batch has come to its end; returns their states by vehicle."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from argus_assets.status import BatchState, list_batches
+
+    console.print("[bold]3.[/bold] Waiting for the sensor and the daemon")
+    started = time.monotonic()
+    ended = {BatchState.COMPLETED, BatchState.FAILED}
+    columns = (
+        TextColumn("   {task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    with (
+        platform.instance() as instance,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task("waiting", total=count)
+        told = ""
+        while True:
+            found = {status.vehicle_id: status for status in list_batches(instance, bucket)}
+            states = [status.state for status in found.values()]
+            text = ", ".join(f"{states.count(state)} {state}" for state in BatchState if state in states)
+            progress.update(task, completed=sum(state in ended for state in states), description=text)
+            if not console.is_terminal and text != told:
+                console.print(f"   {time.monotonic() - started:4.0f} s  {text}")
+                told = text
+            if len(states) >= count and all(state in ended for state in states):
+                break
+            if time.monotonic() - started > WAIT_SECONDS:
+                console.print(
+                    f"   gave up after {WAIT_SECONDS:.0f} s; logs are in {platform.settings.home / 'logs'}", style="red"
+                )
+                break
+            platform.watch()
+            time.sleep(1.0)
+    console.print(f"   {len(found)} batches ended {time.monotonic() - started:.0f} s after the last was dropped\n")
+    return found
+
+
+def _report(console: "Console", expected: list[_Expected], found: "dict[str, BatchStatus]") -> bool:
+    """Print what came of each batch beside what was planted; returns whether all is as it should be."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print("[bold]4.[/bold] Results")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("", "batch", "planted", "state", "diagnosis"):
+        table.add_column(column, overflow="fold")
+    all_right = True
+    for entry in expected:
+        status = found.get(entry.drive.vehicle_id)
+        right, text = _judge(entry, status)
+        all_right &= right
+        mark = Text("ok", style="green") if right else Text("WRONG", style="bold red")
+        planted = "a bit flipped on its way" if entry.broken else (entry.drive.root_cause or "nothing")
+        state = Text(
+            str(status.state) if status else "not found",
+            style="green" if status and status.state == "completed" else "yellow",
+        )
+        table.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", planted, state, Text(text))
+    console.print(table)
+    if all_right:
+        console.print(f"\nAll {len(expected)} batches ended as planted.", style="green")
+    else:
+        console.print("\nSome batches did not end as planted.", style="bold red")
+    return all_right
+
+
+def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
+    """Whether a batch ended as planted, and its outcome in a line."""
+    if status is None or status.result is None:
+        return False, (status.reason or "no result") if status else "no result"
+    result = status.result
+    if entry.broken:
+        return (
+            status.state == "failed"
+            and result.state == "quarantined"
+            and any(r.kind == "wrong_sha256" and r.file == entry.drive.files[-1].name for r in result.reasons)
+        ), status.reason or ""
+    causes = result.root_causes
+    text = f"{result.severity}: " + (
+        f"{causes[0].title} ({causes[0].confidence:.0%})" if causes else str(result.verdict)
+    )
+    right = (causes[0].cause if causes else None) == entry.drive.root_cause and result.frames == entry.drive.frames
+    return status.state == "completed" and right, text
+
+
+def _hold(console: "Console", platform: "Platform") -> None:
+    console.print(f"\nThe Dagster UI is at {platform.ui_url}. Ctrl-C stops it.", markup=False)
+    try:
+        while True:
+            platform.watch()
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        console.print()

@@ -1,0 +1,17 @@
+"""`argus policy`: the bucket policy for one vehicle's credential."""
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("vehicle")
+@click.option("--bucket", required=True, help="Name of the bucket.")
+@click.option("--principal", help="Who the vehicle signs in as (default: arn:aws:iam:::user/VEHICLE).")
+def policy(vehicle: str, bucket: str, principal: str | None) -> None:
+    """Print the bucket policy that lets VEHICLE put its own batches and nothing else."""
+    from argus_assets.drop.policies import vehicle_policy
+
+    document = vehicle_policy(bucket, vehicle, principal or f"arn:aws:iam:::user/{vehicle}")
+    click.echo(json.dumps(document, indent=2))

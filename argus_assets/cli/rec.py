@@ -1,0 +1,121 @@
+"""`argus rec`: look into recordings without the platform."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from argus_assets.cli import LazyGroup
+
+if TYPE_CHECKING:
+    from argus_assets.recordings.model import RecordingSummary
+
+
+@click.group(cls=LazyGroup, commands_at={"events": "argus_assets.cli.rec_events:events"})
+def rec() -> None:
+    """Look into recordings without the platform."""
+
+
+FILES = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@rec.command()
+@click.argument("files", nargs=-1, required=True, type=FILES)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for one FILE, an array for several.")
+def info(files: tuple[Path, ...], as_json: bool) -> None:
+    """Show format, frames, time range, channels and damage of each FILE.
+
+    Exits with 1 when nothing could be read of one of them.
+    """
+    summaries = [(path, _summarise(path)) for path in files]
+    if as_json:
+        documents = [_document(path, summary) for path, summary in summaries]
+        click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
+    else:
+        for path, summary in summaries:
+            _print(path, summary)
+    if any(s.frames == 0 and s.problems for _, s in summaries):
+        raise SystemExit(1)
+
+
+@rec.command()
+@click.argument("file", type=FILES)
+@click.option(
+    "--to", "to", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Parquet file to write."
+)
+def frames(file: Path, to: Path) -> None:
+    """Write the frame table of FILE as Parquet (columns: docs/tables.md)."""
+    import shutil
+    import tempfile
+
+    from argus_assets.recordings.parts import write_part
+
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".argus-") as scratch, file.open("rb") as source:
+        summary = write_part(source, folder=Path(scratch))
+        shutil.move(Path(scratch) / "frames.parquet", to)
+    click.echo(f"{summary.frames:,} frames in {to}")
+    for problem in summary.problems:
+        click.secho(
+            f"{problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}",
+            fg="yellow",
+            err=True,
+        )
+    if summary.frames == 0 and summary.problems:
+        raise SystemExit(1)
+
+
+def _summarise(path: Path) -> "RecordingSummary":
+    from argus_assets.recordings.reading import open_recording
+
+    with path.open("rb") as source:
+        reader = open_recording(source)
+        for _ in reader:
+            pass
+    return reader.summary
+
+
+def _document(path: Path, summary: "RecordingSummary") -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "format": summary.format,
+        "decoder": summary.decoder,
+        "size_bytes": summary.size_bytes,
+        "frames": summary.frames,
+        "frames_lost": summary.frames_lost,
+        "first_timestamp_ns": summary.first_timestamp_ns,
+        "last_timestamp_ns": summary.last_timestamp_ns,
+        "channels": [asdict(c) for c in summary.channels],
+        "problems": [asdict(p) for p in summary.problems],
+    }
+
+
+def _print(path: Path, summary: "RecordingSummary") -> None:
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text(str(path), style="bold"))
+    console.print(f"  format    {summary.format}, {summary.size_bytes:,} bytes")
+    lost = f", {summary.frames_lost:,} lost" if summary.frames_lost else ""
+    console.print(f"  frames    {summary.frames:,}{lost}")
+    if summary.first_timestamp_ns is not None and summary.last_timestamp_ns is not None:
+        start = datetime.fromtimestamp(summary.first_timestamp_ns // 10**9, UTC)
+        seconds = (summary.last_timestamp_ns - summary.first_timestamp_ns) / 1e9
+        console.print(f"  time      {start:%Y-%m-%d %H:%M:%S} UTC, {seconds:,.3f} s")
+    if summary.channels:
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2))
+        for column in ("  channel", "kind", "frames", "schema"):
+            table.add_column(column, justify="right" if column == "frames" else "left")
+        for c in summary.channels:
+            table.add_row(Text(f"  {c.channel}"), c.kind, f"{c.frames:,}", c.schema)
+        console.print(table)
+    for p in summary.problems:
+        at = f" at byte {p.offset}" if p.offset is not None else ""
+        console.print(Text(f"  {p.kind}{at}: expected {p.expected}, found {p.actual}. {p.help}", style="yellow"))
+    console.print()
