@@ -1,112 +1,145 @@
 """`argus rec events`: the faults in recordings, without the platform."""
 
 import json
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-SEVERITY_STYLE = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
+if TYPE_CHECKING:
+    from argus_assets.faults.finding import Findings
+    from argus_assets.recordings.model import RecordingSummary
+
+_STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object for each fault.")
 def events(files: tuple[Path, ...], as_json: bool) -> None:
-    """Find the faults in FILES, taken as one drive: one row for each code of each ECU, the worst first.
+    """Find the faults in FILES, taken as one drive: a row for each code of each ECU, the worst first.
 
-    Exits with 1 when nothing could be read.
+    What could not be read is told on standard error. Exits with 1 when nothing could be read of one of the files.
     """
-    import polars as pl
-
-    from argus_assets.faults.dictionary import describe
-    from argus_assets.faults.finding import find_events
-    from argus_assets.recordings.reading import read_recording
-
-    read = [(path, *read_recording(path)) for path in files]
-    tables = [
-        pl.concat([getattr(batch, name).lazy().with_columns(recording=pl.lit(path.name)) for path, batch, _ in read])
-        for name in ("frames", "logs", "diagnostics")
-    ]
-    findings = find_events(*tables)
-    faults = (
-        findings.events.sort("first_seen", maintain_order=True)
-        .with_columns(badness=pl.col("severity").to_physical())
-        .group_by("code", "source", "ecu", "channel", maintain_order=True)
-        .agg(
-            pl.col("severity", "severity_rule").get(pl.col("badness").arg_max()),
-            pl.col("badness").max(),
-            pl.col("message", "recording", "frame", "payload_hex").first(),
-            occurrences=pl.len(),
-            frame_count=pl.col("frame_count").sum(),
-            active_s=pl.col("active_s").sum(),
-            first_seen_ns=pl.col("first_seen").min().dt.timestamp("ns"),
-            last_seen_ns=pl.col("last_seen").max().dt.timestamp("ns"),
-        )
-        .sort("badness", "first_seen_ns", descending=[True, False], maintain_order=True)
-    )
-    documents = [_document(row, describe(row["code"]).text) for row in faults.iter_rows(named=True)]
-    unread = [(path, summary) for path, _, summary in read if summary.frames == 0 and summary.problems]
+    findings, summaries = _find(files)
+    faults = _documents(findings)
     if as_json:
-        click.echo(json.dumps(documents, indent=2))
-    else:
-        frames = sum(summary.frames for _, _, summary in read)
-        _print(documents, findings.notes, frames)
-    for path, summary in unread:
-        problem = summary.problems[0]
-        click.secho(
-            f"{path}: {problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}",
-            fg="yellow",
-            err=True,
-        )
-    if len(unread) == len(read):
+        click.echo(json.dumps(faults, indent=2))
+    elif any(_was_read(s) for s in summaries):
+        _print_faults(faults, frames=sum(s.frames for s in summaries))
+    for path, summary in zip(files, summaries, strict=True):
+        for problem in summary.problems:
+            found = f"{path}: {problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}"
+            click.secho(found.rstrip(), fg="yellow", err=True)
+    for note in findings.notes:
+        click.secho(note, fg="yellow", err=True)
+    if not all(_was_read(s) for s in summaries):
         raise SystemExit(1)
 
 
-def _document(row: dict[str, Any], description: str) -> dict[str, Any]:
-    return {
-        "code": row["code"],
-        "source": row["source"],
-        "ecu": row["ecu"],
-        "channel": row["channel"],
-        "severity": row["severity"],
-        "severity_rule": row["severity_rule"],
-        "occurrences": row["occurrences"],
-        "frame_count": row["frame_count"],
-        "active_s": row["active_s"],
-        "first_seen_ns": row["first_seen_ns"],
-        "last_seen_ns": row["last_seen_ns"],
-        "description": description,
-        "message": row["message"],
-        "evidence": {"recording": row["recording"], "frame": row["frame"], "payload_hex": row["payload_hex"]},
-    }
+def _was_read(summary: "RecordingSummary") -> bool:
+    return summary.frames > 0 or not summary.problems
 
 
-def _print(documents: list[dict[str, Any]], notes: tuple[str, ...], frames: int) -> None:
+def _find(files: Sequence[Path]) -> "tuple[Findings, list[RecordingSummary]]":
+    """Parse to temporary Parquet parts, so that memory does not grow with the recordings.
+
+    Raises:
+        BadRecording: A file cannot be opened, or there is no room for the parts.
+    """
+    import polars as pl
+
+    from argus_assets.errors import BadRecording
+    from argus_assets.faults.finding import find_events
+    from argus_assets.recordings.parts import scan_part, write_part
+
+    parts: list[tuple[pl.LazyFrame, ...]] = []
+    summaries: list[RecordingSummary] = []
+    with tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch:
+        for number, (path, name) in enumerate(zip(files, _names(files), strict=True)):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            try:
+                with path.open("rb") as source:
+                    summaries.append(write_part(source, folder=folder))
+            except OSError as error:
+                msg = f"Could not read {path}: {error.strerror or error}."
+                help_text = f"Check that you may read it and that there is room in {scratch}."
+                raise BadRecording(msg, help=help_text) from error
+            part = scan_part(folder)
+            of_recording = pl.lit(name).alias("recording")
+            parts.append(tuple(t.with_columns(of_recording) for t in (part.frames, part.logs, part.diagnostics)))
+        findings = find_events(*(pl.concat(tables) for tables in zip(*parts, strict=True)))
+    return findings, summaries
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """File names; whole paths where two files have the same name."""
+    names = [path.name for path in files]
+    return names if len(set(names)) == len(names) else [str(path) for path in files]
+
+
+def _documents(findings: "Findings") -> list[dict[str, Any]]:
+    """One JSON object for each code of each ECU on each channel: worst first, then earliest first."""
+    import polars as pl
+
+    from argus_assets.faults.dictionary import describe
+
+    # Events come in order of time, so that "first" is the earliest.
+    faults = (
+        findings.events.group_by("code", "source", "ecu", "channel", maintain_order=True)
+        .agg(
+            pl.col("severity", "severity_rule").get(pl.col("severity").to_physical().arg_max()),
+            pl.col("message", "recording", "frame", "payload_hex").first(),
+            pl.col("frame_count").sum(),
+            occurrences=pl.len(),
+            first_seen_ns=pl.col("first_seen").first().dt.timestamp("ns"),
+            last_seen_ns=pl.col("last_seen").max().dt.timestamp("ns"),
+        )
+        .sort("severity", "first_seen_ns", descending=[True, False], maintain_order=True)
+    )
+    return [
+        {
+            "code": row["code"],
+            "source": row["source"],
+            "ecu": row["ecu"],
+            "channel": row["channel"],
+            "occurrences": row["occurrences"],
+            "frame_count": row["frame_count"],
+            "first_seen_ns": row["first_seen_ns"],
+            "last_seen_ns": row["last_seen_ns"],
+            "severity": row["severity"],
+            "severity_rule": row["severity_rule"],
+            "description": describe(row["code"]).text,
+            "message": row["message"],
+            "evidence": {key: row[key] for key in ("recording", "frame", "payload_hex")},
+        }
+        for row in faults.iter_rows(named=True)
+    ]
+
+
+def _print_faults(faults: Sequence[dict[str, Any]], *, frames: int) -> None:
     from datetime import UTC, datetime
 
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not documents:
-        console.print(f"No faults found in {frames:,} frames.")
-    else:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("severity", "code", "meaning", "ecu", "times", "active s", "first seen (UTC)"):
-            table.add_column(column, justify="right" if column in ("times", "active s") else "left", overflow="fold")
-        for d in documents:
-            first = datetime.fromtimestamp(d["first_seen_ns"] // 10**9, UTC)
-            table.add_row(
-                Text(d["severity"], style=SEVERITY_STYLE[d["severity"]]),
-                Text(d["code"]),
-                Text(d["description"]),
-                Text(d["ecu"]),
-                str(d["occurrences"]),
-                f"{d['active_s']:,.1f}",
-                f"{first:%Y-%m-%d %H:%M:%S}",
-            )
-        console.print(table)
-    for note in notes:
-        console.print(Text(note, style="dim"))
+    if not faults:
+        click.echo(f"no faults found in {frames:,} frames")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("severity", "code", "meaning", "ECU", "channel", "times", "first seen (UTC)"):
+        table.add_column(column, justify="right" if column == "times" else "left", overflow="fold")
+    for fault in faults:
+        first_seen = datetime.fromtimestamp(fault["first_seen_ns"] // 10**9, UTC)
+        table.add_row(
+            Text(fault["severity"], style=_STYLES[fault["severity"]]),
+            # Texts of a recording are shown as they are, not read as markup.
+            *(Text(fault[key]) for key in ("code", "description", "ecu", "channel")),
+            str(fault["occurrences"]),
+            f"{first_seen:%Y-%m-%d %H:%M:%S}",
+        )
+    Console(highlight=False).print(table)
