@@ -205,6 +205,10 @@ class Bucket:
                 # A discarded file must not be completed by its own close.
                 file.closed = True
                 raise
+            if file.tell() == 0:
+                # s3fs would put an empty object without its metadata.
+                file.closed = True
+                self.fs.pipe_file(target, b"", Metadata={SHA256_METADATA: sha256})
             file.close()
 
     def copy(self, source: str, target: str) -> None:

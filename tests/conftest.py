@@ -1,0 +1,108 @@
+"""Fixtures of all tiers: recordings, PostgreSQL, S3 servers. Servers run on loopback and end with the session."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from argus_assets.drop.bucket import Bucket
+from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.embedded.s3 import BUCKET, S3Server, make_bucket, s3_server
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own settings must not reach a test."""
+    for name in list(os.environ):
+        if name.startswith(("ARGUS_", "AWS_", "DAGSTER_")) and name not in ("ARGUS_RECORDINGS", "ARGUS_TEST_S3"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Folder of real recordings; skips where there is none."""
+    folder = Path(os.environ.get("ARGUS_RECORDINGS", ROOT.parent / "shared" / "recordings"))
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings in {folder}; name a folder with ARGUS_RECORDINGS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a PostgreSQL of this session."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("pg") / "postgres") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that speaks the protocol and checks nothing else."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    with s3_server(tmp_path_factory.mktemp("s3") / "moto.log", environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A Ceph RADOS gateway: signatures and policies are enforced. Skips where it can't start, says why.
+
+    With ARGUS_TEST_S3=required it fails instead.
+    """
+    folder = tmp_path_factory.mktemp("ceph")
+    script = ROOT / "scripts" / "ceph-rgw.sh"
+    try:
+        started = subprocess.run(
+            [script, "start", folder / "d"], capture_output=True, text=True, timeout=180, check=False
+        )
+        problem = started.stderr.strip() if started.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        problem = str(error)
+    if problem:
+        subprocess.run([script, "stop", folder / "d"], check=False, capture_output=True)
+        if os.environ.get("ARGUS_TEST_S3") == "required":
+            pytest.fail(f"the Ceph gateway did not start: {problem}")
+        pytest.skip(f"the Ceph gateway can't start here: {problem[-300:]}")
+    try:
+        endpoint, access, secret = started.stdout.split()
+        server = S3Server(endpoint, access, secret, BUCKET)
+        make_bucket(server)
+        yield server
+    finally:
+        subprocess.run([script, "stop", folder / "d"], check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def ceph_admin(ceph_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Runs `radosgw-admin` on the gateway."""
+    conf = next(tmp_path_factory.getbasetemp().glob("ceph*/d/ceph.conf"))
+
+    def run(*arguments: str) -> None:
+        command = ["radosgw-admin", "-c", str(conf), "-n", "client.rgw", *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    return run
+
+
+@pytest.fixture(params=["folder", "moto"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
+    """An empty bucket: a folder, and one on an S3 server."""
+    if request.param == "folder":
+        made = Bucket.from_url(str(tmp_path / "bucket"))
+        made.ensure()
+        return made
+    server: S3Server = request.getfixturevalue("moto_server")
+    return fresh_bucket(server, request.node.name)
+
+
+def fresh_bucket(server: S3Server, name: str) -> Bucket:
+    """A prefix of the server's bucket that no other test uses."""
+    from hashlib import sha256
+
+    prefix = sha256(f"{name}{os.urandom(8).hex()}".encode()).hexdigest()[:12]
+    return Bucket.from_url(f"{server.url}/{prefix}", storage_options=server.storage_options())

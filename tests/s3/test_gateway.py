@@ -1,0 +1,127 @@
+"""The bucket's tests on a production S3, and what only such a server enforces: signatures and policies."""
+
+import json
+import os
+
+import fsspec
+import pytest
+from conftest import fresh_bucket  # type: ignore[import-not-found]
+
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.policies import vehicle_policy
+from argus_assets.embedded.s3 import S3Server
+from argus_assets.errors import PermanentError
+
+pytestmark = pytest.mark.s3
+
+
+@pytest.fixture
+def bucket(ceph_server: S3Server, request: pytest.FixtureRequest) -> Bucket:
+    """An empty prefix on the gateway: takes the place of the quick tiers' buckets."""
+    return fresh_bucket(ceph_server, request.node.name)
+
+
+class User:
+    """A user of the gateway with its own credential."""
+
+    def __init__(self, server: S3Server, name: str, secret: str) -> None:
+        self.options = {**server.storage_options(), "key": name, "secret": secret}
+        self.fs = fsspec.filesystem("s3", **self.options, use_listings_cache=False, skip_instance_cache=True)
+
+
+@pytest.fixture(scope="module")
+def vehicles(ceph_server: S3Server, ceph_admin) -> dict[str, User]:
+    """Two vehicles with the policy that `argus policy` prints, and what the operator sees."""
+    owner = User(ceph_server, ceph_server.access_key, ceph_server.secret_key)
+    users: dict[str, User] = {"operator": owner}
+    statements = []
+    for name in ("truck-1", "truck-2"):
+        ceph_admin(
+            "user",
+            "create",
+            "--uid",
+            name,
+            "--display-name",
+            name,
+            "--access-key",
+            name,
+            "--secret-key",
+            f"{name}-secret",
+        )
+        users[name] = User(ceph_server, name, f"{name}-secret")
+        statements += vehicle_policy(ceph_server.bucket, name, f"arn:aws:iam:::user/{name}")["Statement"]
+    owner.fs.call_s3(
+        "put_bucket_policy",
+        Bucket=ceph_server.bucket,
+        Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+    )
+    return users
+
+
+def test_a_wrong_secret_is_refused(ceph_server: S3Server) -> None:
+    wrong = {**ceph_server.storage_options(), "secret": "wrong"}
+    bucket = Bucket.from_url(ceph_server.url, storage_options=wrong)
+    with pytest.raises(PermanentError, match="access denied"):
+        bucket.list_inbox(limit=1)
+
+
+@pytest.mark.parametrize("size", [10, 20 * 1024**2])
+def test_a_vehicle_may_put_its_own(vehicles: dict[str, User], ceph_server: S3Server, size: int) -> None:
+    data = os.urandom(size)
+    bucket = Bucket.from_url(ceph_server.url, storage_options=vehicles["truck-1"].options)
+    with bucket.create("batches/truck-1/b1/a.mcap", sha256="0" * 64) as file:
+        file.write(data)
+    bucket.put("inbox/truck-1/b1.json", b"{}")
+    operator = Bucket.from_url(ceph_server.url, storage_options=vehicles["operator"].options)
+    assert operator.read("batches/truck-1/b1/a.mcap", max_bytes=size) == data
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "batches/truck-2/b1/a.mcap",
+        "inbox/truck-2/b1.json",
+        "accepted/truck-1/b1.x.json",
+        "results/truck-1/b1.json",
+        "quarantine/truck-1/b1/reason.json",
+        "other",
+    ],
+)
+def test_a_vehicle_may_put_nowhere_else(vehicles: dict[str, User], ceph_server: S3Server, key: str) -> None:
+    bucket = Bucket.from_url(ceph_server.url, storage_options=vehicles["truck-1"].options)
+    with pytest.raises(PermanentError, match="access denied"):
+        bucket.put(key, b"overwritten")
+
+
+def test_a_vehicle_may_not_read_list_or_delete_even_its_own(vehicles: dict[str, User], ceph_server: S3Server) -> None:
+    operator = Bucket.from_url(ceph_server.url, storage_options=vehicles["operator"].options)
+    operator.put("inbox/truck-1/secret.json", b"{}")
+    bucket = Bucket.from_url(ceph_server.url, storage_options=vehicles["truck-1"].options)
+    for action in (
+        lambda: bucket.read("inbox/truck-1/secret.json", max_bytes=10),
+        lambda: bucket.list_inbox(limit=1),
+        lambda: bucket.delete("inbox/truck-1/secret.json"),
+        lambda: bucket.copy("inbox/truck-1/secret.json", "inbox/truck-1/copy.json"),
+    ):
+        with pytest.raises(PermanentError, match="access denied"):
+            action()
+    assert operator.exists("inbox/truck-1/secret.json")
+
+
+def test_a_vehicle_with_only_its_policy_can_drop_a_batch(
+    vehicles: dict[str, User], ceph_server: S3Server, tmp_path
+) -> None:
+    from argus_assets.drop.upload import collect_files, upload_files
+
+    (tmp_path / "a.mcap").write_bytes(os.urandom(1000))
+    bucket = Bucket.from_url(ceph_server.url, storage_options=vehicles["truck-2"].options)
+    for _ in range(2):
+        done = upload_files(bucket, collect_files([tmp_path]), vehicle_id="truck-2", batch_id="b7")
+        assert [f.sent for f in done] == [True], "it cannot look what is there, so it sends again"
+
+
+def test_a_second_create_only_put_is_refused(bucket: Bucket) -> None:
+    target = bucket.path("inbox/v/b.json")
+    bucket.fs.pipe_file(target, b"1", mode="create")
+    with pytest.raises(FileExistsError):
+        bucket.fs.pipe_file(target, b"2", mode="create")
