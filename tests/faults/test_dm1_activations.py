@@ -104,7 +104,9 @@ def test_a_short_dm1_is_noted_and_changes_nothing(can, can_table, find):
 def test_an_older_spn_layout_is_told(can, can_table, find):
     findings = find(can_table([dm1(can, n, "04ff64000181ffff") for n in range(2)]))
     assert "conversion method 1" in findings.events["message"][0]
-    assert findings.notes == ("CAN1 SA 0x00: 1 codes use an older SPN layout (conversion method 1); their SPN may be wrong.",)
+    assert findings.notes == (
+        "CAN1 SA 0x00: 1 codes use an older SPN layout (conversion method 1); their SPN may be wrong.",
+    )
 
 
 def test_no_frames_give_an_empty_table(find):

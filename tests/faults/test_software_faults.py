@@ -1,0 +1,106 @@
+"""Logs and diagnostic statuses → events."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argus_assets.faults.software import diagnostic_code, log_code, template
+
+S = 1_000_000_000
+OK, WARN, ERROR, STALE = 0, 1, 2, 3
+
+
+def test_a_burst_ends_after_ten_seconds_without_the_fault(log_table, find):
+    times = [0, 3, 10, 20, 31]
+    events = find(
+        logs=log_table((t * S, 40, "lidar_driver", f"E101 lidar_top: {t} packets lost") for t in times)
+    ).events
+    assert events.select("code", "source", "ecu", "channel", "occurrence", "frame_count").rows() == [
+        ("E101", "ros_log", "lidar_driver", "/rosout", 1, 4),
+        ("E101", "ros_log", "lidar_driver", "/rosout", 2, 1),
+    ]
+    assert events["message"][0] == "E101 lidar_top: 0 packets lost"
+
+
+def test_levels_below_error_are_no_faults(log_table, find):
+    events = find(
+        logs=log_table((n * S, level, "a", "E101") for n, level in enumerate([10, 20, 30, 39, 40, 50]))
+    ).events
+    assert events["frame_count"].to_list() == [2]
+    assert (events["severity"][0], events["severity_rule"][0]) == ("critical", "log: FATAL")
+
+
+def test_texts_that_differ_in_numbers_and_ids_are_one_fault(log_table, find):
+    texts = [
+        "request 17 of 0x7f failed after 1.5 s (deadbeef01234567)",
+        "request 9 of 0xA0 failed after 20 s (0123456789abcdef)",
+        "request denied",
+    ]
+    events = find(logs=log_table((n * S, 40, "/planner/main", text) for n, text in enumerate(texts))).events
+    assert events["frame_count"].to_list() == [2, 1]
+    assert all(re.fullmatch(r"LOG_PLANNER_MAIN_[0-9a-f]{8}", code) for code in events["code"])
+
+
+@given(st.text(max_size=60), st.integers(0, 10**9), st.uuids())
+def test_numbers_and_uuids_do_not_change_the_code(text, number, uuid):
+    assert log_code("n", f"{text} {number}; {uuid}") == log_code(
+        "n", f"{text} 7; {'0' * 8}-{'1' * 4}-4000-8000-{'2' * 12}"
+    )
+    assert template(template(text)) == template(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("thermal: E201 throttling", "E201"), ("fault 0x8004 from drive", "0x8004"), ("X12 E30155 C100", "E30155")],
+)
+def test_codes_in_texts(text, code, log_table, diagnostic_table, find):
+    assert find(logs=log_table([(0, 40, "n", text)])).events["code"].to_list() == [code]
+    assert find(diagnostics=diagnostic_table([(0, ERROR, "n", text, {})])).events["code"].to_list() == [code]
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "code"),
+    [
+        ({"error_code": "E101", "code": "E9"}, "E202", "E101"),
+        ({"code": "E9"}, "E202", "E9"),
+        ({"error_code": " ", "code": "E9"}, "", "E9"),
+        ({"other": "E5"}, "E202", "E202"),
+        ({}, "too hot", "DIAG_CPU_0_TEMP"),
+    ],
+)
+def test_where_the_code_of_a_status_comes_from(values, text, code, diagnostic_table, find):
+    events = find(diagnostics=diagnostic_table([(0, WARN, "cpu 0: temp", text, values)])).events
+    assert events["code"].to_list() == [code]
+
+
+def test_a_name_without_letters_still_makes_a_code():
+    assert diagnostic_code("///") == "DIAG_UNNAMED"
+
+
+def test_a_status_is_active_until_its_component_is_ok_or_reports_another_code(diagnostic_table, find):
+    hot, full = {"error_code": "E201"}, {"error_code": "E202"}
+    statuses = [
+        (0, WARN, "cpu", "warm", hot), (1, OK, "disk", "", {}), (60, ERROR, "cpu", "hot", hot), (61, OK, "cpu", "", {}),
+        (62, STALE, "cpu", "", hot), (63, ERROR, "cpu", "", full), (64, WARN, "cpu", "", hot),
+    ]  # fmt: skip
+    events = find(diagnostics=diagnostic_table((t * S, *rest) for t, *rest in statuses)).events
+    assert events.select("code", "occurrence", "frame_count", "severity_rule").rows() == [
+        ("E201", 1, 2, "diagnostic: ERROR"),
+        ("E201", 2, 1, "diagnostic: STALE"),
+        ("E202", 1, 1, "diagnostic: ERROR"),
+        ("E201", 3, 1, "diagnostic: WARN"),
+    ]
+    assert events["message"][0] == "warm"
+
+
+def test_an_unknown_level_is_a_warning_that_says_so(diagnostic_table, find):
+    event = find(diagnostics=diagnostic_table([(0, 9, "cpu", "", {})])).events.row(0, named=True)
+    assert (event["severity"], event["severity_rule"]) == ("warning", "diagnostic: unknown level")
+
+
+def test_evidence_is_the_frame_that_carried_the_first_report(message_table, log_table, find):
+    frames = message_table([(n * S, "/rosout", "log", bytes([n]) * 300) for n in range(3)])
+    events = find(frames, logs=log_table((n * S, 20 if n == 0 else 40, "n", "E101") for n in range(3))).events
+    assert events.select("recording", "frame", "payload_hex").rows() == [("drive.mcap", 1, "01" * 256)]
