@@ -6,7 +6,8 @@
     │   ├── BadFile           a dropped file is missing or is not what the manifest says
     │   ├── BadRecording      nothing can be read from a recording
     │   ├── BadTable          a table does not have its declared columns
-    │   └── BadSetting        a setting is missing or wrong
+    │   ├── BadSetting        a setting is missing or wrong
+    │   └── AccessDenied      the credentials do not allow it
     └── TransientError        the same attempt may succeed later
         └── Unavailable       storage, database or another service did not answer
 
@@ -50,6 +51,10 @@ class BadTable(PermanentError):
 
 class BadSetting(PermanentError):
     """A setting is missing or has a value that cannot be used."""
+
+
+class AccessDenied(PermanentError):
+    """The credentials do not allow what was attempted."""
 
 
 class TransientError(ArgusError):

@@ -43,6 +43,7 @@ done
 
 rm -rf "$dir"
 mkdir -p "$dir"/{mon,osd,rgw,run,log}
+# The daemons must not keep the caller's pipes open: they get the log, and the last line goes to descriptor 3.
 exec 3>&1 1>>"$dir/log/start.log" 2>&1
 fsid=$(uuidgen)
 osd_uuid=$(uuidgen)
@@ -85,20 +86,20 @@ ceph-authtool --create-keyring "$dir/admin.keyring" --gen-key -n client.admin --
 ceph-authtool "$dir/mon.keyring" --import-keyring "$dir/admin.keyring"
 monmaptool --create --clobber --fsid "$fsid" --addv a "[v2:127.0.0.1:$mon_v2,v1:127.0.0.1:$mon_v1]" "$dir/monmap"
 ceph-mon -c "$conf" --mkfs -i a --monmap "$dir/monmap" --keyring "$dir/mon.keyring"
-ceph-mon -c "$conf" -i a || fail "the monitor did not start"
+ceph-mon -c "$conf" -i a 3>&- || fail "the monitor did not start"
 
 # The OSD: its uuid has to be the same at `osd new` and at mkfs.
 secret=$(ceph-authtool --gen-print-key)
 echo "{\"cephx_secret\": \"$secret\"}" | ceph -c "$conf" osd new "$osd_uuid" 0 -i -
 ceph-authtool --create-keyring "$dir/osd/keyring" -n osd.0 --add-key "$secret"
 ceph-osd -c "$conf" -i 0 --mkfs --osd-uuid "$osd_uuid"
-ceph-osd -c "$conf" -i 0 --osd-uuid "$osd_uuid" || fail "the OSD did not start"
+ceph-osd -c "$conf" -i 0 --osd-uuid "$osd_uuid" 3>&- || fail "the OSD did not start"
 for _ in $(seq 100); do ceph -c "$conf" osd stat | grep -q ' 1 up' && break; sleep 0.3; done
 
 # The gateway and its first user.
 ceph -c "$conf" auth get-or-create client.rgw mon 'allow rwx' osd 'allow rwx' -o "$dir/rgw/keyring"
 radosgw-admin -c "$conf" -n client.rgw user create --uid argus --display-name argus --access-key argus --secret-key argus-secret
-radosgw -c "$conf" -n client.rgw || fail "the gateway did not start"
+radosgw -c "$conf" -n client.rgw 3>&- || fail "the gateway did not start"
 for _ in $(seq 100); do
   python3 -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:$port', timeout=2)" && break
   sleep 0.3

@@ -17,7 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, BatchRef
-from argus_assets.errors import ArgusError, BadFile, BadSetting, PermanentError, Unavailable
+from argus_assets.errors import AccessDenied, ArgusError, BadFile, BadSetting, PermanentError, Unavailable
 
 PART_BYTES: Final = 8 * 1024**2
 """Size of the parts of a multipart upload."""
@@ -315,7 +315,7 @@ class Bucket:
                 f"Could not {verb} {where}: it is not there.", help="Check that the bucket and the file exist."
             ) from error
         except PermissionError as error:
-            raise BadSetting(
+            raise AccessDenied(
                 f"Could not {verb} {where}: access denied ({error}).",
                 help="Check the credentials and the bucket's policy.",
             ) from error

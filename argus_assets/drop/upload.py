@@ -16,7 +16,7 @@ from typing import Final
 from argus_assets.drop.bucket import PART_BYTES, Bucket
 from argus_assets.drop.keys import inbox_key, recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile, name_problem
-from argus_assets.errors import BadFile
+from argus_assets.errors import AccessDenied, BadFile
 
 _READ_BYTES: Final = 1024 * 1024
 
@@ -137,7 +137,11 @@ def _upload_one(
             f"{file.path} grew from {file.size} to {size} bytes while it was read.", help="Upload it once it is closed."
         )
     entry = ManifestFile(name=file.name, size=size, sha256=digest)
-    there = bucket.stat(key)
+    try:
+        there = bucket.stat(key)
+    except AccessDenied:
+        # A vehicle's own credential may only put: it cannot look, so it sends.
+        there = None
     if there is not None and there.size == size:
         stated = there.sha256
         if bucket.is_local:
