@@ -78,16 +78,12 @@ def reassemble(rows: pl.DataFrame, *, pgn: int) -> Transported:
         .unique([*_SESSION, "number"], keep="first", maintain_order=True)
         .sort(*_SESSION, "number")
         .group_by(_SESSION, maintain_order=True)
-        .agg(
-            received=pl.len(),
-            hex=pl.col("payload").bin.slice(1, _PACKET_BYTES).bin.encode("hex").str.join(""),
-        )
+        .agg(hex=pl.col("payload").bin.slice(1, _PACKET_BYTES).bin.encode("hex").str.join(""))
     )
     sessions = opened.join(packets, on=_SESSION, how="left", maintain_order="left").with_columns(
-        # Comparisons with the null of a session without packets are null.
+        # With one packet less the bytes do not reach the size. They are null in a session without any packet.
         complete=(
-            (pl.col("received") == pl.col("packets"))
-            & (pl.col("packets") == (pl.col("size") + _PACKET_BYTES - 1) // _PACKET_BYTES)
+            (pl.col("packets") == (pl.col("size") + _PACKET_BYTES - 1) // _PACKET_BYTES)
             & pl.col("size").is_between(_MIN_BYTES, _MAX_BYTES)
             & (pl.col("hex").str.len_bytes() >= 2 * pl.col("size"))
         ).fill_null(value=False)

@@ -161,7 +161,9 @@ def with_payloads(events: pl.DataFrame, frames: pl.LazyFrame) -> pl.DataFrame:
         return events
     payload_hex = pl.col("payload").bin.slice(0, MAX_EVIDENCE_BYTES).bin.encode("hex")
     evidence = (
-        frames.select(*PROVENANCE, "payload")
+        # Camera and lidar messages are frames too: their payloads must not be read.
+        frames.filter(pl.col("kind").is_in(["log", "diagnostic"]))
+        .select(*PROVENANCE, "payload")
         .join(events.select(PROVENANCE).unique().lazy(), on=PROVENANCE, how="semi")
         .select(*PROVENANCE, payload_hex=payload_hex)
         .collect()

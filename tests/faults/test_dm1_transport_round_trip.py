@@ -122,6 +122,16 @@ def test_packets_of_a_lost_announcement_do_not_end_up_in_the_message_before(can,
     assert found.sessions["complete"].to_list() == [False]
 
 
+def test_a_broadcast_goes_on_in_order_only(can, can_table):
+    """The last packet and the next announcement are lost: packets of the next message come in time, but from 1."""
+    first = broadcast(0, 0x0B, b"\x01" * 18)[:3]
+    orphans = broadcast(100 * MS, 0x0B, b"\x02" * 18)[1:]
+    rows = data_frames(can_table(can(*f) for f in [*first, *orphans]), WANTED).collect()
+    found = reassemble(rows, pgn=PGN_DM1)
+    assert found.messages.is_empty()
+    assert found.sessions["complete"].to_list() == [False]
+
+
 @pytest.mark.parametrize("aborting", ["sender", "receiver"])
 def test_abort_ends_a_connection(aborting, can, can_table):
     frames = connection(0, 0x00, 0xF9, b"\x01" * 14, frozenset())

@@ -98,6 +98,14 @@ def test_a_consecutive_frame_after_the_time_out_does_not_count(can, can_table):
     assert found.multi_frame["complete"].to_list() == [False]
 
 
+def test_consecutive_frames_of_a_lost_first_frame_do_not_end_up_in_the_answer_before(can, can_table):
+    frames = [b"\x10\x14" + bytes(6), b"\x21" + bytes(7), b"\x21" + b"\x01" * 7, b"\x22" + b"\x01" * 7]
+    rows = data_frames(can_table(can(n * MS, 0x7E8, f) for n, f in enumerate(frames)), WANTED).collect()
+    found = reassemble(rows)
+    assert found.messages.is_empty()
+    assert found.multi_frame["complete"].to_list() == [False]
+
+
 @given(payloads=st.lists(st.binary(max_size=64), max_size=30))
 def test_any_bytes_are_survived(payloads, can, can_table):
     rows = data_frames(can_table(can(n * MS, 0x7E8, p) for n, p in enumerate(payloads)), WANTED).collect()
