@@ -131,15 +131,22 @@ def _print_faults(faults: Sequence[dict[str, Any]], *, frames: int) -> None:
         click.echo(f"no faults found in {frames:,} frames")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("severity", "code", "meaning", "ECU", "channel", "times", "first seen (UTC)"):
-        table.add_column(column, justify="right" if column == "times" else "left", overflow="fold")
-    for fault in faults:
-        first_seen = datetime.fromtimestamp(fault["first_seen_ns"] // 10**9, UTC)
+    for column in ("severity", "code", "meaning", "ECU", "channel", "times", "first seen"):
+        table.add_column(
+            column,
+            justify="right" if column == "times" else "left",
+            # Only the meaning may take several lines: codes and names stay whole, to be searched for.
+            no_wrap=column != "meaning",
+        )
+    first_seen = [datetime.fromtimestamp(fault["first_seen_ns"] // 10**9, UTC) for fault in faults]
+    for fault, moment in zip(faults, first_seen, strict=True):
         table.add_row(
             Text(fault["severity"], style=_STYLES[fault["severity"]]),
             # Texts of a recording are shown as they are, not read as markup.
             *(Text(fault[key]) for key in ("code", "description", "ecu", "channel")),
             str(fault["occurrences"]),
-            f"{first_seen:%Y-%m-%d %H:%M:%S}",
+            f"{moment:%H:%M:%S}",
         )
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"First seen in UTC, from {min(first_seen):%Y-%m-%d %H:%M:%S}.", style="dim")
