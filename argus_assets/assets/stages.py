@@ -92,7 +92,7 @@ def parse_recordings(
     bucket: Bucket,
     lake: Lake,
     workers: int,
-    on_parsed: Callable[[dict[str, object]], None] = lambda row: None,
+    on_parsed: Callable[[dict[str, object]], None] = lambda _: None,
 ) -> ParsedBatch:
     """Parse all recordings of a batch side by side; the barrier is the return.
 

@@ -119,9 +119,8 @@ def _drive_time(paths: list[Path], recorded_from: str | None, recorded_to: str |
             reader = open_recording(source)
             for _ in reader:
                 pass
-        for ns in (reader.summary.first_timestamp_ns, reader.summary.last_timestamp_ns):
-            if ns is not None:
-                times.append(ns / 1e9)
+        ends = (reader.summary.first_timestamp_ns, reader.summary.last_timestamp_ns)
+        times.extend(ns / 1e9 for ns in ends if ns is not None)
     if not times:
         times = [path.stat().st_mtime for path in paths]
     return (

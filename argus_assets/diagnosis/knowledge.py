@@ -77,8 +77,8 @@ def parse_causes(text: str, *, where: str) -> list[Cause]:
     causes: list[Cause] = []
     for entry in tomllib.loads(text)["cause"]:
         cylinders = entry.pop("cylinders", None)
-        for n in range(1, cylinders + 1) if cylinders else (0,):
-            causes.append(_cause(_filled(entry, n) if n else entry, where))
+        numbers = range(1, cylinders + 1) if cylinders else (0,)
+        causes.extend(_cause(_filled(entry, n) if n else entry, where) for n in numbers)
     return causes
 
 

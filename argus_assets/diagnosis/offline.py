@@ -33,7 +33,7 @@ _DRIVABLE_BY_SEVERITY: Final[dict[Severity, Literal["yes", "with_care", "no"]]] 
     Severity.ERROR: "with_care",
     Severity.CRITICAL: "no",
 }
-_LEAST_DRIVABLE: Final = ("no", "with_care", "yes")
+_LEAST_DRIVABLE: Final[tuple[Literal["yes", "with_care", "no"], ...]] = ("no", "with_care", "yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def diagnose_offline(
     severity = max((item.severity for item in evidence.items), key=_BADNESS.index, default=Severity.INFO)
     drivable = _DRIVABLE_BY_SEVERITY[severity]
     if found:
-        drivable = min(drivable, found[0].cause.drivable, key=_LEAST_DRIVABLE.index)
+        drivable = min((drivable, found[0].cause.drivable), key=_LEAST_DRIVABLE.index)
     return Diagnosis(
         mode="offline",
         mode_reason=reason,

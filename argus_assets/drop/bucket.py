@@ -52,7 +52,8 @@ class Bucket:
     """Objects under one root."""
 
     def __init__(self, fs: fsspec.AbstractFileSystem, root: str, url: str) -> None:
-        self.fs = fs
+        # What S3 adds (call_s3, metadata) is not in fsspec's base class, and s3fs is not imported here.
+        self.fs: Any = fs
         self.url = url
         self._root = root.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)

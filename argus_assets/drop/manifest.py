@@ -58,9 +58,8 @@ class Manifest(BaseModel):
     batch_id: Annotated[str, Field(pattern=f"^{BATCH_ID.pattern}$")]
     release: Annotated[Label, Field(description="Software release the vehicle ran.")]
     ecu_releases: Annotated[
-        dict[Label, Label],
-        Field(default_factory=dict, max_length=500, description="Software release by ECU, where known."),
-    ]
+        dict[Label, Label], Field(max_length=500, description="Software release by ECU, where known.")
+    ] = {}
     platform: Annotated[Label, Field(description="Vehicle platform, such as `truck`.")]
     recorded_from: Annotated[AwareDatetime, Field(description="Start of the drive, with its offset from UTC.")]
     recorded_to: Annotated[AwareDatetime, Field(description="End of the drive, with its offset from UTC.")]

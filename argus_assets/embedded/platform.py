@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -151,15 +151,11 @@ class Child:
             return
         if process.poll() is None:
             process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                pass
         # What it started (run workers) is in its group, and may outlive it.
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
         self.process = None
 
@@ -193,7 +189,7 @@ class Platform:
         host: str = "127.0.0.1",
         webserver: bool = True,
         environment: Mapping[str, str] = os.environ,
-        on_event: Callable[[str, str], None] = lambda name, text: None,
+        on_event: Callable[[str, str], None] = lambda _name, _text: None,
     ) -> None:
         self.settings = settings
         self.host = host

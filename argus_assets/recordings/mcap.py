@@ -124,7 +124,8 @@ class McapReader:
                 break
             opcode, length = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, self._size)
             left = self._size - at - _HEAD.size
-            if length > left or opcode == 0:
+            # Nine zeros are no record but a tail that was never written.
+            if length > left or (opcode == 0 and length == 0):
                 if opcode == _CHUNK and left > _CHUNK_HEAD.size:
                     self._cut_chunk(at, self._source.read(left))
                     if self._pending.count >= self._limits.batch_frames:
@@ -135,7 +136,7 @@ class McapReader:
                     f"{length} bytes of record 0x{opcode:02x}",
                     f"{max(left, 0)} bytes to the end of the file",
                     at,
-                    help="The recording was cut off, or its length was damaged; what could be read was read.",
+                    advice="The recording was cut off, or its length was damaged; what could be read was read.",
                 )
                 if following is None:
                     ended = True
@@ -181,7 +182,7 @@ class McapReader:
                 "the end mark of MCAP",
                 f"end of the file at {self._size}",
                 self._size,
-                help="The recorder did not close the file; everything before was read.",
+                advice="The recorder did not close the file; everything before was read.",
             )
 
     def _flush(self, loose: list[bytes], at: int) -> Iterator[FrameBatch]:
@@ -241,7 +242,7 @@ class McapReader:
                 f"{size} bytes of {name.decode() or 'plain'} data",
                 wrong,
                 at,
-                help="The chunk was damaged; its readable start was read.",
+                advice="The chunk was damaged; its readable start was read.",
             )
         elif crc and zlib.crc32(data) != crc:
             self._problem(
@@ -249,7 +250,7 @@ class McapReader:
                 f"CRC-32 {crc:08x}",
                 f"{zlib.crc32(data):08x}",
                 at,
-                help="The chunk was damaged; its frames were read and may hold wrong bytes.",
+                advice="The chunk was damaged; its frames were read and may hold wrong bytes.",
             )
         if not data and size:
             return Problem("bad_compression", f"{size} bytes", "nothing readable", at)
@@ -291,7 +292,7 @@ class McapReader:
                         f"at most {end - at_record - 9} bytes",
                         f"{length} bytes",
                         at,
-                        help="The rest of this chunk cannot be read.",
+                        advice="The rest of this chunk cannot be read.",
                     )
                 break
             if opcode == _MESSAGE:
@@ -357,13 +358,13 @@ class McapReader:
                 "a channel record before its messages",
                 f"none for channel {', '.join(map(str, missing[:8]))}",
                 at,
-                help="The frames are kept as channel `unknown:<id>`, undecoded.",
+                advice="The frames are kept as channel `unknown:<id>`, undecoded.",
             )
             for number in missing:
                 self._channels[number] = _Channel(f"unknown:{number}", "", "", "message")
         if (times > _MAX_TIME_NS).any():
             self._problem(
-                "bad_timestamp", "at most 2^63 - 1 ns", str(int(times.max())), at, help="The time was capped."
+                "bad_timestamp", "at most 2^63 - 1 ns", str(int(times.max())), at, advice="The time was capped."
             )
             times = np.minimum(times, np.uint64(_MAX_TIME_NS))
         n = len(at_record)
@@ -436,9 +437,9 @@ class McapReader:
         seen[0] += count
 
     def _problem(
-        self, kind: str, expected: str, actual: str, at: int, *, frames_lost: int | None = None, help: str = ""
+        self, kind: str, expected: str, actual: str, at: int, *, frames_lost: int | None = None, advice: str = ""
     ) -> None:
-        self.summary.problems.append(Problem(kind, expected, actual, at, frames_lost, help))
+        self.summary.problems.append(Problem(kind, expected, actual, at, frames_lost, advice))
 
     def _lost(self, problem: Problem) -> None:
         self.summary.problems.append(problem)
@@ -452,7 +453,7 @@ class McapReader:
                 f"{schema} on {topic}",
                 f"{count} messages that are not",
                 at,
-                help="They are kept as frames, undecoded.",
+                advice="They are kept as frames, undecoded.",
             )
         counted = summary.frames + summary.frames_lost
         if self._claimed is not None and self._claimed > counted:
@@ -463,7 +464,7 @@ class McapReader:
                 f"{summary.frames} read, {summary.frames_lost} known to be lost",
                 self._size,
                 frames_lost=missing,
-                help="The difference was lost in the damage reported above.",
+                advice="The difference was lost in the damage reported above.",
             )
             summary.frames_lost += missing
         per_topic: dict[str, ChannelSummary] = {}
@@ -496,7 +497,7 @@ class _Columns:
         self.flags["is_fd"][rows] = can.is_fd
         self.dlc[rows] = can.dlc[can.ok]
 
-    def frame(
+    def frame(  # noqa: PLR0917 - one table out of its columns
         self, first: int, times: I64, topic: np.ndarray, topics: list[str], payload: U8, sizes: I64
     ) -> pl.DataFrame:
         absent = None if self.is_can.all() else ~self.is_can

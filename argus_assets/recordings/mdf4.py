@@ -89,7 +89,7 @@ class Mdf4Reader:
 
         frames: list[pl.DataFrame] = []
         try:
-            with MDF(path, process_bus_logging=False) as mdf:
+            with MDF(path, process_bus_logging=False) as mdf:  # type: ignore[call-arg] # passed on to the version's class
                 start_ns = _start_ns(mdf)
                 for index, group in enumerate(mdf.groups):
                     names = [channel.name for channel in group.channels]
@@ -183,7 +183,7 @@ def _group_frames(mdf: Any, index: int, names: Sequence[str], source: str, start
     )
     lengths = _numbers(values.get("DataLength"), n, data.shape[1])
     lengths = np.clip(lengths, 0, data.shape[1])
-    if source != "CAN_DataFrame" and source != "LIN_Frame":
+    if source not in {"CAN_DataFrame", "LIN_Frame"}:
         lengths = np.zeros(n, np.int64) if payload is None else lengths
     offsets = np.zeros(n + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])

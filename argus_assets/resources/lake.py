@@ -82,7 +82,7 @@ class Lake:
         """
         target = self.path(relative)
         with _storage_errors("read", target):
-            return self._fs.cat_file(target)
+            return bytes(self._fs.cat_file(target))  # type: ignore[arg-type] # binary unless a mode says otherwise
 
     def write_table(self, relative: str, frame: pl.DataFrame, table: Table) -> str:
         """Write a declared table as Parquet (zstd); returns its path."""

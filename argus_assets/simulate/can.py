@@ -31,7 +31,13 @@ class CanLog:
     def between(self, start_s: float, end_s: float) -> "CanLog":
         """The frames of a stretch of time."""
         chosen = (self.time_s >= start_s) & (self.time_s < end_s)
-        return CanLog(*(values[chosen] for values in (self.time_s, self.can_id, self.extended, self.data, self.length)))
+        return self.rows(chosen)
+
+    def rows(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "CanLog":
+        """The frames that a mask or an index chooses."""
+        return CanLog(
+            self.time_s[chosen], self.can_id[chosen], self.extended[chosen], self.data[chosen], self.length[chosen]
+        )
 
 
 def cyclic(seconds: float, period_s: float, rng: np.random.Generator, *, jitter: float = 0.02) -> F64:
@@ -63,12 +69,14 @@ def frames(time_s: F64, can_id: int, data: U8, *, extended: bool) -> CanLog:
 
 def merge(logs: Sequence[CanLog]) -> CanLog:
     """All frames, ordered by time."""
-    joined = [
-        np.concatenate(parts)
-        for parts in zip(*((g.time_s, g.can_id, g.extended, g.data, g.length) for g in logs), strict=True)
-    ]
-    order = np.argsort(joined[0], kind="stable")
-    return CanLog(*(values[order] for values in joined))
+    joined = CanLog(
+        np.concatenate([g.time_s for g in logs]),
+        np.concatenate([g.can_id for g in logs]),
+        np.concatenate([g.extended for g in logs]),
+        np.concatenate([g.data for g in logs]),
+        np.concatenate([g.length for g in logs]),
+    )
+    return joined.rows(np.argsort(joined.time_s, kind="stable"))
 
 
 def put_u16(data: U8, at: int, values: F64) -> None:

@@ -136,7 +136,7 @@ def simulate_fleet(
     scenarios: Sequence[str] | None = None,
     started_ns: int,
     seconds: float = 60.0,
-    on_drive: Callable[[Drive], None] = lambda drive: None,
+    on_drive: Callable[[Drive], None] = lambda _: None,
 ) -> list[Drive]:
     """Write one drive for each scenario, each of another vehicle.
 

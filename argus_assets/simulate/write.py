@@ -91,7 +91,7 @@ def write_mdf4(path: Path, *, can: CanLog, bus: int, started_ns: int) -> int:
         mdf.append(
             Signal(samples, can.time_s + offset_s, name="CAN_DataFrame", source=source),
             acq_name=f"CAN{bus}",
-            acq_source=source,
+            acq_source=source,  # type: ignore[arg-type] # asammdf's hint names its own class, its code takes both
             common_timebase=True,
         )
         written = mdf.save(path, overwrite=True)

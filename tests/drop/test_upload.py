@@ -67,7 +67,7 @@ def test_a_file_that_changes_on_the_way_is_refused(bucket: Bucket, tmp_path: Pat
             changed = True
             path.write_bytes(b"y" * 3 * 1024**2)
 
-    with pytest.raises(BadFile, match="changed|grew"):
+    with pytest.raises(BadFile, match=r"changed|grew"):
         upload_files(bucket, collect_files([path]), vehicle_id="v", batch_id="b", on_bytes=touch)
     assert not bucket.exists("batches/v/b/growing.mcap")
 
