@@ -32,6 +32,7 @@ _CHUNK_HEAD: Final = struct.Struct("<QQQII")
 _MESSAGE_FIELDS: Final = 22
 """channel_id u16, sequence u32, log_time u64, publish_time u64."""
 
+_FOOTER_BYTES: Final = _HEAD.size + 20
 _MAX_MESSAGE_BYTES: Final = 256 * 1024**2
 _PLAUSIBLE_CHUNK: Final = re.compile(
     rb"\x06.{4}[\x00-\x0f]\x00\x00\x00.{28}(?:\x00\x00\x00\x00|\x03\x00\x00\x00lz4|\x04\x00\x00\x00zstd)", re.DOTALL
@@ -100,6 +101,7 @@ class McapReader:
         self._inflated = 0
         self._claimed: int | None = None
         self._pending = _Pending()
+        self._summary_loaded = False
 
     def __iter__(self) -> Iterator[FrameBatch]:
         yield from self._walk()
@@ -139,6 +141,7 @@ class McapReader:
                     advice="The recording was cut off, or its length was damaged; what could be read was read.",
                 )
                 if following is None:
+                    self._load_summary()
                     ended = True
                     break
                 at = following
@@ -211,6 +214,40 @@ class McapReader:
             at += _SEARCH_BYTES
         return None
 
+    def _load_summary(self) -> None:
+        """Read what the summary at the end repeats: schemas, channels, and how many messages there should be.
+
+        Only for damaged files: a whole one is read without it. A summary that is damaged too adds nothing.
+        """
+        if self._summary_loaded or self._size < len(MAGIC) + _FOOTER_BYTES:
+            return
+        self._summary_loaded = True
+        self._source.seek(self._size - len(MAGIC) - _FOOTER_BYTES)
+        opcode, length, start, _, _ = struct.unpack("<BQQQI", self._source.read(_FOOTER_BYTES))
+        end = self._size - len(MAGIC) - _FOOTER_BYTES
+        if (
+            opcode != _FOOTER
+            or length != 20
+            or not len(MAGIC) <= start < end
+            or end - start > self._limits.max_chunk_bytes
+        ):
+            return
+        self._source.seek(start)
+        data = self._source.read(end - start)
+        at = 0
+        while at + _HEAD.size <= len(data):
+            opcode, length = _HEAD.unpack_from(data, at)
+            content = data[at + _HEAD.size : at + _HEAD.size + length]
+            if len(content) < length:
+                return
+            if opcode == _SCHEMA:
+                self._read_schema(content, start + at)
+            elif opcode == _CHANNEL:
+                self._read_channel(content, start + at)
+            elif opcode == _STATISTICS and length >= 8:
+                self._claimed = int.from_bytes(content[:8], "little")
+            at += _HEAD.size + length
+
     # ------------------------------------------------------------------------------------------ chunks
 
     def _chunk(self, at: int, content: bytes) -> Problem | None:
@@ -234,8 +271,12 @@ class McapReader:
             )
         if self._inflated + size > limits.max_total_bytes:
             return Problem("over_limit", f"at most {limits.max_total_bytes} bytes inflated", "more", at)
-        data, wrong = _inflate(name, compressed, size)
+        # The stated size is a claim: a chunk is read as far as the limits allow, whatever it says.
+        most = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed))))
+        data, wrong = _inflate(name, compressed, most)
         self._inflated += len(data)
+        if not wrong and len(data) != size:
+            wrong = f"{len(data)} bytes"
         if wrong:
             self._problem(
                 "bad_compression",
@@ -264,7 +305,7 @@ class McapReader:
         body = _CHUNK_HEAD.size + name_length + 8
         if name not in (b"", b"lz4", b"zstd") or body >= len(content) or size > self._limits.max_chunk_bytes:
             return
-        data, _ = _inflate(name, memoryview(content)[body:], size)
+        data, _ = _inflate(name, memoryview(content)[body:], self._limits.max_chunk_bytes)
         self._records(data, at, cut=True)
 
     # ------------------------------------------------------------------------------------------ records of a piece
@@ -286,14 +327,20 @@ class McapReader:
             opcode, length = unpack(data, at_record)
             following = at_record + 9 + length
             if following > end:
+                left = end - at_record - 9
                 if not cut:
                     self._problem(
                         "bad_length",
-                        f"at most {end - at_record - 9} bytes",
+                        f"at most {left} bytes",
                         f"{length} bytes",
                         at,
-                        advice="The rest of this chunk cannot be read.",
+                        advice="The rest of this chunk was taken as one record.",
                     )
+                    if opcode == _MESSAGE and left >= _MESSAGE_FIELDS:
+                        # Its head is readable, and where it was the last one, its data are whole.
+                        data = data[: at_record + 1] + left.to_bytes(8, "little") + data[at_record + 9 :]
+                        buffer = np.frombuffer(data, np.uint8)
+                        single.append(at_record)
                 break
             if opcode == _MESSAGE:
                 if length < _MESSAGE_FIELDS:
@@ -350,7 +397,11 @@ class McapReader:
         channel_ids = np.ascontiguousarray(heads[:, 9:11]).view("<u2").reshape(-1)
         times = np.ascontiguousarray(heads[:, 15:23]).view("<u8").reshape(-1)
         starts = at_record + 9 + _MESSAGE_FIELDS
-        known = np.isin(channel_ids, np.fromiter(self._channels, np.uint16, len(self._channels)))
+        known = self._known(channel_ids)
+        if not known.all():
+            # Its record may have been in a chunk that was lost.
+            self._load_summary()
+            known = self._known(channel_ids)
         if not known.all():
             missing = sorted({int(c) for c in channel_ids[~known]})
             self._problem(
@@ -421,6 +472,9 @@ class McapReader:
         low, high = int(times.min()), int(times.max())
         summary.first_timestamp_ns = low if summary.first_timestamp_ns is None else min(low, summary.first_timestamp_ns)
         summary.last_timestamp_ns = high if summary.last_timestamp_ns is None else max(high, summary.last_timestamp_ns)
+
+    def _known(self, channel_ids: np.ndarray) -> np.ndarray:
+        return np.isin(channel_ids, np.fromiter(self._channels, np.uint16, len(self._channels)))
 
     # ------------------------------------------------------------------------------------------ handing out
 
@@ -548,28 +602,25 @@ def _run_length(buffer: U8, at: int, stride: int) -> int:
     return n
 
 
-def _inflate(name: bytes, data: memoryview, size: int) -> tuple[bytes, str]:
-    """Inflate a chunk to at most `size` bytes; returns what came out and what was wrong, empty for nothing."""
+def _inflate(name: bytes, data: memoryview, most: int) -> tuple[bytes, str]:
+    """Inflate a chunk to at most `most` bytes; returns what came out and what was wrong, empty for nothing."""
     if name == b"":
-        return bytes(data[:size]), "" if len(data) >= size else f"{len(data)} bytes"
+        return bytes(data[:most]), ""
     out = bytearray()
-    wrong = ""
-    # Read step by step: what came before the damage stays, and never much more than `size` is made.
+    # Step by step: what came before the damage stays, and never much more than `most` is made.
     try:
         if name == b"zstd":
             reader = zstandard.ZstdDecompressor().stream_reader(data)
-            while len(out) <= size and (piece := reader.read(min(_INFLATE_STEP, size + 1))):
+            while len(out) < most and (piece := reader.read(min(_INFLATE_STEP, most - len(out)))):
                 out += piece
         else:
             stream = lz4.frame.LZ4FrameDecompressor()
-            piece = stream.decompress(data, max_length=min(_INFLATE_STEP, size + 1))
-            while len(out) <= size and piece:
+            piece = stream.decompress(data, max_length=min(_INFLATE_STEP, most))
+            while piece:
                 out += piece
-                if stream.eof:
+                if stream.eof or len(out) >= most:
                     break
-                piece = stream.decompress(b"", max_length=min(_INFLATE_STEP, size + 1))
+                piece = stream.decompress(b"", max_length=min(_INFLATE_STEP, most - len(out)))
     except (zstandard.ZstdError, RuntimeError, EOFError) as error:
-        wrong = f"{len(out)} bytes, then: {error}"
-    if not wrong and len(out) != size:
-        wrong = f"{len(out)} bytes" if len(out) < size else f"more than {size} bytes"
-    return bytes(out[:size]), wrong
+        return bytes(out), f"{len(out)} bytes, then: {error}"
+    return bytes(out), ""

@@ -15,8 +15,6 @@ from argus_assets.recordings.schema import FRAMES
 from argus_assets.simulate.can import CanLog
 from argus_assets.simulate.write import write_mdf4
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 START_NS = 1_795_000_000 * 10**9
 
 
