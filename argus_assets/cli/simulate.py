@@ -18,7 +18,7 @@ import click
     "--seed", default=1, show_default=True, type=click.IntRange(0), help="The same seed gives the same fleet."
 )
 @click.option(
-    "--seconds", default=60.0, show_default=True, type=click.FloatRange(5, 86_400), help="Length of each drive."
+    "--seconds", default=60.0, show_default=True, type=click.FloatRange(25, 86_400), help="Length of each drive."
 )
 @click.option("--list", "only_list", is_flag=True, help="List the scenarios and stop.")
 def simulate(out: Path, scenarios: tuple[str, ...], seed: int, seconds: float, only_list: bool) -> None:

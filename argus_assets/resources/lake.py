@@ -84,6 +84,11 @@ class Lake:
         with _storage_errors("read", target):
             return bytes(self._fs.cat_file(target))  # type: ignore[arg-type] # binary unless a mode says otherwise
 
+    def delete(self, relative: str) -> None:
+        """Remove a file."""
+        with _storage_errors("delete", self.path(relative)):
+            self._fs.rm_file(self.path(relative))
+
     def write_table(self, relative: str, frame: pl.DataFrame, table: Table) -> str:
         """Write a declared table as Parquet (zstd); returns its path."""
         buffer = io.BytesIO()

@@ -15,11 +15,10 @@ def truncate(path: Path, share: float) -> int:
 
 
 def flip_bits(path: Path, count: int, seed: int) -> list[int]:
-    """Flip `count` bits at random places; returns their byte offsets."""
+    """Flip `count` different bits at random places; returns the byte offset of each, in order."""
     data = bytearray(path.read_bytes())
-    rng = np.random.default_rng(seed)
-    offsets = sorted(rng.integers(0, len(data), count).tolist())
-    for offset in offsets:
-        data[offset] ^= 1 << int(rng.integers(0, 8))
+    bits = sorted(np.random.default_rng(seed).choice(len(data) * 8, count, replace=False).tolist())
+    for bit in bits:
+        data[bit // 8] ^= 1 << bit % 8
     path.write_bytes(data)
-    return offsets
+    return [bit // 8 for bit in bits]

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from argus_assets.errors import BadSetting
 from argus_assets.simulate import av, car, truck
 from argus_assets.simulate.scenarios import SCENARIOS
 from argus_assets.simulate.vin import make_vin
@@ -79,8 +80,14 @@ def simulate_drive(
 
     Raises:
         KeyError: No such scenario.
+        BadSetting: The drive is too short for the scenario's codes to appear: its ground truth would be wrong.
     """
     kind = SCENARIOS[scenario]
+    if seconds < kind.shortest_s:
+        raise BadSetting(
+            f"A drive of {scenario} was to last {seconds:g} s; its codes need {kind.shortest_s:g} s to appear.",
+            help="Simulate a longer one.",
+        )
     rng = np.random.default_rng([seed, list(SCENARIOS).index(scenario)])
     start_s = float(rng.uniform(0.2, 0.45)) * seconds
     folder.mkdir(parents=True, exist_ok=True)

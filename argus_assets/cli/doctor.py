@@ -1,0 +1,322 @@
+"""`argus doctor`: check every connection and setting, and say what to do about each failure."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from argus_assets.errors import ArgusError
+
+if TYPE_CHECKING:
+    from argus_assets.settings import Settings
+
+MIN_FREE_BYTES = 2 * 1024**3
+MAX_CLOCK_OFFSET_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        state: `ok`, `warn` (works, but look at it) or `fail`.
+        help: What to do, empty when nothing is to be done.
+    """
+
+    check: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    help: str = ""
+
+
+@click.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the platform (default: ARGUS_HOME, else ~/.argus).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def doctor(home: Path | None, as_json: bool) -> None:
+    """Check every connection and setting. Exits with 1 if something fails."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    findings = run_checks(home)
+    if as_json:
+        click.echo(json.dumps([asdict(f) for f in findings], indent=2))
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in ("", "check", "found"):
+            table.add_column(column, overflow="fold")
+        styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+        for f in findings:
+            text = Text(f.found)
+            if f.help:
+                text.append(f"\n→ {f.help}", style="bold")
+            table.add_row(Text(f.state, style=styles[f.state]), f.check, text)
+        Console(highlight=False).print(table)
+    if any(f.state == "fail" for f in findings):
+        raise SystemExit(1)
+
+
+def run_checks(home: Path | None) -> list[Finding]:
+    """All checks, in the order in which they depend on each other. None raises."""
+    from argus_assets.embedded.platform import settings_for
+
+    findings = [_check("python", _python), _check("packages", _packages)]
+    try:
+        settings = settings_for(home, os.environ)
+    except ArgusError as error:
+        return [*findings, Finding("settings", "fail", error.what, error.help)]
+    findings.append(
+        Finding(
+            "settings",
+            "ok",
+            ", ".join(f"{k}={v}" for k, v in settings.environment().items() if k != "ARGUS_DATABASE_URL"),
+        )
+    )
+    findings += [
+        _check("home", lambda: _home(settings)),
+        _check("database", lambda: _database(settings)),
+        _check("bucket", lambda: _bucket(settings)),
+        _check("lake", lambda: _lake(settings)),
+        _check("clock", lambda: _clock(settings)),
+        _check("ui port", lambda: _port(settings)),
+        _check("definitions", lambda: _definitions(settings)),
+        _check("platform", lambda: _platform(settings)),
+    ]
+    return findings
+
+
+def _check(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except ArgusError as error:
+        return Finding(name, "fail", error.what, error.help)
+    except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, not an end
+        return Finding(
+            name, "fail", f"{type(error).__name__}: {error}", "This is unexpected; the message may say what to do."
+        )
+
+
+def _python() -> Finding:
+    found = sys.version.split()[0]
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return Finding("python", "fail", found, "Use Python 3.11, 3.12 or 3.13.")
+    return Finding("python", "ok", found)
+
+
+def _packages() -> Finding:
+    """Dagster's packages are released together and only work together."""
+    dagster = version("dagster")
+    wrong = [f"{name} {version(name)}" for name in ("dagster-webserver",) if version(name) != dagster]
+    minor = dagster.split(".")[1:]
+    for name in ("dagster-postgres", "dagster-aws"):
+        found = version(name)
+        if found.split(".")[1] != str(int(minor[0]) + 16) or found.split(".")[2] != minor[1]:
+            wrong.append(f"{name} {found}")
+    if tuple(map(int, version("sqlalchemy").split(".")[:2])) >= (2, 1):
+        wrong.append(f"sqlalchemy {version('sqlalchemy')}")
+    if wrong:
+        return Finding(
+            "packages",
+            "fail",
+            f"dagster {dagster} with {', '.join(wrong)}",
+            "Install requirements.lock: these versions do not work together.",
+        )
+    return Finding("packages", "ok", f"dagster {dagster}, polars {version('polars')}")
+
+
+def _home(settings: "Settings") -> Finding:
+    place = settings.home
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        return Finding(
+            "home", "fail", f"{settings.home} cannot be written", "Give a folder of yours with ARGUS_HOME or --home."
+        )
+    free = shutil.disk_usage(place).free
+    found = f"{settings.home}, {free / 1024**3:.1f} GiB free"
+    if free < MIN_FREE_BYTES:
+        return Finding("home", "warn", found, "Make room: a full disk fails every batch.")
+    return Finding("home", "ok", found)
+
+
+@contextmanager
+def _database_url(settings: "Settings") -> Iterator[tuple[str, str]]:
+    """URL of the database and what to call it; the embedded one is started for the time of the check."""
+    from argus_assets.embedded.platform import redacted
+    from argus_assets.embedded.postgres import EmbeddedPostgres
+
+    if settings.database_url is not None:
+        yield settings.database_url, redacted(settings.database_url)
+        return
+    server = EmbeddedPostgres(settings.home / "postgres")
+    try:
+        yield server.acquire(), "embedded"
+    finally:
+        server.release()
+
+
+def _database(settings: "Settings") -> Finding:
+    import psycopg2
+
+    try:
+        with _database_url(settings) as (url, name):
+            connection = psycopg2.connect(url.replace("+psycopg2", ""), connect_timeout=5)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SHOW server_version")
+                    server = str((cursor.fetchone() or ("?",))[0]).split()[0]
+                    cursor.execute("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+                    vector = cursor.fetchone()
+            finally:
+                connection.close()
+    except psycopg2.Error as error:
+        told = str(error).strip().splitlines()[0]
+        return Finding(
+            "database",
+            "fail",
+            told,
+            "Check ARGUS_DATABASE_URL: postgresql://user:password@host:5432/database, and that the server answers.",
+        )
+    found = f"{name}: PostgreSQL {server}, pgvector {vector[0] if vector else 'missing'}"
+    if not vector:
+        return Finding(
+            "database", "warn", found, "Install the extension pgvector on the server: similar cases need it."
+        )
+    return Finding("database", "ok", found)
+
+
+def _bucket(settings: "Settings") -> Finding:
+    from argus_assets.drop.bucket import Bucket
+
+    bucket = Bucket.from_url(settings.bucket_url)
+    bucket.ensure()
+    waiting = len(bucket.list_inbox(limit=1000))
+    key = f"results/.doctor-{os.getpid()}"
+    bucket.put(key, b"argus")
+    right = bucket.read(key, max_bytes=16) == b"argus"
+    bucket.delete(key)
+    if not right:
+        return Finding(
+            "bucket",
+            "fail",
+            f"{settings.bucket_url}: what was put was not read back",
+            "Look for a cache between here and the bucket.",
+        )
+    return Finding("bucket", "ok", f"{settings.bucket_url}: list, put, read, delete; {waiting} manifests waiting")
+
+
+def _lake(settings: "Settings") -> Finding:
+    from argus_assets.resources.lake import Lake
+
+    lake = Lake.from_url(settings.lake_url)
+    lake.write_bytes(f".doctor/{os.getpid()}", b"argus")
+    right = lake.read_bytes(f".doctor/{os.getpid()}") == b"argus"
+    lake.delete(f".doctor/{os.getpid()}")
+    if not right:
+        return Finding(
+            "lake",
+            "fail",
+            f"{settings.lake_url}: what was written was not read back",
+            "Look for a cache between here and the lake.",
+        )
+    return Finding("lake", "ok", f"{settings.lake_url}: write, read, delete")
+
+
+def _clock(settings: "Settings") -> Finding:
+    """S3 refuses requests that are signed more than 15 minutes off."""
+    import urllib.error
+    import urllib.request
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if not settings.bucket_url.startswith("s3://") or not endpoint:
+        return Finding("clock", "ok", "not compared: the bucket is a folder or has no endpoint of its own")
+    try:
+        with urllib.request.urlopen(endpoint, timeout=5) as response:  # noqa: S310 - the operator's own endpoint
+            date = response.headers.get("Date")
+    except urllib.error.HTTPError as error:
+        date = error.headers.get("Date")
+    except OSError as error:
+        return Finding("clock", "warn", f"not compared: {endpoint} does not answer ({error})", "Check AWS_ENDPOINT_URL.")
+    if not date:
+        return Finding("clock", "ok", "not compared: the endpoint tells no time")
+    offset = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
+    state = "ok" if offset <= MAX_CLOCK_OFFSET_S else "warn"
+    return Finding(
+        "clock",
+        state,
+        f"{offset:.0f} s from the bucket's",
+        "" if state == "ok" else "Set the clock: S3 refuses signatures that are off by 15 minutes.",
+    )
+
+
+def _running(settings: "Settings") -> str | None:
+    """Process that runs the platform at this home, `None` without one."""
+    import fcntl
+
+    lock = settings.home / "platform.lock"
+    if not lock.exists():
+        return None
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "?"
+    return None
+
+
+def _port(settings: "Settings") -> Finding:
+    from argus_assets.embedded.platform import port_is_free
+
+    if settings.port == 0 or port_is_free("127.0.0.1", settings.port):
+        return Finding("ui port", "ok", f"{settings.port or 'any free one'}")
+    if _running(settings):
+        return Finding("ui port", "ok", f"{settings.port}, in use while the platform runs")
+    return Finding(
+        "ui port",
+        "warn",
+        f"{settings.port} is in use by something else",
+        "Give `argus up` another --port, or ARGUS_PORT.",
+    )
+
+
+def _definitions(settings: "Settings") -> Finding:
+    from argus_assets.definitions import build_defs
+
+    definitions = build_defs(settings)
+    assets = definitions.resolve_asset_graph().get_all_asset_keys()
+    return Finding("definitions", "ok", f"{len(assets)} assets load")
+
+
+def _platform(settings: "Settings") -> Finding:
+    from dagster._daemon.controller import get_daemon_statuses
+
+    from argus_assets.embedded.platform import connect
+
+    process = _running(settings)
+    if process is None:
+        return Finding("platform", "ok", "not running; start it with `argus up`")
+    with connect(settings.home) as (instance, _):
+        statuses = get_daemon_statuses(instance, instance.get_required_daemon_types())
+    silent = sorted(name for name, status in statuses.items() if not status.healthy)
+    if silent:
+        return Finding(
+            "platform",
+            "fail",
+            f"process {process}; silent daemons: {', '.join(silent)}",
+            f"Look into {settings.home / 'logs' / 'daemon.log'}.",
+        )
+    return Finding("platform", "ok", f"process {process}; {len(statuses)} daemons healthy")
