@@ -235,7 +235,7 @@ def batch_assets(
                     continue
                 _with_retries(context, partial(_MAKE[stage], log, batch))
             if STAGES[-1] in selected:
-                write_result(opened_bucket, _completed(batch, context.run_id))
+                write_result(opened_bucket, _completed(batch, context.run.run_id))
             context.log.info(f"{partition}: done in {time.perf_counter() - started:.2f} s")
         except Exception as error:
             failures[partition] = error
@@ -637,7 +637,7 @@ def _report_failure(log: _BatchLog, bucket: Bucket, lake: Lake, error: Exception
                 manifest_digest=log.digest,
                 state="quarantined" if reasons else "failed",
                 at=at,
-                run_id=log.context.run_id,
+                run_id=log.context.run.run_id,
                 reasons=reasons,
                 error=str(error),
                 error_is_permanent=permanent,

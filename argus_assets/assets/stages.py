@@ -4,7 +4,6 @@ Each takes what it needs and returns tables or documents. None knows partitions,
 between processes goes through the lake.
 """
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from argus_assets.faults.finding import Findings, find_events
 from argus_assets.recordings.model import RecordingSummary
 from argus_assets.recordings.parts import (
     READER_VERSION,
+    SUMMARY,
     problem_rows,
     read_summary,
     recording_row,
@@ -97,7 +97,7 @@ def parse_recordings(
     """Parse all recordings of a batch side by side; the barrier is the return.
 
     A recording that was parsed before (same content, same reader version) is reused, so a repetition after a crash
-    reads only what is missing. A damaged recording becomes rows of the tables and never stops the others.
+    parses only what is missing; an object that was proven to have its content is not even read again. A damaged recording becomes rows of the tables and never stops the others.
 
     Args:
         manifest: Which files, with size and SHA-256.
@@ -142,37 +142,40 @@ class _Parsed:
 
 
 def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lake) -> _Parsed:
+    """Parse one recording, unless its content was parsed before; prove that it is the manifest's either way."""
     folder = part_folder(file.sha256)
-    if lake.exists(f"{folder}/summary.json"):
-        with lake.local_folder(folder) as local:
-            summary = read_summary(local)
-        row = recording_row(file.name, summary, sha256=file.sha256, sha256_verified=True, parse_s=0.0, part=folder)
-        return _Parsed(row, summary, reused=True)
-
-    with tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch:
-        copy = Path(scratch) / "recording"
-        _fetch(bucket, recording_key(manifest.vehicle_id, manifest.batch_id, file.name), file, copy)
-        started = time.perf_counter()
-        out = Path(scratch) / "part"
-        out.mkdir()
-        with copy.open("rb") as source:
-            summary = write_part(source, folder=out)
-        seconds = time.perf_counter() - started
-        copy.unlink()
-        lake.put_folder(out, folder, last="summary.json")
-        shutil.rmtree(out)
+    key = recording_key(manifest.vehicle_id, manifest.batch_id, file.name)
+    found = bucket.stat(key)
+    if found is None:
+        raise FilesDiffer([missing_file(file, key)])
+    proof = f"verified/{file.sha256}/{sha256(f'{key}|{found.etag}|{found.size}'.encode()).hexdigest()[:32]}"
+    parsed_before = lake.exists(f"{folder}/{SUMMARY}")
+    seconds = 0.0
+    if not (parsed_before and lake.exists(proof)):
+        with tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch:
+            copy = Path(scratch) / "recording"
+            _fetch(bucket, key, file, copy)
+            if not parsed_before:
+                started = time.perf_counter()
+                out = Path(scratch) / "part"
+                out.mkdir()
+                with copy.open("rb") as source:
+                    write_part(source, folder=out)
+                seconds = time.perf_counter() - started
+                lake.put_folder(out, folder, last=SUMMARY)
+        lake.write_bytes(proof, key.encode())
+    with lake.local_folder(folder) as local:
+        summary = read_summary(local)
     row = recording_row(file.name, summary, sha256=file.sha256, sha256_verified=True, parse_s=seconds, part=folder)
-    return _Parsed(row, summary, reused=False)
+    return _Parsed(row, summary, reused=parsed_before)
 
 
 def _fetch(bucket: Bucket, key: str, file: ManifestFile, copy: Path) -> None:
     """Copy a recording to local disk and prove that it is the manifest's.
 
     Raises:
-        FilesDiffer: Missing, longer or shorter than stated, or of other content.
+        FilesDiffer: Longer or shorter than stated, or of other content.
     """
-    if bucket.stat(key) is None:
-        raise FilesDiffer([missing_file(file, key)])
     digest = sha256()
     size = 0
     with bucket.open(key) as source, copy.open("wb") as target:

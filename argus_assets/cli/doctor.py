@@ -250,7 +250,9 @@ def _clock(settings: "Settings") -> Finding:
     except urllib.error.HTTPError as error:
         date = error.headers.get("Date")
     except OSError as error:
-        return Finding("clock", "warn", f"not compared: {endpoint} does not answer ({error})", "Check AWS_ENDPOINT_URL.")
+        return Finding(
+            "clock", "warn", f"not compared: {endpoint} does not answer ({error})", "Check AWS_ENDPOINT_URL."
+        )
     if not date:
         return Finding("clock", "ok", "not compared: the endpoint tells no time")
     offset = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())

@@ -28,6 +28,7 @@ class Requested(BaseModel):
         vehicle_id: From the marker's key.
         batch_id: From the marker's key.
         digest: Which manifest it was.
+        stamp: Which drop of it: see `Candidate`.
         partition: The batch's partition key.
     """
 
@@ -36,6 +37,7 @@ class Requested(BaseModel):
     vehicle_id: str
     batch_id: str
     digest: str
+    stamp: str
     partition: str
 
     @property

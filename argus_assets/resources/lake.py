@@ -4,6 +4,7 @@ Everything is put whole or not at all: a reader never sees half a table. Paths:
 
     manifests/<partition>/<digest>.json     the manifest a run works from
     parts/<reader version>/<sha256[:2]>/<sha256>/   one parsed recording, `summary.json` last
+    verified/<sha256>/                      objects that were read and have this content, by key and ETag
     batches/<partition>/                    tables, evidence, diagnosis and page of one batch
 """
 

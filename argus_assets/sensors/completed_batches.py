@@ -85,7 +85,7 @@ def take_completed_batches(
     now = datetime.now(UTC)
     with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="intake") as pool:
         # What stands in the cursor was recorded together with its runs: now it may leave the inbox.
-        _do_all(pool, lambda r: _archive(bucket, r.ref, r.digest), cursor.requested)
+        _do_all(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
 
         markers = bucket.list_inbox(limit=MAX_MANIFESTS, start_after=cursor.start_after)
         candidates: list[Candidate] = []
@@ -106,7 +106,9 @@ def take_completed_batches(
         # The run reads the manifest from the lake: a vehicle may replace the one in the inbox at any time.
         _do_all(pool, lambda b: _keep(lake, b), plan.batches)
         _do_all(pool, lambda q: _quarantine(bucket, q[0], q[1], now), plan.quarantined)
-        _do_all(pool, lambda d: _archive(bucket, d.candidate.ref, d.candidate.digest), plan.duplicates)
+        _do_all(
+            pool, lambda d: _archive(bucket, d.candidate.ref, d.candidate.digest, d.candidate.stamp), plan.duplicates
+        )
 
     next_cursor = IntakeCursor(
         requested=tuple(
@@ -114,6 +116,7 @@ def take_completed_batches(
                 vehicle_id=b.candidate.ref.vehicle_id,
                 batch_id=b.candidate.ref.batch_id,
                 digest=b.candidate.digest,
+                stamp=b.candidate.stamp,
                 partition=b.partition,
             )
             for b in plan.batches
@@ -155,7 +158,7 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
     if ref is None:
         quarantine_unknown(bucket, marker.key, at=now)
         return None
-    stamp = f"{marker.etag}-{marker.modified.timestamp() if marker.modified else ''}"
+    stamp = _stamp(marker)
     if marker.size > MAX_MANIFEST_BYTES:
         reason = Reason(
             kind="bad_manifest",
@@ -216,13 +219,19 @@ def _keep(lake: Lake, batch: PlannedBatch) -> None:
     lake.write_bytes(manifest_path(batch.partition, batch.candidate.digest), batch.candidate.raw)
 
 
-def _archive(bucket: Bucket, ref: BatchRef, digest: str) -> None:
+def _stamp(marker: ObjectInfo) -> str:
+    """Which drop of a marker this is. In whole seconds: S3 tells the time of an object in two precisions."""
+    return f"{marker.etag}@{int(marker.modified.timestamp()) if marker.modified else 0}"
+
+
+def _archive(bucket: Bucket, ref: BatchRef, digest: str, stamp: str) -> None:
     """Move a manifest from the inbox to the accepted ones; harmless when repeated.
 
-    A different manifest that has taken its place in the meantime stays where it is.
+    What was dropped under its name in the meantime stays where it is, be it the same manifest or another.
     """
     marker = inbox_key(ref.vehicle_id, ref.batch_id)
-    if not bucket.exists(marker) or manifest_digest(bucket.read(marker, max_bytes=MAX_MANIFEST_BYTES)) != digest:
+    found = bucket.stat(marker)
+    if found is None or _stamp(found) != stamp:
         return
     bucket.copy(marker, accepted_key(ref.vehicle_id, ref.batch_id, digest))
     bucket.delete(marker)
@@ -245,7 +254,9 @@ def _quarantine(bucket: Bucket, candidate: Candidate, reasons: Sequence[Reason],
         ),
     )
     marker = inbox_key(ref.vehicle_id, ref.batch_id)
-    bucket.delete(marker)
+    found = bucket.stat(marker)
+    if found is not None and _stamp(found) == candidate.stamp:
+        bucket.delete(marker)
 
 
 def _partition_of(candidate: Candidate) -> str | None:

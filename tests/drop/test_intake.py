@@ -134,7 +134,7 @@ def test_every_manifest_comes_to_exactly_one_end(batches: dict[int, str]) -> Non
 
 def test_a_cursor_is_read_back_and_a_foreign_one_is_empty() -> None:
     cursor = IntakeCursor(
-        requested=(Requested(vehicle_id="v", batch_id="b", digest="d", partition="p"),), start_after="x"
+        requested=(Requested(vehicle_id="v", batch_id="b", digest="d", stamp="s", partition="p"),), start_after="x"
     )
     assert IntakeCursor.load(cursor.model_dump_json()) == cursor
     for foreign in (None, "", "{", "2026-11-23", '{"version": 99}'):
