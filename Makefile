@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-s3 lint bench lock up clean
+.PHONY: help demo test test-quick test-s3 lint docs bench lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: $(READY) ## ruff, pyright, import-linter and Dagster's own check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	@home=$$(mktemp -d) && touch $$home/dagster.yaml && DAGSTER_HOME=$$home $(BIN)/dagster definitions validate -w workspace.yaml; status=$$?; rm -rf $$home; exit $$status
+
+docs: $(READY) ## Make the documents that are made from the code
+	$(BIN)/python -m argus_assets.documentation docs
 
 bench: $(READY) ## Measure drop to diagnosis and upload memory
 	$(BIN)/python -m benchmarks.spine

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,9 +35,10 @@ def recordings() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """URL of a PostgreSQL of this session."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("pg") / "postgres") as url:
+    # Not below pytest's folder, which every session of pytest closes to other users: as root, the server is one.
+    with tempfile.TemporaryDirectory(prefix="argus-pg-") as folder, EmbeddedPostgres(Path(folder) / "postgres") as url:
         yield url
 
 

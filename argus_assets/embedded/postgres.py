@@ -171,7 +171,7 @@ class EmbeddedPostgres:
         user = _system_user()
         if user is not None:
             # PostgreSQL refuses to run as root: its own user must reach the binaries and own the data.
-            for path in (self._data, _binaries(), _binaries().parent / "lib"):
+            for path in (_binaries(), _binaries().parent / "lib"):
                 _let_pass(path)
             os.chown(self._data, user.pw_uid, user.pw_gid)
             os.chown(self._log, user.pw_uid, user.pw_gid)

@@ -4,6 +4,7 @@ The checks decode with a few lines of their own, from the standards: the ground 
 measured by it.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -188,7 +189,7 @@ def test_oil_pressure_falls_then_the_derate_is_louder(make_drive, reports_of, re
 def test_the_derate_comes_and_goes(make_drive, reports_of) -> None:
     drive = make_drive("truck_oil_pressure", seconds=60)
     times = {code: [r.time_s for r in reports_of(drive) if r.code == code] for code in drive.codes}
-    activations = {code: 1 + sum(b - a > 2 for a, b in zip(at, at[1:], strict=False)) for code, at in times.items()}
+    activations = {code: 1 + sum(b - a > 2 for a, b in itertools.pairwise(at)) for code, at in times.items()}
     assert activations["SPN100/FMI1"] == 1
     assert activations["SPN1569/FMI31"] >= 4
 

@@ -85,7 +85,7 @@ def test_mdf4_by_asammdf_and_by_python_can(make_drive: Callable[..., Drive], rea
     assert len(frames) == drive.frames
     assert all(a.time_s <= b.time_s for a, b in pairwise(frames))
     # python-can's times are floats: about 250 ns at this epoch.
-    assert -1e-6 < frames[0].time_s
+    assert frames[0].time_s > -1e-6
     assert frames[-1].time_s < 30 + 1e-6
     assert {f.extended for f in frames} == {True}, "J1939 has 29-bit identifiers only"
 

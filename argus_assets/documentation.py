@@ -1,0 +1,40 @@
+"""Documents that are made from the code: `python -m argus_assets.documentation docs` writes them.
+
+A test compares what is in `docs/` with what would be written.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from argus_assets.drop.manifest import json_schema
+from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
+from argus_assets.stats.schema import ERROR_STATS
+
+_TABLES = (FRAMES, LOGS, DIAGNOSTICS, RECORDINGS, PROBLEMS, ERROR_EVENTS, ERROR_STATS)
+_TABLES_HEAD = """# Tables
+
+Made from the declared schemas by `make docs`. Times are integer nanoseconds since 1970-01-01 UTC.
+
+`frames`, `logs` and `diagnostics` are kept for each recording under the hash of its content, the others for each batch.
+"""
+
+
+def documents() -> dict[str, str]:
+    """File name → content."""
+    return {
+        "manifest.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        "tables.md": "\n".join([_TABLES_HEAD, *(table.markdown() for table in _TABLES)]),
+    }
+
+
+def main() -> None:
+    """Write the documents into the folder that is named on the command line."""
+    folder = Path(sys.argv[1])
+    for name, text in documents().items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
