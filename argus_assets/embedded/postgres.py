@@ -225,6 +225,8 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         user = _system_user()
+        if user is not None and self.folder.exists():
+            _let_pass(self.folder)
         as_user: dict[str, Any] = (
             {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         )
