@@ -73,7 +73,7 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
             expected = _drop_fleet(console, bucket, home / "fleet", seed)
             found = _wait(console, platform, bucket, len(expected))
             ok = _report(console, expected, found)
-            console.print(f"\nPages: {home / 'lake' / 'batches'}/<batch>/report.html", markup=False)
+            _say_where(console, home / "lake", expected, found)
             if keep:
                 _hold(console, platform)
             else:
@@ -213,7 +213,7 @@ def _report(console: "Console", expected: list[_Expected], found: "dict[str, Bat
 
     console.print("[bold]4.[/bold] Results")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("", "batch", "planted", "state", "diagnosis"):
+    for column in ("", "batch", "state", "diagnosis"):
         table.add_column(column, overflow="fold")
     all_right = True
     for entry in expected:
@@ -221,12 +221,14 @@ def _report(console: "Console", expected: list[_Expected], found: "dict[str, Bat
         right, text = _judge(entry, status)
         all_right &= right
         mark = Text("ok", style="green") if right else Text("WRONG", style="bold red")
-        planted = "a bit flipped on its way" if entry.broken else (entry.drive.root_cause or "nothing")
+        planted = "a bit flipped on its way" if entry.broken else (entry.drive.root_cause or "no fault")
         state = Text(
             str(status.state) if status else "not found",
             style="green" if status and status.state == "completed" else "yellow",
         )
-        table.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", planted, state, Text(text))
+        told = Text(text)
+        told.append(f"\nplanted: {planted}", style="dim")
+        table.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, told)
     console.print(table)
     if all_right:
         console.print(f"\nAll {len(expected)} batches ended as planted.", style="green")
@@ -241,17 +243,29 @@ def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
         return False, (status.reason or "no result") if status else "no result"
     result = status.result
     if entry.broken:
-        return (
-            status.state == "failed"
-            and result.state == "quarantined"
-            and any(r.kind == "wrong_sha256" and r.file == entry.drive.files[-1].name for r in result.reasons)
-        ), status.reason or ""
+        damaged = entry.drive.files[-1].name
+        caught = any(r.kind == "wrong_sha256" and r.file == damaged for r in result.reasons)
+        first = result.reasons[0] if result.reasons else None
+        text = f"{result.state}: {first.file} ({first.kind})" if first else status.reason or ""
+        return status.state == "failed" and result.state == "quarantined" and caught, text
     causes = result.root_causes
     text = f"{result.severity}: " + (
         f"{causes[0].title} ({causes[0].confidence:.0%})" if causes else str(result.verdict)
     )
     right = (causes[0].cause if causes else None) == entry.drive.root_cause and result.frames == entry.drive.frames
     return status.state == "completed" and right, text
+
+
+def _say_where(console: "Console", lake: Path, expected: list[_Expected], found: "dict[str, BatchStatus]") -> None:
+    """Print where the pages are; the whole address of one that shows a fault, to be clicked."""
+    console.print(f"\nPages of all batches: {lake / 'batches'}/…/report.html", markup=False)
+    for entry in expected:
+        status = found.get(entry.drive.vehicle_id)
+        if entry.drive.root_cause and status is not None and status.partition_key:
+            page = lake / "batches" / status.partition_key / "report.html"
+            if page.exists():
+                console.print(f"For example: {page.as_uri()}", markup=False)
+                return
 
 
 def _hold(console: "Console", platform: "Platform") -> None:
