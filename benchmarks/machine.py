@@ -3,7 +3,7 @@
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -35,7 +35,7 @@ class Peak:
 
 
 @contextmanager
-def watch_memory(processes: Callable[[], Sequence[psutil.Process]], *, every_s: float = 0.1) -> Iterator[Peak]:
+def watch_memory(processes: Callable[[], Sequence[psutil.Process]], *, every_s: float = 0.1) -> Generator[Peak]:
     """Sample the memory of processes and all they start.
 
     Pages that processes share count once (proportional set size), where the system tells.

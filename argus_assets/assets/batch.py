@@ -213,7 +213,7 @@ class _Batch:
 )
 def batch_assets(
     context: dg.AssetExecutionContext, bucket: BucketResource, lake: LakeResource
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Take each batch of the run through the selected stages; a batch that fails does not stop the others.
 
     Yields nothing: an automatic event would cover the whole range, failed batches included. Each batch logs its own.

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -152,7 +152,7 @@ def _home(settings: "Settings") -> Finding:
 
 
 @contextmanager
-def _database_url(settings: "Settings") -> Iterator[tuple[str, str]]:
+def _database_url(settings: "Settings") -> Generator[tuple[str, str]]:
     """URL of the database and what to call it; the embedded one is started for the time of the check."""
     from argus_assets.embedded.platform import redacted
     from argus_assets.embedded.postgres import EmbeddedPostgres

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ WATCH_SECONDS = 2.0
 
 
 @contextmanager
-def _connected(home: Path | None) -> Iterator[tuple["dg.DagsterInstance", "Bucket"]]:
+def _connected(home: Path | None) -> Generator[tuple["dg.DagsterInstance", "Bucket"]]:
     """The Dagster instance and the bucket of the running (or configured) platform."""
     from argus_assets.embedded.platform import connect
 

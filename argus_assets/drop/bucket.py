@@ -5,7 +5,7 @@ Works on `s3://bucket[/prefix]` and on a folder. Keys are relative to the root. 
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -156,7 +156,7 @@ class Bucket:
         return data
 
     @contextmanager
-    def open(self, key: str) -> Iterator[BinaryIO]:
+    def open(self, key: str) -> Generator[BinaryIO]:
         """Open an object for reading; the file seeks and reads ranges.
 
         Raises:
@@ -182,7 +182,7 @@ class Bucket:
                 self.fs.pipe_file(target, data)
 
     @contextmanager
-    def create(self, key: str, *, sha256: str) -> Iterator[BinaryIO]:
+    def create(self, key: str, *, sha256: str) -> Generator[BinaryIO]:
         """Open an object for writing as a stream; it appears when the block ends well, else nothing appears.
 
         On S3 it goes up in parts of `PART_BYTES`, and carries `sha256` as metadata.
@@ -304,7 +304,7 @@ class Bucket:
         return ObjectInfo(key, info["size"], str(info.get("ETag", "")).strip('"'), info.get("LastModified"))
 
     @contextmanager
-    def _errors(self, verb: str, key: str) -> Iterator[None]:
+    def _errors(self, verb: str, key: str) -> Generator[None]:
         """Tell what the file system raises as permanent or transient."""
         where = f"{key!r} in {self.url}"
         try:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
 
 @contextmanager
-def connect(home: Path | None = None) -> Iterator[tuple["dg.DagsterInstance", Bucket]]:
+def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", Bucket]]:
     """The instance and the bucket that the settings name; starts the embedded PostgreSQL when nobody else has.
 
     Raises:
@@ -354,7 +354,7 @@ class Platform:
             self._lock = None
 
     @contextmanager
-    def instance(self) -> "Iterator[dg.DagsterInstance]":
+    def instance(self) -> Generator["dg.DagsterInstance"]:
         """The Dagster instance of this platform."""
         import dagster as dg
 

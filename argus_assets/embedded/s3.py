@@ -6,7 +6,7 @@ It takes any secret and knows no policies: what is about access is tested on ano
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(log: Path, environment: dict[str, str]) -> Iterator[S3Server]:
+def s3_server(log: Path, environment: dict[str, str]) -> Generator[S3Server]:
     """Run a server with one bucket for the time of the block.
 
     Raises:

@@ -448,7 +448,11 @@ class McapReader:
                 bad_count = 0
                 for row in rows.tolist():
                     raw = data[starts[row] : starts[row] + sizes[row]]
-                    common = {"frame": first + row, "timestamp": int(times[row]), "channel": channel.topic}
+                    common: dict[str, object] = {
+                        "frame": first + row,
+                        "timestamp": int(times[row]),
+                        "channel": channel.topic,
+                    }
                     try:
                         if channel.kind == "log":
                             self._pending.logs.append(

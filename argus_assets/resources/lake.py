@@ -12,10 +12,10 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import dagster as dg
 import fsspec
@@ -116,7 +116,7 @@ class Lake:
                     self._fs.put_file(str(local / name), target)
 
     @contextmanager
-    def local_folder(self, relative: str) -> Iterator[Path]:
+    def local_folder(self, relative: str) -> Generator[Path]:
         """A folder of the lake as a local one: itself in a local lake, else a copy for the time of the block."""
         target = self.path(relative)
         if self.is_local:
@@ -130,7 +130,7 @@ class Lake:
 
 
 @contextmanager
-def _storage_errors(verb: str, where: str) -> Iterator[None]:
+def _storage_errors(verb: str, where: str) -> Generator[None]:
     try:
         yield
     except FileNotFoundError as error:
@@ -147,7 +147,7 @@ def _storage_errors(verb: str, where: str) -> Iterator[None]:
         ) from error
 
 
-class LakeResource(dg.ConfigurableResource):
+class LakeResource(dg.ConfigurableResource[Any]):
     """Where tables, diagnoses and pages are kept.
 
     Attributes:

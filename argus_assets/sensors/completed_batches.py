@@ -6,12 +6,12 @@ Bounded work: a tick looks at no more than `MAX_MANIFESTS` markers and stops rea
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
@@ -53,6 +53,9 @@ IN_FLIGHT: Final = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+
+
+_Item = TypeVar("_Item")
 
 
 def build_completed_batches_sensor(job: ExecutableDefinition, *, interval_s: int) -> dg.SensorDefinition:
@@ -126,7 +129,7 @@ def take_completed_batches(
     return _result(plan, next_cursor, now)
 
 
-def _do_all(pool: Executor, action, items: Sequence) -> None:  # noqa: ANN001 - a callable over the items
+def _do_all(pool: Executor, action: Callable[[_Item], object], items: Sequence[_Item]) -> None:
     """Do an action for each item side by side; the first error is raised after all were tried."""
     futures = [pool.submit(action, item) for item in items]
     errors = [error for error in (future.exception() for future in futures) if error is not None]
