@@ -1,0 +1,50 @@
+"""Evidence: the ranked head of the stats, and how much could be read."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from drives import made_drive
+
+from argus_assets.diagnosis.evidence import K, build_evidence
+
+
+@pytest.mark.parametrize("k", [1, 2, K])
+def test_evidence_is_the_head_of_the_stats(tmp_path: Path, k: int) -> None:
+    drive = made_drive(tmp_path, "truck_oil_pressure")
+    evidence = build_evidence(drive.stats, drive.recordings, platform="truck", release="9", drive_s=30.0, k=k)
+    ranked = drive.stats.sort("rank").head(k)
+    assert [i.id for i in evidence.items] == [f"E{rank}" for rank in ranked["rank"]]
+    assert [i.code for i in evidence.items] == ranked["code"].to_list()
+    assert evidence.codes_total == drive.stats.height
+    assert evidence.coverage.frames == drive.recordings["frames"].sum()
+
+
+def test_a_failed_recording_is_not_counted_as_read(tmp_path: Path) -> None:
+    drive = made_drive(tmp_path, "truck_oil_pressure", junk={"notes.bin": b"no recording at all"})
+    evidence = build_evidence(drive.stats, drive.recordings, platform="truck", release="9", drive_s=30.0)
+    assert evidence.coverage.recordings == drive.recordings.height
+    assert evidence.coverage.recordings_read == drive.recordings.height - 1
+    assert evidence.coverage.statement().startswith(
+        f"Based on {drive.recordings.height - 1} of {drive.recordings.height} recordings"
+    )
+
+
+def test_the_key_follows_the_content(tmp_path: Path) -> None:
+    drive = made_drive(tmp_path, "car_air_flow")
+
+    def key(**changes: str) -> str:
+        given = {"platform": "car", "release": "9", **changes}
+        return build_evidence(drive.stats, drive.recordings, drive_s=30.0, **given).key()
+
+    assert key() == key()
+    assert key(release="10") != key()
+
+
+def test_no_vin_from_a_text_gets_into_the_evidence(tmp_path: Path) -> None:
+    drive = made_drive(tmp_path, "av_lidar_dropout")
+    vin = "1M8GDM9AXKP042788"
+    told = drive.stats.with_columns(message=pl.lit(f"vehicle {vin} at 48.137154, 11.576124"), ecu=pl.lit(f"n {vin}"))
+    evidence = build_evidence(told, drive.recordings, platform="av", release="1", drive_s=30.0)
+    assert vin not in evidence.model_dump_json()
+    assert "48.137" not in evidence.model_dump_json()

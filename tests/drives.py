@@ -1,0 +1,63 @@
+"""A simulated drive taken through the stages in this process: no Dagster, no server."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from argus_assets.assets import stages
+from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.manifest import Manifest
+from argus_assets.drop.upload import collect_files, upload_files
+from argus_assets.resources.lake import Lake
+from argus_assets.simulate.fleet import simulate_drive
+
+
+@dataclass
+class MadeDrive:
+    """Tables and documents of a drive."""
+
+    manifest: Manifest
+    recordings: pl.DataFrame
+    problems: pl.DataFrame
+    events: pl.DataFrame
+    stats: pl.DataFrame
+    evidence: Evidence
+    diagnosis: Diagnosis
+
+    def page(self) -> str:
+        tables = {
+            "recordings": self.recordings, "problems": self.problems,
+            "error_events": self.events, "error_stats": self.stats,
+        }  # fmt: skip
+        return stages.render(
+            self.manifest, "20261118T110640Z_v_b", tables=tables, evidence=self.evidence, diagnosis=self.diagnosis
+        )
+
+
+def made_drive(folder: Path, scenario: str, *, seconds: float = 30.0, junk: dict[str, bytes] | None = None):
+    """Simulate, drop into a folder bucket, and make everything up to the diagnosis."""
+    drive = simulate_drive(
+        folder / "drive", scenario=scenario, seed=7, vehicle_id="v", vin="1M8GDM9AXKP042788", release="2026.10",
+        batch_id="b", started_ns=1_795_000_000 * 10**9, seconds=seconds,
+    )  # fmt: skip
+    for name, content in (junk or {}).items():
+        (drive.folder / name).write_bytes(content)
+    bucket = Bucket.from_url(str(folder / "bucket"))
+    bucket.ensure()
+    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id="v", batch_id="b")
+    manifest = Manifest(
+        vehicle_id="v", vin=drive.vin, batch_id="b", release=drive.release, platform=drive.platform,
+        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
+        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
+        files=tuple(f.entry for f in done),
+    )  # fmt: skip
+    lake = Lake.from_url(str(folder / "lake"))
+    parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
+    events = stages.detect_faults(parsed.recordings, lake=lake).events
+    stats = stages.aggregate_stats(events, parsed.recordings)
+    evidence, diagnosis = stages.diagnose(stats, parsed.recordings, manifest, knowledge=load_knowledge())
+    return MadeDrive(manifest, parsed.recordings, parsed.problems, events, stats, evidence, diagnosis)
