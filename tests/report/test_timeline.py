@@ -1,0 +1,54 @@
+"""The timeline: one lane per fault, in the order of first appearance, bars where the events were."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+from drives import MadeDrive
+
+from argus_assets.report.timeline import LANES, timeline_svg
+
+SVG = "{http://www.w3.org/2000/svg}"
+S = 10**9
+
+
+def plot(drive: MadeDrive, **changes) -> str:
+    first = drive.recordings["first_timestamp"].dt.timestamp("ns").min()
+    given = {"drive_from_ns": first, "drive_to_ns": first + 30 * S, **changes}
+    return timeline_svg(changes.pop("events", drive.events), drive.stats, **given)
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_lanes_stand_in_the_order_of_first_appearance(faulty: MadeDrive) -> None:
+    svg = plot(faulty)
+    lanes = [text for text in texts(svg) if text.startswith("SPN")]
+    order = faulty.stats.head(LANES).sort("first_seen", "rank")["code"].to_list()
+    assert [lane.split("  ")[0] for lane in lanes] == order
+    spoken = ElementTree.fromstring(svg).attrib["aria-label"]
+    assert [spoken.index(code) for code in order] == sorted(spoken.index(code) for code in order)
+
+
+def test_there_is_a_bar_for_every_activation(faulty: MadeDrive) -> None:
+    lanes = faulty.stats.head(LANES).select("code", "ecu")
+    shown = faulty.events.join(lanes, on=["code", "ecu"], how="semi")
+    bars = re.findall(r'<g id="patch_\d+">\s*<path d="[^"]*" clip-path', plot(faulty))
+    assert len(bars) == shown.height
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(30, "seconds"), (180, "seconds"), (181, "minutes"), (7200, "minutes")])
+def test_the_axis_has_a_unit_that_people_read(faulty: MadeDrive, seconds: int, unit: str) -> None:
+    first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
+    svg = plot(faulty, drive_to_ns=first + seconds * S)
+    assert f"{unit} since the drive's first frame" in texts(svg)
+
+
+def test_no_faults_no_plot(healthy: MadeDrive) -> None:
+    assert plot(healthy) == ""
+
+
+def test_a_drive_of_one_moment_can_be_drawn(faulty: MadeDrive) -> None:
+    first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
+    ElementTree.fromstring(plot(faulty, drive_to_ns=first))
