@@ -1,6 +1,7 @@
 """Settings: what the platform reads from the environment, in one place, with what each one means."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -44,8 +45,9 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
+            shown = re.sub(r"://.*@", "://…@", str(first["input"]))  # a URL may hold a password
             raise BadSetting(
-                f"{cls.variables()[name]}={first['input']!r} cannot be used: {first['msg']}.",
+                f"{cls.variables()[name]}={shown!r} cannot be used: {first['msg']}.",
                 help=f"It means: {cls.model_fields[name].description}",
             ) from error
 

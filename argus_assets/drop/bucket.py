@@ -6,7 +6,7 @@ Works on `s3://bucket[/prefix]` and on a folder. Keys are relative to the root. 
 import os
 import uuid
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,7 +17,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, BatchRef
-from argus_assets.errors import AccessDenied, ArgusError, BadFile, BadSetting, PermanentError, Unavailable
+from argus_assets.errors import BadFile, BadSetting, PermanentError
+from argus_assets.storage import storage_errors
 
 PART_BYTES: Final = 8 * 1024**2
 """Size of the parts of a multipart upload."""
@@ -25,7 +26,6 @@ PART_BYTES: Final = 8 * 1024**2
 SHA256_METADATA: Final = "sha256"
 """User metadata of an S3 object that holds its SHA-256 (`x-amz-meta-sha256`)."""
 
-_CLIENT_PACKAGES: Final = {"botocore", "aiobotocore", "aiohttp", "boto3", "s3fs"}
 _LIST_PAGE: Final = 1000
 
 
@@ -303,29 +303,8 @@ class Bucket:
             return ObjectInfo(key, info["size"], f"{info['mtime']}-{info['size']}-{info['ino']}", modified)
         return ObjectInfo(key, info["size"], str(info.get("ETag", "")).strip('"'), info.get("LastModified"))
 
-    @contextmanager
-    def _errors(self, verb: str, key: str) -> Generator[None]:
+    def _errors(self, verb: str, key: str) -> AbstractContextManager[None]:
         """Tell what the file system raises as permanent or transient."""
-        where = f"{key!r} in {self.url}"
-        try:
-            yield
-        except ArgusError:
-            raise
-        except FileNotFoundError as error:
-            raise BadFile(
-                f"Could not {verb} {where}: it is not there.", help="Check that the bucket and the file exist."
-            ) from error
-        except PermissionError as error:
-            raise AccessDenied(
-                f"Could not {verb} {where}: access denied ({error}).",
-                help="Check the credentials and the bucket's policy.",
-            ) from error
-        except OSError as error:
-            raise Unavailable(f"Could not {verb} {where}: {error}", help="Check that the storage answers.") from error
-        except Exception as error:
-            # The client libraries' own errors (no endpoint, no credentials, cut connections) are not OSErrors.
-            if type(error).__module__.partition(".")[0] not in _CLIENT_PACKAGES:
-                raise
-            raise Unavailable(
-                f"Could not {verb} {where}: {error}", help="Check the endpoint and the credentials."
-            ) from error
+        return storage_errors(
+            verb, f"{key!r} in {self.url}", missing=BadFile, missing_help="Check that the bucket and the file exist."
+        )

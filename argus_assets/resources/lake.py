@@ -13,7 +13,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +22,8 @@ import fsspec
 import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
-from argus_assets.errors import PermanentError, Unavailable
+from argus_assets.errors import PermanentError
+from argus_assets.storage import storage_errors
 from argus_assets.tables import Table
 
 
@@ -129,22 +130,8 @@ class Lake:
             yield Path(temporary)
 
 
-@contextmanager
-def _storage_errors(verb: str, where: str) -> Generator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise PermanentError(
-            f"Could not {verb} {where}: it is not there.", help="Materialise the asset that writes it."
-        ) from error
-    except PermissionError as error:
-        raise PermanentError(
-            f"Could not {verb} {where}: access denied.", help="Check the lake's credentials."
-        ) from error
-    except OSError as error:
-        raise Unavailable(
-            f"Could not {verb} {where}: {error}", help="Check that the lake's storage answers."
-        ) from error
+def _storage_errors(verb: str, where: str) -> AbstractContextManager[None]:
+    return storage_errors(verb, where, missing=PermanentError, missing_help="Materialise the asset that writes it.")
 
 
 class LakeResource(dg.ConfigurableResource[Any]):

@@ -59,7 +59,7 @@ def test_each_cause_is_found_by_its_own_codes(cause) -> None:
     ]
     answer = diagnose_offline(evidence(*found), KNOWLEDGE)
     assert cause.id in [c.cause for c in answer.root_causes]
-    assert [c for c in answer.root_causes if c.cause == cause.id][0].actions == cause.actions
+    assert next(c for c in answer.root_causes if c.cause == cause.id).actions == cause.actions
 
 
 def test_the_cause_that_came_first_wins_over_its_louder_consequence() -> None:

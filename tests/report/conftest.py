@@ -9,9 +9,7 @@ from drives import MadeDrive, made_drive
 @pytest.fixture(scope="session")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> MadeDrive:
     """A drive with a planted fault and a file that is no recording."""
-    return made_drive(
-        tmp_path_factory.mktemp("faulty"), "truck_oil_pressure", junk={"notes.bin": b"\x00 no recording"}
-    )
+    return made_drive(tmp_path_factory.mktemp("faulty"), "truck_oil_pressure", junk={"notes.bin": b"\x00 no recording"})
 
 
 @pytest.fixture(scope="session")

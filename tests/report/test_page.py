@@ -96,7 +96,9 @@ def test_what_strangers_write_stays_text(faulty: MadeDrive, hostile: str) -> Non
             "stats": faulty.stats.with_columns(ecu=pl.lit(hostile)),
             "evidence": faulty.evidence.model_copy(
                 update={
-                    "items": tuple(i.model_copy(update={"message": hostile, "ecu": hostile}) for i in faulty.evidence.items)
+                    "items": tuple(
+                        i.model_copy(update={"message": hostile, "ecu": hostile}) for i in faulty.evidence.items
+                    )
                 }
             ),
         }

@@ -122,7 +122,7 @@ def test_the_plot_is_seen(opened, faulty: MadeDrive) -> None:
     severities = {item.severity.value for item in faulty.evidence.items}
     expected = {"critical": "rgb(165, 15, 21)", "error": "rgb(222, 106, 16)", "warning": "rgb(201, 164, 0)"}
     patterns = page.locator("figure svg pattern rect").evaluate_all("rs => rs.map(e => e.getAttribute('fill'))")
-    seen = {c for c in colours} | {_rgb(p) for p in patterns}
+    seen = set(colours) | {_rgb(p) for p in patterns}
     assert {expected[s] for s in severities if s in expected} <= seen
 
 

@@ -1,7 +1,7 @@
 """The timeline: one lane per fault, in the order of first appearance, bars where the events were."""
 
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from drives import MadeDrive
@@ -19,7 +19,7 @@ def plot(drive: MadeDrive, **changes) -> str:
 
 
 def texts(svg: str) -> list[str]:
-    return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    return [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]
 
 
 def test_lanes_stand_in_the_order_of_first_appearance(faulty: MadeDrive) -> None:
@@ -27,7 +27,7 @@ def test_lanes_stand_in_the_order_of_first_appearance(faulty: MadeDrive) -> None
     lanes = [text for text in texts(svg) if text.startswith("SPN")]
     order = faulty.stats.head(LANES).sort("first_seen", "rank")["code"].to_list()
     assert [lane.split("  ")[0] for lane in lanes] == order
-    spoken = ElementTree.fromstring(svg).attrib["aria-label"]
+    spoken = ET.fromstring(svg).attrib["aria-label"]
     assert [spoken.index(code) for code in order] == sorted(spoken.index(code) for code in order)
 
 
@@ -51,4 +51,4 @@ def test_no_faults_no_plot(healthy: MadeDrive) -> None:
 
 def test_a_drive_of_one_moment_can_be_drawn(faulty: MadeDrive) -> None:
     first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
-    ElementTree.fromstring(plot(faulty, drive_to_ns=first))
+    ET.fromstring(plot(faulty, drive_to_ns=first))
