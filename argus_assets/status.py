@@ -8,7 +8,8 @@ A recording: pending → parsing → parsed → aggregating → completed, or fa
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -19,9 +20,13 @@ from dagster import DagsterEventType
 from argus_assets.assets.batch import EVENT_KEY, STAGES
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
-from argus_assets.drop.keys import BatchRef, inbox_key, parse_partition_key
+from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.partitions import BATCHES
+
+
+READERS: Final = 16
+"""Outcomes that are read from the bucket at the same time."""
 
 
 class BatchState(StrEnum):
@@ -327,18 +332,19 @@ def list_batches(instance: dg.DagsterInstance, bucket: Bucket) -> list[BatchStat
             continue
         ref = BatchRef(parsed.vehicle_id, parsed.batch_id)
         state, stage = states[key]
-        found[ref] = BatchStatus(
-            ref.vehicle_id, ref.batch_id, state, partition_key=key, failed_stage=stage, result=read_result(bucket, ref)
-        )
-    for ref in bucket.list_batches():
-        if ref in found:
-            continue
-        result = read_result(bucket, ref)
-        waiting = bucket.exists(inbox_key(ref.vehicle_id, ref.batch_id))
-        state, stage = derive_state(BatchFacts(quarantined=result is not None and not waiting))
-        if waiting:
-            state = BatchState.UPLOADED
-        found[ref] = BatchStatus(ref.vehicle_id, ref.batch_id, state, failed_stage=stage, result=result)
+        found[ref] = BatchStatus(ref.vehicle_id, ref.batch_id, state, partition_key=key, failed_stage=stage)
+    only_in_bucket = [ref for ref in bucket.list_batches() if ref not in found]
+    with ThreadPoolExecutor(READERS) as pool:
+        results = pool.map(lambda ref: read_result(bucket, ref), (*found, *only_in_bucket))
+        waiting = pool.map(lambda ref: bucket.exists(inbox_key(ref.vehicle_id, ref.batch_id)), only_in_bucket)
+        for ref, status in list(found.items()):
+            found[ref] = replace(status, result=next(results))
+        for ref, waits in zip(only_in_bucket, waiting, strict=True):
+            result = next(results)
+            state, stage = derive_state(BatchFacts(quarantined=result is not None and not waits))
+            if waits:
+                state, stage = BatchState.UPLOADED, None
+            found[ref] = BatchStatus(ref.vehicle_id, ref.batch_id, state, failed_stage=stage, result=result)
     return [_with_reason(status) for status in found.values()]
 
 
@@ -349,16 +355,13 @@ def batch_status(instance: dg.DagsterInstance, bucket: Bucket, partition: str) -
     ref = BatchRef(parsed.vehicle_id, parsed.batch_id)
     state, stage = partition_states(instance, [partition])[partition]
     rows: dict[str, dict[str, Any]] = {}
-    created = 0.0
     for event in timeline(instance, partition):
         if event.event == "BatchCreated":
-            rows, created = {}, event.at.timestamp()
+            rows = {}
         elif event.event == "FileParsed":
             rows[str(event.details["recording"])] = dict(event.details)
-    del created
-    names = sorted(
-        {*rows, *(o.key.rsplit("/", 1)[-1] for o in bucket.list_prefix(f"batches/{ref.vehicle_id}/{ref.batch_id}/"))}
-    )
+    prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
+    names = sorted({*rows, *(o.key.removeprefix(prefix) for o in bucket.list_prefix(prefix))})
     recordings = tuple(
         RecordingStatus(
             name,
@@ -394,6 +397,4 @@ def _with_reason(status: BatchStatus) -> BatchStatus:
         reason = f"{first.kind}: {first.file}: expected {first.expected}, found {first.actual}. {first.help}"
     else:
         reason = result.error or "No reason was recorded."
-    from dataclasses import replace
-
     return replace(status, reason=reason)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import s3fs
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.embedded.postgres import EmbeddedPostgres
@@ -23,6 +24,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+    # fsspec keeps S3 clients by their arguments alone: one of another test's endpoint would be used again.
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ class _Match:
     own: tuple[EvidenceItem, ...]
     explained: tuple[EvidenceItem, ...]
     against: tuple[EvidenceItem, ...]
-    confidence: float
+    score: float
 
 
 def diagnose_offline(
@@ -57,13 +57,15 @@ def diagnose_offline(
     """
     found = sorted(
         (m for cause in knowledge.causes if (m := _match(cause, evidence)) is not None),
-        key=lambda m: (-m.confidence, m.own[0].seconds_into_drive, m.cause.id),
+        key=lambda m: (-m.score, m.own[0].seconds_into_drive, m.cause.id),
     )
-    causes = [_root_cause(m) for m in found[:MAX_CAUSES]]
+    causes = [_root_cause(m, evidence) for m in found[:MAX_CAUSES]]
     explained = {item.id for m in found for item in (*m.own, *m.explained)}
+    unexplained: dict[str, list[EvidenceItem]] = {}
     for item in evidence.items:
-        if item.id not in explained and item.severity is not Severity.INFO and len(causes) < MAX_CAUSES:
-            causes.append(_unexplained(item, evidence))
+        if item.id not in explained and item.severity is not Severity.INFO:
+            unexplained.setdefault(item.code, []).append(item)
+    causes += [_unexplained(items, evidence) for items in unexplained.values()][: MAX_CAUSES - len(causes)]
     causes.sort(key=lambda c: -c.confidence)
     severity = max((item.severity for item in evidence.items), key=_BADNESS.index, default=Severity.INFO)
     drivable = _DRIVABLE_BY_SEVERITY[severity]
@@ -101,15 +103,17 @@ def _match(cause: Cause, evidence: Evidence) -> _Match | None:
     order = len(in_order) / len(explained) if explained else 1.0
     rarity = 1.0 if len(cause.shows) > 1 or cause.min_ecus > 1 else 0.0
     score = 0.35 + 0.35 * share + 0.15 * order + 0.10 * rarity - 0.15 * min(2, len(against))
-    confidence = min(MAX_CONFIDENCE, max(0.05, score)) * _read_share(evidence)
-    return _Match(cause, tuple(own), tuple(explained), tuple(against), round(confidence, 3))
+    # Rounded before causes are ranked: what damage took from all of them alike must not change their order.
+    return _Match(
+        cause, tuple(own), tuple(explained), tuple(against), round(min(MAX_CONFIDENCE, max(0.05, score)), 6)
+    )
 
 
 def _read_share(evidence: Evidence) -> float:
     return evidence.coverage.frames_read_pct / 100
 
 
-def _root_cause(match: _Match) -> RootCause:
+def _root_cause(match: _Match, evidence: Evidence) -> RootCause:
     cause = match.cause
     own = _listed(match.own)
     told = f"{cause.explanation} It shows by {own}."
@@ -121,7 +125,7 @@ def _root_cause(match: _Match) -> RootCause:
         cause=cause.id,
         title=cause.title,
         explanation=told,
-        confidence=match.confidence,
+        confidence=round(match.score * _read_share(evidence), 3),
         supports=tuple(item.id for item in (*match.own, *match.explained)),
         contradicts=tuple(item.id for item in match.against),
         actions=cause.actions,
@@ -132,16 +136,21 @@ def _listed(items: tuple[EvidenceItem, ...]) -> str:
     return ", ".join(f"{item.code} of {item.ecu} at {item.seconds_into_drive:.1f} s" for item in items)
 
 
-def _unexplained(item: EvidenceItem, evidence: Evidence) -> RootCause:
-    text = describe(item.code).text
+def _unexplained(items: list[EvidenceItem], evidence: Evidence) -> RootCause:
+    """One code that no known cause explains, on all ECUs that report it."""
+    code = items[0].code
+    first = min(items, key=lambda item: item.seconds_into_drive)
+    others = f", and of {len(items) - 1} other ECUs" if len(items) > 1 else ""
+    weight = max(_WEIGHT[item.severity] for item in items) / max(_WEIGHT.values())
     return RootCause(
-        cause=f"unexplained_code:{item.code}",
-        title=f"{item.code}: {text}",
-        explanation=f"{item.code} of {item.ecu} was active from {item.seconds_into_drive:.1f} s on. No known pattern fits it.",
-        confidence=round(UNEXPLAINED_CONFIDENCE * _read_share(evidence) * _WEIGHT[item.severity] / 8, 3),
-        supports=(item.id,),
+        cause=f"unexplained_code:{code}",
+        title=f"{code}: {describe(code).text}",
+        explanation=f"{code} of {first.ecu} was active from {first.seconds_into_drive:.1f} s on{others}. "
+        "No known pattern fits it.",
+        confidence=round(UNEXPLAINED_CONFIDENCE * weight * _read_share(evidence), 3),
+        supports=tuple(item.id for item in items),
         actions=(
-            f"Look up {item.code} for this vehicle and follow its diagnostic plan.",
+            f"Look up {code} for this vehicle and follow its diagnostic plan.",
             "Look at the frames around its first report.",
         ),
     )

@@ -46,6 +46,7 @@ def test_lost_frames_lower_every_confidence(found, lost) -> None:
     whole = diagnose_offline(evidence(*found, covered=coverage(frames=1000)), KNOWLEDGE)
     cut = diagnose_offline(evidence(*found, covered=coverage(frames=1000 - lost, lost=lost)), KNOWLEDGE)
     before = {cause.cause: cause.confidence for cause in whole.root_causes}
+    assert [cause.cause for cause in cut.root_causes] == list(before), "damage does not change the order"
     for cause in cut.root_causes:
         assert cause.confidence == pytest.approx(before[cause.cause] * (1000 - lost) / 1000, abs=0.0011)
 

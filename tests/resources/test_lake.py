@@ -5,19 +5,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import s3fs
 
 from argus_assets.embedded.s3 import S3Server
 from argus_assets.errors import BadTable, PermanentError, Unavailable
 from argus_assets.recordings.schema import PROBLEMS
 from argus_assets.resources.lake import Lake
 from argus_assets.stats.schema import ERROR_STATS
-
-
-@pytest.fixture(autouse=True)
-def no_client_of_another_test() -> None:
-    """fsspec keeps clients by their options, and the endpoint comes from the environment."""
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(params=["folder", "moto"])
