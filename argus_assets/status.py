@@ -7,7 +7,7 @@ batch whose manifest is dropped again is uploaded again.
 A recording: pending → parsing → parsed → aggregating → completed, or failed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,7 +23,6 @@ from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.partitions import BATCHES
-
 
 READERS: Final = 16
 """Outcomes that are read from the bucket at the same time."""
@@ -263,7 +262,7 @@ def timeline(instance: dg.DagsterInstance, partition: str) -> list[TimelineEvent
     events: list[TimelineEvent] = []
     for asset in ("vehicle_drop", *STAGES):
         records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
-        for record in instance.fetch_materializations(records, limit=1000).records:
+        for record in _all_records(instance.fetch_materializations, records):
             made = record.asset_materialization
             assert made is not None, "a materialisation record holds one"
             name = _text(made.metadata, EVENT_KEY) or "StatusChanged"
@@ -276,11 +275,24 @@ def timeline(instance: dg.DagsterInstance, partition: str) -> list[TimelineEvent
                 name = "AssetMaterialized"
             details = {"state": str(state)} if state else {}
             events.append(_event(record, name, asset, {**details, **_plain(made.metadata)}))
-        for record in instance.fetch_observations(records, limit=1000).records:
+        for record in _all_records(instance.fetch_observations, records):
             seen = record.asset_observation
             assert seen is not None, "an observation record holds one"
             events.append(_event(record, _text(seen.metadata, EVENT_KEY) or "Observed", asset, _plain(seen.metadata)))
     return sorted(events, key=lambda e: e.at)
+
+
+def _all_records(
+    fetch: Callable[..., dg.EventRecordsResult], records: dg.AssetRecordsFilter
+) -> Generator[dg.EventLogRecord]:
+    """Every record that the filter allows, newest first, read in pages."""
+    cursor: str | None = None
+    while True:
+        page = fetch(records, limit=1000, cursor=cursor)
+        yield from page.records
+        if not page.has_more:
+            return
+        cursor = page.cursor
 
 
 _NOT_TOLD: Final = {EVENT_KEY, "preview", "diagnosis", "path", "page", "reasons", "notes", "dagster/column_schema"}

@@ -59,7 +59,7 @@ def test_the_states_of_a_batch_in_order(done: int) -> None:
 
 @given(st.integers(0, len(STAGES)), statuses)
 def test_what_was_made_before_the_drop_does_not_count(done: int, run: dg.DagsterRunStatus | None) -> None:
-    old = {stage: 5 for stage in STAGES}
+    old = dict.fromkeys(STAGES, 5)
     fresh = BatchFacts(dropped=10, made={**old, **made_up_to(done)}, run=run)
     assert derive_state(fresh) == derive_state(BatchFacts(dropped=10, made=made_up_to(done), run=run))
 
