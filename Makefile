@@ -24,7 +24,7 @@ demo: $(READY) ## Run the whole platform on a simulated fleet (KEEP=1 leaves the
 up: $(READY) ## Run the platform
 	@$(BIN)/argus up
 
-test: $(READY) ## Run all tests; tiers that need a server install and start it, or say why they are skipped
+test: $(READY) ## Run all tests; a tier whose server is not installed is skipped and says so
 	$(BIN)/python -m pytest
 
 test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway

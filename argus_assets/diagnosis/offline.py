@@ -104,9 +104,7 @@ def _match(cause: Cause, evidence: Evidence) -> _Match | None:
     rarity = 1.0 if len(cause.shows) > 1 or cause.min_ecus > 1 else 0.0
     score = 0.35 + 0.35 * share + 0.15 * order + 0.10 * rarity - 0.15 * min(2, len(against))
     # Rounded before causes are ranked: what damage took from all of them alike must not change their order.
-    return _Match(
-        cause, tuple(own), tuple(explained), tuple(against), round(min(MAX_CONFIDENCE, max(0.05, score)), 6)
-    )
+    return _Match(cause, tuple(own), tuple(explained), tuple(against), round(min(MAX_CONFIDENCE, max(0.05, score)), 6))
 
 
 def _read_share(evidence: Evidence) -> float:

@@ -5,7 +5,6 @@ import json
 import pytest
 from click.testing import CliRunner, Result
 
-from argus_assets.assets.batch import STAGES
 from argus_assets.cli import root
 from argus_assets.cli.status import status
 from argus_assets.drop.policies import vehicle_policy
