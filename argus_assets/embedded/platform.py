@@ -167,6 +167,7 @@ class Child:
 
 def _die_with_parent() -> None:
     """On Linux the kernel ends the child when its parent dies, however it dies."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever started us may have it ignored, which is inherited
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from argus_assets.recordings.messages import gather
+from argus_assets.recordings.columns import gather
 from argus_assets.recordings.model import ChannelSummary, FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from argus_assets.recordings.cdr import MAX_TEXT, CdrCursor, CdrError
+from argus_assets.recordings.columns import I64, U8, rows_at
 
 CAN_FRAME: Final = "can_msgs/msg/Frame"
 CAN_FD_FRAME: Final = "ros2_socketcan_msgs/msg/FdFrame"
@@ -26,11 +27,8 @@ _ID_RTR: Final = 0x40000000
 _ID_ERR: Final = 0x20000000
 """Flag bits that SocketCAN keeps in the identifier (linux/can.h)."""
 
-_FOXGLOVE_LEVELS: Final = {0: 0, 1: 10, 2: 20, 3: 30, 4: 40, 5: 50}
+FOXGLOVE_LEVELS: Final = {0: 0, 1: 10, 2: 20, 3: 30, 4: 40, 5: 50}
 _LEVEL_NAMES: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40, "FATAL": 50}
-
-U8 = npt.NDArray[np.uint8]
-I64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,8 @@ class CanArrays:
 
     Attributes:
         ok: Rows that could be read; the others hold zeros.
+        starts: Where each frame's data bytes are in the buffer that was decoded.
         lengths: Data bytes of each frame.
-        data: The frames' data bytes, one after another.
     """
 
     ok: npt.NDArray[np.bool_]
@@ -50,19 +48,19 @@ class CanArrays:
     is_error_frame: npt.NDArray[np.bool_]
     is_fd: bool
     dlc: npt.NDArray[np.uint8]
+    starts: I64
     lengths: I64
-    data: U8
+
+    def only_ok(self) -> "CanArrays":
+        """The rows that could be read."""
+        ok = self.ok
+        return CanArrays(
+            ok[ok], self.arbitration_id[ok], self.is_extended_id[ok], self.is_remote_frame[ok],
+            self.is_error_frame[ok], self.is_fd, self.dlc[ok], self.starts[ok], self.lengths[ok],
+        )  # fmt: skip
 
 
 _FD_LENGTHS: Final = (12, 16, 20, 24, 32, 48, 64)
-
-
-def rows_at(buffer: U8, positions: I64, size: int) -> U8:
-    """Copy `size` bytes from each position: shape (len(positions), size). Positions must fit in the buffer."""
-    if len(positions) == 0:
-        return np.zeros((0, size), np.uint8)
-    window = np.ndarray((len(buffer) - size + 1,), f"V{size}", buffer, strides=(1,))
-    return window[positions].view(np.uint8).reshape(len(positions), size)
 
 
 def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
@@ -116,19 +114,9 @@ def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
         is_error_frame=error | ((raw_id & np.uint32(_ID_ERR)) != 0),
         is_fd=is_fd,
         dlc=dlc,
+        starts=first,
         lengths=lengths,
-        data=gather(buffer, first, lengths),
     )
-
-
-def gather(buffer: U8, starts: I64, sizes: I64) -> U8:
-    """Concatenate `buffer[start : start + size]` of all rows."""
-    total = int(sizes.sum())
-    if total == 0:
-        return np.zeros(0, np.uint8)
-    ends = np.cumsum(sizes)
-    index = np.arange(total, dtype=np.int64) - np.repeat(ends - sizes - starts, sizes)
-    return buffer[index]
 
 
 def _u32(rows: U8, little: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
@@ -149,7 +137,7 @@ def decode_log(data: bytes, schema: str, encoding: str) -> dict[str, Any]:
         level = entry.get("level", 0)
         if schema == FOXGLOVE_LOG:
             number = (
-                _LEVEL_NAMES.get(str(level).upper(), 0) if isinstance(level, str) else _FOXGLOVE_LEVELS.get(level, 0)
+                _LEVEL_NAMES.get(str(level).upper(), 0) if isinstance(level, str) else FOXGLOVE_LEVELS.get(level, 0)
             )
         else:
             number = int(level)

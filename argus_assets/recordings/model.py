@@ -1,8 +1,10 @@
 """The values that pass between decoders and their callers, and the interface of a decoder."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import polars as pl
 
@@ -16,15 +18,36 @@ class Limits:
         max_ratio: Largest ratio of inflated to compressed size.
         max_total_bytes: Largest sum of inflated bytes of one file.
         batch_frames: Frames handed out at a time, about.
+        workers: Threads that one recording may keep busy; with one, everything runs in the caller's.
     """
 
     max_chunk_bytes: int = 256 * 1024**2
     max_ratio: float = 1000.0
     max_total_bytes: int = 256 * 1024**3
     batch_frames: int = 500_000
+    workers: int = field(default_factory=lambda: min(4, len(os.sched_getaffinity(0))))
 
 
 DEFAULT_LIMITS = Limits()
+
+TopicKey = tuple[str, str]
+"""Topic (or signal group) and the schema of its messages."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class InlineExecutor(Executor):
+    """Runs everything at once in the caller's thread: what a pool of one would do, without its cost."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Future[_T]":
+        """Call `fn`; the future is done."""
+        future: Future[_T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            future.set_exception(error)
+        return future
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +73,15 @@ class ChannelSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicSummary:
+    """A table of typed columns with its rows."""
+
+    topic: str
+    schema: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class FrameBatch:
     """Some frames in file order, with the log entries and diagnostic statuses they carry.
 
@@ -57,11 +89,14 @@ class FrameBatch:
         frames: `schema.FRAMES`.
         logs: `schema.LOGS`.
         diagnostics: `schema.DIAGNOSTICS`.
+        topics: Typed columns of other messages and signals: `frame` (null for signals that are no messages),
+            `timestamp`, and a column for each field.
     """
 
     frames: pl.DataFrame
     logs: pl.DataFrame
     diagnostics: pl.DataFrame
+    topics: Mapping[TopicKey, pl.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -80,6 +115,25 @@ class RecordingSummary:
     last_timestamp_ns: int | None = None
     channels: list[ChannelSummary] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    topics: list[TopicSummary] = field(default_factory=list)
+
+    def cover(self, first_ns: int | None, last_ns: int | None) -> None:
+        """Widen the time range to these nanoseconds."""
+        if first_ns is not None:
+            self.first_timestamp_ns = (
+                first_ns if self.first_timestamp_ns is None else min(first_ns, self.first_timestamp_ns)
+            )
+        if last_ns is not None:
+            self.last_timestamp_ns = last_ns if self.last_timestamp_ns is None else max(last_ns, self.last_timestamp_ns)
+
+
+def concat_topics(parts: Iterable[Mapping[TopicKey, pl.DataFrame]]) -> dict[TopicKey, pl.DataFrame]:
+    """The tables of each topic one after another."""
+    gathered: dict[TopicKey, list[pl.DataFrame]] = {}
+    for part in parts:
+        for key, table in part.items():
+            gathered.setdefault(key, []).append(table)
+    return {key: pl.concat(tables, how="diagonal_relaxed") for key, tables in gathered.items()}
 
 
 class Source(Protocol):

@@ -1,26 +1,38 @@
-"""A parsed recording on disk: three Parquet tables and a summary, written as the frames come.
+"""A parsed recording on disk: Parquet tables and a summary, written as the frames come.
 
     frames.parquet  logs.parquet  diagnostics.parquet   `schema.FRAMES`, `LOGS`, `DIAGNOSTICS`
+    topic_<n>.parquet                                   typed columns of a topic or signal group, as the summary lists them
     summary.json                                        written last: its presence says that the part is whole
 
 A part knows nothing of the recording's name, so that it can be kept under the hash of the content.
 """
 
 import json
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from argus_assets.recordings.model import DEFAULT_LIMITS, ChannelSummary, Limits, Problem, RecordingSummary, Source
+from argus_assets.recordings.model import (
+    DEFAULT_LIMITS,
+    ChannelSummary,
+    Limits,
+    Problem,
+    RecordingSummary,
+    Source,
+    TopicKey,
+    TopicSummary,
+)
 from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.registry import DECODERS
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS
-from argus_assets.tables import Table
 
-READER_VERSION: Final = "1." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
+READER_VERSION: Final = "2." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
 """Changes when any decoder or the tables change: parts of another version are not reused."""
 
 SUMMARY: Final = "summary.json"
@@ -35,6 +47,7 @@ class LazyPart:
     frames: pl.LazyFrame
     logs: pl.LazyFrame
     diagnostics: pl.LazyFrame
+    topics: Mapping[TopicKey, pl.LazyFrame]
 
 
 def write_part(source: Source, *, folder: Path, limits: Limits = DEFAULT_LIMITS) -> RecordingSummary:
@@ -49,36 +62,58 @@ def write_part(source: Source, *, folder: Path, limits: Limits = DEFAULT_LIMITS)
         OSError: The source cannot be read or the folder not written.
     """
     reader = open_recording(source, limits=limits)
-    writers = [_Writer(folder / f"{table.name}.parquet", table) for table in _TABLES]
-    try:
+    with ExitStack() as stack:
+        tables = [stack.enter_context(_Writer(folder / f"{t.name}.parquet", t.empty())) for t in _TABLES]
+        topics: dict[TopicKey, _Writer] = {}
         for batch in reader:
-            for writer, frame in zip(writers, (batch.frames, batch.logs, batch.diagnostics), strict=True):
-                writer.write(frame)
-    finally:
-        for writer in writers:
-            writer.close()
+            for table, writer, rows in zip(_TABLES, tables, (batch.frames, batch.logs, batch.diagnostics), strict=True):
+                writer.write(table.check(rows))
+            for key, rows in batch.topics.items():
+                if key not in topics:
+                    topics[key] = stack.enter_context(_Writer(folder / _topic_file(len(topics)), rows.clear()))
+                topics[key].write(rows)
+    reader.summary.topics = [TopicSummary(topic, schema, w.rows) for (topic, schema), w in topics.items()]
     (folder / SUMMARY).write_text(json.dumps(asdict(reader.summary)))
     return reader.summary
+
+
+def _topic_file(number: int) -> str:
+    return f"topic_{number}.parquet"
 
 
 class _Writer:
     """Appends to one Parquet file; a table without rows becomes an empty file with its schema."""
 
-    def __init__(self, path: Path, table: Table) -> None:
-        self._table = table
+    def __init__(self, path: Path, empty: pl.DataFrame) -> None:
         # Arrow's schema is that of an empty frame: dictionaries for the channel, nanoseconds in UTC.
-        self._schema = table.empty().to_arrow().schema
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd", compression_level=1)
+        self._schema = empty.to_arrow().schema
+        names = self._schema.names
+        counted = [name for name in ("frame", "timestamp") if name in names]
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            # Numbers that only grow are small as differences; what repeats is small as a dictionary.
+            column_encoding=dict.fromkeys(counted, "DELTA_BINARY_PACKED"),
+            use_dictionary=[n for n in names if n not in (*counted, "payload")],  # type: ignore[arg-type] # its stub
+            write_statistics=[n for n in names if n != "payload"],  # type: ignore[arg-type] # its stub
+        )
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._writer.close()
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows."""
         if frame.height:
-            arrow = self._table.check(frame).to_arrow().cast(self._schema)
-            self._writer.write_table(arrow, row_group_size=_ROW_GROUP)
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._writer.close()
+            self._writer.write_table(frame.to_arrow().cast(self._schema), row_group_size=_ROW_GROUP)
+            self.rows += frame.height
 
 
 def read_summary(folder: Path) -> RecordingSummary:
@@ -86,7 +121,8 @@ def read_summary(folder: Path) -> RecordingSummary:
     document: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
     channels = [ChannelSummary(**c) for c in document.pop("channels")]
     problems = [Problem(**p) for p in document.pop("problems")]
-    return RecordingSummary(**document, channels=channels, problems=problems)
+    topics = [TopicSummary(**t) for t in document.pop("topics")]
+    return RecordingSummary(**document, channels=channels, problems=problems, topics=topics)
 
 
 def scan_part(folder: Path) -> LazyPart:
@@ -95,7 +131,12 @@ def scan_part(folder: Path) -> LazyPart:
         pl.scan_parquet(folder / f"{t.name}.parquet").cast(dict(t.schema)).select(t.schema.names())  # type: ignore[arg-type]
         for t in _TABLES
     ]
-    return LazyPart(*scans)
+    topics = {
+        (topic.topic, topic.schema): pl.scan_parquet(folder / _topic_file(number))
+        for number, topic in enumerate(read_summary(folder).topics)
+    }
+    frames, logs, diagnostics = scans
+    return LazyPart(frames, logs, diagnostics, topics)
 
 
 def recording_row(

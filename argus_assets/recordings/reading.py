@@ -5,7 +5,16 @@ from pathlib import Path
 
 import polars as pl
 
-from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
+from argus_assets.recordings.model import (
+    DEFAULT_LIMITS,
+    FrameBatch,
+    Limits,
+    Problem,
+    Reader,
+    RecordingSummary,
+    Source,
+    concat_topics,
+)
 from argus_assets.recordings.registry import DECODERS, HEAD_BYTES, detect
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
@@ -71,4 +80,5 @@ def concat_batches(batches: list[FrameBatch]) -> FrameBatch:
         frames=pl.concat([FRAMES.empty(), *(b.frames for b in batches)]),
         logs=pl.concat([LOGS.empty(), *(b.logs for b in batches)]),
         diagnostics=pl.concat([DIAGNOSTICS.empty(), *(b.diagnostics for b in batches)]),
+        topics=concat_topics(b.topics for b in batches),
     )

@@ -62,9 +62,10 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends children with their parent on Linux only")
-def test_it_ends_with_a_killed_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("started_with", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"])
+def test_it_ends_with_a_killed_parent(tmp_path: Path, started_with: str) -> None:
     code = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom argus_assets.embedded.platform import Child\n"
+        f"import os, signal, sys, time\n{started_with}from pathlib import Path\nfrom argus_assets.embedded.platform import Child\n"
         f"c = Child('w', [sys.executable, '-c', 'import time; time.sleep(600)'], '', Path({str(tmp_path / 'w.log')!r}))\n"
         "c.start(os.environ)\nprint(c.process.pid, flush=True)\ntime.sleep(600)"
     )

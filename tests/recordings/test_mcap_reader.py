@@ -70,7 +70,7 @@ def written(rows: list[Row], options: dict[str, Any], *, finish: bool = True) ->
     out = io.BytesIO()
     writer = Writer(out, **options)
     writer.start()
-    schema = writer.register_schema("x/msg/X", "ros2msg", b"uint8[] data")
+    schema = writer.register_schema("x/msg/X", "", b"")  # bytes that nobody decodes
     channels: dict[str, int] = {}
     for topic, time_ns, data in rows:
         if topic not in channels:
