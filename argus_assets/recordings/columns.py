@@ -75,11 +75,10 @@ def binary_series(buffer: U8, starts: I64, lengths: I64) -> pl.Series:
 
 def as_text(raw: pl.Series) -> pl.Series:
     """A binary column as text; bytes that are not UTF-8 are replaced by U+FFFD."""
-    text = raw.cast(pl.String, strict=False)
-    if text.null_count() > raw.null_count():
-        replaced = pl.Series([None if v is None else v.decode("utf-8", "replace") for v in raw], dtype=pl.String)
-        text = text.fill_null(replaced)
-    return text
+    try:
+        return raw.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        return pl.Series([None if v is None else v.decode("utf-8", "replace") for v in raw], dtype=pl.String)
 
 
 @dataclass(slots=True)

@@ -6,10 +6,8 @@ Complete, unindexed and truncated files share that one path. Chunks are inflated
 
 import re
 import struct
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Executor, Future
 from typing import Final
 
 import polars as pl
@@ -30,7 +28,6 @@ from argus_assets.recordings.mcap_messages import Channel, Decoded, channel_of, 
 from argus_assets.recordings.model import (
     ChannelSummary,
     FrameBatch,
-    InlineExecutor,
     Limits,
     Problem,
     Reader,
@@ -38,6 +35,7 @@ from argus_assets.recordings.model import (
     Source,
     concat_topics,
 )
+from argus_assets.recordings.pipeline import staged
 from argus_assets.recordings.schema import DIAGNOSTICS, LOGS
 
 MAGIC: Final = b"\x89MCAP0\r\n"
@@ -90,7 +88,8 @@ class McapReader:
     def __iter__(self) -> Iterator[FrameBatch]:
         ready: list[Decoded] = []
         waiting = 0
-        for decoded in self._decoded():
+        groups = staged(self._groups(), self._open_group, self._decode, workers=self._limits.workers)
+        for decoded in groups:
             self._count(decoded)
             ready.append(decoded)
             waiting += decoded.frames.height
@@ -101,34 +100,10 @@ class McapReader:
             yield _batch(ready)
         self._close()
 
-    def _decoded(self) -> Generator[Decoded]:
-        """The decoded groups in file order: opened side by side, registered in order, decoded side by side."""
-        workers = self._limits.workers
-        window = 2 * workers if workers > 1 else 0
-        opening: deque[Future[list[OpenedPiece]]] = deque()
-        decoding: deque[Future[Decoded]] = deque()
-        with ExitStack() as stack:
-            pool: Executor = (
-                stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="mcap"))
-                if workers > 1
-                else InlineExecutor()
-            )
-            try:
-                for group in self._groups():
-                    opening.append(pool.submit(_open_group, group, self._limits))
-                    if len(opening) > window:
-                        decoding.append(self._decode(pool, opening.popleft().result()))
-                    if len(decoding) > window:
-                        yield decoding.popleft().result()
-                while opening:
-                    decoding.append(self._decode(pool, opening.popleft().result()))
-                while decoding:
-                    yield decoding.popleft().result()
-            finally:
-                for future in (*opening, *decoding):
-                    future.cancel()
+    def _open_group(self, group: list[Piece]) -> list[OpenedPiece]:
+        return [open_piece(piece, self._limits) for piece in group]
 
-    def _decode(self, pool: Executor, pieces: list[OpenedPiece]) -> "Future[Decoded]":
+    def _decode(self, pool: Executor, pieces: list[OpenedPiece]) -> "list[Future[Decoded]]":
         """Take the definitions of opened pieces, and have their messages decoded."""
         for piece in pieces:
             for opcode, content in piece.definitions:
@@ -141,7 +116,7 @@ class McapReader:
             self._load_summary()
         first = self._frames_numbered
         self._frames_numbered += sum(len(piece.messages) for piece in pieces)
-        return pool.submit(decode_pieces, pieces, self._channels, first)
+        return [pool.submit(decode_pieces, pieces, self._channels, first)]
 
     # ------------------------------------------------------------------------------------------ top level
 
@@ -363,10 +338,6 @@ class McapReader:
             count = self._counts.get(number, 0) + (before.frames if before else 0)
             per_topic[channel.topic] = ChannelSummary(channel.topic, channel.kind, count, channel.schema)
         summary.channels = sorted(per_topic.values(), key=lambda c: c.channel)
-
-
-def _open_group(group: list[Piece], limits: Limits) -> list[OpenedPiece]:
-    return [open_piece(piece, limits) for piece in group]
 
 
 def _text(content: bytes, at: int) -> tuple[str, int]:

@@ -13,6 +13,7 @@ import lz4.frame
 import numpy as np
 import zstandard
 
+from argus_assets.recordings.chain import Chain
 from argus_assets.recordings.columns import I64, U8, rows_at
 from argus_assets.recordings.model import Limits, Problem
 
@@ -180,25 +181,20 @@ def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[bytes,
 def _locate(opened: OpenedPiece, *, cut: bool) -> None:
     """Find the records of `opened.data`.
 
-    An exact walk from record to record, which takes runs of messages in one step: every place that could be a
-    message is found at once, and where each of them ends at the next, walking would have found the same.
+    An exact walk from record to record, which takes runs of messages in one step.
     """
     data = opened.data
     end = len(data)
     buffer = np.frombuffer(data, np.uint8)
-    places, following = _candidates(buffer)
-    # Where a candidate does not end at the next one, the walk has to look.
-    breaks = np.flatnonzero(following[:-1] != places[1:])
+    chain = _messages(buffer)
     found: list[I64] = []
     at = 0
     short = 0
     while at + HEAD.size <= end:
-        i = int(np.searchsorted(places, at))
-        if i < len(places) and places[i] == at:
-            b = int(np.searchsorted(breaks, i))
-            last = int(breaks[b]) if b < len(breaks) else len(places) - 1
-            found.append(places[i : last + 1])
-            at = int(following[last])
+        run = chain.run(at)
+        if run is not None:
+            found.append(run[0])
+            at = run[1]
             continue
         opcode, length = HEAD.unpack_from(data, at)
         after = at + HEAD.size + length
@@ -236,15 +232,12 @@ def _locate(opened: OpenedPiece, *, cut: bool) -> None:
 
 def loose_bytes(block: bytes) -> int:
     """Bytes of the whole schema, channel and message records that `block` starts with."""
-    buffer = np.frombuffer(block, np.uint8)
-    places, following = _candidates(buffer)
-    breaks = np.flatnonzero(following[:-1] != places[1:])
+    chain = _messages(np.frombuffer(block, np.uint8))
     at = 0
     while at + HEAD.size <= len(block):
-        i = int(np.searchsorted(places, at))
-        if i < len(places) and places[i] == at:
-            b = int(np.searchsorted(breaks, i))
-            at = int(following[int(breaks[b]) if b < len(breaks) else len(places) - 1])
+        run = chain.run(at)
+        if run is not None:
+            at = run[1]
             continue
         opcode, length = HEAD.unpack_from(block, at)
         if opcode not in (SCHEMA, CHANNEL, MESSAGE) or at + HEAD.size + length > len(block):
@@ -253,14 +246,14 @@ def loose_bytes(block: bytes) -> int:
     return at
 
 
-def _candidates(buffer: U8) -> tuple[I64, I64]:
-    """Every offset that could be a whole message record, and where that record would end."""
+def _messages(buffer: U8) -> Chain:
+    """Every offset that could be a whole message record."""
     size = HEAD.size + MESSAGE_FIELDS
     if len(buffer) < size:
         nothing = np.zeros(0, np.int64)
-        return nothing, nothing
+        return Chain(nothing, nothing)
     places = np.flatnonzero(buffer[: len(buffer) - size + 1] == MESSAGE)
     lengths = rows_at(buffer, places + 1, 8).view("<u8").reshape(-1)
     fits = (lengths >= MESSAGE_FIELDS) & (lengths <= (len(buffer) - HEAD.size - places).astype(np.uint64))
     places = places[fits]
-    return places, places + (lengths[fits].astype(np.int64) + HEAD.size)
+    return Chain(places, places + (lengths[fits].astype(np.int64) + HEAD.size))

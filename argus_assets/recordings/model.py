@@ -1,12 +1,12 @@
 """The values that pass between decoders and their callers, and the interface of a decoder."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 import polars as pl
+
+from argus_assets.recordings.pipeline import usable_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +25,13 @@ class Limits:
     max_ratio: float = 1000.0
     max_total_bytes: int = 256 * 1024**3
     batch_frames: int = 500_000
-    workers: int = field(default_factory=lambda: min(4, len(os.sched_getaffinity(0))))
+    workers: int = field(default_factory=usable_cores)
 
 
 DEFAULT_LIMITS = Limits()
 
 TopicKey = tuple[str, str]
 """Topic (or signal group) and the schema of its messages."""
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-class InlineExecutor(Executor):
-    """Runs everything at once in the caller's thread: what a pool of one would do, without its cost."""
-
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "Future[_T]":
-        """Call `fn`; the future is done."""
-        future: Future[_T] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
-            future.set_exception(error)
-        return future
 
 
 @dataclass(frozen=True, slots=True)

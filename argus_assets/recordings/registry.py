@@ -2,11 +2,12 @@
 
 from typing import Final
 
+from argus_assets.recordings.blf import BlfDecoder
 from argus_assets.recordings.mcap import McapDecoder
 from argus_assets.recordings.mdf4 import Mdf4Decoder
 from argus_assets.recordings.model import Decoder
 
-DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder())
+DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder())
 
 HEAD_BYTES: Final = 4096
 """How much of a file's start decides its format."""

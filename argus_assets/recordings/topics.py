@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from argus_assets.recordings.cdr_columns import decode_columns
-from argus_assets.recordings.columns import I64, U8, Flags, binary_series
+from argus_assets.recordings.columns import I64, U8, Flags, as_text, binary_series
 from argus_assets.recordings.ros_msg import BadDefinition, parse_message
 
 if TYPE_CHECKING:
@@ -86,14 +86,13 @@ def _json_dtype(schema: Any, depth: int) -> pl.DataType:  # noqa: ANN401 - any J
 
 
 def _decode_json(raw: pl.Series, dtype: pl.Struct) -> tuple[pl.DataFrame, Flags]:
-    text = raw.cast(pl.String, strict=False)
-    ok = text.is_not_null().to_numpy()
+    text = as_text(raw)
+    ok = np.ones(len(text), np.bool_)
     try:
         decoded = text.str.json_decode(dtype)
     except pl.exceptions.PolarsError:
         # One message is not JSON, or not of its schema: find which.
         pieces: list[pl.Series] = []
-        ok = np.array(ok)
         for i, value in enumerate(text):
             try:
                 pieces.append(pl.Series([value], dtype=pl.String).str.json_decode(dtype))

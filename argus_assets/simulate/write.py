@@ -1,4 +1,4 @@
-"""Recordings as their own libraries write them: MCAP by `mcap`, MDF4 bus logging by `asammdf`."""
+"""Recordings of the simulated fleet: MCAP by the batch writer beside this module, MDF4 bus logging by `asammdf`."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from mcap.writer import CompressionType, Writer
 
 from argus_assets.simulate import ros
 from argus_assets.simulate.av import Message
 from argus_assets.simulate.can import CanLog
+from argus_assets.simulate.mcap_writer import McapBatchWriter
 
 CAN_SCHEMA: Final = "can_msgs/msg/Frame"
 
@@ -33,26 +33,29 @@ _MDF_FRAME: Final = np.dtype(
 
 def write_mcap(path: Path, *, can: CanLog, can_topic: str, messages: Iterable[Message], started_ns: int) -> int:
     """Write one MCAP file with zstd chunks; returns its messages. The same input gives the same bytes."""
-    with path.open("wb") as file:
-        writer = Writer(file, chunk_size=1024 * 1024, compression=CompressionType.ZSTD)
-        writer.start(profile="ros2", library="argus-simulate")
-        channels: dict[str, int] = {}
-        sequence: dict[str, int] = {}
+    ordered = list(merge_sorted(_can_messages(can, can_topic, started_ns), messages, key=lambda m: m.time_s))
+    with path.open("wb") as file, McapBatchWriter(file, profile="ros2", library="argus-simulate") as writer:
         schemas: dict[str, int] = {}
-        count = 0
-        for message in merge_sorted(_can_messages(can, can_topic, started_ns), messages, key=lambda m: m.time_s):
-            topic = message.topic
-            if topic not in channels:
-                if message.schema not in schemas:
-                    definition = ros.DEFINITIONS[message.schema].encode()
-                    schemas[message.schema] = writer.register_schema(message.schema, "ros2msg", definition)
-                channels[topic] = writer.register_channel(topic, "cdr", schemas[message.schema])
-            at = started_ns + round(message.time_s * 1e9)
-            sequence[topic] = sequence.get(topic, -1) + 1
-            writer.add_message(channels[topic], at, message.data, at, sequence[topic])
-            count += 1
-        writer.finish()
-    return count
+        channels: dict[str, int] = {}
+        for message in ordered:
+            if message.schema not in schemas:
+                definition = ros.DEFINITIONS[message.schema].encode()
+                schemas[message.schema] = writer.add_schema(message.schema, "ros2msg", definition)
+            if message.topic not in channels:
+                channels[message.topic] = writer.add_channel(message.topic, "cdr", schemas[message.schema])
+        numbers = np.array([channels[m.topic] for m in ordered], np.int64)
+        sequences = np.zeros(len(ordered), np.int64)
+        for number in channels.values():
+            rows = np.flatnonzero(numbers == number)
+            sequences[rows] = np.arange(len(rows))
+        writer.write(
+            numbers,
+            np.array([started_ns + round(m.time_s * 1e9) for m in ordered], np.int64),
+            np.frombuffer(b"".join(m.data for m in ordered), np.uint8),
+            np.array([len(m.data) for m in ordered], np.int64),
+            sequences=sequences,
+        )
+    return len(ordered)
 
 
 def _can_messages(can: CanLog, topic: str, started_ns: int) -> Iterable[Message]:

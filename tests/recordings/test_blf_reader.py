@@ -1,0 +1,263 @@
+"""Our BLF reader against python-can's, on what its writer wrote, on every object type, whole and damaged."""
+
+import io
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import can
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
+from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.schema import FRAMES
+
+Row = tuple[Any, ...]
+
+
+class Kept(io.BytesIO):
+    """A file that stays readable after a writer closed it."""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLF start times have no zone: python-can takes them for local, we for UTC."""
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def read(data: bytes, **limits: Any) -> tuple[FrameBatch, RecordingSummary]:
+    reader = open_recording(io.BytesIO(data), limits=Limits(**limits))
+    batch = concat_batches(list(reader))
+    FRAMES.check(batch.frames)
+    assert batch.frames["frame"].to_list() == list(range(batch.frames.height))
+    assert reader.summary.frames == batch.frames.height == sum(c.frames for c in reader.summary.channels)
+    return batch, reader.summary
+
+
+def ours(batch: FrameBatch) -> list[Row]:
+    return list(
+        batch.frames.select(
+            pl.col("timestamp").dt.timestamp("ns") // 1000, pl.col("channel").cast(pl.String), "arbitration_id",
+            "is_extended_id", "is_fd", "is_remote_frame", "is_error_frame", "is_rx", "payload",
+        ).iter_rows()
+    )  # fmt: skip
+
+
+def theirs(data: bytes) -> list[Row]:
+    """What python-can reads before it raises."""
+    rows: list[Row] = []
+    with suppress(Exception):  # damage raises many things
+        rows.extend(row_of(m) for m in can.BLFReader(io.BytesIO(data)))
+    return rows
+
+
+def row_of(m: can.Message) -> Row:
+    return (
+        round(m.timestamp * 1e6), f"CAN{m.channel + 1}", m.arbitration_id, m.is_extended_id, m.is_fd, m.is_remote_frame,
+        m.is_error_frame, m.is_rx, bytes(m.data),
+    )  # fmt: skip
+
+
+def close(a: list[Row], b: list[Row]) -> bool:
+    """Equal, but for the 250 ns that python-can's floats lose."""
+    return len(a) == len(b) and all(x[1:] == y[1:] and abs(x[0] - y[0]) <= 1 for x, y in zip(a, b, strict=True))
+
+
+@st.composite
+def message(draw: st.DrawFn) -> can.Message:
+    extended = draw(st.booleans())
+    kind = draw(st.sampled_from(["data", "data", "fd", "remote", "error"]))
+    lengths = [*range(9), 12, 16, 20, 24, 32, 48, 64] if kind == "fd" else list(range(9))
+    length = draw(st.sampled_from(lengths))
+    return can.Message(
+        timestamp=1_700_000_000 + draw(st.integers(0, 10**9)) / 1000,
+        arbitration_id=draw(st.integers(0, 2**29 - 1 if extended else 2**11 - 1)),
+        is_extended_id=extended,
+        is_fd=kind == "fd",
+        is_remote_frame=kind == "remote",
+        is_error_frame=kind == "error",
+        is_rx=draw(st.booleans()) if kind != "error" else True,
+        dlc=length,
+        data=b"" if kind == "remote" else draw(st.binary(min_size=length, max_size=length)),
+        channel=draw(st.integers(0, 5)),
+    )
+
+
+def written(messages: list[can.Message], *, container: int = 128 * 1024, level: int = -1) -> bytes:
+    file = Kept()
+    writer = can.BLFWriter(file, compression_level=level)
+    writer.max_container_size = container
+    for m in messages:
+        writer.on_message_received(m)
+    writer.stop()
+    return file.getvalue()
+
+
+@given(
+    st.lists(message(), max_size=60),
+    st.sampled_from([200, 1000, 131072]),
+    st.sampled_from([0, 1]),
+    st.sampled_from([1, 2]),
+)
+@settings(max_examples=80, deadline=None)
+def test_what_python_can_writes_is_read_as_it_reads_it(messages, container: int, level: int, workers: int) -> None:
+    data = written(messages, container=container, level=level)
+    batch, summary = read(data, workers=workers)
+    assert close(ours(batch), theirs(data))
+    assert len(ours(batch)) == len(messages)
+    assert summary.problems == []
+
+
+@given(st.lists(message(), min_size=1, max_size=60), st.data())
+@settings(max_examples=80, deadline=None)
+def test_a_cut_file_gives_no_fewer_frames_than_python_can(messages, data: st.DataObject) -> None:
+    whole = written(messages, container=500)
+    cut = whole[: data.draw(st.integers(4, len(whole) - 1))]
+    batch, summary = read(cut)
+    expected = theirs(cut)
+    assert close(ours(batch)[: len(expected)], expected)
+    assert summary.problems or summary.frames == len(messages)
+    assert summary.frames + summary.frames_lost <= len(messages) + len(summary.problems)
+
+
+@given(st.lists(message(), min_size=20, max_size=60), st.data())
+@settings(max_examples=120, deadline=None)
+def test_flipped_bits_raise_nothing_and_cost_no_more_than_they_hit(messages, data: st.DataObject) -> None:
+    whole = bytearray(written(messages, container=500))
+    at = data.draw(st.integers(144, len(whole) - 1))
+    whole[at] ^= 1 << data.draw(st.integers(0, 7))
+    batch, summary = read(bytes(whole))
+    assert len(ours(batch)) >= len(theirs(bytes(whole)))
+    if batch.frames.height < len(messages):
+        assert summary.problems
+        # The header says how many there were; an object whose type was hit counts as one of another type.
+        assert summary.frames + summary.frames_lost >= len(messages) - 1
+
+
+def obj(
+    kind: int, body: bytes, *, version: int = 1, stamp: int = 5, flags: int = 2, padding: int | None = None
+) -> bytes:
+    head = 32 if version == 1 else 40
+    size = head + len(body)
+    raw = struct.pack("<4sHHII", b"LOBJ", head, version, size, kind) + struct.pack("<IHHQ", flags, 0, 0, stamp)
+    raw += bytes(head - 32) + body
+    return raw + bytes(size % 4 if padding is None else padding)
+
+
+def log(*objects: bytes, containers: int = 1, count: int = 0) -> bytes:
+    head = bytearray(144)
+    struct.pack_into("<4sI", head, 0, b"LOGG", 144)
+    struct.pack_into("<I", head, 32, count)
+    struct.pack_into("<8H", head, 40, 2024, 5, 3, 1, 12, 30, 15, 250)
+    return bytes(head) + container(b"".join(objects))
+
+
+def container(data: bytes, method: int = 2) -> bytes:
+    packed = zlib.compress(data) if method == 2 else data
+    size = 32 + len(packed)
+    head = struct.pack("<4sHHII", b"LOBJ", 16, 1, size, 10) + struct.pack("<H6xI4x", method, len(data))
+    return head + packed + bytes(size % 4)
+
+
+START_US = 1_714_566_615_250_000
+FD64 = struct.pack("<BBBBIIIIIIIHBBI", 3, 9, 12, 0, 0x80000123, 0, 0x3000, 0, 0, 0, 0, 0, 1, 0, 0) + bytes(range(12))
+LIN = struct.pack("<HBB8sBBBBHB5x", 2, 0x21, 4, b"abcdefgh", 0, 0, 0, 0, 0, 1)
+LIN2 = struct.pack("<QIH23xBBB72x8sHB9x", 0, 19200, 7, 0x3C, 8, 0, b"ABCDEFGH", 0, 0)
+ERROR64 = struct.pack("<BBBBHHHBBI28x", 1, 8, 2, 0, 0, 0, 0, 0, 0, 0x7FF) + b"\x01\x02"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_every_object_type(version: int) -> None:
+    classic = struct.pack("<HBBI8s", 2, 1, 3, 0x123, b"\1\2\3\4\5\6\7\x08")
+    data = log(
+        obj(1, classic, version=version),
+        obj(86, classic + bytes(8), version=version, stamp=7, flags=1),
+        obj(101, FD64, version=version),
+        obj(2, struct.pack("<HHI", 4, 0, 0), version=version),
+        obj(104, ERROR64, version=version),
+        obj(11, LIN, version=version),
+        obj(57, LIN2, version=version),
+        obj(65, b"some application text", version=version),
+    )
+    batch, summary = read(data)
+    assert summary.problems == []
+    assert ours(batch) == [
+        (START_US, "CAN2", 0x123, False, False, False, False, False, b"\1\2\3"),
+        (START_US + 70, "CAN2", 0x123, False, False, False, False, False, b"\1\2\3"),
+        (START_US, "CAN3", 0x123, True, True, False, False, False, bytes(range(12))),
+        (START_US, "CAN4", 0, False, False, False, True, True, b""),
+        (START_US, "CAN1", 0x7FF, False, True, False, True, True, b"\1\2"),
+        (START_US, "LIN2", 0x21, False, False, False, False, False, b"abcd"),
+        (START_US, "LIN7", 0x3C, False, False, False, False, True, b"ABCDEFGH"),
+    ]
+    assert batch.frames["kind"].to_list() == ["can"] * 5 + ["lin"] * 2
+    assert batch.frames["timestamp"].dt.timestamp("ns")[0] == START_US * 1000 + 5
+    assert len(theirs(data)) == 3, "python-can reads the three that it knows"
+
+
+def test_nested_containers_and_objects_outside_of_them() -> None:
+    frame = obj(1, struct.pack("<HBBI8s", 1, 0, 1, 0x10, b"\1"))
+    data = log(frame, container(frame + frame), frame) + frame + container(frame, method=0)
+    batch, summary = read(data)
+    assert batch.frames.height == 6
+    assert summary.problems == []
+
+
+def test_other_buses_are_told() -> None:
+    batch, summary = read(
+        log(obj(1, struct.pack("<HBBI8s", 1, 0, 1, 0x10, b"\1")), obj(71, bytes(40)), obj(120, bytes(40)))
+    )
+    assert batch.frames.height == 1
+    assert [(p.kind, p.actual) for p in summary.problems] == [("unsupported", "2 objects of Ethernet")]
+
+
+def test_a_dlc_that_disagrees_with_the_length_is_told() -> None:
+    wrong = bytearray(FD64)
+    wrong[2] = 7
+    batch, summary = read(log(obj(101, bytes(wrong)), obj(101, FD64)))
+    assert [len(p) for p in batch.frames["payload"]] == [7, 12]
+    assert [(p.kind, p.actual) for p in summary.problems] == [("bad_length", "1 frames with another number")]
+
+
+def test_a_container_that_lies_and_a_bomb() -> None:
+    frame = obj(1, struct.pack("<HBBI8s", 1, 0, 1, 0x10, b"\1"))
+    lying = bytearray(container(frame * 10))
+    struct.pack_into("<I", lying, 24, 2**31)
+    bomb = container(bytes(5_000_000))
+    head = log()
+    batch, summary = read(head + bytes(lying) + bomb + container(frame), max_chunk_bytes=1_000_000, max_ratio=500)
+    assert batch.frames.height >= 1 + 10
+    assert {"over_limit", "bad_compression"} & {p.kind for p in summary.problems}
+
+
+def test_a_damaged_container_costs_only_itself() -> None:
+    messages = [can.Message(timestamp=i / 10, arbitration_id=i, data=bytes(8), channel=0) for i in range(400)]
+    data = bytearray(written(messages, container=2000))
+    places = [i for i in range(len(data) - 4) if data[i : i + 4] == b"LOBJ"]
+    hit = places[len(places) // 2]
+    data[hit + 40 : hit + 60] = b"\xff" * 20
+    batch, summary = read(bytes(data))
+    assert batch.frames.height > 300
+    assert batch.frames["arbitration_id"][-1] == 399
+    assert summary.frames + summary.frames_lost == 400
+    assert "bad_compression" in {p.kind for p in summary.problems}
+
+
+def test_real_files_equal_python_can(recordings: Path) -> None:
+    files = sorted((recordings / "can").glob("*.blf"))
+    assert files
+    for file in files:
+        data = file.read_bytes()
+        batch, _ = read(data)
+        assert close([r[:7] + r[8:] for r in ours(batch)], [r[:7] + r[8:] for r in theirs(data)]), file.name
