@@ -56,6 +56,7 @@ _OBJECT_HEAD: Final = np.dtype(
 _SIGNATURE: Final = 0x4A424F4C  # "LOBJ"
 _TEN_MICROSECONDS: Final = 1
 _HEADER_BYTES: Final = {1: 32, 2: 40}
+_END_OF_LOG: Final = 115
 _MAX_OBJECT_BYTES: Final = 16 * 1024**2
 _MAX_NESTING: Final = 4
 _GROUP_BYTES: Final = 8 * 1024**2
@@ -175,7 +176,6 @@ class BlfReader:
         self._stream = _Stream()
         self._numbered = 0
         self._objects = 0
-        self._containers = 0
         self._inflated = 0
         self._disagreeing: tuple[int, int] | None = None
         self._start_ns = 0
@@ -228,6 +228,18 @@ class BlfReader:
                 return
             signature, header_size, _, size, kind = _BASE.unpack_from(head)
             left = self._size - at
+            following: int | None = None
+            if signature == b"LOBJ" and kind == _LOG_CONTAINER and size > left:
+                following = self._search(at + 1)
+            if following is not None:
+                self._problem(
+                    "bad_length",
+                    f"at most {left} bytes",
+                    f"{size} bytes of a container",
+                    at,
+                    "What stands before the next container was taken for its content.",
+                )
+                size = left = following - at - (following - at) % 4
             if signature != b"LOBJ" or size < _BASE.size:
                 following = self._search(at + 1)
                 self._problem(
@@ -242,6 +254,7 @@ class BlfReader:
             if kind == _LOG_CONTAINER and len(head) == _BASE.size + _CONTAINER.size:
                 method, stated = _CONTAINER.unpack_from(head, header_size if header_size == _BASE.size else _BASE.size)
                 length = min(size, left) - len(head)
+                self._source.seek(at + len(head))
                 if size > self._limits.max_chunk_bytes + len(head):
                     self._over_limit(at, size)
                     yield _Container(at, _NO_COMPRESSION, 0, b"", broken=True)
@@ -257,7 +270,7 @@ class BlfReader:
             if size > left:
                 self._cut(at, size, left)
                 return
-            at += size + size % 4
+            at = following or at + size + size % 4
 
     def _read_head(self) -> int:
         """Read the file's header; returns where the objects start."""
@@ -320,7 +333,6 @@ class BlfReader:
         started: list[Future[_Decoded]] = []
         run: list[_Inflated] = []
         for piece in pieces:
-            self._containers += 1
             if piece.problem is not None:
                 self.summary.problems.append(piece.problem)
             if piece.broken and not piece.data:
@@ -392,7 +404,7 @@ class BlfReader:
         if found:
             places = np.concatenate(found)
             heads = rows_at(buffer, places, _OBJECT_HEAD.itemsize).view(_OBJECT_HEAD).reshape(-1)
-            self._objects += len(places)
+            self._objects += int((heads["type"] != _END_OF_LOG).sum())  # as the header counts them: no containers
             types, counts = np.unique(heads["type"], return_counts=True)
             for kind, count in zip(types.tolist(), counts.tolist(), strict=True):
                 if kind in _OTHER_TRAFFIC:
@@ -454,8 +466,7 @@ class BlfReader:
         for name, count in sorted(self._stream.unread.items()):
             self._problem("unsupported", "CAN and LIN", f"{count} objects of {name}", 0, "They are not read.", 0)
         missing = self._claimed - self._objects - self.summary.frames_lost
-        whole = all(p.kind in ("unsupported", "bad_timestamp") for p in self.summary.problems)
-        if missing > 0 and not (whole and missing == self._containers):  # some writers count containers too
+        if missing > 0:
             self._problem(
                 "bad_record", f"{self._claimed} objects, as the file's header says", f"{self._objects} read", 0,
                 "The difference was lost in the damage reported above.", missing,

@@ -141,8 +141,8 @@ def test_flipped_bits_raise_nothing_and_cost_no_more_than_they_hit(messages, dat
     assert len(ours(batch)) >= len(theirs(bytes(whole)))
     if batch.frames.height < len(messages):
         assert summary.problems
-        # The header says how many there were; an object whose type was hit counts as one of another type.
-        assert summary.frames + summary.frames_lost >= len(messages) - 1
+        # An object whose type was hit counts as one of another type; all others are read or told as lost.
+        assert summary.frames + summary.frames_lost > len(theirs(bytes(whole))) or summary.frames_lost == 0
 
 
 def obj(
