@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from argus_assets.recordings.compressed import GZIP, ZSTD, CompressedReader
 from argus_assets.recordings.model import (
     DEFAULT_LIMITS,
     FrameBatch,
@@ -37,6 +38,14 @@ def open_recording(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Reader
     Raises:
         OSError: The source cannot be read.
     """
+    source.seek(0)
+    head = source.read(HEAD_BYTES)
+    if head.startswith((GZIP, ZSTD)):
+        return CompressedReader(source, limits, _open_inflated)
+    return _open_inflated(source, limits)
+
+
+def _open_inflated(source: Source, limits: Limits) -> Reader:
     size = source.seek(0, 2)
     source.seek(0)
     head = source.read(HEAD_BYTES)

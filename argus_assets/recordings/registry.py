@@ -6,8 +6,9 @@ from argus_assets.recordings.blf import BlfDecoder
 from argus_assets.recordings.mcap import McapDecoder
 from argus_assets.recordings.mdf4 import Mdf4Decoder
 from argus_assets.recordings.model import Decoder
+from argus_assets.recordings.text import ASC, CANDUMP, CSV, TRC
 
-DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder())
+DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
 
 HEAD_BYTES: Final = 4096
 """How much of a file's start decides its format."""

@@ -1,0 +1,570 @@
+"""Text logs of CAN buses: candump, Vector ASC, PEAK TRC and python-can's CSV, parsed by polars string operations.
+
+A file is read in blocks of whole lines; each block is one column of lines, taken apart by one regular expression for
+each kind of line. Times stay decimal digits until they are integers of nanoseconds.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+import polars as pl
+
+from argus_assets.recordings.columns import FD_LENGTHS
+from argus_assets.recordings.model import ChannelSummary, FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
+from argus_assets.recordings.pipeline import staged
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
+
+_BLOCK_BYTES: Final = 8 * 1024**2
+_MAX_LINE_BYTES: Final = 1024**2
+_ERROR_FLAG: Final = 0x20000000
+_ID_MASK: Final = 0x1FFFFFFF
+
+_COLUMNS: Final = {
+    "line": pl.Int64(), "timestamp_ns": pl.Int64(), "channel": pl.String(), "id": pl.Int64(), "extended": pl.Boolean(),
+    "fd": pl.Boolean(), "remote": pl.Boolean(), "error": pl.Boolean(), "rx": pl.Boolean(), "length": pl.Int64(),
+    "payload": pl.Binary(),
+}  # fmt: skip
+"""What every parser makes of its lines; a row with a null `payload` could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Whole lines of a file.
+
+    Attributes:
+        at: Offset of the first.
+        data: The lines.
+        is_last: Nothing follows; the last line may have been cut off.
+        start_ns: Nanoseconds since 1970 that times count from.
+    """
+
+    at: int
+    data: bytes
+    is_last: bool
+    start_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Parsed:
+    """Frames of a block, numbered later.
+
+    Attributes:
+        frames: `schema.FRAMES` without `frame`.
+        bad: Lines that should be frames and are none, in order.
+        elapsed_ns: Sum of all times, for files whose times count from the line before.
+    """
+
+    block: _Block
+    frames: pl.DataFrame
+    bad: list[str] = field(default_factory=list)
+    last_is_bad: bool = False
+    elapsed_ns: int = 0
+
+
+Parser = Callable[[pl.DataFrame], pl.DataFrame]
+"""(one column `text` of lines, with their number in `line`) → rows of `_COLUMNS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How a text format is read.
+
+    Attributes:
+        should_be: Lines that match hold a frame; one that then cannot be read is damage.
+        parse: See `Parser`.
+        split_at: Starts of lines that change `start_ns`.
+        relative: Times count from the line before.
+    """
+
+    should_be: str
+    parse: Parser
+    split_at: bytes = b""
+    relative: bool = False
+    start_ns: int = 0
+
+
+class TextDecoder:
+    """A text format.
+
+    Args:
+        name: Of the format.
+        looks_like: Matches the start of such a file.
+        prepare: What a file's head says of how to read it.
+    """
+
+    version = 1
+    seeks = False
+
+    def __init__(self, name: str, looks_like: bytes, prepare: Callable[[str], _Format]) -> None:
+        self.name = name
+        self._looks_like = re.compile(looks_like)
+        self._prepare = prepare
+
+    def matches(self, head: bytes) -> bool:
+        """Whether the file starts like this format."""
+        return self._looks_like.match(head) is not None
+
+    def open(self, source: Source, limits: Limits) -> Reader:
+        """A reader over `source`."""
+        return TextReader(source, limits, self._prepare, name=self.name, version=self.version)
+
+
+class TextReader:
+    """One pass over one text file; see `model.Reader`."""
+
+    def __init__(
+        self, source: Source, limits: Limits, prepare: Callable[[str], _Format], *, name: str, version: int
+    ) -> None:
+        self._source = source
+        self._limits = limits
+        size = source.seek(0, 2)
+        source.seek(0)
+        self._format = prepare(source.read(64 * 1024).decode("utf-8", "replace"))
+        self.summary = RecordingSummary(name, f"{name}/{version}", size)
+        self._counts: dict[str, int] = {}
+        self._elapsed_ns = 0
+        self._bad: tuple[int, int, str] | None = None
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        ready: list[pl.DataFrame] = []
+        waiting = 0
+        for parsed in staged(self._blocks(), self._parse, _pass_on, workers=self._limits.workers):
+            frames = self._take(parsed)
+            if frames.height:
+                ready.append(frames)
+                waiting += frames.height
+            if waiting >= self._limits.batch_frames:
+                yield FrameBatch(pl.concat(ready), LOGS.empty(), DIAGNOSTICS.empty())
+                ready, waiting = [], 0
+        if ready:
+            yield FrameBatch(pl.concat(ready), LOGS.empty(), DIAGNOSTICS.empty())
+        self._close()
+
+    def _blocks(self) -> Generator[_Block]:
+        """The file in blocks of whole lines."""
+        self._source.seek(0)
+        at = 0
+        rest = b""
+        start_ns = self._format.start_ns
+        while True:
+            data = self._source.read(_BLOCK_BYTES)
+            block = rest + data
+            cut = len(block) if not data else block.rfind(b"\n") + 1
+            if data and not cut and len(block) > _MAX_LINE_BYTES:
+                cut = len(block)  # no text: taken as one line that is none
+            rest = block[cut:]
+            block = block[:cut]
+            for piece in _split(block, self._format.split_at):
+                if self._format.split_at and piece.startswith(self._format.split_at):
+                    start_ns = _asc_date(piece.split(b"\n", 1)[0].decode("utf-8", "replace")) or start_ns
+                yield _Block(at, piece, not data, 0 if self._format.relative else start_ns)
+                at += len(piece)
+            if not data:
+                return
+
+    def _parse(self, block: _Block) -> _Parsed:
+        text = pl.Series("text", block.data.decode("utf-8", "replace").split("\n"), dtype=pl.String)
+        lines = pl.DataFrame({"text": text}).with_row_index("line").cast({"line": pl.Int64()})
+        lines = lines.filter(pl.col("text").str.contains(self._format.should_be))
+        rows = self._format.parse(lines)
+        readable = _readable(rows)
+        good = rows.filter(readable)
+        bad = lines.join(good.select("line"), on="line", how="anti", maintain_order="left")
+        last = lines["line"].max() if lines.height else -1
+        parsed = _Parsed(block, _frames(good, block.start_ns), bad["text"].to_list())
+        parsed.last_is_bad = bool(bad.height) and block.is_last and bad["line"][-1] == last == text.len() - 1
+        if self._format.relative:
+            elapsed = good["timestamp_ns"].cum_sum()
+            parsed.frames = parsed.frames.with_columns(timestamp=elapsed.cast(FRAMES.schema["timestamp"]))
+            parsed.elapsed_ns = int(elapsed[-1]) if len(elapsed) else 0
+        return parsed
+
+    def _take(self, parsed: _Parsed) -> pl.DataFrame:
+        frames = parsed.frames
+        if self._format.relative:
+            before = self._format.start_ns + self._elapsed_ns
+            frames = frames.with_columns(pl.col("timestamp") + pl.duration(nanoseconds=before, time_unit="ns"))
+            self._elapsed_ns += parsed.elapsed_ns
+        summary = self.summary
+        if parsed.last_is_bad:
+            line = parsed.bad.pop()
+            summary.problems.append(
+                Problem(
+                    "truncated", "a whole last line", line[:120], summary.size_bytes, 1, "The recording was cut off."
+                )
+            )
+            summary.frames_lost += 1
+        if parsed.bad:
+            count, at, example = self._bad or (0, parsed.block.at, parsed.bad[0])
+            self._bad = (count + len(parsed.bad), at, example)
+        if frames.height:
+            times = frames["timestamp"].dt.timestamp("ns")
+            summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
+            for channel, n in frames["channel"].cast(pl.String).value_counts().iter_rows():
+                self._counts[channel] = self._counts.get(channel, 0) + n
+        first = summary.frames
+        summary.frames += frames.height
+        numbers = pl.int_range(first, first + pl.len(), dtype=pl.UInt64)
+        return frames.with_columns(frame=numbers).select(FRAMES.schema.names())
+
+    def _close(self) -> None:
+        summary = self.summary
+        if self._bad is not None:
+            count, at, example = self._bad
+            summary.problems.append(
+                Problem(
+                    "bad_record",
+                    "lines that are frames",
+                    f"{count} that are not, first: {example[:120]!r}",
+                    at,
+                    count,
+                    "They were skipped.",
+                )
+            )
+            summary.frames_lost += count
+        if not summary.frames and not summary.problems:
+            summary.problems.append(
+                Problem("truncated", "frames", "none", summary.size_bytes, None, "The log is empty.")
+            )
+        summary.channels = [ChannelSummary(name, "can", n) for name, n in sorted(self._counts.items())]
+
+
+def _pass_on(_: Executor, parsed: _Parsed) -> "list[Future[_Parsed]]":
+    done: Future[_Parsed] = Future()
+    done.set_result(parsed)
+    return [done]
+
+
+def _split(block: bytes, marker: bytes) -> Sequence[bytes]:
+    """A block in pieces, each but the first starting with a line that starts with `marker`."""
+    if not marker or marker not in block:
+        return [block]
+    places = [m.start() for m in re.finditer(rb"(?m)^" + re.escape(marker), block)]
+    bounds = [0, *[p for p in places if p], len(block)]
+    return [block[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+def _readable(rows: pl.DataFrame) -> pl.Series:
+    """Rows whose values are all there and within their ranges."""
+    limit = pl.when(pl.col("extended")).then(_ID_MASK).otherwise(0x7FF)
+    most = pl.when(pl.col("fd")).then(64).otherwise(8)
+    whole = pl.all_horizontal(pl.all().is_not_null()) & pl.col("id").is_between(0, limit)
+    return rows.select((whole & (pl.col("payload").bin.size() <= most)).fill_null(value=False)).to_series()
+
+
+def _frames(rows: pl.DataFrame, start_ns: int) -> pl.DataFrame:
+    """Rows of `_COLUMNS` as `schema.FRAMES` without `frame`."""
+    dlc_of = dict(zip(FD_LENGTHS.tolist(), range(16), strict=True))
+    return rows.select(
+        timestamp=(pl.col("timestamp_ns") + start_ns).cast(FRAMES.schema["timestamp"]),
+        channel=pl.col("channel").cast(pl.Categorical()),
+        kind=pl.lit("can", dtype=FRAMES.schema["kind"]),
+        arbitration_id=pl.col("id").cast(pl.UInt32),
+        is_extended_id=pl.col("extended"),
+        is_fd=pl.col("fd"),
+        is_remote_frame=pl.col("remote"),
+        is_error_frame=pl.col("error"),
+        is_rx=pl.col("rx"),
+        dlc=pl.col("length").replace_strict(dlc_of, default=15, return_dtype=pl.UInt8),
+        payload=pl.col("payload"),
+    )
+
+
+def _ns(seconds: str, fraction: str, digits: int = 9) -> pl.Expr:
+    """Integer nanoseconds of decimal digits; `digits` decimal places are a nanosecond."""
+    whole = pl.col(seconds).cast(pl.Int64, strict=False) * 10**digits
+    part = pl.col(fraction).fill_null("").str.slice(0, digits).str.pad_end(digits, "0").cast(pl.Int64, strict=False)
+    return whole + part
+
+
+def _hex(column: str) -> pl.Expr:
+    return pl.col(column).str.to_integer(base=16, strict=False, dtype=pl.Int64)
+
+
+def _hex_bytes(digits: pl.Expr) -> pl.Expr:
+    return digits.str.decode("hex", strict=False)
+
+
+def _groups(lines: pl.DataFrame, pattern: str) -> pl.DataFrame:
+    """Named groups of a pattern as columns, for the lines that match."""
+    found = lines.select("line", pl.col("text").str.extract_groups(pattern).alias("")).unnest("")
+    return found.filter(pl.any_horizontal(pl.exclude("line").is_not_null()))
+
+
+# ---------------------------------------------------------------------------------------------- candump
+
+_CANDUMP: Final = (
+    r"^\s*\((?P<s>\d+)\.(?P<f>\d+)\)\s+(?P<channel>\S+)\s+(?P<id>[0-9A-Fa-f]{3,8})#(?P<fd>#[0-9A-Fa-f])?"
+    r"(?P<data>[0-9A-Fa-f]*|[Rr][0-9]?)(?:\s+(?P<dir>[RrTt]))?\s*$"
+)
+
+
+def _candump(lines: pl.DataFrame) -> pl.DataFrame:
+    rows = _groups(lines, _CANDUMP)
+    remote = pl.col("data").str.contains("^[Rr]")
+    payload = _hex_bytes(pl.when(remote).then(pl.lit("")).otherwise(pl.col("data")))
+    error = (pl.col("number") & _ERROR_FLAG) != 0
+    return rows.with_columns(number=_hex("id")).select(
+        "line",
+        timestamp_ns=_ns("s", "f"),
+        channel=pl.col("channel"),
+        id=pl.col("number") & _ID_MASK,
+        extended=(pl.col("id").str.len_bytes() > 3) & (~error | ((pl.col("number") & 0x1FFFF800) != 0)),
+        fd=pl.col("fd").is_not_null(),
+        remote=remote,
+        error=error,
+        rx=pl.col("dir").str.to_lowercase().fill_null("r") == "r",
+        length=pl.when(remote)
+        .then(pl.col("data").str.slice(1).cast(pl.Int64, strict=False).fill_null(0))
+        .otherwise(payload.bin.size().cast(pl.Int64)),
+        payload=payload,
+    )
+
+
+def _prepare_candump(_: str) -> _Format:
+    return _Format(r"\S", _candump)
+
+
+# ---------------------------------------------------------------------------------------------- ASC
+
+_ASC_CLASSIC: Final = (
+    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<channel>\d+)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+(?P<dir>Rx|Tx|TxRq)\s+"
+    r"(?P<kind>[drDR])(?:\s+(?P<dlc>[0-9A-Fa-f]{1,2})\b)?(?P<rest>.*)$"
+)
+_ASC_FD: Final = (
+    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+CANFD\s+(?P<channel>\d+)\s+(?P<dir>Rx|Tx|TxRq)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+"
+    r"(?:[^\s\d]\S*\s+)?(?P<brs>[01])\s+(?P<esi>[01])\s+(?P<dlc>[0-9A-Fa-f])\s+(?P<length>\d+)(?P<rest>.*)$"
+)
+_ASC_ERROR: Final = (
+    r"(?i)^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<fd>CANFD\s+)?(?P<channel>\d+)\s+(?:(?P<dir>Rx|Tx)\s+)?errorframe\b"
+)
+_ASC_SHOULD_BE: Final = r"(?i)^\s*\d+\.\d+\s+(?:CANFD\s+\d+\s+\S|\d+\s+(?:[0-9A-F]+x?\s+(?:Rx|Tx|TxRq)\b|errorframe))"
+_MONTHS: Final = {
+    name: number
+    for number, names in enumerate(
+        ("Jan", "Feb", "Mar Mär Mrz", "Apr", "May Mai", "Jun", "Jul", "Aug", "Sep", "Oct Okt", "Nov", "Dec Dez"), 1
+    )
+    for name in names.split()
+}
+
+
+def _asc_date(line: str) -> int | None:
+    """Date of a `date` or `Begin Triggerblock` line as nanoseconds since 1970; it has no zone and counts as UTC."""
+    match = re.search(r"(\w{3,4})\.? +(\d+) +(\d+):(\d+):(\d+)(?:\.(\d+))?(?: +([ap]m))? +(\d{4})", line, re.IGNORECASE)
+    if match is None or match[1].capitalize() not in _MONTHS:
+        return None
+    hour = int(match[3])
+    if match[7]:
+        hour = hour % 12 + (12 if match[7].lower() == "pm" else 0)
+    try:
+        at = datetime(
+            int(match[8]), _MONTHS[match[1].capitalize()], int(match[2]), hour, int(match[4]), int(match[5]), tzinfo=UTC
+        )
+    except ValueError:
+        return None
+    return int(at.timestamp()) * 10**9 + int((match[6] or "").ljust(9, "0")[:9])
+
+
+def _asc(lines: pl.DataFrame, *, base: int) -> pl.DataFrame:
+    fd = pl.col("text").str.contains(r"^\s*[\d.]+\s+CANFD")
+    error = pl.col("text").str.contains(r"(?i)\berrorframe\b")
+    parts = [
+        _asc_data(_groups(lines.filter(~fd & ~error), _ASC_CLASSIC), base=base, is_fd=False),
+        _asc_data(_groups(lines.filter(fd & ~error), _ASC_FD), base=base, is_fd=True),
+        _groups(lines.filter(error), _ASC_ERROR).select(
+            "line",
+            timestamp_ns=_ns("s", "f"),
+            channel=pl.lit("CAN") + pl.col("channel"),
+            id=pl.lit(0, pl.Int64),
+            extended=pl.lit(value=False),
+            fd=pl.col("fd").is_not_null(),
+            remote=pl.lit(value=False),
+            error=pl.lit(value=True),
+            rx=pl.col("dir").fill_null("Rx").str.to_lowercase() == "rx",
+            length=pl.lit(0, pl.Int64),
+            payload=pl.lit(b""),
+        ),
+    ]
+    return pl.concat([part.cast(_COLUMNS) for part in parts]).sort("line")  # type: ignore[arg-type] # dtypes by name
+
+
+def _asc_data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
+    def number(column: str) -> pl.Expr:
+        return pl.col(column).str.to_integer(base=base, strict=False, dtype=pl.Int64)
+
+    code = number("dlc").fill_null(0)
+    if is_fd:
+        length = pl.col("length").cast(pl.Int64, strict=False)
+        remote = (length == 0) & (code > 0)
+        stated = code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), default=0, return_dtype=pl.Int64)
+    else:
+        remote = pl.col("kind").str.to_lowercase() == "r"
+        length = pl.when(remote).then(0).otherwise(pl.min_horizontal(code, 8))
+        stated = pl.min_horizontal(code, 8)
+    tokens = pl.col("rest").str.strip_chars()
+    if base == 16:
+        # Bytes are pairs of digits with one space between them; what follows them is something else.
+        payload = _hex_bytes(
+            tokens.str.slice(0, pl.max_horizontal(length * 3 - 1, 0)).str.replace_all(" ", "", literal=True)
+        )
+    else:
+        pieces = tokens.str.split(" ").list.eval(pl.element().filter(pl.element() != "")).list.head(length)
+        digits = pieces.list.eval(
+            pl.lit("0123456789abcdef").str.slice(pl.element().cast(pl.Int64, strict=False) // 16, 1)
+            + pl.lit("0123456789abcdef").str.slice(pl.element().cast(pl.Int64, strict=False) % 16, 1)
+        )
+        payload = _hex_bytes(digits.list.join(""))
+    return (
+        rows.with_columns(payload=payload, wanted=length, remote=remote, stated=stated)
+        .with_columns(pl.when(pl.col("payload").bin.size() == pl.col("wanted")).then("payload").alias("payload"))
+        .select(
+            "line",
+            timestamp_ns=_ns("s", "f"),
+            channel=pl.lit("CAN") + pl.col("channel"),
+            id=number("id"),
+            extended=pl.col("x").is_not_null(),
+            fd=pl.lit(is_fd),
+            remote=pl.col("remote"),
+            error=pl.lit(value=False),
+            rx=pl.col("dir") == "Rx",
+            length=pl.when(pl.col("remote")).then("stated").otherwise(pl.col("wanted")),
+            payload="payload",
+        )
+    )
+
+
+def _prepare_asc(head: str) -> _Format:
+    lines = head.splitlines()
+    base = next((m[1] for line in lines if (m := re.match(r"\s*base\s+(hex|dec)", line, re.IGNORECASE))), "hex")
+    relative = any(re.match(r"\s*base\s+\w+\s+timestamps\s+relative", line, re.IGNORECASE) for line in lines)
+    date = next((line for line in lines if line.lower().startswith("date ")), "")
+    number = 16 if base.lower() == "hex" else 10
+    return _Format(
+        _ASC_SHOULD_BE, lambda rows: _asc(rows, base=number), b"Begin Triggerblock", relative, _asc_date(date) or 0
+    )
+
+
+# ---------------------------------------------------------------------------------------------- TRC
+
+_TRC_EPOCH_DAYS: Final = 25_569
+"""Days from 1899-12-30, which TRC counts from, to 1970-01-01."""
+
+_TRC_LAYOUTS: Final = {
+    "1.0": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.1": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.2": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.3": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+\S+\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+}
+_TRC_COLUMNS: Final = {
+    "N": r"\d+", "O": r"(?P<s>\d+)(?:\.(?P<f>\d+))?", "T": r"(?P<type>\S+)", "B": r"(?P<bus>\d+)", "I": r"(?P<id>[0-9A-Fa-f]+)",
+    "d": r"(?P<dir>\S+)", "R": r"\S+", "l": r"(?P<length>\d+)", "L": r"(?P<dlc>\d+)", "D": r"",
+}  # fmt: skip
+_TRC_FD: Final = ("FD", "FB", "FE", "BI")
+
+
+def _prepare_trc(head: str) -> _Format:
+    version = next((m[1] for m in re.finditer(r"(?m)^;\$FILEVERSION=(\d+\.\d+)", head)), "1.0")
+    start = next((m[1] for m in re.finditer(r"(?m)^;\$STARTTIME=([\d.]+)", head)), "")
+    try:
+        start_ns = int((Decimal(start) - _TRC_EPOCH_DAYS) * 86_400 * 10**9)
+    except InvalidOperation:
+        start_ns = 0
+    columns = next((m[1] for m in re.finditer(r"(?m)^;\$COLUMNS=([\w,]+)", head)), "N,O,T,I,d,l,D")
+    if version in _TRC_LAYOUTS:
+        layout = _TRC_LAYOUTS[version]
+        types = ["Rx", "Tx"]
+    else:
+        parts = [_TRC_COLUMNS[c] for c in columns.split(",") if _TRC_COLUMNS.get(c)]
+        layout = r"^\s*" + r"\s+".join(parts) + r"\s*(?P<data>.*)$"
+        types = ["DT", "RR", *_TRC_FD]
+    should_be = r"^\s*\d+\)?\s" if version in _TRC_LAYOUTS else rf"^\s*\d+\s+[\d.]+\s+(?:{'|'.join(types)})\b"
+    return _Format(should_be, lambda lines: _trc(lines, layout, types), start_ns=start_ns)
+
+
+def _trc(lines: pl.DataFrame, layout: str, types: list[str]) -> pl.DataFrame:
+    rows = _groups(lines, layout)
+
+    def column(name: str, default: str) -> pl.Expr:
+        return pl.col(name).fill_null(default) if name in rows.columns else pl.lit(default)
+
+    kind = column("type", "Rx")
+    rows = rows.filter(kind.is_in(types) & (pl.col("id") != "FFFFFFFF"))
+    is_fd = kind.is_in(_TRC_FD)
+    remote = (kind == "RR") | pl.col("data").str.starts_with("RTR")
+    lengths = dict(enumerate(FD_LENGTHS.tolist()))
+    if "length" in rows.columns:
+        stated = pl.col("length").cast(pl.Int64, strict=False)
+    else:
+        code = pl.col("dlc").cast(pl.Int64, strict=False)
+        stated = (
+            pl.when(is_fd)
+            .then(code.replace_strict(lengths, default=None, return_dtype=pl.Int64))
+            .otherwise(pl.min_horizontal(code, 8))
+        )
+    digits = pl.col("data").str.replace_all(r"\s+", "").str.slice(0, stated * 2)
+    payload = _hex_bytes(pl.when(remote).then(pl.lit("")).otherwise(digits))
+    return (
+        rows.with_columns(payload=payload, stated=stated, remote=remote, fd=is_fd, kind=kind)
+        .with_columns(
+            pl.when(pl.col("remote") | (pl.col("payload").bin.size() == pl.col("stated")))
+            .then("payload")
+            .alias("payload")
+        )
+        .select(
+            "line",
+            timestamp_ns=_ns("s", "f", 6),
+            channel=pl.lit("CAN") + column("bus", "1"),
+            id=_hex("id"),
+            extended=pl.col("id").str.len_bytes() > 4,
+            fd="fd",
+            remote="remote",
+            error=pl.lit(value=False),
+            rx=(column("dir", "Rx") == "Rx") & (pl.col("kind") != "Tx"),
+            length="stated",
+            payload="payload",
+        )
+    )
+
+
+# ---------------------------------------------------------------------------------------------- CSV
+
+_CSV_HEAD: Final = b"timestamp,arbitration_id,extended,remote,error,dlc,data"
+_CSV: Final = (
+    r"^(?P<s>\d+)(?:\.(?P<f>\d+))?,0x(?P<id>[0-9A-Fa-f]+),(?P<extended>[01]),(?P<remote>[01]),(?P<error>[01]),"
+    r"(?P<dlc>\d+),(?P<data>[A-Za-z0-9+/=]*)\s*$"
+)
+
+
+def _csv(lines: pl.DataFrame) -> pl.DataFrame:
+    rows = _groups(lines, _CSV)
+    length = pl.col("dlc").cast(pl.Int64, strict=False)
+    payload = pl.col("data").str.decode("base64", strict=False)
+    return rows.select(
+        "line",
+        timestamp_ns=_ns("s", "f"),
+        channel=pl.lit("CAN"),
+        id=_hex("id"),
+        extended=pl.col("extended") == "1",
+        fd=length > 8,
+        remote=pl.col("remote") == "1",
+        error=pl.col("error") == "1",
+        rx=pl.lit(value=True),
+        length=length,
+        payload=payload,
+    )
+
+
+def _prepare_csv(_: str) -> _Format:
+    return _Format(r"^[^t\s]", _csv)
+
+
+CANDUMP: Final = TextDecoder("candump", rb"\s*\(\d+\.\d+\)\s+\S+\s+[0-9A-Fa-f]{3,8}#", _prepare_candump)
+ASC: Final = TextDecoder("asc", rb"(?i)date \w+ .*\r?\n\s*base\s+(?:hex|dec)", _prepare_asc)
+TRC: Final = TextDecoder("trc", rb";(?:\$FILEVERSION=\d+\.\d+|#+\s|.*PCAN)", _prepare_trc)
+CSV: Final = TextDecoder("csv", re.escape(_CSV_HEAD), _prepare_csv)
