@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-s3 lint docs bench lock up clean
+.PHONY: help demo test test-quick test-s3 lint docs bench bench-recordings lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ docs: $(READY) ## Make the documents that are made from the code
 
 bench: $(READY) ## Measure drop to diagnosis and upload memory
 	$(BIN)/python -m benchmarks.spine
+
+bench-recordings: $(READY) ## Measure our readers against the formats' own libraries (writes the session once)
+	$(BIN)/python -m benchmarks.recordings
 
 lock: $(READY) ## Resolve the dependencies anew, with hashes, for Python 3.11 to 3.13
 	$(BIN)/python -m pip install --quiet uv
