@@ -25,10 +25,10 @@ up: $(READY) ## Run the platform
 	@$(BIN)/argus up
 
 test: $(READY) ## Run all tests; a tier whose server is not installed is skipped and says so
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --hypothesis-profile=repeatable
 
 test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway
-	$(BIN)/python -m pytest -m "not integration and not s3 and not browser"
+	$(BIN)/python -m pytest --hypothesis-profile=repeatable -m "not integration and not s3 and not browser"
 
 test-s3: $(READY) ## The bucket and access tests on a Ceph RADOS gateway
 	$(BIN)/python -m pytest -m s3 tests/s3

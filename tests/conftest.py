@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 import s3fs
+from hypothesis import settings
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.embedded.postgres import EmbeddedPostgres
 from argus_assets.embedded.s3 import BUCKET, S3Server, make_bucket, s3_server
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# `make test` tries the same examples each time, so that a change is judged by what it changes. `pytest` alone tries new ones.
+settings.register_profile("repeatable", derandomize=True)
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from argus_assets.recordings.columns import gather
+from argus_assets.recordings.columns import PADDING, FrameArrays
 from argus_assets.recordings.model import ChannelSummary, FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
-from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, KINDS, LOGS
 
 _SOURCES: Final = {
     "CAN_DataFrame": "can",
@@ -27,6 +26,7 @@ _SOURCES: Final = {
     "LIN_Frame": "lin",
 }
 _FIELDS: Final = ("ID", "IDE", "BusChannel", "DLC", "DataLength", "DataBytes", "Dir", "EDL")
+_MAX_BUFFER_BYTES: Final = 2**30
 _ID_MASK: Final = 0x1FFFFFFF
 _IDE_BIT: Final = 0x80000000
 
@@ -35,7 +35,7 @@ class Mdf4Decoder:
     """MDF 4.x files, among them unfinalised ones as CANedge loggers upload them."""
 
     name = "mdf4"
-    version = 1
+    version = 2
 
     def matches(self, head: bytes) -> bool:
         """Whether the file starts with an identification block of version 4."""
@@ -63,7 +63,9 @@ class Mdf4Reader:
             groups = self._read(path)
         if not groups:
             return
-        merged = pl.concat(groups).sort("timestamp", maintain_order=True)
+        merged = pl.concat(groups)
+        if not merged["timestamp"].is_sorted():
+            merged = merged.sort("timestamp", maintain_order=True)
         frames = merged.with_columns(frame=pl.int_range(pl.len(), dtype=pl.UInt64)).select(FRAMES.schema.names())
         self._summarise(frames)
         for part in frames.iter_slices(self._limits.batch_frames):
@@ -164,53 +166,62 @@ def _start_ns(mdf: Any) -> int:  # noqa: ANN401 - asammdf's own type
 
 
 def _group_frames(mdf: Any, index: int, names: Sequence[str], source: str, start_ns: int) -> pl.DataFrame:  # noqa: ANN401 - asammdf's own type
-    """The frames of one group. Each field is read as physical values: virtual channels have no others."""
+    """The frames of one group, without their number."""
+    from asammdf.blocks.v4_constants import CHANNEL_TYPE_VIRTUAL
+
     wanted = [name for name in (f"{source}.{f}" for f in _FIELDS) if name in names]
-    signals = mdf.select(
-        [(name, index, names.index(name)) for name in wanted], raw=False, copy_master=False, validate=False
-    )
-    values = {name.removeprefix(f"{source}."): signal.samples for name, signal in zip(wanted, signals, strict=True)}
-    n = len(signals[0].samples)
+    channels = mdf.groups[index].channels
+    virtual = {n for n in wanted if channels[names.index(n)].channel_type == CHANNEL_TYPE_VIRTUAL}
+    values: dict[str, Any] = {}
+    timestamps = np.zeros(0)
+    # Raw values need no conversion. Virtual channels have none: their raw value is the number of the record.
+    for raw, some in ((True, [n for n in wanted if n not in virtual]), (False, [n for n in wanted if n in virtual])):
+        if not some:
+            continue
+        signals = mdf.select([(n, index, names.index(n)) for n in some], raw=raw, copy_master=False, validate=False)
+        values |= {n.removeprefix(f"{source}."): signal.samples for n, signal in zip(some, signals, strict=True)}
+        timestamps = np.asarray(signals[0].timestamps, np.float64)
+    n = len(timestamps)
     if n == 0:
         return FRAMES.empty().drop("frame")
-    times = start_ns + np.rint(np.asarray(signals[0].timestamps, np.float64) * 1e9).astype(np.int64)
     # Error frames of some loggers carry no identifier.
     raw_id = _numbers(values.get("ID"), n, 0).astype(np.uint32)
-    extended = _flag(values.get("IDE"), n) | ((raw_id & np.uint32(_IDE_BIT)) != 0)
     payload = values.get("DataBytes")
     data = (
         np.zeros((n, 0), np.uint8) if payload is None else np.ascontiguousarray(payload).view(np.uint8).reshape(n, -1)
     )
-    lengths = _numbers(values.get("DataLength"), n, data.shape[1])
-    lengths = np.clip(lengths, 0, data.shape[1])
-    if source not in {"CAN_DataFrame", "LIN_Frame"}:
-        lengths = np.zeros(n, np.int64) if payload is None else lengths
-    offsets = np.zeros(n + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    flat = gather(data.reshape(-1), np.arange(n, dtype=np.int64) * data.shape[1], lengths)
-    binary = pa.LargeBinaryArray.from_buffers(pa.large_binary(), n, [None, pa.py_buffer(offsets), pa.py_buffer(flat)])
+    width = data.shape[1]
+    lengths = np.clip(_numbers(values.get("DataLength"), n, width), 0, width)
     kind = _SOURCES[source]
-    bus = _numbers(values.get("BusChannel"), n, 0)
+    numbers, channel = np.unique(_numbers(values.get("BusChannel"), n, 0), return_inverse=True)
     prefix = "LIN" if kind == "lin" else "CAN"
-    frame = pl.DataFrame(
-        {
-            "timestamp": pl.Series(times).cast(FRAMES.schema["timestamp"]),
-            "channel": pl.Series(bus).cast(pl.String),
-            "arbitration_id": pl.Series(raw_id & np.uint32(_ID_MASK)),
-            "is_extended_id": pl.Series(extended),
-            "is_fd": pl.Series(_flag(values.get("EDL"), n)),
-            "is_remote_frame": pl.repeat(source == "CAN_RemoteFrame", n, dtype=pl.Boolean, eager=True),
-            "is_error_frame": pl.repeat(source == "CAN_ErrorFrame", n, dtype=pl.Boolean, eager=True),
-            "is_rx": pl.Series(~_flag(values.get("Dir"), n)),
-            "dlc": pl.Series(_numbers(values.get("DLC"), n, 0).astype(np.uint8)),
-            "payload": pl.Series(binary),
-        }
-    )
-    frame = frame.with_columns(
-        pl.lit(kind, dtype=FRAMES.schema["kind"]).alias("kind"),
-        pl.concat_str(pl.lit(prefix), "channel").cast(pl.Categorical()).alias("channel"),
-    )
-    return frame.select(name for name in FRAMES.schema.names() if name != "frame")
+    times = start_ns + np.rint(timestamps * 1e9).astype(np.int64)
+    extended = _flag(values.get("IDE"), n) | ((raw_id & np.uint32(_IDE_BIT)) != 0)
+    fd, rx = _flag(values.get("EDL"), n), ~_flag(values.get("Dir"), n)
+    dlc = _numbers(values.get("DLC"), n, 0).astype(np.uint8)
+    step = max(1, _MAX_BUFFER_BYTES // max(1, width))
+    parts: list[pl.DataFrame] = []
+    for first in range(0, n, step):
+        rows = slice(first, first + step)
+        count = len(times[rows])
+        arrays = FrameArrays(
+            timestamp_ns=times[rows],
+            channel=channel[rows].astype(np.uint32),
+            channels=[f"{prefix}{number}" for number in numbers.tolist()],
+            kind=np.full(count, KINDS.index(kind), np.uint8),
+            arbitration_id=raw_id[rows] & np.uint32(_ID_MASK),
+            is_extended_id=extended[rows],
+            is_fd=fd[rows],
+            is_remote_frame=np.full(count, source == "CAN_RemoteFrame"),
+            is_error_frame=np.full(count, source == "CAN_ErrorFrame"),
+            dlc=dlc[rows],
+            buffer=np.concatenate([data[rows].reshape(-1), np.zeros(PADDING, np.uint8)]),
+            starts=np.arange(count, dtype=np.int64) * width,
+            lengths=lengths[rows],
+            is_rx=rx[rows],
+        )
+        parts.append(arrays.frame(0).drop("frame"))
+    return pl.concat(parts)
 
 
 def _numbers(samples: Any, n: int, default: int) -> np.ndarray:  # noqa: ANN401 - asammdf's arrays of many dtypes
