@@ -8,6 +8,7 @@ of such places ends at the next one, walking would have found the same.
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from argus_assets.recordings.columns import I64
 
@@ -41,3 +42,55 @@ class Chain:
         """The first place from `at` on that could be a record."""
         i = int(np.searchsorted(self.places, at))
         return int(self.places[i]) if i < len(self.places) else None
+
+
+@dataclass(slots=True)
+class Walker:
+    """Walks records that are too short or too mixed for long runs, in steps of many records at once.
+
+    From every place, where 1, 2, 4 … records further lead is found for all places together; then only one in
+    `2**levels` steps is walked one by one.
+
+    Attributes:
+        places: Offset of each place that could be a record, ascending.
+        following: Where each would end and the next one start, inside the buffer or at its end.
+        size: Bytes of the buffer.
+    """
+
+    places: I64
+    following: I64
+    size: int
+    levels: int = 6
+    _jumps: list[npt.NDArray[np.int32]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.places)
+        index = np.full(self.size + 1, n, np.int32)
+        index[self.places] = np.arange(n, dtype=np.int32)
+        jump = np.append(index[self.following], np.int32(n))  # one behind the last: nowhere, and from there nowhere
+        self._jumps = [jump]
+        for _ in range(self.levels):
+            jump = jump[jump]
+            self._jumps.append(jump)
+
+    def walk(self, at: int) -> I64:
+        """Offsets of the records from `at` on, until one is followed by no place."""
+        n = len(self.places)
+        i = int(np.searchsorted(self.places, at))
+        if i == n or self.places[i] != at:
+            return np.zeros(0, np.int64)
+        far = self._jumps[self.levels]
+        stops: list[int] = []
+        while i != n:
+            stops.append(i)
+            i = int(far[i])
+        found = np.array(stops, np.int32)
+        for jump in reversed(self._jumps[: self.levels]):
+            found = np.stack([found, jump[found]], axis=1).ravel()
+        return self.places[found[found != n]]
+
+    def next_start(self, at: int, *, level: int = 4) -> int | None:
+        """The first place from `at` on from which `2**level` records follow each other."""
+        i = int(np.searchsorted(self.places, at))
+        good = np.flatnonzero(self._jumps[level][i:-1] != len(self.places))
+        return int(self.places[i + good[0]]) if len(good) else None

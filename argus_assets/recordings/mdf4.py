@@ -1,41 +1,71 @@
-"""ASAM MDF 4 bus logging, finalised or not, sorted or not: `asammdf` finds the structure, arrays carry the frames.
+"""ASAM MDF 4: bus logging and signals; finalised or not, sorted or not, compressed or not, cut or damaged.
 
-A bus-logging group has a channel `CAN_DataFrame`, `CAN_ErrorFrame`, `CAN_RemoteFrame` or `LIN_Frame` whose parts
-are the fields of a frame (ASAM MDF 4, associated standard "Bus Logging"). Frames of all groups are merged by time:
-the format keeps no order between groups.
+`mdf4_blocks` follows the structure, this module takes the data apart into records, `mdf4_records` makes columns of
+them. A sorted data group has records of one layout, one after another. An unsorted one mixes layouts: each record
+starts with an id, and values of variable length stand between the records. Groups that hold frames are merged by
+time as they are read; a frame keeps its place among those of its own group.
 """
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from argus_assets.recordings.columns import PADDING, FrameArrays
-from argus_assets.recordings.model import ChannelSummary, FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
-from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, KINDS, LOGS
+from argus_assets.recordings.columns import I64, PADDING, rows_at
+from argus_assets.recordings.mdf4_blocks import (
+    GROUP_REMOTE_MASTER,
+    GROUP_VLSD,
+    UNFINISHED_COUNTERS,
+    UNFINISHED_VLSD_OFFSETS,
+    Blocks,
+    Channel,
+    ChannelGroup,
+    DataGroup,
+    Fragment,
+    Structure,
+    inflate,
+)
+from argus_assets.recordings.mdf4_cut import Cutter, Piece, SignalData, SortedCutter, Task, UnsortedCutter
+from argus_assets.recordings.mdf4_records import (
+    SIGNALS,
+    Convert,
+    Layout,
+    Records,
+    Values,
+    bus_frames,
+    concat_in_order,
+    layout_of,
+    signal_columns,
+)
+from argus_assets.recordings.model import (
+    ChannelSummary,
+    FrameBatch,
+    Limits,
+    Problem,
+    Reader,
+    RecordingSummary,
+    Source,
+    TopicKey,
+    concat_topics,
+)
+from argus_assets.recordings.pipeline import staged
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
-_SOURCES: Final = {
-    "CAN_DataFrame": "can",
-    "CAN_RemoteFrame": "can",
-    "CAN_ErrorFrame": "can",
-    "LIN_Frame": "lin",
-}
-_FIELDS: Final = ("ID", "IDE", "BusChannel", "DLC", "DataLength", "DataBytes", "Dir", "EDL")
-_MAX_BUFFER_BYTES: Final = 2**30
-_ID_MASK: Final = 0x1FFFFFFF
-_IDE_BIT: Final = 0x80000000
+_MAX_RECORD_BYTES: Final = 16 * 1024**2
+_MAX_STREAMS: Final = 16
+"""Data groups that are read side by side with threads of their own; with more, each is read without."""
 
 
 class Mdf4Decoder:
     """MDF 4.x files, among them unfinalised ones as CANedge loggers upload them."""
 
     name = "mdf4"
-    version = 2
+    version = 3
+    seeks = True
+    """The structure may stand before or behind the data, and groups are merged from different places."""
 
     def matches(self, head: bytes) -> bool:
         """Whether the file starts with an identification block of version 4."""
@@ -46,203 +76,322 @@ class Mdf4Decoder:
         return Mdf4Reader(source, limits, decoder=f"{self.name}/{self.version}")
 
 
-class Mdf4Reader:
-    """One pass over one MDF4 file; see `model.Reader`.
+@dataclass(slots=True)
+class _Decoded:
+    """What became of some records.
 
-    asammdf seeks all over the file and needs it by name: a source that is no local file is copied to one first.
+    Attributes:
+        frames: `schema.FRAMES`, numbered from 0, or `None`.
+        rows: Records by number of their group.
+        bad: Times that could not be had by number of their group.
+        unconverted: (group, channel) whose conversion failed.
     """
+
+    frames: pl.DataFrame | None = None
+    topics: dict[TopicKey, pl.DataFrame] = field(default_factory=dict)
+    rows: dict[int, int] = field(default_factory=dict)
+    bad: dict[int, int] = field(default_factory=dict)
+    unconverted: set[tuple[int, str]] = field(default_factory=set)
+
+
+class Mdf4Reader:
+    """One pass over one MDF4 file; see `model.Reader`."""
 
     def __init__(self, source: Source, limits: Limits, *, decoder: str) -> None:
         self._source = source
         self._limits = limits
-        self.summary = RecordingSummary("mdf4", decoder, source.seek(0, 2))
+        self._blocks = Blocks(source)
+        self._start_ns = 0
+        self._unfinished = 0
+        self._inflated = 0
+        self._channels: dict[tuple[str, str], int] = {}
+        self._rows: dict[int, int] = {}
+        self._bad_times: dict[int, int] = {}
+        self._unconverted: set[tuple[int, str]] = set()
+        self._topic_of: dict[int, str] = {}
+        self.summary = RecordingSummary("mdf4", decoder, self._blocks.size)
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        with ExitStack() as stack:
-            path = self._local(stack)
-            groups = self._read(path)
-        if not groups:
-            return
-        merged = pl.concat(groups)
-        if not merged["timestamp"].is_sorted():
-            merged = merged.sort("timestamp", maintain_order=True)
-        frames = merged.with_columns(frame=pl.int_range(pl.len(), dtype=pl.UInt64)).select(FRAMES.schema.names())
-        self._summarise(frames)
-        for part in frames.iter_slices(self._limits.batch_frames):
-            yield FrameBatch(part, LOGS.empty(), DIAGNOSTICS.empty())
+        structure = self._blocks.structure()
+        self._start_ns, self._unfinished = structure.start_ns, structure.unfinished
+        layouts = self._layouts(structure)
+        bus: list[DataGroup] = []
+        signals: list[DataGroup] = []
+        for group in structure.data_groups:
+            has_frames = any(g.number in layouts and layouts[g.number].event is not None for g in group.groups)
+            (bus if has_frames else signals).append(group)
+        workers = self._limits.workers if len(bus) <= _MAX_STREAMS else 1
+        merged = _merged([self._stream(group, layouts, workers) for group in bus])
+        yield from self._batches(merged)
+        for group in signals:
+            yield from self._batches(self._stream(group, layouts, self._limits.workers))
+        self._close(structure, layouts)
 
-    def _local(self, stack: ExitStack) -> Path:
-        name = getattr(self._source, "name", None)
-        if isinstance(name, str) and Path(name).is_file() and Path(name).suffix.lower() == ".mf4":
-            return Path(name)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="argus-mdf4-")))
-        path = folder / "recording.mf4"
-        if isinstance(name, str) and Path(name).is_file():
-            path.symlink_to(Path(name).absolute())
-            return path
-        self._source.seek(0)
-        with path.open("wb") as copy:
-            shutil.copyfileobj(self._source, copy, 1024 * 1024)  # type: ignore[arg-type]
-        return path
-
-    def _read(self, path: Path) -> list[pl.DataFrame]:
-        """Frames of each bus-logging group. Whatever asammdf raises on damage becomes a problem."""
-        from asammdf import MDF
-
+    def _batches(self, stream: Iterator[_Decoded]) -> Generator[FrameBatch]:
+        """Numbered batches of what a stream gives."""
         frames: list[pl.DataFrame] = []
-        try:
-            with MDF(path, process_bus_logging=False) as mdf:  # type: ignore[call-arg] # passed on to the version's class
-                start_ns = _start_ns(mdf)
-                for index, group in enumerate(mdf.groups):
-                    names = [channel.name for channel in group.channels]
-                    source = next((s for s in _SOURCES if s in names), None)
-                    if source is None:
-                        self._note_unread(index, group)
-                        continue
-                    try:
-                        found = _group_frames(mdf, index, names, source, start_ns)
-                    except Exception as error:  # noqa: BLE001 - asammdf raises what its parsing happens to hit
-                        self._failed(f"group {index} ({source})", error, int(group.channel_group.cycles_nr))
-                        continue
-                    claimed = int(group.channel_group.cycles_nr)
-                    if found.height < claimed:
-                        self.summary.problems.append(
-                            Problem(
-                                "truncated",
-                                f"{claimed} frames in group {index} ({source})",
-                                f"{found.height}",
-                                None,
-                                claimed - found.height,
-                                "The recording was cut off; what is there was read.",
-                            )
-                        )
-                        self.summary.frames_lost += claimed - found.height
-                    if found.height:
-                        frames.append(found)
-        except Exception as error:  # noqa: BLE001 - asammdf raises what its parsing happens to hit
-            self._failed("the file's structure", error, None)
-        return frames
+        topics: list[Mapping[TopicKey, pl.DataFrame]] = []
+        waiting = 0
+        for decoded in stream:
+            self._count(decoded)
+            if decoded.frames is not None and decoded.frames.height:
+                frames.append(decoded.frames)
+                waiting += decoded.frames.height
+            if decoded.topics:
+                topics.append(decoded.topics)
+                waiting += max(table.height for table in decoded.topics.values())
+            if waiting >= self._limits.batch_frames:
+                yield self._batch(frames, topics)
+                frames, topics, waiting = [], [], 0
+        if frames or topics:
+            yield self._batch(frames, topics)
 
-    def _failed(self, what: str, error: Exception, lost: int | None) -> None:
-        self.summary.problems.append(
-            Problem(
-                "decoder_failed",
-                f"{what}, readable by asammdf",
-                f"{type(error).__name__}: {error}"[:500],
-                None,
-                lost,
-                "The file is damaged or cut off. A finalised MDF4 file that was cut cannot be read; record unfinalised.",
-            )
-        )
+    def _batch(self, frames: list[pl.DataFrame], topics: list[Mapping[TopicKey, pl.DataFrame]]) -> FrameBatch:
+        table = pl.concat(frames) if frames else FRAMES.empty()
+        first = self.summary.frames
+        self.summary.frames += table.height
+        numbers = pl.Series("frame", np.arange(first, first + table.height, dtype=np.uint64))
+        return FrameBatch(table.with_columns(numbers), LOGS.empty(), DIAGNOSTICS.empty(), concat_topics(topics))
+
+    # ------------------------------------------------------------------------------------------ structure
+
+    def _layouts(self, structure: Structure) -> dict[int, Layout]:
+        """How to read each group that has records, by its number."""
+        layouts: dict[int, Layout] = {}
+        names: set[str] = set()
+        for group in (g for data in structure.data_groups for g in data.groups):
+            if group.flags & GROUP_VLSD or not group.channels:
+                continue
+            if group.flags & GROUP_REMOTE_MASTER or group.record_bytes > _MAX_RECORD_BYTES:
+                self._problem(
+                    "unsupported", "records with their time, of at most 16 MiB", f"group {group.number} ({group.name})",
+                    group.at, "The group was not read.", group.cycles,
+                )  # fmt: skip
+                continue
+            layout, unread = layout_of(group, self._conversion)
+            if layout.event is None and layout.topic in names:
+                layout = Layout(
+                    _renamed(group, f"{layout.topic}#{group.number}"), layout.master, None, layout.fields,
+                    layout.variable, layout.convert,
+                )  # fmt: skip
+            names.add(layout.topic)
+            if unread:
+                self._problem(
+                    "unsupported", "channels inside their records, of sizes that are known",
+                    f"group {group.number}: {', '.join(unread)[:200]}", group.at, "These channels were not read.", 0,
+                )  # fmt: skip
+            if layout.event is None and (layout.master is None or not layout.fields):
+                if group.cycles and layout.fields:
+                    self._problem(
+                        "unsupported", "signals over time", f"group {group.number} ({layout.topic})", group.at,
+                        "The group has no time and was not read.", 0,
+                    )  # fmt: skip
+                continue
+            layouts[group.number] = layout
+            self._topic_of[group.number] = layout.event or layout.topic
+        return layouts
+
+    def _conversion(self, channel: Channel) -> Convert | None:
+        """Asammdf's implementation of a conversion that is neither none nor linear."""
+        if channel.conversion.kind <= 1:
+            return None
+        from asammdf.blocks.v4_blocks import ChannelConversion
+
+        try:
+            found = ChannelConversion(
+                address=channel.conversion.at, stream=self._source, mapped=False, tx_map={},
+                file_limit=self._blocks.size,
+            )  # type: ignore[call-arg] # fmt: skip
+        except Exception:  # noqa: BLE001 - asammdf raises what its parsing happens to hit
+            return _fail
+
+        def convert(values: Values) -> Values:
+            return np.asarray(found.convert(values, as_object=True))
+
+        return convert
+
+    # ------------------------------------------------------------------------------------------ data
+
+    def _stream(self, group: DataGroup, layouts: Mapping[int, Layout], workers: int) -> Generator[_Decoded]:
+        """What the records of a data group become, in their order."""
+        readable = [g for g in group.groups if g.number in layouts]
+        if not readable or not group.data:
+            return
+        report = self.summary.problems.append
+        cutter: Cutter
+        if group.id_bytes:
+            ordinal = bool(self._unfinished & UNFINISHED_VLSD_OFFSETS)
+            cutter = UnsortedCutter(group, layouts, report, ordinal=ordinal)
+        else:
+            cutter = SortedCutter(layouts[readable[0].number], self._signal_data, report)
+        limits = self._limits
+
+        def opened(item: tuple[Fragment, bytes, bool]) -> Piece:
+            fragment, raw, is_last = item
+            data, problem = inflate(fragment, raw, limits)
+            return Piece(fragment, data, problem, is_last)
+
+        def cut(pool: Executor, piece: Piece) -> "list[Future[_Decoded]]":
+            if piece.problem is not None:
+                self.summary.problems.append(piece.problem)
+            return [pool.submit(_decode, tasks, self._start_ns) for tasks in cutter.cut(piece)]
+
+        yield from staged(self._raw(group), opened, cut, workers=workers)
+
+    def _raw(self, group: DataGroup) -> Generator[tuple[Fragment, bytes, bool]]:
+        """Fragments as they are stored, each with whether it is the last."""
+        held: tuple[Fragment, bytes] | None = None
+        for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished):
+            if held is not None:
+                yield *held, False
+                held = None
+            if not self._allowed(fragment):
+                return
+            held = fragment, self._blocks.read(fragment.at, min(fragment.stored, self._limits.max_chunk_bytes))
+        if held is not None:
+            yield *held, True
+
+    def _allowed(self, fragment: Fragment) -> bool:
+        """Whether a fragment is still within what a file may inflate to."""
+        self._inflated += min(fragment.size, self._limits.max_chunk_bytes)
+        if self._inflated <= self._limits.max_total_bytes:
+            return True
+        self._problem(
+            "over_limit", f"at most {self._limits.max_total_bytes} bytes inflated", "more", fragment.at,
+            "The rest of the recording was not read.",
+        )  # fmt: skip
+        return False
+
+    def _signal_data(self, at: int) -> SignalData:
+        fragments = [f for f in self._blocks.fragments(at) if self._allowed(f)]
+        return SignalData(self._blocks, fragments, self._limits, self.summary.problems.append)
+
+    # ------------------------------------------------------------------------------------------ results
+
+    def _count(self, decoded: _Decoded) -> None:
+        for own, new in ((self._rows, decoded.rows), (self._bad_times, decoded.bad)):
+            for number, count in new.items():
+                own[number] = own.get(number, 0) + count
+        self._unconverted |= decoded.unconverted
+        summary = self.summary
+        for table in (decoded.frames, *decoded.topics.values()):
+            if table is not None and table.height:
+                times = table["timestamp"].to_physical()
+                summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
+        if decoded.frames is not None:
+            counts = decoded.frames.group_by("channel", "kind").len()
+            for channel, kind, n in counts.iter_rows():
+                self._channels[channel, kind] = self._channels.get((channel, kind), 0) + n
+
+    def _problem(  # noqa: PLR0917 - the fields of a problem, in its order
+        self, kind: str, expected: str, actual: str, at: int, advice: str = "", lost: int | None = None
+    ) -> None:
+        self.summary.problems.append(Problem(kind, expected, actual, at, lost, advice))
         self.summary.frames_lost += lost or 0
 
-    def _note_unread(self, index: int, group: Any) -> None:  # noqa: ANN401 - asammdf's own type
-        if group.channel_group.cycles_nr and len(group.channels) > 1:
-            self.summary.problems.append(
-                Problem(
-                    "unsupported",
-                    "a bus-logging group",
-                    f"signal group {index} with {len(group.channels)} channels",
-                    None,
-                    0,
-                    "Signals are not read; the frames of the bus are.",
-                )
-            )
-
-    def _summarise(self, frames: pl.DataFrame) -> None:
+    def _close(self, structure: Structure, layouts: Mapping[int, Layout]) -> None:
         summary = self.summary
-        summary.frames = frames.height
-        times = frames["timestamp"].dt.timestamp("ns")
-        summary.first_timestamp_ns, summary.last_timestamp_ns = int(times[0]), int(times[-1])
-        counts = frames.group_by("channel", "kind").len().sort(pl.col("channel").cast(pl.String))
-        summary.channels = [ChannelSummary(str(c), str(k), int(n)) for c, k, n in counts.iter_rows()]
+        summary.problems += self._blocks.problems
+        for number, count in sorted(self._bad_times.items()):
+            if count:
+                self._problem(
+                    "bad_timestamp", f"times in group {number} ({self._topic_of[number]})", f"{count} that are none",
+                    layouts[number].group.at, "These rows have the time at which the recording starts.", 0,
+                )  # fmt: skip
+        for number, name in sorted(self._unconverted):
+            self._problem(
+                "unsupported", f"a conversion of {name} in group {number} ({self._topic_of[number]})",
+                "one that cannot be applied", layouts[number].group.at, "The column holds raw values.", 0,
+            )  # fmt: skip
+        if not structure.unfinished & UNFINISHED_COUNTERS:
+            for number, layout in layouts.items():
+                missing = layout.group.cycles - self._rows.get(number, 0)
+                if missing > 0:
+                    self._problem(
+                        "truncated" if any(p.kind == "truncated" for p in summary.problems) else "bad_record",
+                        f"{layout.group.cycles} records in group {number} ({self._topic_of[number]})",
+                        f"{layout.group.cycles - missing}", layout.group.at,
+                        "The recording was cut off or damaged; what is there was read.", missing,
+                    )  # fmt: skip
+        summary.problems.sort(key=lambda p: p.offset or 0)
+        summary.channels = [ChannelSummary(name, kind, n) for (name, kind), n in sorted(self._channels.items())]
 
 
-def _start_ns(mdf: Any) -> int:  # noqa: ANN401 - asammdf's own type
-    """Start of the measurement, nanoseconds since 1970 UTC; a local start time has its offset taken off."""
-    header = mdf.header
-    local = int(header.time_flags) & 0x1
-    return int(header.abs_time) - (int(header.tz_offset) + int(header.daylight_save_time)) * 60 * 10**9 * local
+def _fail(_: Values) -> Values:
+    raise ValueError
 
 
-def _group_frames(mdf: Any, index: int, names: Sequence[str], source: str, start_ns: int) -> pl.DataFrame:  # noqa: ANN401 - asammdf's own type
-    """The frames of one group, without their number."""
-    from asammdf.blocks.v4_constants import CHANNEL_TYPE_VIRTUAL
+def _renamed(group: ChannelGroup, name: str) -> ChannelGroup:
+    return ChannelGroup(
+        group.at, group.number, group.record_id, group.cycles, group.flags, group.data_bytes, group.invalid_bytes,
+        name, group.source, group.channels,
+    )  # fmt: skip
 
-    wanted = [name for name in (f"{source}.{f}" for f in _FIELDS) if name in names]
-    channels = mdf.groups[index].channels
-    virtual = {n for n in wanted if channels[names.index(n)].channel_type == CHANNEL_TYPE_VIRTUAL}
-    values: dict[str, Any] = {}
-    timestamps = np.zeros(0)
-    # Raw values need no conversion. Virtual channels have none: their raw value is the number of the record.
-    for raw, some in ((True, [n for n in wanted if n not in virtual]), (False, [n for n in wanted if n in virtual])):
-        if not some:
+
+def _decode(tasks: Sequence[Task], start_ns: int) -> _Decoded:
+    """Columns of records; frames of several groups in the order of the file."""
+    decoded = _Decoded()
+    frames: list[pl.DataFrame] = []
+    positions: list[I64] = []
+    for task in tasks:
+        layout, records, number = task.layout, task.records, task.layout.group.number
+        if task.positions is not None:
+            size = layout.group.record_bytes
+            gathered = np.concatenate(
+                [rows_at(records.buffer, task.positions, size).reshape(-1), np.zeros(PADDING, np.uint8)]
+            )
+            records = Records(gathered, 0, size, records.count, records.number)
+        decoded.rows[number] = records.count
+        if layout.event is not None:
+            table, decoded.bad[number] = bus_frames(records, layout, start_ns, task.variable)
+            frames.append(table)
+            positions.append(np.zeros(0, np.int64) if task.positions is None else task.positions)
+        else:
+            table, decoded.bad[number], failed = signal_columns(records, layout, start_ns, task.variable)
+            decoded.topics[layout.topic, SIGNALS] = table
+            decoded.unconverted |= {(number, name) for name in failed}
+    if frames:
+        decoded.frames = frames[0] if len(frames) == 1 else concat_in_order(frames, positions)
+    return decoded
+
+
+# ---------------------------------------------------------------------------------------------- merging
+
+
+def _merged(streams: Sequence[Iterator[_Decoded]]) -> Iterator[_Decoded]:
+    """Frames of several streams by time, each stream in its own order; one stream as it is.
+
+    A frame counts as late as the latest before it in its stream, so that a clock that jumps back moves no frame.
+    """
+    if len(streams) <= 1:
+        yield from (decoded for stream in streams for decoded in stream)
+        return
+    waiting: list[tuple[pl.DataFrame, I64] | None] = [None] * len(streams)
+    latest = [-(2**63)] * len(streams)
+    live = set(range(len(streams)))
+    while live or any(w is not None for w in waiting):
+        for i in sorted(live):
+            while waiting[i] is None and i in live:
+                decoded = next(streams[i], None)
+                if decoded is None:
+                    live.discard(i)
+                    break
+                frames, decoded.frames = decoded.frames, None
+                yield decoded
+                if frames is not None and frames.height:
+                    times = frames["timestamp"].to_physical().to_numpy()
+                    keys = np.maximum(np.maximum.accumulate(times), latest[i])
+                    latest[i] = int(keys[-1])
+                    waiting[i] = frames, keys
+        heads = [(i, w) for i, w in enumerate(waiting) if w is not None]
+        if not heads:
             continue
-        signals = mdf.select([(n, index, names.index(n)) for n in some], raw=raw, copy_master=False, validate=False)
-        values |= {n.removeprefix(f"{source}."): signal.samples for n, signal in zip(some, signals, strict=True)}
-        timestamps = np.asarray(signals[0].timestamps, np.float64)
-    n = len(timestamps)
-    if n == 0:
-        return FRAMES.empty().drop("frame")
-    # Error frames of some loggers carry no identifier.
-    raw_id = _numbers(values.get("ID"), n, 0).astype(np.uint32)
-    payload = values.get("DataBytes")
-    data = (
-        np.zeros((n, 0), np.uint8) if payload is None else np.ascontiguousarray(payload).view(np.uint8).reshape(n, -1)
-    )
-    width = data.shape[1]
-    lengths = np.clip(_numbers(values.get("DataLength"), n, width), 0, width)
-    kind = _SOURCES[source]
-    numbers, channel = np.unique(_numbers(values.get("BusChannel"), n, 0), return_inverse=True)
-    prefix = "LIN" if kind == "lin" else "CAN"
-    times = start_ns + np.rint(timestamps * 1e9).astype(np.int64)
-    extended = _flag(values.get("IDE"), n) | ((raw_id & np.uint32(_IDE_BIT)) != 0)
-    fd, rx = _flag(values.get("EDL"), n), ~_flag(values.get("Dir"), n)
-    dlc = _numbers(values.get("DLC"), n, 0).astype(np.uint8)
-    step = max(1, _MAX_BUFFER_BYTES // max(1, width))
-    parts: list[pl.DataFrame] = []
-    for first in range(0, n, step):
-        rows = slice(first, first + step)
-        count = len(times[rows])
-        arrays = FrameArrays(
-            timestamp_ns=times[rows],
-            channel=channel[rows].astype(np.uint32),
-            channels=[f"{prefix}{number}" for number in numbers.tolist()],
-            kind=np.full(count, KINDS.index(kind), np.uint8),
-            arbitration_id=raw_id[rows] & np.uint32(_ID_MASK),
-            is_extended_id=extended[rows],
-            is_fd=fd[rows],
-            is_remote_frame=np.full(count, source == "CAN_RemoteFrame"),
-            is_error_frame=np.full(count, source == "CAN_ErrorFrame"),
-            dlc=dlc[rows],
-            buffer=np.concatenate([data[rows].reshape(-1), np.zeros(PADDING, np.uint8)]),
-            starts=np.arange(count, dtype=np.int64) * width,
-            lengths=lengths[rows],
-            is_rx=rx[rows],
-        )
-        parts.append(arrays.frame(0).drop("frame"))
-    return pl.concat(parts)
-
-
-def _numbers(samples: Any, n: int, default: int) -> np.ndarray:  # noqa: ANN401 - asammdf's arrays of many dtypes
-    """Samples as int64; texts that a conversion made of them (`CAN 1`) by their digits."""
-    if samples is None:
-        return np.full(n, default, np.int64)
-    if samples.dtype.kind in "SO":
-        text = pl.Series([s.decode("latin-1", "replace") if isinstance(s, bytes) else str(s) for s in samples])
-        return text.str.extract(r"(\d+)").cast(pl.Int64).fill_null(default).to_numpy()
-    return samples.astype(np.int64)
-
-
-def _flag(samples: Any, n: int) -> np.ndarray:  # noqa: ANN401 - asammdf's arrays of many dtypes
-    """Samples as booleans; `Tx` counts as true in Dir, as do all texts but `0`, `Rx` and the empty one."""
-    if samples is None:
-        return np.zeros(n, np.bool_)
-    if samples.dtype.kind in "SO":
-        return np.array(
-            [
-                bytes(s) not in (b"0", b"Rx", b"") if isinstance(s, bytes) else str(s) not in ("0", "Rx", "")
-                for s in samples
-            ]
-        )
-    return samples.astype(np.int64) != 0
+        bound = min((int(keys[-1]) for i, (_, keys) in heads if i in live), default=2**63 - 1)
+        tables: list[pl.DataFrame] = []
+        order: list[I64] = []
+        for i, (frames, keys) in heads:
+            count = int(np.searchsorted(keys, bound, "right"))
+            tables.append(frames.head(count))
+            order.append(keys[:count])
+            waiting[i] = (frames.slice(count), keys[count:]) if count < len(keys) else None
+        yield _Decoded(frames=concat_in_order(tables, order))
