@@ -34,6 +34,7 @@ from argus_assets.recordings.mdf4_records import (
     Convert,
     Layout,
     Records,
+    Rows,
     Values,
     bus_frames,
     concat_in_order,
@@ -85,6 +86,7 @@ class _Decoded:
         rows: Records by number of their group.
         bad: Times that could not be had by number of their group.
         unconverted: (group, channel) whose conversion failed.
+        channels: Frames by channel and kind.
     """
 
     frames: pl.DataFrame | None = None
@@ -92,6 +94,19 @@ class _Decoded:
     rows: dict[int, int] = field(default_factory=dict)
     bad: dict[int, int] = field(default_factory=dict)
     unconverted: set[tuple[int, str]] = field(default_factory=set)
+    channels: dict[tuple[str, str], int] = field(default_factory=dict)
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+    def add(self, number: int, rows: Rows) -> None:
+        """Count the rows of a group."""
+        self.rows[number] = rows.table.height
+        self.bad[number] = rows.bad_times
+        self.unconverted |= {(number, name) for name in rows.unconverted}
+        for key, count in rows.channels.items():
+            self.channels[key] = self.channels.get(key, 0) + count
+        self.first_ns = rows.first_ns if self.first_ns is None else min(self.first_ns, rows.first_ns)
+        self.last_ns = rows.last_ns if self.last_ns is None else max(self.last_ns, rows.last_ns)
 
 
 class Mdf4Reader:
@@ -198,10 +213,8 @@ class Mdf4Reader:
         from asammdf.blocks.v4_blocks import ChannelConversion
 
         try:
-            found = ChannelConversion(
-                address=channel.conversion.at, stream=self._source, mapped=False, tx_map={},
-                file_limit=self._blocks.size,
-            )  # type: ignore[call-arg] # fmt: skip
+            arguments = {"stream": self._source, "mapped": False, "tx_map": {}, "file_limit": self._blocks.size}
+            found = ChannelConversion(address=channel.conversion.at, **arguments)
         except Exception:  # noqa: BLE001 - asammdf raises what its parsing happens to hit
             return _fail
 
@@ -228,8 +241,10 @@ class Mdf4Reader:
 
         def opened(item: tuple[Fragment, bytes, bool]) -> Piece:
             fragment, raw, is_last = item
+            if fragment.method is None:  # read with what stands behind it
+                return Piece(fragment, raw, max(0, len(raw) - fragment.size), None, is_last)
             data, problem = inflate(fragment, raw, limits)
-            return Piece(fragment, data, problem, is_last)
+            return Piece(fragment, data, 0, problem, is_last)
 
         def cut(pool: Executor, piece: Piece) -> "list[Future[_Decoded]]":
             if piece.problem is not None:
@@ -247,7 +262,8 @@ class Mdf4Reader:
                 held = None
             if not self._allowed(fragment):
                 return
-            held = fragment, self._blocks.read(fragment.at, min(fragment.stored, self._limits.max_chunk_bytes))
+            behind = PADDING if fragment.method is None else 0
+            held = fragment, self._blocks.read(fragment.at, min(fragment.stored, self._limits.max_chunk_bytes) + behind)
         if held is not None:
             yield *held, True
 
@@ -269,19 +285,15 @@ class Mdf4Reader:
     # ------------------------------------------------------------------------------------------ results
 
     def _count(self, decoded: _Decoded) -> None:
-        for own, new in ((self._rows, decoded.rows), (self._bad_times, decoded.bad)):
-            for number, count in new.items():
-                own[number] = own.get(number, 0) + count
+        for own, new in (
+            (self._rows, decoded.rows),
+            (self._bad_times, decoded.bad),
+            (self._channels, decoded.channels),
+        ):
+            for key, count in new.items():
+                own[key] = own.get(key, 0) + count  # type: ignore[index] # each with its own keys
         self._unconverted |= decoded.unconverted
-        summary = self.summary
-        for table in (decoded.frames, *decoded.topics.values()):
-            if table is not None and table.height:
-                times = table["timestamp"].to_physical()
-                summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
-        if decoded.frames is not None:
-            counts = decoded.frames.group_by("channel", "kind").len()
-            for channel, kind, n in counts.iter_rows():
-                self._channels[channel, kind] = self._channels.get((channel, kind), 0) + n
+        self.summary.cover(decoded.first_ns, decoded.last_ns)
 
     def _problem(  # noqa: PLR0917 - the fields of a problem, in its order
         self, kind: str, expected: str, actual: str, at: int, advice: str = "", lost: int | None = None
@@ -341,15 +353,13 @@ def _decode(tasks: Sequence[Task], start_ns: int) -> _Decoded:
                 [rows_at(records.buffer, task.positions, size).reshape(-1), np.zeros(PADDING, np.uint8)]
             )
             records = Records(gathered, 0, size, records.count, records.number)
-        decoded.rows[number] = records.count
+        rows = (bus_frames if layout.event is not None else signal_columns)(records, layout, start_ns, task.variable)
+        decoded.add(number, rows)
         if layout.event is not None:
-            table, decoded.bad[number] = bus_frames(records, layout, start_ns, task.variable)
-            frames.append(table)
+            frames.append(rows.table)
             positions.append(np.zeros(0, np.int64) if task.positions is None else task.positions)
         else:
-            table, decoded.bad[number], failed = signal_columns(records, layout, start_ns, task.variable)
-            decoded.topics[layout.topic, SIGNALS] = table
-            decoded.unconverted |= {(number, name) for name in failed}
+            decoded.topics[layout.topic, SIGNALS] = rows.table
     if frames:
         decoded.frames = frames[0] if len(frames) == 1 else concat_in_order(frames, positions)
     return decoded

@@ -30,13 +30,26 @@ class Piece:
     """An inflated fragment; of a damaged one what could be inflated.
 
     Attributes:
+        data: The bytes, and `behind` more that belong to nothing.
         is_last: Nothing follows in its data group.
     """
 
     fragment: Fragment
     data: bytes
+    behind: int
     problem: Problem | None
     is_last: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        return len(self.data) - self.behind
+
+    def buffer(self, rest: bytes, skip: int = 0) -> U8:
+        """What is left of the piece before, the bytes from `skip` on, and `PADDING` bytes of anything."""
+        if not rest and self.behind >= PADDING:
+            return np.frombuffer(self.data, np.uint8)[skip : len(self.data) - self.behind + PADDING]
+        return padded(rest + self.data[skip : self.size] if rest or skip or self.behind else self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +166,10 @@ class SortedCutter:
             self._rest = b""
         skip = 0 if self._rest or not self._size else -start % self._size
         number = (start + skip - len(self._rest)) // max(self._size, 1)
-        buffer = padded(self._rest + piece.data[skip:] if self._rest or skip else piece.data)
+        buffer = piece.buffer(self._rest, skip)
         end = len(buffer) - PADDING
         whole = end // self._size if self._size else 0
-        self._rest = buffer[whole * self._size : end].tobytes() if len(piece.data) == piece.fragment.size else b""
+        self._rest = buffer[whole * self._size : end].tobytes() if piece.size == piece.fragment.size else b""
         self._expected = start + piece.fragment.size
         if piece.is_last and self._rest:
             self._report(
@@ -244,11 +257,11 @@ class UnsortedCutter:
 
     def cut(self, piece: Piece) -> list[list[Task]]:
         """See `Cutter`."""
-        buffer = padded(self._rest + piece.data)
+        buffer = piece.buffer(self._rest)
         before = len(self._rest)
         self._rest = b""
         end = len(buffer) - PADDING
-        broken = len(piece.data) < piece.fragment.size
+        broken = piece.size < piece.fragment.size
         walker = self._walker(buffer, end)
         tasks: list[list[Task]] = []
         at = skipped = 0

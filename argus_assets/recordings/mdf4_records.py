@@ -7,7 +7,7 @@ frame (ASAM MDF 4, associated standard "Bus Logging"). All other groups are sign
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from argus_assets.recordings.mdf4_blocks import (
 from argus_assets.recordings.schema import KINDS
 from argus_assets.tables import TIMESTAMP
 
-Values = npt.NDArray[np.generic]
+Values = npt.NDArray[Any]
 Convert = Callable[[Values], Values]
 """Raw to physical values of shape (n,)."""
 
@@ -227,13 +227,29 @@ def _times_ns(records: Records, master: Channel | None, start_ns: int) -> tuple[
 # ---------------------------------------------------------------------------------------------- frames
 
 
-def bus_frames(
-    records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]
-) -> tuple[pl.DataFrame, int]:
-    """Frames of a bus-logging group as `schema.FRAMES`, numbered from 0, and the number of bad times.
+@dataclass(slots=True)
+class Rows:
+    """Columns of records.
 
-    Records must be less than 2 GiB.
+    Attributes:
+        table: `schema.FRAMES` numbered from 0, or signals.
+        first_ns: Earliest time; there is at least one.
+        last_ns: Latest time.
+        bad_times: Times that could not be had.
+        channels: Frames by channel and kind.
+        unconverted: Signals whose conversion failed: they hold raw values.
     """
+
+    table: pl.DataFrame
+    first_ns: int
+    last_ns: int
+    bad_times: int
+    channels: dict[tuple[str, str], int] = field(default_factory=dict)
+    unconverted: tuple[str, ...] = ()
+
+
+def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]) -> Rows:
+    """Frames of a bus-logging group. There must be some; they must be less than 2 GiB."""
     assert layout.event is not None
     n = records.count
     kind, is_error, is_remote = _BUS_EVENTS[layout.event]
@@ -280,7 +296,8 @@ def bus_frames(
         digits = re.search(r"\d+", layout.group.source)
         bus = np.full(n, min(int(digits[0]), 255) if digits else 0, np.uint8)
     bus = bus.astype(np.uint8)
-    present = np.flatnonzero(np.bincount(bus, minlength=256))
+    counts = np.bincount(bus, minlength=256)
+    present = np.flatnonzero(counts)
     index = np.zeros(256, np.uint32)
     index[present] = np.arange(len(present))
     prefix = "LIN" if kind == "lin" else "CAN"
@@ -300,19 +317,15 @@ def bus_frames(
         lengths=lengths,
         is_rx=~flags("Dir"),
     )
-    return arrays.frame(0), bad_times
+    channels = {(name, kind): int(counts[number]) for name, number in zip(arrays.channels, present, strict=True)}
+    return Rows(arrays.frame(0), int(times.min()), int(times.max()), bad_times, channels)
 
 
 # ---------------------------------------------------------------------------------------------- signals
 
 
-def signal_columns(
-    records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]
-) -> tuple[pl.DataFrame, int, list[str]]:
-    """Physical values of a signal group: `frame` (null), `timestamp`, and a column for each channel.
-
-    Returns also the number of bad times, and the names of channels whose conversion failed: they hold raw values.
-    """
+def signal_columns(records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]) -> Rows:
+    """Physical values of a signal group: `frame` (null), `timestamp`, and a column for each channel."""
     times, bad_times = _times_ns(records, layout.master, start_ns)
     columns: dict[str, pl.Series] = {
         "frame": pl.repeat(None, records.count, dtype=pl.UInt64, eager=True),
@@ -325,7 +338,8 @@ def signal_columns(
             failed.append(name)
         invalid = _invalid(records, channel, layout.group)
         columns[name] = series if invalid is None else series.set(pl.Series(invalid), None)
-    return pl.DataFrame(columns), bad_times, failed
+    table = pl.DataFrame(columns)
+    return Rows(table, int(times.min()), int(times.max()), bad_times, unconverted=tuple(failed))
 
 
 def _signal(
