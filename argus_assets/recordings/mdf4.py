@@ -9,7 +9,7 @@ time as they are read; a frame keeps its place among those of its own group.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -213,7 +213,7 @@ class Mdf4Reader:
         from asammdf.blocks.v4_blocks import ChannelConversion
 
         try:
-            arguments = {"stream": self._source, "mapped": False, "tx_map": {}, "file_limit": self._blocks.size}
+            arguments: Any = {"stream": self._source, "mapped": False, "tx_map": {}, "file_limit": self._blocks.size}
             found = ChannelConversion(address=channel.conversion.at, **arguments)
         except Exception:  # noqa: BLE001 - asammdf raises what its parsing happens to hit
             return _fail

@@ -356,7 +356,7 @@ class UnsortedCutter:
         for key, value_id in self._value_id.items():
             own, theirs = rows[key[0]], np.flatnonzero(ids == value_id)
             kept = min(kept, self._match(key, value_id, buffer, places, own, theirs, values, final=final))
-        if kept < len(places) - _TAIL_RECORDS or kept <= 0:
+        if kept < len(places) - _TAIL_RECORDS:
             kept = len(places)  # what has no value here will have none further on
         group: list[Task] = []
         for record_id, layout in self._layouts.items():
