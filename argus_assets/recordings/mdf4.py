@@ -56,6 +56,8 @@ from argus_assets.recordings.pipeline import staged
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_RECORD_BYTES: Final = 16 * 1024**2
+_MIXED_PIECE_BYTES: Final = 1024**2
+"""Of unsorted data at a time: finding records takes many bytes for each of theirs, which should stay in the cache."""
 _MAX_STREAMS: Final = 16
 """Data groups that are read side by side with threads of their own; with more, each is read without."""
 
@@ -256,7 +258,8 @@ class Mdf4Reader:
     def _raw(self, group: DataGroup) -> Generator[tuple[Fragment, bytes, bool]]:
         """Fragments as they are stored, each with whether it is the last."""
         held: tuple[Fragment, bytes] | None = None
-        for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished):
+        piece_bytes = _MIXED_PIECE_BYTES if group.id_bytes else None
+        for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished, piece_bytes=piece_bytes):
             if held is not None:
                 yield *held, False
                 held = None

@@ -270,8 +270,12 @@ class Blocks:
 
     # ------------------------------------------------------------------------------------------ data
 
-    def fragments(self, at: int, *, unfinished: int = 0) -> Generator[Fragment]:
-        """The data behind a link: of a data, signal data, zipped, list or header-of-list block, in order."""
+    def fragments(self, at: int, *, unfinished: int = 0, piece_bytes: int | None = None) -> Generator[Fragment]:
+        """The data behind a link: of a data, signal data, zipped, list or header-of-list block, in order.
+
+        Blocks that are not compressed come in pieces of `piece_bytes`.
+        """
+        most = piece_bytes or _PIECE_BYTES
         start = 0
         lists = 0
         pending = [at]
@@ -296,8 +300,8 @@ class Blocks:
                         first, f"{stored} bytes of data", f"{left} bytes to the end of the file", kind="truncated",
                         advice="The recording was cut off; what is there was read.",
                     )  # fmt: skip
-                for place in range(0, min(stored, left), _PIECE_BYTES):
-                    size = min(_PIECE_BYTES, min(stored, left) - place)
+                for place in range(0, min(stored, left), most):
+                    size = min(most, min(stored, left) - place)
                     yield Fragment(first + place, size, size, start + place)
                 start += stored
             elif name == b"##DZ":

@@ -278,8 +278,6 @@ class UnsortedCutter:
                 continue
             if self._in_step and not piece.is_last and not broken and self._waits(buffer, at, end):
                 break
-            if self._in_step and piece.is_last and end - at <= self._id_bytes:
-                break
             found = walker.next_start(at + 1 if self._in_step else at)
             self._lose_step()
             place = end if found is None else found

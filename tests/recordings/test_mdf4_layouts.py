@@ -12,7 +12,7 @@ from asammdf import MDF, Signal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings import mdf4_blocks
+from argus_assets.recordings import mdf4, mdf4_blocks
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
 from argus_assets.recordings.schema import FRAMES
@@ -26,6 +26,7 @@ def read(data: bytes, *, piece: int = 0, **limits: int) -> tuple[FrameBatch, Rec
     with pytest.MonkeyPatch.context() as patch:
         if piece:
             patch.setattr(mdf4_blocks, "_PIECE_BYTES", piece)
+            patch.setattr(mdf4, "_MIXED_PIECE_BYTES", piece)
         reader = open_recording(io.BytesIO(data), limits=Limits(**limits))
         batch = concat_batches(list(reader))
     FRAMES.check(batch.frames)
