@@ -6,9 +6,9 @@ between processes goes through the lake.
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,9 +24,10 @@ from argus_assets.drop.intake import missing_file, wrong_sha256, wrong_size
 from argus_assets.drop.keys import recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
+from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile
 from argus_assets.faults.finding import Findings, find_events
-from argus_assets.recordings.model import RecordingSummary
+from argus_assets.recordings.model import RecordingSummary, Source
 from argus_assets.recordings.parts import (
     READER_VERSION,
     SUMMARY,
@@ -36,13 +37,14 @@ from argus_assets.recordings.parts import (
     scan_part,
     write_part,
 )
+from argus_assets.recordings.registry import HEAD_BYTES, detect
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.report.page import PageBatch, render_page
 from argus_assets.resources.lake import Lake
 from argus_assets.stats.errors import aggregate
 from argus_assets.tables import Table
 
-_COPY_BYTES = 1024 * 1024
+_COPY_BYTES = 8 * 1024 * 1024
 
 
 class FilesDiffer(BadFile):
@@ -152,16 +154,23 @@ def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lak
     parsed_before = lake.exists(f"{folder}/{SUMMARY}")
     seconds = 0.0
     if not (parsed_before and lake.exists(proof)):
-        with tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch:
-            copy = Path(scratch) / "recording"
-            _fetch(bucket, key, file, copy)
+        if found.size != file.size:
+            raise FilesDiffer([wrong_size(file, found.size)])
+        with (
+            tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch,
+            bucket.stream(key, size=found.size) as stream,
+            _readable(stream, Path(scratch)) as source,
+        ):
+            out = Path(scratch) / "part"
             if not parsed_before:
                 started = time.perf_counter()
-                out = Path(scratch) / "part"
                 out.mkdir()
-                with copy.open("rb") as source:
-                    write_part(source, folder=out)
+                write_part(source, folder=out)
                 seconds = time.perf_counter() - started
+            digest, _ = stream.finish()
+            if digest != file.sha256:
+                raise FilesDiffer([wrong_sha256(file, digest)])
+            if not parsed_before:
                 lake.put_folder(out, folder, last=SUMMARY)
         lake.write_bytes(proof, key.encode())
     with lake.local_folder(folder) as local:
@@ -170,23 +179,20 @@ def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lak
     return _Parsed(row, summary, reused=parsed_before)
 
 
-def _fetch(bucket: Bucket, key: str, file: ManifestFile, copy: Path) -> None:
-    """Copy a recording to local disk and prove that it is the manifest's.
-
-    Raises:
-        FilesDiffer: Longer or shorter than stated, or of other content.
-    """
-    digest = sha256()
-    size = 0
-    with bucket.open(key) as source, copy.open("wb") as target:
-        while block := source.read(_COPY_BYTES):
-            digest.update(block)
-            size += len(block)
+@contextmanager
+def _readable(stream: RangedSource, scratch: Path) -> Generator[Source]:
+    """A recording as its decoder wants it: the stream, or a local copy for one that reads here and there."""
+    decoder = detect(stream.read(HEAD_BYTES))
+    stream.seek(0)
+    if decoder is None or not decoder.seeks:
+        yield stream
+        return
+    copy = scratch / "recording"
+    with copy.open("wb") as target:
+        while block := stream.read(_COPY_BYTES):
             target.write(block)
-    if size != file.size:
-        raise FilesDiffer([wrong_size(file, size)])
-    if digest.hexdigest() != file.sha256:
-        raise FilesDiffer([wrong_sha256(file, digest.hexdigest())])
+    with copy.open("rb") as source:
+        yield source
 
 
 def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Findings:

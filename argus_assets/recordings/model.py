@@ -145,6 +145,8 @@ class Decoder(Protocol):
 
     name: str
     version: int
+    seeks: bool
+    """Whether it reads here and there in the file, so that a local copy pays; others read forward."""
 
     def matches(self, head: bytes) -> bool:
         """Whether a file that starts with these bytes (up to 4,096) has this format."""

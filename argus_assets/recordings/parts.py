@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import polars as pl
 import pyarrow.parquet as pq
 
+from argus_assets.recordings.clock import ClockCheck
 from argus_assets.recordings.model import (
     DEFAULT_LIMITS,
     ChannelSummary,
@@ -30,9 +31,9 @@ from argus_assets.recordings.model import (
 )
 from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.registry import DECODERS
-from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, NOTICE_KINDS, PROBLEMS
 
-READER_VERSION: Final = "2." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
+READER_VERSION: Final = "3." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
 """Changes when any decoder or the tables change: parts of another version are not reused."""
 
 SUMMARY: Final = "summary.json"
@@ -62,16 +63,19 @@ def write_part(source: Source, *, folder: Path, limits: Limits = DEFAULT_LIMITS)
         OSError: The source cannot be read or the folder not written.
     """
     reader = open_recording(source, limits=limits)
+    clock = ClockCheck()
     with ExitStack() as stack:
         tables = [stack.enter_context(_Writer(folder / f"{t.name}.parquet", t.empty())) for t in _TABLES]
         topics: dict[TopicKey, _Writer] = {}
         for batch in reader:
+            clock.observe(batch.frames)
             for table, writer, rows in zip(_TABLES, tables, (batch.frames, batch.logs, batch.diagnostics), strict=True):
                 writer.write(table.check(rows))
             for key, rows in batch.topics.items():
                 if key not in topics:
                     topics[key] = stack.enter_context(_Writer(folder / _topic_file(len(topics)), rows.clear()))
                 topics[key].write(rows)
+    reader.summary.problems += clock.problems()
     reader.summary.topics = [TopicSummary(topic, schema, w.rows) for (topic, schema), w in topics.items()]
     (folder / SUMMARY).write_text(json.dumps(asdict(reader.summary)))
     return reader.summary
@@ -144,7 +148,7 @@ def recording_row(
 ) -> dict[str, object]:
     """The row of a recording in `schema.RECORDINGS`; times as integer nanoseconds."""
     failed = summary.frames == 0 and bool(summary.problems)
-    damaged = summary.frames_lost > 0 or any(p.kind != "unsupported" for p in summary.problems)
+    damaged = summary.frames_lost > 0 or any(p.kind not in NOTICE_KINDS for p in summary.problems)
     return {
         "recording": name,
         "format": summary.format,

@@ -26,8 +26,12 @@ DAMAGE_KINDS: Final = (
     "unsupported",
     "bad_timestamp",
     "decoder_failed",
+    "clock_jump",
 )
 """What can be wrong inside a recording (`kind` of the problems table)."""
+
+NOTICE_KINDS: Final = ("unsupported", "clock_jump")
+"""Those that cost no frame: a recording with nothing else is not damaged."""
 
 FRAMES: Final = Table(
     "frames",
