@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-s3 lint docs bench bench-recordings lock up clean
+.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-large lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway
 test-s3: $(READY) ## The bucket and access tests on a Ceph RADOS gateway
 	$(BIN)/python -m pytest -m s3 tests/s3
 
+fuzz: $(READY) ## Fuzz the decoders: SECONDS_EACH for each TARGET (mcap mdf4 blf text compressed topics)
+	@for target in $(or $(TARGET),mcap mdf4 blf text compressed topics); do $(BIN)/python -m fuzz $$target --seconds $(or $(SECONDS_EACH),300) || exit 1; done
+
 lint: $(READY) ## ruff, pyright, import-linter and Dagster's own check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,9 +52,12 @@ bench: $(READY) ## Measure drop to diagnosis and upload memory
 bench-recordings: $(READY) ## Measure our readers against the formats' own libraries (writes the session once)
 	$(BIN)/python -m benchmarks.recordings
 
+bench-large: $(READY) ## Parse a recording of 20 GB and print the peak of memory
+	$(BIN)/python -m benchmarks.large
+
 lock: $(READY) ## Resolve the dependencies anew, with hashes, for Python 3.11 to 3.13
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url --no-header --upgrade -q pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .bench
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .bench .fuzz

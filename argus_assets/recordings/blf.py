@@ -103,6 +103,9 @@ _OTHER_TRAFFIC: Final = {
 }  # fmt: skip
 """Frames of buses that are not read, by object type."""
 
+_LAST_TYPE: Final = 255
+"""Object types are small numbers (150 in 2024); what is far beyond was damaged."""
+
 
 class BlfDecoder:
     """BLF as CANoe, CANalyzer and Vector's loggers write it."""
@@ -407,8 +410,8 @@ class BlfReader:
             self._objects += int((heads["type"] != _END_OF_LOG).sum())  # as the header counts them: no containers
             types, counts = np.unique(heads["type"], return_counts=True)
             for kind, count in zip(types.tolist(), counts.tolist(), strict=True):
-                if kind in _OTHER_TRAFFIC:
-                    name = _OTHER_TRAFFIC[kind]
+                if kind in _OTHER_TRAFFIC or not 0 < kind <= _LAST_TYPE:
+                    name = _OTHER_TRAFFIC.get(kind, "unknown types")
                     stream.unread[name] = stream.unread.get(name, 0) + count
             frames = np.isin(heads["type"], list(_FRAME_TYPES))
             count = int(frames.sum())

@@ -232,7 +232,7 @@ class Mdf4Reader:
         readable = [g for g in group.groups if g.number in layouts]
         if not readable or not group.data:
             return
-        report = self.summary.problems.append
+        report = self._report
         cutter: Cutter
         if group.id_bytes:
             ordinal = bool(self._unfinished & UNFINISHED_VLSD_OFFSETS)
@@ -283,7 +283,7 @@ class Mdf4Reader:
 
     def _signal_data(self, at: int) -> SignalData:
         fragments = [f for f in self._blocks.fragments(at) if self._allowed(f)]
-        return SignalData(self._blocks, fragments, self._limits, self.summary.problems.append)
+        return SignalData(self._blocks, fragments, self._limits, self._report)
 
     # ------------------------------------------------------------------------------------------ results
 
@@ -298,11 +298,14 @@ class Mdf4Reader:
         self._unconverted |= decoded.unconverted
         self.summary.cover(decoded.first_ns, decoded.last_ns)
 
+    def _report(self, problem: Problem) -> None:
+        self.summary.problems.append(problem)
+        self.summary.frames_lost += problem.frames_lost or 0
+
     def _problem(  # noqa: PLR0917 - the fields of a problem, in its order
         self, kind: str, expected: str, actual: str, at: int, advice: str = "", lost: int | None = None
     ) -> None:
-        self.summary.problems.append(Problem(kind, expected, actual, at, lost, advice))
-        self.summary.frames_lost += lost or 0
+        self._report(Problem(kind, expected, actual, at, lost, advice))
 
     def _close(self, structure: Structure, layouts: Mapping[int, Layout]) -> None:
         summary = self.summary
@@ -319,13 +322,16 @@ class Mdf4Reader:
                 "one that cannot be applied", layouts[number].group.at, "The column holds raw values.", 0,
             )  # fmt: skip
         if not structure.unfinished & UNFINISHED_COUNTERS:
+            known = summary.frames_lost  # told already where it was seen
             for number, layout in layouts.items():
                 missing = layout.group.cycles - self._rows.get(number, 0)
+                told = min(known, max(missing, 0))
+                missing, known = missing - told, known - told
                 if missing > 0:
                     self._problem(
                         "truncated" if any(p.kind == "truncated" for p in summary.problems) else "bad_record",
                         f"{layout.group.cycles} records in group {number} ({self._topic_of[number]})",
-                        f"{layout.group.cycles - missing}", layout.group.at,
+                        f"{self._rows.get(number, 0)}", layout.group.at,
                         "The recording was cut off or damaged; what is there was read.", missing,
                     )  # fmt: skip
         summary.problems.sort(key=lambda p: p.offset or 0)

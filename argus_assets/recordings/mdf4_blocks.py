@@ -185,7 +185,7 @@ class Blocks:
         try:
             header = self._block(64, b"##HD", "the header")
             if len(header.data) < _HEADER.size or not header.links:
-                raise _damaged(64, f"a header of at least {_HEADER.size} bytes", f"{len(header.data)} bytes")
+                raise self._damaged(64, f"a header of at least {_HEADER.size} bytes", f"{len(header.data)} bytes")
             time_ns, zone, summer, flags = _HEADER.unpack_from(header.data)
             # A local start time has its offset taken off.
             found.start_ns = time_ns - (zone + summer) * 60 * 10**9 * (flags & 1)
@@ -232,11 +232,11 @@ class Blocks:
         while at:
             try:
                 if at in self._visited or len(self._visited) > _MAX_BLOCKS:
-                    raise _damaged(at, what, "a block that was there before: the links go in a circle")
+                    raise self._damaged(at, what, "a block that was there before: the links go in a circle")
                 self._visited.add(at)
                 block = self._block(at, name, what)
                 if len(block.links) < links or len(block.data) < least:
-                    raise _damaged(
+                    raise self._damaged(
                         at, f"{what} of {links} links and {least} bytes",
                         f"{len(block.links)} links and {len(block.data)} bytes",
                     )  # fmt: skip
@@ -353,15 +353,15 @@ class Blocks:
         """
         head = self.read(at, _HEAD.size)
         if len(head) < _HEAD.size:
-            raise _damaged(at, what, f"the end of the file at {self.size}", "truncated")
+            raise self._damaged(at, what, f"the end of the file at {self.size}", "truncated")
         found, length, links = _HEAD.unpack(head)
         if found != name:
-            raise _damaged(at, f"{what} ({name.decode()})", head[:4].hex(" "))
+            raise self._damaged(at, f"{what} ({name.decode()})", head[:4].hex(" "))
         if not _HEAD.size + 8 * links <= length <= _MAX_BLOCK:
-            raise _damaged(at, f"{what} of a length that fits its {links} links", f"{length} bytes", "bad_length")
+            raise self._damaged(at, f"{what} of a length that fits its {links} links", f"{length} bytes", "bad_length")
         body = self.read(at + _HEAD.size, length - _HEAD.size)
         if len(body) < length - _HEAD.size:
-            raise _damaged(at, f"{what} of {length} bytes", f"the end of the file at {self.size}", "truncated")
+            raise self._damaged(at, f"{what} of {length} bytes", f"the end of the file at {self.size}", "truncated")
         return Block(found, struct.unpack_from(f"<{links}Q", body), body[8 * links :])
 
     def _peek(self, at: int) -> "Block | None":
@@ -374,6 +374,9 @@ class Blocks:
         except Damaged as error:
             self.problems.append(error.problem)
             return None
+
+    def _damaged(self, at: int, expected: str, actual: str, kind: str = "bad_record") -> Damaged:
+        return Damaged(Problem(kind, expected, actual, min(at, self.size), None, _ADVICE))
 
     def _note(
         self,
@@ -396,10 +399,6 @@ class Block:
     name: bytes
     links: tuple[int, ...]
     data: bytes
-
-
-def _damaged(at: int, expected: str, actual: str, kind: str = "bad_record") -> Damaged:
-    return Damaged(Problem(kind, expected, actual, min(at, 2**63), None, _ADVICE))
 
 
 def _array_items(data: bytes) -> int:

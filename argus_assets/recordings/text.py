@@ -465,6 +465,7 @@ _TRC_COLUMNS: Final = {
     "N": r"\d+", "O": r"(?P<s>\d+)(?:\.(?P<f>\d+))?", "T": r"(?P<type>\S+)", "B": r"(?P<bus>\d+)", "I": r"(?P<id>[0-9A-Fa-f]+)",
     "d": r"(?P<dir>\S+)", "R": r"\S+", "l": r"(?P<length>\d+)", "L": r"(?P<dlc>\d+)", "D": r"",
 }  # fmt: skip
+_TRC_DEFAULT: Final = "N,O,T,I,d,l,D"
 _TRC_FD: Final = ("FD", "FB", "FE", "BI")
 
 
@@ -475,12 +476,15 @@ def _prepare_trc(head: str) -> _Format:
         start_ns = int((Decimal(start) - _TRC_EPOCH_DAYS) * 86_400 * 10**9)
     except InvalidOperation:
         start_ns = 0
-    columns = next((m[1] for m in re.finditer(r"(?m)^;\$COLUMNS=([\w,]+)", head)), "N,O,T,I,d,l,D")
+    columns = next((m[1] for m in re.finditer(r"(?m)^;\$COLUMNS=([\w,]+)", head)), _TRC_DEFAULT)
     if version in _TRC_LAYOUTS:
         layout = _TRC_LAYOUTS[version]
         types = ["Rx", "Tx"]
     else:
-        parts = [_TRC_COLUMNS[c] for c in columns.split(",") if _TRC_COLUMNS.get(c)]
+        names = columns.split(",")
+        if len(set(names)) < len(names) or not {"O", "I"} < set(names) or not {"l", "L"} & set(names):
+            names = _TRC_DEFAULT.split(",")  # the list of columns is damaged
+        parts = [_TRC_COLUMNS[c] for c in names if _TRC_COLUMNS.get(c)]
         layout = r"^\s*" + r"\s+".join(parts) + r"\s*(?P<data>.*)$"
         types = ["DT", "RR", *_TRC_FD]
     should_be = r"^\s*\d+\)?\s" if version in _TRC_LAYOUTS else rf"^\s*\d+\s+[\d.]+\s+(?:{'|'.join(types)})\b"
