@@ -103,6 +103,7 @@ _OTHER_TRAFFIC: Final = {
 }  # fmt: skip
 """Frames of buses that are not read, by object type."""
 
+_MAX_TIME_NS: Final = 2**62
 _LAST_TYPE: Final = 255
 """Object types are small numbers (150 in 2024); what is far beyond was damaged."""
 
@@ -111,7 +112,7 @@ class BlfDecoder:
     """BLF as CANoe, CANalyzer and Vector's loggers write it."""
 
     name = "blf"
-    version = 1
+    version = 2
     seeks = False
 
     def matches(self, head: bytes) -> bool:
@@ -149,6 +150,7 @@ class _Decoded:
     first_ns: int
     last_ns: int
     disagreeing: int
+    bad_times: int
     at: int
 
 
@@ -181,6 +183,7 @@ class BlfReader:
         self._objects = 0
         self._inflated = 0
         self._disagreeing: tuple[int, int] | None = None
+        self._bad_times: tuple[int, int] | None = None
         self._start_ns = 0
         self._claimed = 0
 
@@ -444,6 +447,9 @@ class BlfReader:
         summary.cover(decoded.first_ns, decoded.last_ns)
         for key, count in decoded.channels.items():
             self._channels[key] = self._channels.get(key, 0) + count
+        if decoded.bad_times:
+            before, at = self._bad_times or (0, decoded.at)
+            self._bad_times = (before + decoded.bad_times, at)
         if decoded.disagreeing:
             before, at = self._disagreeing or (0, decoded.at)
             self._disagreeing = (before + decoded.disagreeing, at)
@@ -466,6 +472,12 @@ class BlfReader:
                 "bad_length", "as many data bytes as the DLC says", f"{count} frames with another number", at,
                 "The bytes that are there were kept.", 0,
             )  # fmt: skip
+        if self._bad_times is not None:
+            count, at = self._bad_times
+            self._problem(
+                "bad_timestamp", "times of objects", f"{count} that are none", at,
+                "These frames have the time at which the recording starts.", 0,
+            )  # fmt: skip
         for name, count in sorted(self._stream.unread.items()):
             self._problem("unsupported", "CAN and LIN", f"{count} objects of {name}", 0, "They are not read.", 0)
         missing = self._claimed - self._objects - self.summary.frames_lost
@@ -485,7 +497,8 @@ def _systemtime_ns(values: tuple[int, ...]) -> int:
         start = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return 0
-    return int(start.timestamp()) * 10**9 + millisecond * 10**6
+    ns = int(start.timestamp()) * 10**9 + millisecond * 10**6
+    return ns if abs(ns) < _MAX_TIME_NS else 0
 
 
 def _inflate(container: _Container, limits: Limits) -> _Inflated:
@@ -572,8 +585,9 @@ def _decode_objects(  # noqa: PLR0917 - runs in a pool
     arrays = empty_arrays(n)
     arrays.buffer = buffer
     stamps = heads["timestamp"]
-    ns = np.where(heads["flags"] == _TEN_MICROSECONDS, stamps * np.uint64(10_000), stamps).astype(np.int64)
-    arrays.timestamp_ns = start_ns + ns
+    unit = np.where(heads["flags"] == _TEN_MICROSECONDS, np.uint64(10_000), np.uint64(1))
+    bad_times = stamps > np.uint64(_MAX_TIME_NS) // unit
+    arrays.timestamp_ns = start_ns + np.where(bad_times, 0, stamps * unit).astype(np.int64)
     arrays.is_rx = np.ones(n, np.bool_)
     channel = np.zeros(n, np.int64)
     body_at = np.where(heads["header_version"] == 2, _HEADER_BYTES[2], _HEADER_BYTES[1])
@@ -594,7 +608,7 @@ def _decode_objects(  # noqa: PLR0917 - runs in a pool
     by_channel = {(name, name[:3].lower()): count for name, count in zip(names, counts, strict=True)}
     frames = arrays.frame(first)
     times = arrays.timestamp_ns
-    return _Decoded(frames, by_channel, int(times.min()), int(times.max()), disagreeing, at)
+    return _Decoded(frames, by_channel, int(times.min()), int(times.max()), disagreeing, int(bad_times.sum()), at)
 
 
 def _decode_type(  # noqa: PLR0917 - runs in a pool

@@ -281,7 +281,7 @@ class McapReader:
             encoding, _ = _text(content, after)
         except (UnicodeDecodeError, struct.error):
             what = "schema" if opcode == SCHEMA else "channel"
-            self._problem("bad_record", f"a {what} with UTF-8 names", content[:24].hex(), at)
+            self._problem("bad_record", f"a {what} with UTF-8 names", content[:24].hex() or "no bytes", at)
             return
         if number not in self._channels:
             name, schema_encoding, definition = self._schemas.get(schema, ("", "", b""))

@@ -367,6 +367,8 @@ class Blocks:
     def _peek(self, at: int) -> "Block | None":
         """A block that may be shared or missing; one that is damaged counts as missing."""
         name = self.read(at, 4)
+        if at and not name.startswith(b"##"):
+            self._note(at, "a block", name.hex(" ") or f"the end of the file at {self.size}")
         if not at or name not in _SHARED:
             return None
         try:

@@ -237,13 +237,15 @@ class UnsortedCutter:
         self._id_bytes = group.id_bytes
         self._report = report
         self._ordinal = ordinal
-        self._layouts = {g.record_id: layouts[g.number] for g in group.groups if g.number in layouts}
-        self._ids = np.array(sorted({g.record_id for g in group.groups}), np.int64)
-        sizes = {g.record_id: g.record_bytes for g in group.groups}
-        self._vlsd = {g.record_id for g in group.groups if g.flags & GROUP_VLSD}
+        most = min(2 ** (8 * group.id_bytes), 2**63)
+        groups = [g for g in group.groups if g.record_id < most]
+        self._layouts = {g.record_id: layouts[g.number] for g in groups if g.number in layouts}
+        self._ids = np.array(sorted({g.record_id for g in groups}), np.int64)
+        sizes = {g.record_id: g.record_bytes for g in groups}
+        self._vlsd = {g.record_id for g in groups if g.flags & GROUP_VLSD}
         self._is_vlsd = np.array([int(i) in self._vlsd for i in self._ids], np.bool_)
         self._sizes = np.array([0 if int(i) in self._vlsd else sizes[int(i)] for i in self._ids], np.int64)
-        by_place = {g.at: g.record_id for g in group.groups}
+        by_place = {g.at: g.record_id for g in groups}
         self._value_id = {
             (record_id, name): by_place[layout.fields[name].data]
             for record_id, layout in self._layouts.items()
