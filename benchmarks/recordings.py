@@ -121,6 +121,27 @@ def write_mdf4(path: Path, s: Session, compression: int) -> None:
         mdf.save(path, overwrite=True, compression=compression)
 
 
+def write_mdf4_unsorted(path: Path, s: Session) -> None:
+    """As CANedge loggers write: unfinalised, payloads in records of their own."""
+    import struct
+
+    from tests.recordings import mdf4_builder as mdf4
+
+    data = bytearray()
+    offset = 0
+    for (at, bus, can_id, extended, is_fd, payload), dlc in zip(rows(s), s.dlc.tolist(), strict=True):
+        size = len(payload)
+        data += b"\x01" + mdf4.can_record(
+            (at - START_NS) / 1e9, can_id, extended=extended, bus=bus, dlc=dlc, length=size, fd=is_fd, tx=False
+        )
+        data += struct.pack("<QBI", offset, 2, size) + payload
+        offset += 4 + size
+    groups = [mdf4.can_group(1, values_in=1), mdf4.Cg(2, 0, flags=mdf4.VLSD_GROUP)]
+    path.write_bytes(
+        mdf4.Builder().finish(groups, bytes(data), id_bytes=1, start_ns=START_NS, unfinished=0x25, stated=0)
+    )
+
+
 def write_all(folder: Path, frames: int) -> dict[str, Path]:
     import can
 
@@ -130,6 +151,7 @@ def write_all(folder: Path, frames: int) -> dict[str, Path]:
         "mcap-lz4.mcap": lambda p, s: write_mcap(p, s, "lz4"),
         "mdf4.mf4": lambda p, s: write_mdf4(p, s, 0),
         "mdf4-dz.mf4": lambda p, s: write_mdf4(p, s, 1),
+        "mdf4-unsorted.mf4": write_mdf4_unsorted,
         "blf.blf": lambda p, s: write_python_can(p, s, can.BLFWriter),
         "candump.log": lambda p, s: write_python_can(p, s, can.CanutilsLogWriter),
         "asc.asc": lambda p, s: write_python_can(p, s, can.ASCWriter),
