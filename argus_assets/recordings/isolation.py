@@ -20,7 +20,8 @@ from argus_assets.recordings import isolation_child
 
 MIB: Final = 1024**2
 _GRACE_S: Final = 15.0
-_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+PROGRAM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+"""Where a program without a folder in its name is looked for, and its own `PATH`."""
 
 Network = Literal["none", "allowed"]
 Method = Literal["seccomp", "namespace"]
@@ -117,7 +118,7 @@ def run_isolated(
         "folder": str(folder),
         "watched": str(folder),
         "environment": {
-            "PATH": _PATH, "HOME": str(folder), "TMPDIR": str(scratch), "LANG": "C.UTF-8", "TZ": "UTC",
+            "PATH": PROGRAM_PATH, "HOME": str(folder), "TMPDIR": str(scratch), "LANG": "C.UTF-8", "TZ": "UTC",
             **(environment or {}),
         },
         "timeout_s": bounds.timeout_s,
