@@ -95,8 +95,9 @@ class EntryPointDecoder:
     def __init__(self, point: EntryPoint, description: Description) -> None:
         self._point = point
         self._description = description
-        self._bounds = Bounds(**description.bounds.model_dump())
         self._told = False
+        self.asks_child = description.asks and not description.signatures and not description.name_patterns
+        self.isolates_network = description.bounds.network == "none"
         self.name = description.name
         self.version = description.version
         self.identity = f"{description.name}/{description.version}/{point.value}@{_distribution(point)}"
@@ -106,7 +107,7 @@ class EntryPointDecoder:
         if self._description.signatures:
             magics = ((at, bytes.fromhex(magic)) for at, magic in self._description.signatures)
             return any(head[at : at + len(magic)] == magic for at, magic in magics)
-        if not self._description.asks or self._description.name_patterns:
+        if not self.asks_child:
             return False
         try:
             return _ask(self._point, {"do": "matches", "head": head.hex()}) is True

@@ -33,6 +33,7 @@ class ExternalDecoder:
         self.declaration = declaration
         self.name = declaration.name
         self.version = declaration.version
+        self.isolates_network = declaration.network == "none"
         self.identity = f"{declaration.name}/{declaration.version}/{declaration.digest}"
 
     def matches(self, head: bytes) -> bool:

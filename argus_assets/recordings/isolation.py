@@ -23,6 +23,15 @@ _GRACE_S: Final = 15.0
 PROGRAM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 """Where a program without a folder in its name is looked for, and its own `PATH`."""
 
+_TRY_NETWORK: Final = """
+import errno, socket
+try:
+    socket.socket().connect(("127.0.0.1", 9))
+except OSError as error:
+    raise SystemExit(error.errno not in (errno.EACCES, errno.ENETUNREACH))
+raise SystemExit(1)
+"""
+
 Network = Literal["none", "allowed"]
 Method = Literal["seccomp", "namespace"]
 METHODS: Final[tuple[Method, ...]] = ("seccomp", "namespace")
@@ -143,6 +152,18 @@ def run_isolated(
     if report is None:
         return Outcome("not_started", text="the process that watches it was lost")
     return Outcome(**report)
+
+
+def network_isolation(folder: Path, methods: Sequence[Method] = METHODS) -> str | None:
+    """How a program's network is taken away on this machine, tried with a real one; `None` when it cannot be.
+
+    Args:
+        folder: An empty folder.
+        methods: Ways that are tried.
+    """
+    bounds = Bounds(timeout_s=10, methods=methods)
+    outcome = run_isolated([sys.executable, "-I", "-S", "-c", _TRY_NETWORK], folder=folder, bounds=bounds)
+    return outcome.network if outcome.ok else None
 
 
 def _answer(child: "subprocess.Popen[bytes]", order: Mapping[str, object], deadline: float) -> dict[str, Any] | None:

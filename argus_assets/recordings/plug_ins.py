@@ -6,7 +6,7 @@ from pathlib import Path
 
 from argus_assets.errors import BadRecording
 from argus_assets.recordings.declarations import read_declarations
-from argus_assets.recordings.entry_points import GROUP, describe, unusable_identity
+from argus_assets.recordings.entry_points import GROUP, EntryPointDecoder, describe, unusable_identity
 from argus_assets.recordings.external import ExternalDecoder
 from argus_assets.recordings.registry import DECODERS, Decoders, PlugIn
 
@@ -42,4 +42,6 @@ def load_decoders(declarations: Path | None, *, points: Iterable[EntryPoint] | N
             passed_over.append(unusable_identity(point))
             continue
         plug_ins.append(decoder)
+    # To ask a child takes a process: only for a file that no other plug-in takes.
+    plug_ins.sort(key=lambda d: isinstance(d, EntryPointDecoder) and d.asks_child)
     return Decoders(tuple(plug_ins), tuple(notes), tuple(passed_over))

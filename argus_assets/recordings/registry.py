@@ -30,9 +30,11 @@ class PlugIn(Decoder, Protocol):
 
     Attributes:
         identity: Changes when what it makes of a recording may change.
+        isolates_network: Its code runs without network.
     """
 
     identity: str
+    isolates_network: bool
 
     def matches_name(self, name: str) -> bool:
         """Whether a file of this name, whose content no format knows, is taken to have this format."""
