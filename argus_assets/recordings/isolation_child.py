@@ -192,7 +192,7 @@ def _enter_empty_network() -> bool:
 
 
 def _keep_apart() -> None:
-    """Where the kernel has Landlock: no signals to other processes, and no look into their memory or environment.
+    """Where the kernel has Landlock: no signals to other processes, and no look into their memory.
 
     The only file system right that is given up is to make block devices: a set of rules must not be empty.
     """
