@@ -16,7 +16,7 @@ from argus_assets.errors import BadSetting
 from argus_assets.recordings.isolation import Bounds, Network
 
 _MAX_FILE_BYTES: Final = 1024**2
-_MAX_OFFSET_NS: Final = 2**62
+_MAX_OFFSET_NS: Final = 2**61  # with any time up to 2**62, 64 bits hold the sum
 _PLACEHOLDERS: Final = ("{input}", "{output_dir}")
 
 Unit = Literal["s", "ms", "us", "ns"]

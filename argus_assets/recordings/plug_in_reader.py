@@ -188,7 +188,7 @@ class Tally:
         schemas: dict[str, str] = {}
         for batch in batches:
             self._add(batch.frames)
-            schemas.update(batch.topics)
+            schemas.update(dict(batch.topics.keys()))
             yield batch
         summary.frames = self.frames
         summary.cover(self.first_ns, self.last_ns)

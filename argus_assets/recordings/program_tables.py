@@ -249,7 +249,6 @@ def _check_columns(file: TableFile, found: list[str]) -> None:
         if column is not None and getattr(column, "column", None) is not None:
             wanted.append(column.column)
         wanted += getattr(column, "columns", None) or ()
-    wanted += file.output.types
     missing = [name for name in wanted if name not in found]
     if missing:
         raise BadTableFile(f"columns {_listed(wanted)}", f"{_listed(found)}: {_listed(missing)} missing")
@@ -416,7 +415,7 @@ def _nanoseconds(text: pl.Series, unit: str, shift_ns: int) -> pl.Expr:
     digits = _DIGITS[unit]
     groups = pl.lit(text.str.strip_chars().str.extract_groups(r"^([+-]?)(\d{1,19})(?:\.(\d*))?$"))
     whole = groups.struct.field("2").cast(pl.Int64, strict=False)
-    whole = pl.when(whole <= 2**62 // 10**digits - 1).then(whole) * 10**digits
+    whole = pl.when(whole <= 2**62 // 10**digits).then(whole) * 10**digits
     below = groups.struct.field("3").fill_null("").str.slice(0, digits).str.pad_end(digits, "0")
     part = below.cast(pl.Int64, strict=False) if digits else pl.lit(0)
     sign = pl.when(groups.struct.field("1") == "-").then(-1).otherwise(1)
@@ -521,11 +520,13 @@ def field_types(files: list[TableFile], limits: Limits) -> dict[str, pl.DataType
     """Types of the typed columns of some files of one topic: as declared, else the first that all values fit."""
     fits: dict[str, list[FieldType]] = {}
     types: dict[str, pl.DataType] = {}
+    order: dict[str, None] = {}
     for file in files:
         declared = file.output.types
         try:
             for _, block in _blocks(file, limits, BadRows()):
                 for name in _field_names(file, block.columns):
+                    order[name] = None
                     if name in declared:
                         types[name] = _DTYPES[declared[name]]
                     elif block[name].dtype != pl.String or file.output.format == "parquet":
@@ -536,7 +537,7 @@ def field_types(files: list[TableFile], limits: Limits) -> dict[str, pl.DataType
             continue  # told when its rows are taken
     for name, left in fits.items():
         types.setdefault(name, _DTYPES[left[0] if left else "text"])
-    return types
+    return {name: types[name] for name in order}
 
 
 def _fitting(values: pl.Series, left: list[FieldType]) -> list[FieldType]:

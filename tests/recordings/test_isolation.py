@@ -119,7 +119,7 @@ time.sleep(30)
 def test_a_mapped_recording_is_no_memory(tmp_path: Path) -> None:
     with (tmp_path / "recording").open("wb") as file:
         file.truncate(300 << 20)
-    code = "import mmap; m = mmap.mmap(open('recording', 'rb').fileno(), 0, access=mmap.ACCESS_READ); print(max(m[i] for i in range(0, len(m), 4096)))"
+    code = "import mmap; f = open('recording', 'rb'); m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ); print(max(m[i] for i in range(0, len(m), 4096)))"
     assert run(tmp_path, code, memory_mib=100).ok
 
 
@@ -216,7 +216,9 @@ def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_sigterm_has_its_default_meaning(tmp_path: Path) -> None:
-    code = "import os, signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True); os.kill(os.getpid(), 15)"
+    code = (
+        "import os, signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True); os.kill(os.getpid(), 15)"
+    )
     import signal
 
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
