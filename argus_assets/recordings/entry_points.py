@@ -43,6 +43,8 @@ GROUP: Final = "argus.decoders"
 _HOST: Final = "argus_assets.recordings.plug_in_host"
 _ASK_BOUNDS: Final = Bounds(timeout_s=30, memory_mib=4096, output_mib=64)
 _MAX_ANSWER_BYTES: Final = 16 * 1024**2
+_REMEMBERED: Final = 256
+"""Answers of a decoder that is asked: a recording is looked at more than once."""
 _log = logging.getLogger(__name__)
 
 
@@ -96,6 +98,7 @@ class EntryPointDecoder:
         self._point = point
         self._description = description
         self._told = False
+        self._answers: dict[bytes, bool] = {}
         self.asks_child = description.asks and not description.signatures and not description.name_patterns
         self.isolates_network = description.bounds.network == "none"
         self.name = description.name
@@ -109,6 +112,14 @@ class EntryPointDecoder:
             return any(head[at : at + len(magic)] == magic for at, magic in magics)
         if not self.asks_child:
             return False
+        if head not in self._answers:
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            self._answers[head] = self._ask(head)
+        return self._answers[head]
+
+    def _ask(self, head: bytes) -> bool:
+        """What the decoder says; one that fails says no, and is told once."""
         try:
             return _ask(self._point, {"do": "matches", "head": head.hex()}) is True
         except ArgusError as error:

@@ -676,8 +676,8 @@ def test_a_decoder_that_wants_to_be_asked_is_asked_in_a_child(install, caplog: p
     assert read(LOG, decoders)[1].frames == 2
     assert read(b"hello", decoders)[1].problems[0].kind == "unknown_format"
     raising = install(code.replace("\n    def open(self", asks.format("raise KeyError(head)"), 1))
-    for _ in range(2):
-        assert read(b"hello", raising)[1].problems[0].kind == "unknown_format"
+    for other in (b"hello", b"hello again"):
+        assert read(other, raising)[1].problems[0].kind == "unknown_format"
     assert sum("KeyError" in r.message for r in caplog.records) == 1, "told once"
 
 
