@@ -32,9 +32,11 @@ from argus_assets.errors import ArgusError, PermanentError, TransientError
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.partitions import batches
 from argus_assets.recordings.parts import READER_VERSION
+from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.summary import diagnosis_markdown
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.stats.schema import ERROR_STATS
 from argus_assets.tables import Table
@@ -169,6 +171,7 @@ class _Batch:
     bucket: Bucket
     lake: Lake
     knowledge: Knowledge
+    decoders: Decoders
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
@@ -212,7 +215,7 @@ class _Batch:
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def batch_assets(
-    context: dg.AssetExecutionContext, bucket: BucketResource, lake: LakeResource
+    context: dg.AssetExecutionContext, bucket: BucketResource, lake: LakeResource, decoders: DecodersResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Take each batch of the run through the selected stages; a batch that fails does not stop the others.
 
@@ -222,12 +225,17 @@ def batch_assets(
     done_before = _made_by_interrupted_attempts(context)
     opened_bucket, opened_lake = bucket.bucket(), lake.lake()
     knowledge = load_knowledge()
+    formats = decoders.decoders()
+    for note in formats.notes:
+        context.log.warning(note)
     failures: dict[str, ArgusError | Exception] = {}
     for partition in context.partition_keys:
         started = time.perf_counter()
         log = _BatchLog(context, partition)
         try:
-            batch = _load(context.instance, partition, opened_bucket, opened_lake, knowledge)
+            batch = _load(
+                context.instance, partition, opened_bucket, opened_lake, knowledge=knowledge, decoders=formats
+            )
             log.digest = batch.digest
             for stage in selected:
                 if (stage, partition, batch.digest) in done_before:
@@ -345,7 +353,12 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
         )
 
     parsed = stages.parse_recordings(
-        batch.manifest, bucket=batch.bucket, lake=batch.lake, workers=os.cpu_count() or 1, on_parsed=parsed_one
+        batch.manifest,
+        bucket=batch.bucket,
+        lake=batch.lake,
+        workers=os.cpu_count() or 1,
+        on_parsed=parsed_one,
+        decoders=batch.decoders,
     )
     path = batch.save("recordings", parsed.recordings, RECORDINGS)
     batch.save("problems", parsed.problems, PROBLEMS)
@@ -360,6 +373,7 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
             "recordings": parsed.recordings.height,
             "recordings_failed": failed,
             "recordings_reused": parsed.reused,
+            "plug_ins": ", ".join(f"{d.name}/{d.version}" for d in batch.decoders.plug_ins) or "none",
             "frames_lost": lost,
             "problems": parsed.problems.height,
             "size_bytes": int(parsed.recordings["size_bytes"].sum()),
@@ -521,7 +535,15 @@ def latest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> s
     return None if made is None else str(made.metadata["manifest_digest"].value)
 
 
-def _load(instance: dg.DagsterInstance, partition: str, bucket: Bucket, lake: Lake, knowledge: Knowledge) -> _Batch:
+def _load(
+    instance: dg.DagsterInstance,
+    partition: str,
+    bucket: Bucket,
+    lake: Lake,
+    *,
+    knowledge: Knowledge,
+    decoders: Decoders,
+) -> _Batch:
     ref = parse_partition_key(partition)
     digest = latest_digest(instance, "vehicle_drop", partition)
     if ref is None or digest is None:
@@ -539,6 +561,7 @@ def _load(instance: dg.DagsterInstance, partition: str, bucket: Bucket, lake: La
         bucket=bucket,
         lake=lake,
         knowledge=knowledge,
+        decoders=decoders,
     )
 
 

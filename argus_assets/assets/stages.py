@@ -29,15 +29,15 @@ from argus_assets.errors import BadFile
 from argus_assets.faults.finding import Findings, find_events
 from argus_assets.recordings.model import RecordingSummary, Source
 from argus_assets.recordings.parts import (
-    READER_VERSION,
     SUMMARY,
     problem_rows,
     read_summary,
+    reader_version,
     recording_row,
     scan_part,
     write_part,
 )
-from argus_assets.recordings.registry import HEAD_BYTES, detect
+from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.report.page import PageBatch, render_page
 from argus_assets.resources.lake import Lake
@@ -83,9 +83,9 @@ class ParsedBatch:
         return int(self.recordings["frames"].sum())
 
 
-def part_folder(content_sha256: str) -> str:
-    """Where in the lake the tables of a recording with this content are."""
-    return f"parts/{READER_VERSION}/{content_sha256[:2]}/{content_sha256}"
+def part_folder(content_sha256: str, decoders: Decoders = BUILT_IN, name: str = "") -> str:
+    """Where in the lake the tables of a recording with this content are; its name counts only with plug-ins."""
+    return f"parts/{reader_version(decoders, name)}/{content_sha256[:2]}/{content_sha256}"
 
 
 def parse_recordings(
@@ -95,6 +95,7 @@ def parse_recordings(
     lake: Lake,
     workers: int,
     on_parsed: Callable[[dict[str, object]], None] = lambda _: None,
+    decoders: Decoders = BUILT_IN,
 ) -> ParsedBatch:
     """Parse all recordings of a batch side by side; the barrier is the return.
 
@@ -107,13 +108,14 @@ def parse_recordings(
         lake: Where their tables go, under `part_folder`.
         workers: Recordings read at the same time.
         on_parsed: Called with the row of each recording as it is finished, from this thread.
+        decoders: The formats in force.
 
     Raises:
         FilesDiffer: A file is missing or its content is not what the manifest says. All files have been looked at.
         Unavailable: Storage did not answer.
     """
     with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="parse") as pool:
-        futures = [pool.submit(_parse_one, manifest, file, bucket, lake) for file in manifest.files]
+        futures = [pool.submit(_parse_one, manifest, file, bucket, lake, decoders) for file in manifest.files]
         results: list[_Parsed] = []
         wrong: list[Reason] = []
         for future in futures:
@@ -143,15 +145,15 @@ class _Parsed:
     reused: bool
 
 
-def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lake) -> _Parsed:
+def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lake, decoders: Decoders) -> _Parsed:
     """Parse one recording, unless its content was parsed before; prove that it is the manifest's either way."""
-    folder = part_folder(file.sha256)
+    folder = part_folder(file.sha256, decoders, file.name)
     key = recording_key(manifest.vehicle_id, manifest.batch_id, file.name)
     found = bucket.stat(key)
     if found is None:
         raise FilesDiffer([missing_file(file, key)])
     proof = f"verified/{file.sha256}/{sha256(f'{key}|{found.etag}|{found.size}'.encode()).hexdigest()[:32]}"
-    parsed_before = lake.exists(f"{folder}/{SUMMARY}")
+    parsed_before = lake.exists(f"{folder}/{SUMMARY}") and not _is_to_be_tried_again(lake, folder, decoders)
     seconds = 0.0
     if not (parsed_before and lake.exists(proof)):
         if found.size != file.size:
@@ -159,13 +161,13 @@ def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lak
         with (
             tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch,
             bucket.stream(key, size=found.size) as stream,
-            _readable(stream, Path(scratch)) as source,
+            _readable(stream, Path(scratch), decoders, file.name) as source,
         ):
             out = Path(scratch) / "part"
             if not parsed_before:
                 started = time.perf_counter()
                 out.mkdir()
-                write_part(source, folder=out)
+                write_part(source, folder=out, decoders=decoders, name=file.name)
                 seconds = time.perf_counter() - started
             digest, _ = stream.finish()
             if digest != file.sha256:
@@ -179,10 +181,18 @@ def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lak
     return _Parsed(row, summary, reused=parsed_before)
 
 
+def _is_to_be_tried_again(lake: Lake, folder: str, decoders: Decoders) -> bool:
+    """Whether a plug-in failed on it. Our own decoders fail the same way each time."""
+    if not decoders.plug_ins:
+        return False
+    with lake.local_folder(folder) as local:
+        return read_summary(local).try_again
+
+
 @contextmanager
-def _readable(stream: RangedSource, scratch: Path) -> Generator[Source]:
+def _readable(stream: RangedSource, scratch: Path, decoders: Decoders, name: str) -> Generator[Source]:
     """A recording as its decoder wants it: the stream, or a local copy for one that reads here and there."""
-    decoder = detect(stream.read(HEAD_BYTES))
+    decoder = decoders.detect(stream.read(HEAD_BYTES), name)
     stream.seek(0)
     if decoder is None or not decoder.seeks:
         yield stream

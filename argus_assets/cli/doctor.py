@@ -89,6 +89,7 @@ def run_checks(home: Path | None) -> list[Finding]:
         _check("database", lambda: _database(settings)),
         _check("bucket", lambda: _bucket(settings)),
         _check("lake", lambda: _lake(settings)),
+        _check("decoders", lambda: _decoders(settings)),
         _check("clock", lambda: _clock(settings)),
         _check("ui port", lambda: _port(settings)),
         _check("definitions", lambda: _definitions(settings)),
@@ -232,6 +233,37 @@ def _lake(settings: "Settings") -> Finding:
             "Look for a cache between here and the lake.",
         )
     return Finding("lake", "ok", f"{settings.lake_url}: write, read, delete")
+
+
+def _decoders(settings: "Settings") -> Finding:
+    import tempfile
+
+    from argus_assets.recordings.external import ExternalDecoder
+    from argus_assets.recordings.isolation import network_isolation
+    from argus_assets.recordings.plug_ins import load_decoders
+
+    decoders = load_decoders(settings.decoders)
+    with tempfile.TemporaryDirectory(prefix="argus-doctor-") as folder:
+        isolation = network_isolation(Path(folder))
+    missing = {d.name: d.missing_program() for d in decoders.plug_ins if isinstance(d, ExternalDecoder)}
+    wrong = [f"{name}: {why}" for name, why in missing.items() if why]
+    if wrong:
+        return Finding(
+            "decoders", "fail", "; ".join(wrong), f"Correct the command in {settings.decoders}, or install the program."
+        )
+    offline = [d.name for d in decoders.plug_ins if d.isolates_network]
+    if offline and isolation is None:
+        return Finding(
+            "decoders",
+            "fail",
+            f"the network cannot be taken away from {', '.join(offline)}",
+            "Allow seccomp or user namespaces here, or declare network = 'allowed': without, they do not run.",
+        )
+    found = ", ".join(f"{d.name}/{d.version}" for d in decoders.plug_ins) or "no plug-in"
+    found += f"; network taken away by {isolation}" if isolation else "; the network cannot be taken away here"
+    if decoders.notes:
+        return Finding("decoders", "warn", f"{found}; {' '.join(decoders.notes)}", "Repair or uninstall that package.")
+    return Finding("decoders", "ok", found)
 
 
 def _clock(settings: "Settings") -> Finding:

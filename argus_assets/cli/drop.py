@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from argus_assets.cli.decoders import decoders_option, load
 from argus_assets.errors import BadSetting
 
 
@@ -24,6 +25,7 @@ from argus_assets.errors import BadSetting
 @click.option(
     "--workers", default=4, show_default=True, type=click.IntRange(1, 64), help="Files sent at the same time."
 )
+@decoders_option
 def drop(
     paths: tuple[Path, ...],
     vehicle: str,
@@ -35,6 +37,7 @@ def drop(
     recorded_to: str | None,
     to: str | None,
     workers: int,
+    declarations: Path | None,
 ) -> None:
     """Upload files, or all files of a folder, as one batch: the recordings first, the completion manifest last.
 
@@ -57,7 +60,7 @@ def drop(
     if batch is None:
         folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
         batch = folder.resolve().name if folder else datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    first, last = _drive_time([f.path for f in files], recorded_from, recorded_to)
+    first, last = _drive_time([f.path for f in files], recorded_from, recorded_to, declarations)
     try:
         # What a person typed is checked before hours of upload.
         described = Manifest(
@@ -106,17 +109,20 @@ def drop(
     console.print(f"Manifest: {url.rstrip('/')}/{key}", markup=False)
 
 
-def _drive_time(paths: list[Path], recorded_from: str | None, recorded_to: str | None) -> tuple[datetime, datetime]:
+def _drive_time(
+    paths: list[Path], recorded_from: str | None, recorded_to: str | None, declarations: Path | None
+) -> tuple[datetime, datetime]:
     """Start and end of the drive: as given, else the first and last frame, else the files' times."""
     given = [_parse(name, value) for name, value in (("--from", recorded_from), ("--until", recorded_to))]
     if given[0] and given[1]:
         return given[0], given[1]
     from argus_assets.recordings.reading import open_recording
 
+    decoders = load(declarations)
     times: list[float] = []
     for path in paths:
         with path.open("rb") as source:
-            reader = open_recording(source)
+            reader = open_recording(source, decoders=decoders, name=path.name)
             for _ in reader:
                 pass
         ends = (reader.summary.first_timestamp_ns, reader.summary.last_timestamp_ns)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argus_assets.cli import LazyGroup
+from argus_assets.cli.decoders import decoders_option, load
 
 if TYPE_CHECKING:
     from argus_assets.recordings.model import RecordingSummary
+    from argus_assets.recordings.registry import Decoders
 
 
 @click.group(cls=LazyGroup, commands_at={"events": "argus_assets.cli.rec_events:events"})
@@ -24,12 +26,14 @@ FILES = click.Path(path_type=Path, exists=True, dir_okay=False)
 @rec.command()
 @click.argument("files", nargs=-1, required=True, type=FILES)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for one FILE, an array for several.")
-def info(files: tuple[Path, ...], as_json: bool) -> None:
+@decoders_option
+def info(files: tuple[Path, ...], as_json: bool, declarations: Path | None) -> None:
     """Show format, frames, time range, channels and damage of each FILE.
 
     Exits with 1 when nothing could be read of one of them.
     """
-    summaries = [(path, _summarise(path)) for path in files]
+    decoders = load(declarations)
+    summaries = [(path, _summarise(path, decoders)) for path in files]
     if as_json:
         documents = [_document(path, summary) for path, summary in summaries]
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
@@ -45,16 +49,18 @@ def info(files: tuple[Path, ...], as_json: bool) -> None:
 @click.option(
     "--to", "to", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Parquet file to write."
 )
-def frames(file: Path, to: Path) -> None:
+@decoders_option
+def frames(file: Path, to: Path, declarations: Path | None) -> None:
     """Write the frame table of FILE as Parquet (columns: docs/tables.md)."""
     import shutil
     import tempfile
 
     from argus_assets.recordings.parts import write_part
 
+    decoders = load(declarations)
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".argus-") as scratch, file.open("rb") as source:
-        summary = write_part(source, folder=Path(scratch))
+        summary = write_part(source, folder=Path(scratch), decoders=decoders, name=file.name)
         shutil.move(Path(scratch) / "frames.parquet", to)
     click.echo(f"{summary.frames:,} frames in {to}")
     for problem in summary.problems:
@@ -67,11 +73,11 @@ def frames(file: Path, to: Path) -> None:
         raise SystemExit(1)
 
 
-def _summarise(path: Path) -> "RecordingSummary":
+def _summarise(path: Path, decoders: "Decoders") -> "RecordingSummary":
     from argus_assets.recordings.reading import open_recording
 
     with path.open("rb") as source:
-        reader = open_recording(source)
+        reader = open_recording(source, decoders=decoders, name=path.name)
         for _ in reader:
             pass
     return reader.summary

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from argus_assets.cli.decoders import decoders_option, load
+
 if TYPE_CHECKING:
     from argus_assets.faults.finding import Findings
     from argus_assets.recordings.model import RecordingSummary
+    from argus_assets.recordings.registry import Decoders
 
 _STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
 
@@ -18,12 +21,13 @@ _STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow", "
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object for each fault.")
-def events(files: tuple[Path, ...], as_json: bool) -> None:
+@decoders_option
+def events(files: tuple[Path, ...], as_json: bool, declarations: Path | None) -> None:
     """Find the faults in FILES, taken as one drive: a row for each code of each ECU, the worst first.
 
     What could not be read is told on standard error. Exits with 1 when nothing could be read of one of the files.
     """
-    findings, summaries = _find(files)
+    findings, summaries = _find(files, load(declarations))
     faults = _documents(findings)
     if as_json:
         click.echo(json.dumps(faults, indent=2))
@@ -43,7 +47,7 @@ def _was_read(summary: "RecordingSummary") -> bool:
     return summary.frames > 0 or not summary.problems
 
 
-def _find(files: Sequence[Path]) -> "tuple[Findings, list[RecordingSummary]]":
+def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Findings, list[RecordingSummary]]":
     """Parse to temporary Parquet parts, so that memory does not grow with the recordings.
 
     Raises:
@@ -63,7 +67,7 @@ def _find(files: Sequence[Path]) -> "tuple[Findings, list[RecordingSummary]]":
             folder.mkdir()
             try:
                 with path.open("rb") as source:
-                    summaries.append(write_part(source, folder=folder))
+                    summaries.append(write_part(source, folder=folder, decoders=decoders, name=path.name))
             except OSError as error:
                 msg = f"Could not read {path}: {error.strerror or error}."
                 help_text = f"Check that you may read it and that there is room in {scratch}."

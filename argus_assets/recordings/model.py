@@ -88,6 +88,10 @@ class RecordingSummary:
     """What is known of a recording once it has been read.
 
     Timestamps are integer nanoseconds since 1970-01-01 UTC, `None` without frames.
+
+    Attributes:
+        try_again: A plug-in failed, which may have been this machine's fault or the program's: the next run reads the
+            recording again.
     """
 
     format: str
@@ -100,6 +104,7 @@ class RecordingSummary:
     channels: list[ChannelSummary] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     topics: list[TopicSummary] = field(default_factory=list)
+    try_again: bool = False
 
     def cover(self, first_ns: int | None, last_ns: int | None) -> None:
         """Widen the time range to these nanoseconds."""
@@ -141,12 +146,15 @@ class Reader(Protocol):
 
 
 class Decoder(Protocol):
-    """A recording format."""
+    """A recording format.
+
+    Attributes:
+        seeks: Whether its reader jumps about in a recording, so that it wants a local file; others read forward.
+    """
 
     name: str
     version: int
     seeks: bool
-    """Whether it reads here and there in the file, so that a local copy pays; others read forward."""
 
     def matches(self, head: bytes) -> bool:
         """Whether a file that starts with these bytes (up to 4,096) has this format."""

@@ -30,11 +30,18 @@ from argus_assets.recordings.model import (
     TopicSummary,
 )
 from argus_assets.recordings.reading import open_recording
-from argus_assets.recordings.registry import DECODERS
+from argus_assets.recordings.registry import BUILT_IN, DECODERS, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, NOTICE_KINDS, PROBLEMS
 
 READER_VERSION: Final = "3." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
 """Changes when any decoder or the tables change: parts of another version are not reused."""
+
+
+def reader_version(decoders: Decoders = BUILT_IN, name: str = "") -> str:
+    """The version with the plug-ins in force, for a file of this name: what tells its part from others of its content."""
+    plugged = decoders.version(name)
+    return f"{READER_VERSION}+{plugged}" if plugged else READER_VERSION
+
 
 SUMMARY: Final = "summary.json"
 _ROW_GROUP: Final = 128 * 1024
@@ -51,18 +58,27 @@ class LazyPart:
     topics: Mapping[TopicKey, pl.LazyFrame]
 
 
-def write_part(source: Source, *, folder: Path, limits: Limits = DEFAULT_LIMITS) -> RecordingSummary:
+def write_part(
+    source: Source,
+    *,
+    folder: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    decoders: Decoders = BUILT_IN,
+    name: str = "",
+) -> RecordingSummary:
     """Parse a recording into a folder; memory follows the size of a batch, not of the recording.
 
     Args:
         source: The recording.
         folder: An empty local folder.
         limits: What the decoder may spend.
+        decoders: The formats in force.
+        name: Of the recording's file; see `open_recording`.
 
     Raises:
         OSError: The source cannot be read or the folder not written.
     """
-    reader = open_recording(source, limits=limits)
+    reader = open_recording(source, limits=limits, decoders=decoders, name=name)
     clock = ClockCheck()
     with ExitStack() as stack:
         tables = [stack.enter_context(_Writer(folder / f"{t.name}.parquet", t.empty())) for t in _TABLES]

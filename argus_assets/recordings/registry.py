@@ -1,11 +1,19 @@
-"""The known formats. Detection is by content; a file's name never decides."""
+"""The known formats and which of them a file has.
 
-from typing import Final
+Of the formats that are built in, detection is by content alone: a file's name never decides. A plug-in may declare
+patterns of names; they are tried when no format knows the content.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Protocol, runtime_checkable
 
 from argus_assets.recordings.blf import BlfDecoder
 from argus_assets.recordings.mcap import McapDecoder
 from argus_assets.recordings.mdf4 import Mdf4Decoder
-from argus_assets.recordings.model import Decoder
+from argus_assets.recordings.model import Decoder, Limits, Reader, Source
 from argus_assets.recordings.text import ASC, CANDUMP, CSV, TRC
 
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
@@ -13,7 +21,90 @@ DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder
 HEAD_BYTES: Final = 4096
 """How much of a file's start decides its format."""
 
+_COMPRESSED: Final = re.compile(r"(?i)\.(?:gz|zst|zstd)$")
+
+
+@runtime_checkable
+class PlugIn(Decoder, Protocol):
+    """A decoder that is not ours. None of its methods runs foreign code in this process, and none raises.
+
+    Attributes:
+        identity: Changes when what it makes of a recording may change.
+        isolates_network: Its code runs without network.
+    """
+
+    identity: str
+    isolates_network: bool
+
+    def matches_name(self, name: str) -> bool:
+        """Whether a file of this name, whose content no format knows, is taken to have this format."""
+        ...
+
+    def open_named(self, source: Source, limits: Limits, name: str) -> Reader:
+        """A reader over `source`; a program that is run for it sees a file with the suffix of `name`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decoders:
+    """The formats in force.
+
+    Attributes:
+        plug_ins: In the order in which they are asked, before the formats that are built in.
+        notes: Plug-ins that are passed over, a sentence for each.
+        passed_over: What they are: with another release of one, a recording may be read that was not.
+    """
+
+    plug_ins: tuple[PlugIn, ...] = ()
+    notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all formats."""
+        return tuple(d.name for d in (*self.plug_ins, *DECODERS))
+
+    def detect(self, head: bytes, name: str = "") -> Decoder | None:
+        """The decoder for a file that starts with `head`, `None` for an unknown format.
+
+        Args:
+            head: The first bytes, `HEAD_BYTES` unless the file is shorter.
+            name: Of the file, without the suffix of a compression; tried when nothing knows the content.
+        """
+        by_content = next((d for d in (*self.plug_ins, *DECODERS) if head and d.matches(head)), None)
+        if by_content is not None or not name or not head:
+            return by_content
+        return next((d for d in self.plug_ins if d.matches_name(name)), None)
+
+    def version(self, name: str = "") -> str:
+        """What tells parts of a file of this name apart from those that other decoders would make, `` for ours alone.
+
+        With plug-ins, a name has its say: by the patterns, and by the suffix that a program sees.
+        """
+        if not self.plug_ins and not self.passed_over:
+            return ""
+        inner = inner_name(name)
+        by_name = [next((d.name for d in self.plug_ins if d.matches_name(n)), "") for n in (name, inner)]
+        of_name = [suffix_of(name), suffix_of(inner), *by_name] if self.plug_ins else []
+        parts: Sequence[str] = [*(d.identity for d in self.plug_ins), *self.passed_over, "|", *of_name]
+        return sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+BUILT_IN: Final = Decoders()
+"""Without any plug-in."""
+
+
+def inner_name(name: str) -> str:
+    """The name of a file inside a compressed one: without the suffix of the compression."""
+    return _COMPRESSED.sub("", name)
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a name, with its dot, of letters and digits only; empty without one."""
+    found = re.search(r"\.([A-Za-z0-9_]{1,16})$", name)
+    return f".{found[1]}" if found else ""
+
 
 def detect(head: bytes) -> Decoder | None:
-    """The decoder for a file that starts with `head`, `None` for an unknown format."""
-    return next((decoder for decoder in DECODERS if decoder.matches(head)), None)
+    """The decoder for a file that starts with `head` among those that are built in, `None` for an unknown format."""
+    return BUILT_IN.detect(head)

@@ -58,6 +58,32 @@ def test_each_failure_is_found(tmp_path: Path) -> None:
     assert "secret" not in json.dumps(found)
 
 
+def test_declared_decoders_are_tried(tmp_path: Path, postgres: str) -> None:
+    path = tmp_path / "decoders.toml"
+    declared = """
+[[decoder]]
+name = "acme"
+version = 3
+magic = "41"
+command = ["{}", "{{input}}", "{{output_dir}}"]
+[[decoder.output]]
+files = "*"
+format = "csv"
+table = "topic"
+columns.timestamp = {{ column = "t", unit = "s" }}
+"""
+    environment = {"ARGUS_DATABASE_URL": postgres, "ARGUS_PORT": "0", "ARGUS_DECODERS": str(path)}
+    path.write_text(declared.format("cat"))
+    found = doctor(tmp_path / "home", 0, **environment)["decoders"]
+    assert found["found"] == "acme/3; network taken away by seccomp"
+    path.write_text(declared.format("./rec2csv"))
+    found = doctor(tmp_path / "home", 1, **environment)["decoders"]
+    assert (found["state"], found["found"]) == ("fail", f"acme: {tmp_path}/rec2csv does not exist")
+    path.write_text("[[decoder]]\nname = 1")
+    found = doctor(tmp_path / "home", 1, **environment)["decoders"]
+    assert str(path) in found["found"]
+
+
 def test_a_wrong_setting_is_told(tmp_path: Path) -> None:
     found = doctor(tmp_path, 1, ARGUS_PORT="http")
     assert found["settings"]["state"] == "fail"

@@ -17,6 +17,7 @@ from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.embedded.platform import dagster_yaml
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.sensors.completed_batches import take_completed_batches
 from argus_assets.simulate.fleet import Drive, simulate_drive
@@ -127,6 +128,5 @@ def site(tmp_path: Path, instance: dg.DagsterInstance) -> Site:
     bucket = Bucket.from_url(url)
     bucket.ensure()
     lake = str(tmp_path / "lake")
-    return Site(
-        bucket, Lake.from_url(lake), instance, {"bucket": BucketResource(url=url), "lake": LakeResource(url=lake)}
-    )
+    resources = {"bucket": BucketResource(url=url), "lake": LakeResource(url=lake), "decoders": DecodersResource()}
+    return Site(bucket, Lake.from_url(lake), instance, resources)

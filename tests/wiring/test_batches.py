@@ -1,6 +1,8 @@
 """Sensor and assets on a real instance: each batch has its own result, and every drop comes to an end."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import dagster as dg
 import pytest
@@ -9,7 +11,8 @@ from argus_assets.assets.batch import STAGES
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.faults.schema import ERROR_EVENTS
-from argus_assets.recordings.schema import RECORDINGS
+from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
+from argus_assets.resources.decoders import DecodersResource
 from argus_assets.status import BatchState, batch_status, find_partition, list_batches, partition_states, timeline
 
 pytestmark = pytest.mark.wiring
@@ -190,6 +193,41 @@ def test_damage_and_unknown_formats_are_rows_and_the_rest_is_processed(site, dri
     page = site.lake.read_bytes(f"batches/{key}/report.html").decode()
     assert "unknown_format" in page
     assert "2 of 4 recordings" in page
+
+
+def test_a_declared_program_reads_its_recordings_and_its_crash_is_one_failed_recording(site, drives, tmp_path) -> None:
+    declared = tmp_path / "decoders.toml"
+    declared.write_text("""
+[[decoder]]
+name = "acme"
+version = 1
+name_pattern = "*.acme"
+command = ["sh", "-c", "cp {input} {output_dir}/can.csv && grep -q good {input} || kill -SEGV $$"]
+[[decoder.output]]
+files = "can.csv"
+format = "csv"
+table = "frames"
+[decoder.output.columns]
+timestamp = { column = "good", unit = "s" }
+channel = { value = "CAN7" }
+arbitration_id = { column = "id", base = "hex" }
+payload = "data"
+""")
+    site.resources["decoders"] = DecodersResource(path=str(declared))
+    folder = tmp_path / "drive"
+    shutil.copytree(drives["car_healthy"].folder, folder)
+    (folder / "a.acme").write_text("good,id,data\n1795000000.5,1F,00ff\n")
+    (folder / "b.acme").write_text("bad,id,data\n")
+    site.drop(replace(drives["car_healthy"], folder=folder))
+    (run,) = site.tick_and_run()
+    assert run.success
+    rows = site.lake.read_table(f"batches/{DAY}_car-healthy_b1/recordings.parquet", RECORDINGS)
+    states = {name: (state, frames) for name, state, frames in rows.select("recording", "state", "frames").iter_rows()}
+    assert states["a.acme"] == ("parsed", 1)
+    assert states["b.acme"] == ("failed", 0)
+    assert {state for name, (state, _) in states.items() if not name.endswith(".acme")} == {"parsed"}
+    problems = site.lake.read_table(f"batches/{DAY}_car-healthy_b1/problems.parquet", PROBLEMS)
+    assert problems.select("recording", "kind").rows() == [("b.acme", "decoder_failed")]
 
 
 def test_a_rerun_of_the_last_stages_reads_what_is_there(site, drives) -> None:

@@ -1,0 +1,304 @@
+"""Decoders of other packages (entry points of the group `argus.decoders`). Their code runs in a child only.
+
+What a decoder declares of itself is asked of a child once. A recording is read in another child, whose tables are
+checked here as they are streamed.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from importlib.metadata import EntryPoint
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from argus_assets.errors import ArgusError, BadRecording, BadTable
+from argus_assets.recordings.isolation import Bounds, Network, Outcome, run_isolated
+from argus_assets.recordings.model import (
+    ChannelSummary,
+    FrameBatch,
+    Limits,
+    Problem,
+    Reader,
+    RecordingSummary,
+    Source,
+    TopicKey,
+)
+from argus_assets.recordings.plug_in_host import ANSWER
+from argus_assets.recordings.plug_in_reader import Tally, Workplace, failure, workplace
+from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
+from argus_assets.tables import TIMESTAMP, Table
+
+GROUP: Final = "argus.decoders"
+_HOST: Final = "argus_assets.recordings.plug_in_host"
+_ASK_BOUNDS: Final = Bounds(timeout_s=30, memory_mib=4096, output_mib=64)
+_MAX_ANSWER_BYTES: Final = 16 * 1024**2
+_REMEMBERED: Final = 256
+"""Answers of a decoder that is asked: a recording is looked at more than once."""
+_log = logging.getLogger(__name__)
+
+
+class PlugInBounds(BaseModel):
+    """`isolation.Bounds`, as a decoder may declare them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600
+    memory_mib: Annotated[int, Field(ge=256, le=1024**2)] = 4096
+    output_mib: Annotated[int, Field(ge=1, le=16 * 1024**2)] = 8192
+    network: Network = "none"
+
+
+class Description(BaseModel):
+    """What a decoder says of itself.
+
+    Attributes:
+        signatures: (offset, bytes as hex) that a file of the format may have; one is enough.
+        name_patterns: Patterns of names, tried when no format knows the content.
+        asks: It has a method `matches`. It is asked, in a child, where there are neither signatures nor patterns.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
+    version: int = Field(ge=0)
+    signatures: tuple[
+        tuple[Annotated[int, Field(ge=0, le=3840)], Annotated[str, Field(pattern=r"^(?:[0-9a-f]{2}){1,256}$")]], ...
+    ] = ()
+    name_patterns: tuple[str, ...] = ()
+    asks: bool = False
+    bounds: PlugInBounds = PlugInBounds()
+
+
+class _Answer(BaseModel):
+    """What a child says of a recording that it has read."""
+
+    frames_lost: int = Field(0, ge=0, le=2**63)
+    problems: list[Problem] = Field(default_factory=list, max_length=10_000)
+    channels: list[ChannelSummary] = Field(default_factory=list, max_length=100_000)
+    topics: list[TopicKey] = Field(default_factory=list, max_length=10_000)
+
+
+class EntryPointDecoder:
+    """A decoder of another package; see `registry.PlugIn`."""
+
+    seeks = True
+
+    def __init__(self, point: EntryPoint, description: Description) -> None:
+        self._point = point
+        self._description = description
+        self._told = False
+        self._answers: dict[bytes, bool] = {}
+        self.asks_child = description.asks and not description.signatures and not description.name_patterns
+        self.isolates_network = description.bounds.network == "none"
+        self.name = description.name
+        self.version = description.version
+        self.identity = f"{description.name}/{description.version}/{point.value}@{_distribution(point)}"
+
+    def matches(self, head: bytes) -> bool:
+        """Whether the file has one of the signatures; without any, and without patterns, what its own `matches` says."""
+        if self._description.signatures:
+            magics = ((at, bytes.fromhex(magic)) for at, magic in self._description.signatures)
+            return any(head[at : at + len(magic)] == magic for at, magic in magics)
+        if not self.asks_child:
+            return False
+        if head not in self._answers:
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            self._answers[head] = self._ask(head)
+        return self._answers[head]
+
+    def _ask(self, head: bytes) -> bool:
+        """What the decoder says; one that fails says no, and is told once."""
+        try:
+            return _ask(self._point, {"do": "matches", "head": head.hex()}) is True
+        except ArgusError as error:
+            if not self._told:
+                self._told = True
+                _log.warning("%s", error)
+            return False
+
+    def matches_name(self, name: str) -> bool:
+        """Whether the name has one of its patterns."""
+        return any(fnmatchcase(name, pattern) for pattern in self._description.name_patterns)
+
+    def open(self, source: Source, limits: Limits) -> Reader:
+        """A reader over `source`."""
+        return self.open_named(source, limits, "")
+
+    def open_named(self, source: Source, limits: Limits, name: str) -> Reader:
+        """A reader over `source`; the decoder sees a file with the suffix of `name`."""
+        return EntryPointReader(self._point, self._description, source, limits, name)
+
+
+def describe(point: EntryPoint) -> EntryPointDecoder:
+    """Ask a child what an entry point is.
+
+    Raises:
+        BadRecording: It cannot be imported, or is no decoder.
+    """
+    try:
+        return EntryPointDecoder(point, Description.model_validate(_ask(point, {"do": "describe"})))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadRecording(
+            f"The decoder {point.name!r} ({point.value}) of {_distribution(point)} is passed over: {where}: {first['msg']}.",
+            help="See docs/recordings.md for what a decoder has.",
+        ) from error
+
+
+def unusable_identity(point: EntryPoint) -> str:
+    """What stands for an entry point that cannot be used: another release of its package may be better."""
+    return f"{point.value}@{_distribution(point)}"
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
+
+
+def _ask(point: EntryPoint, question: Mapping[str, object]) -> object:
+    with workplace(BytesIO(), "") as place:
+        outcome = _run(point, question, place, _ASK_BOUNDS)
+        if outcome.ok:
+            return _answer(place)
+        said = place.shown(outcome.tail)
+    raise BadRecording(
+        f"The decoder {point.name!r} ({point.value}) of {_distribution(point)} is passed over: "
+        f"{outcome.sentence(_ASK_BOUNDS)}{'; it printed: ' + said if said else ''}.",
+        help="Repair or uninstall that package.",
+    )
+
+
+def _run(point: EntryPoint, order: Mapping[str, object], place: Workplace, bounds: Bounds) -> Outcome:
+    document = {**order, "name": point.name, "value": point.value, "group": point.group, "output": str(place.output)}
+    path = place.folder / "order.json"
+    path.write_text(json.dumps(document))
+    environment = {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Threads cost memory, and other recordings are read at the same time.
+        **dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2"),
+    }
+    command = [sys.executable, "-m", _HOST, str(path)]
+    return run_isolated(command, folder=place.folder, environment=environment, bounds=bounds)
+
+
+def _answer(place: Workplace) -> Any:  # noqa: ANN401 - JSON
+    path = place.output / ANSWER
+    if not path.is_file() or path.is_symlink() or path.stat().st_size > _MAX_ANSWER_BYTES:
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return None
+
+
+class EntryPointReader:
+    """One run of a decoder over one recording; see `model.Reader`."""
+
+    def __init__(self, point: EntryPoint, description: Description, source: Source, limits: Limits, name: str) -> None:
+        self._point = point
+        self._bounds = Bounds(**description.bounds.model_dump())
+        self._source = source
+        self._limits = limits
+        self._name = name
+        self.summary = RecordingSummary(
+            description.name, f"{description.name}/{description.version}", source.seek(0, 2)
+        )
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        with ExitStack() as stack:
+            place = stack.enter_context(workplace(self._source, self._name))
+            order = {"do": "read", "recording": str(place.recording), "limits": asdict(self._limits)}
+            outcome = _run(self._point, order, place, self._bounds)
+            if not outcome.ok:
+                self._fail(failure(self.summary.format, "a reader that ends", outcome, self._bounds, place))
+                return
+            try:
+                answer = TypeAdapter(_Answer).validate_python(_answer(place))
+                kinds = {p.kind for p in answer.problems} - {*DAMAGE_KINDS}
+                if kinds:
+                    self._not_valid(f"kinds of damage that do not exist: {', '.join(sorted(kinds))[:200]}")
+                    return
+                self.summary.frames_lost = answer.frames_lost
+                self.summary.problems += answer.problems
+                self.summary.channels = answer.channels
+                yield from Tally().count(_batches(place.output, answer.topics, self._limits), self.summary)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                self._not_valid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+            except BadTable as error:
+                self._not_valid(error.what)
+            except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+                self._not_valid(f"{type(error).__name__}: {error}")
+
+    def _not_valid(self, found: str) -> None:
+        self._fail(
+            Problem(
+                "decoder_failed", "frames, logs, diagnostics and topics as model.FrameBatch has them", found[:500],
+                None, None, f"This is for the author of {self.summary.format}.",
+            )
+        )  # fmt: skip
+
+    def _fail(self, problem: Problem) -> None:
+        self.summary.problems.append(problem)
+        self.summary.try_again = True
+
+
+def _batches(folder: Path, topics: Sequence[TopicKey], limits: Limits) -> Iterator[FrameBatch]:
+    """The tables that a child wrote, one after another, each checked.
+
+    Raises:
+        BadTable: One is not what it should be.
+    """
+    size = min(limits.batch_frames, 256 * 1024)
+    expected = 0
+    for rows in _declared(folder, FRAMES, size):
+        numbers = rows["frame"]
+        if numbers[0] != expected or numbers[-1] != expected + rows.height - 1 or not (numbers.diff()[1:] == 1).all():
+            raise BadTable(f"Column frame does not count on from {expected}.")
+        expected += rows.height
+        yield FrameBatch(rows, LOGS.empty(), DIAGNOSTICS.empty())
+    for table in (LOGS, DIAGNOSTICS):
+        for rows in _declared(folder, table, size):
+            empty = {t.name: t.empty() for t in (FRAMES, LOGS, DIAGNOSTICS)} | {table.name: rows}
+            yield FrameBatch(empty["frames"], empty["logs"], empty["diagnostics"])
+    for number, key in enumerate(topics):
+        for rows in _parquet(folder / f"topic_{number}.parquet", size):
+            if rows.schema.get("timestamp") != TIMESTAMP or rows.schema.get("frame", pl.UInt64()) != pl.UInt64():
+                raise BadTable(
+                    f"Topic {key[0]!r} has no column timestamp of {TIMESTAMP}, or a frame that is no UInt64."
+                )
+            yield FrameBatch(FRAMES.empty(), LOGS.empty(), DIAGNOSTICS.empty(), {key: rows})
+
+
+def _declared(folder: Path, table: Table, size: int) -> Iterator[pl.DataFrame]:
+    for rows in _parquet(folder / f"{table.name}.parquet", size):
+        if rows.columns != table.schema.names():
+            raise BadTable(f"Table {table.name!r} has the columns {rows.columns}.")
+        try:
+            typed = rows.cast(dict(table.schema))  # type: ignore[arg-type] # its stub
+        except pl.exceptions.PolarsError as error:
+            raise BadTable(f"Table {table.name!r}: {error}"[:300]) from error
+        yield table.check(typed)
+
+
+def _parquet(path: Path, size: int) -> Iterable[pl.DataFrame]:
+    if path.is_symlink() or not path.is_file():
+        return
+    with pq.ParquetFile(path) as opened:
+        for batch in opened.iter_batches(batch_size=size, use_threads=False):
+            if batch.num_rows:
+                yield pl.DataFrame(pa.table(batch))

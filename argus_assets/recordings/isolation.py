@@ -1,0 +1,207 @@
+"""Running a program that may fail in any way: in a process of its own, within limits, without network.
+
+Whatever it does is an `Outcome`; only this machine's own failures raise. Guards against faults, not against malice:
+the program runs as the user of the platform and can read that user's files.
+"""
+
+import json
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from argus_assets.recordings import isolation_child
+
+MIB: Final = 1024**2
+_GRACE_S: Final = 15.0
+PROGRAM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+"""Where a program without a folder in its name is looked for, and its own `PATH`."""
+
+_TRY_NETWORK: Final = """
+import errno, socket
+try:
+    socket.socket().connect(("127.0.0.1", 9))
+except OSError as error:
+    raise SystemExit(error.errno not in (errno.EACCES, errno.ENETUNREACH))
+raise SystemExit(1)
+"""
+
+Network = Literal["none", "allowed"]
+Method = Literal["seccomp", "namespace"]
+METHODS: Final[tuple[Method, ...]] = ("seccomp", "namespace")
+"""Ways to take the network away that need no privilege, the better one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a program may take.
+
+    Attributes:
+        timeout_s: Seconds from start to end.
+        memory_mib: Memory of the program and all that it starts, together; mapped files do not count.
+        output_mib: Size of all files that it writes below its folder, together.
+        network: `none`, or `allowed`.
+        methods: Ways to take the network away, in the order in which they are tried.
+    """
+
+    timeout_s: float = 600.0
+    memory_mib: int = 2048
+    output_mib: int = 8192
+    network: Network = "none"
+    methods: Sequence[Method] = METHODS
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended.
+
+    Attributes:
+        kind: `exited` and `signalled` by itself; `timeout`, `memory` and `output` by a limit; `not_started`;
+            `no_isolation`: the network could not be taken away, so it was not started.
+        code: Exit code, or number of the signal.
+        text: Why it was not started.
+        tail: End of what it printed, both streams.
+        seconds: From start to end.
+        peak_bytes: Most memory that was seen.
+        network: How the network was taken away, or `allowed`.
+    """
+
+    kind: Literal["exited", "signalled", "timeout", "memory", "output", "not_started", "no_isolation"]
+    code: int = 0
+    text: str = ""
+    tail: str = ""
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    network: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with exit code 0."""
+        return self.kind == "exited" and self.code == 0
+
+    def sentence(self, bounds: Bounds) -> str:
+        """What happened, in a few words."""
+        used = f"{self.peak_bytes / MIB:.0f} of {bounds.memory_mib} MiB used"
+        match self.kind:
+            case "exited":
+                return f"exit code {self.code} after {self.seconds:.1f} s, {used}"
+            case "signalled":
+                return f"killed by {_signal_name(self.code)} after {self.seconds:.1f} s, {used}"
+            case "timeout":
+                return f"not done after {bounds.timeout_s:g} s, and killed"
+            case "memory":
+                return f"more than {bounds.memory_mib} MiB of memory, and killed"
+            case "output":
+                return f"more than {bounds.output_mib} MiB or {isolation_child.MAX_FILES:,} files written, and killed"
+            case "not_started":
+                return f"could not be started: {self.text}"
+            case "no_isolation":
+                return "not started: the kernel offers neither seccomp filters nor user namespaces"
+
+
+def run_isolated(
+    command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None, bounds: Bounds
+) -> Outcome:
+    """Run a program to its end; all that it started has ended, too, on return.
+
+    Args:
+        command: Absolute path of the program, and its arguments.
+        folder: Its working and home folder; what is written below counts as its output. Holds `tmp` for temporary
+            files, which is made.
+        environment: Variables beside `PATH`, `HOME`, `TMPDIR`, `LANG` and `TZ`. No other reaches it.
+        bounds: What it may take.
+
+    Raises:
+        OSError: This machine cannot start any process.
+    """
+    scratch = folder / "tmp"
+    scratch.mkdir(exist_ok=True)
+    order = {
+        "command": list(command),
+        "folder": str(folder),
+        "watched": str(folder),
+        "environment": {
+            "PATH": PROGRAM_PATH, "HOME": str(folder), "TMPDIR": str(scratch), "LANG": "C.UTF-8", "TZ": "UTC",
+            **(environment or {}),
+        },
+        "timeout_s": bounds.timeout_s,
+        "memory_bytes": bounds.memory_mib * MIB,
+        "output_bytes": bounds.output_mib * MIB,
+        "isolate_network": bounds.network == "none",
+        "methods": list(bounds.methods),
+    }  # fmt: skip
+    # A session of its own: Ctrl-C at a terminal is the platform's to handle. No preexec_fn: there are threads here.
+    child = subprocess.Popen(  # noqa: S603 - our own file
+        [sys.executable, "-I", "-S", isolation_child.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={},
+        start_new_session=True,
+    )
+    try:
+        report = _answer(child, order, time.monotonic() + bounds.timeout_s + _GRACE_S)
+    finally:
+        _end(child)
+    if report is None:
+        return Outcome("not_started", text="the process that watches it was lost")
+    return Outcome(**report)
+
+
+def network_isolation(folder: Path, methods: Sequence[Method] = METHODS) -> str | None:
+    """How a program's network is taken away on this machine, tried with a real one; `None` when it cannot be.
+
+    Args:
+        folder: An empty folder.
+        methods: Ways that are tried.
+    """
+    bounds = Bounds(timeout_s=10, methods=methods)
+    outcome = run_isolated([sys.executable, "-I", "-S", "-c", _TRY_NETWORK], folder=folder, bounds=bounds)
+    return outcome.network if outcome.ok else None
+
+
+def _answer(child: "subprocess.Popen[bytes]", order: Mapping[str, object], deadline: float) -> dict[str, Any] | None:
+    """Send the order and wait for the report; `None` when it does not come."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    answer = b""
+    with selectors.DefaultSelector() as selector, suppress(BrokenPipeError):
+        child.stdin.write(json.dumps(order).encode() + b"\n")
+        child.stdin.flush()
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while selector.select(max(0.0, deadline - time.monotonic())):
+            heard = child.stdout.read1(65536)  # type: ignore[attr-defined] # buffered, as Popen makes it
+            if not heard:
+                break
+            answer += heard
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return None
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """End the watching process: it kills what it watches when its input ends."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with suppress(BrokenPipeError):
+        child.stdin.close()
+    try:
+        child.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    child.stdout.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

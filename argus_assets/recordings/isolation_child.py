@@ -1,0 +1,338 @@
+"""The process between the platform and a program that is not trusted to end well.
+
+Run by path (`python -I -S isolation_child.py`), so that nothing but the standard library is loaded; `isolation.py`
+speaks with it. The order arrives as a line of JSON on standard input, which stays open: its end means that the
+platform is gone. The report leaves as JSON on standard output.
+
+The program gets limits, no network and an environment of its own before it is executed. This process is the reaper
+of all that the program starts, also of what leaves its group or session, and kills what is left at the end.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import platform
+import resource
+import select
+import signal
+import stat
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+TAIL_BYTES: Final = 16 * 1024
+MAX_FILES: Final = 10_000
+_OPEN_FILES: Final = 4096
+_FIRST_WAIT_S: Final = 0.005
+_LONGEST_WAIT_S: Final = 0.1
+_WATCH_EVERY_S: Final = 0.1
+_KILL_ROUNDS: Final = 500
+
+# linux/prctl.h, linux/seccomp.h, linux/filter.h, linux/audit.h, linux/sched.h, linux/landlock.h
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
+_SECCOMP_MODE_FILTER: Final = 2
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+_NUMBER_AT, _ARCH_AT = 0, 4
+_X32_BIT: Final = 0x40000000
+_IO_URING_SETUP: Final = 425
+_SOCKET_CALLS: Final = {
+    0xC000003E: (41,),  # x86-64: socket
+    0x40000003: (359, 102),  # i386: socket, socketcall
+    0xC00000B7: (198,),  # AArch64: socket
+    0x40000028: (281,),  # ARM: socket
+}
+"""System calls that make a socket, by architecture; a 64-bit kernel runs 32-bit programs too."""
+_MACHINES: Final = ("x86_64", "aarch64")
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
+_LANDLOCK_MAKE_BLOCK: Final = 1 << 11
+_LANDLOCK_SCOPES: Final = 3  # abstract sockets and signals
+
+_Json = dict[str, Any]
+
+
+def main() -> None:
+    """Run what standard input orders, and report."""
+    order: _Json = json.loads(sys.stdin.buffer.readline())
+    try:
+        report = _run(order)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the platform has to hear of it
+        report = {"kind": "not_started", "text": f"{type(error).__name__}: {error}"}
+    sys.stdout.write(json.dumps(report))
+    sys.stdout.flush()
+
+
+def _run(order: _Json) -> _Json:
+    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    said_r, said_w = os.pipe()
+    told_r, told_w = os.pipe()
+    started = time.monotonic()
+    program = os.fork()
+    if program == 0:
+        _become(order, said_w, told_w)
+    os.close(said_w)
+    os.close(told_w)
+    os.set_blocking(said_r, False)
+    before: _Json = {}
+    with os.fdopen(told_r) as told:  # ends when the program is executed, or could not be
+        for line in told:
+            before |= json.loads(line)
+    watch = _Watch(order, program, said_r, started)
+    try:
+        result = {} if "kind" in before else watch.until_over()
+    finally:
+        _kill_descendants()
+        watch.hear()
+    if result.get("kind") == "exited" and watch.output_is_over():
+        result = {"kind": "output"}
+    return {
+        **before,
+        **result,
+        "tail": watch.tail.decode("utf-8", "replace"),
+        "seconds": time.monotonic() - started,
+        "peak_bytes": max(watch.peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024),
+    }
+
+
+# ---------------------------------------------------------------------------------------------- becoming the program
+
+
+def _become(order: _Json, said: int, told: int) -> NoReturn:
+    """In the forked child: take limits, then execute. Does not return."""
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for fd, place in ((nothing, 0), (said, 1), (said, 2)):
+            os.dup2(fd, place)
+        os.chdir(order["folder"])
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _keep_apart()
+        network = _leave_network(order["methods"]) if order["isolate_network"] else "allowed"
+        if network is None:
+            _tell(told, {"kind": "no_isolation"})
+            os._exit(127)
+        _tell(told, {"network": network})
+        for limit, value in (
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, int(order["output_bytes"])),
+            (resource.RLIMIT_NOFILE, _OPEN_FILES),
+            # Address space is not limited: a program may map a recording of any size, or reserve what it never uses.
+            (resource.RLIMIT_DATA, int(order["memory_bytes"])),
+        ):
+            hard = resource.getrlimit(limit)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # noqa: PLW2901
+            resource.setrlimit(limit, (value, value))
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.execve(order["command"][0], order["command"], order["environment"])  # noqa: S606 - no shell is the point
+    except BaseException as error:  # noqa: BLE001 - a forked child must end here
+        text = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+        _tell(told, {"kind": "not_started", "text": text})
+    os._exit(127)
+
+
+def _tell(fd: int, what: _Json) -> None:
+    os.write(fd, json.dumps(what).encode() + b"\n")
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _leave_network(methods: list[str]) -> str | None:
+    """Give up the network by the first method that works; returns its name, `None` when none does."""
+    ways = {"seccomp": _refuse_sockets, "namespace": _enter_empty_network}
+    return next((name for name in methods if ways[name]()), None)
+
+
+def _refuse_sockets() -> bool:
+    """Have the kernel refuse every new socket, in this process and all that it starts.
+
+    Sockets of this machine (AF_UNIX) are refused as well: databases listen there too. `socketpair` stays.
+    """
+    if platform.machine() not in _MACHINES:
+        return False
+    code: list[bytes] = [_step(_LOAD, _ARCH_AT)]
+    for arch, calls in _SOCKET_CALLS.items():
+        refused = [*calls, _IO_URING_SETUP]  # io_uring makes sockets without the system call
+        block = [_step(_LOAD, _NUMBER_AT)]
+        block += [_step(_AT_LEAST, _X32_BIT, if_true=len(refused) + 1)]
+        block += [_step(_EQUAL, call, if_true=len(refused) - n) for n, call in enumerate(refused)]
+        block += [_step(_RETURN, _ALLOW), _step(_RETURN, _REFUSE | errno.EACCES)]
+        code += [_step(_EQUAL, arch, if_false=len(block)), *block]
+    code.append(_step(_RETURN, _REFUSE | errno.EACCES))  # no architecture that is known
+    steps = ctypes.create_string_buffer(b"".join(code))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(steps)))
+    libc = _libc()
+    return (
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+        and libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0) == 0
+    )
+
+
+def _step(code: int, value: int, *, if_true: int = 0, if_false: int = 0) -> bytes:
+    """A `struct sock_filter`."""
+    return struct.pack("HBBI", code, if_true, if_false, value)
+
+
+def _enter_empty_network() -> bool:
+    """Enter a network namespace that has nothing but a loopback that is down."""
+    user, group = os.geteuid(), os.getegid()
+    if _libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+        return False
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    return True
+
+
+def _keep_apart() -> None:
+    """Where the kernel has Landlock: no signals to other processes, and no look into their memory.
+
+    The only file system right that is given up is to make block devices: a set of rules must not be empty.
+    """
+    libc = _libc()
+    version = libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
+    if version < 1 or libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return
+    rules = struct.pack("QQQ", _LANDLOCK_MAKE_BLOCK, 0, _LANDLOCK_SCOPES)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    fd = libc.syscall(_LANDLOCK_CREATE, rules[:size], ctypes.c_size_t(size), 0)
+    if fd >= 0:
+        libc.syscall(_LANDLOCK_RESTRICT, fd, 0)
+        os.close(fd)
+
+
+# ---------------------------------------------------------------------------------------------- watching it
+
+
+class _Watch:
+    """Waits for the program's end, or for a reason to end it."""
+
+    def __init__(self, order: _Json, program: int, said: int, started: float) -> None:
+        self._order = order
+        self._program = program
+        self._said: int | None = said
+        self._deadline = started + float(order["timeout_s"])
+        self.tail = b""
+        self.peak = 0
+
+    def until_over(self) -> _Json:
+        wait, look_at = _FIRST_WAIT_S, time.monotonic() + _WATCH_EVERY_S
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        if self._said is not None:
+            poll.register(self._said, select.POLLIN)
+        while True:
+            ready = dict(poll.poll(wait * 1000))
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+            if 0 in ready and not os.read(0, 1):
+                return {"kind": "abandoned"}
+            if self._said in ready and not self.hear():
+                poll.unregister(self._said)
+                self._said = None
+            while (ended := _reaped()) is not None:
+                if ended[0] == self._program:
+                    code = os.waitstatus_to_exitcode(ended[1])
+                    return {"kind": "exited", "code": code} if code >= 0 else {"kind": "signalled", "code": -code}
+            now = time.monotonic()
+            if now >= self._deadline:
+                return {"kind": "timeout"}
+            if now >= look_at:
+                look_at = now + _WATCH_EVERY_S
+                used = sum(_memory_bytes(pid) for pid in _descendants())
+                self.peak = max(self.peak, used)
+                if used > self._order["memory_bytes"]:
+                    return {"kind": "memory"}
+                if self.output_is_over():
+                    return {"kind": "output"}
+
+    def hear(self) -> bool:
+        """Take what the program printed, and keep its end; false when it can print no more."""
+        while self._said is not None:
+            try:
+                heard = os.read(self._said, 65536)
+            except BlockingIOError:
+                return True
+            if not heard:
+                return False
+            self.tail = (self.tail + heard)[-TAIL_BYTES:]
+        return False
+
+    def output_is_over(self) -> bool:
+        """Whether the files below the watched folder are too large together, or too many."""
+        total = files = 0
+        for folder, _, names in os.walk(self._order["watched"]):
+            for name in names:
+                try:
+                    found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - called often
+                except OSError:
+                    continue
+                files += 1
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        return total > self._order["output_bytes"] or files > MAX_FILES
+
+
+def _reaped() -> tuple[int, int] | None:
+    """One child that ended, `None` when there is none."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
+def _descendants() -> list[int]:
+    """All living processes below this one."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 - called often
+        if not name.isdigit():
+            continue
+        try:
+            text = Path(f"/proc/{name}/stat").read_text(errors="replace")
+        except OSError:
+            continue
+        state, parent = text.rpartition(")")[2].split()[:2]
+        if state not in "ZX":
+            children.setdefault(int(parent), []).append(int(name))
+    found: list[int] = []
+    waiting = [os.getpid()]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def _memory_bytes(pid: int) -> int:
+    """Memory of a process that is no file's content."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+
+
+def _kill_descendants() -> None:
+    """Kill until nothing is left: what is being started while this runs is met in the next round."""
+    for _ in range(_KILL_ROUNDS):
+        living = _descendants()
+        for pid in living:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        while _reaped() is not None:
+            pass
+        if not living:
+            return
+        time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""What the readers of all plug-ins share: a local copy of the recording, a folder to work in, how a failure is told."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from argus_assets.recordings.isolation import Bounds, Outcome
+from argus_assets.recordings.model import ChannelSummary, FrameBatch, Problem, RecordingSummary, Source
+from argus_assets.recordings.program_tables import Rows
+from argus_assets.recordings.registry import suffix_of
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
+
+_TAIL_CHARACTERS: Final = 500
+_MAX_CHANNELS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where one run of a program happens.
+
+    Attributes:
+        folder: Its working folder; gone afterwards.
+        recording: The recording, named `recording` with the suffix of its own name.
+        output: An empty folder inside of `folder`.
+    """
+
+    folder: Path
+    recording: Path
+    output: Path
+
+    def shown(self, text: str) -> str:
+        """The end of what a program printed, without the names of these folders and unprintable characters."""
+        for path, name in ((self.recording, "{input}"), (self.output, "{output_dir}"), (self.folder, "{folder}")):
+            text = text.replace(str(path), name)
+        text = "".join(c if c.isprintable() else " " for c in text)
+        text = re.sub(r" {2,}", " ", text).strip()
+        return text if len(text) <= _TAIL_CHARACTERS else "..." + text[3 - _TAIL_CHARACTERS :]
+
+
+@contextmanager
+def workplace(source: Source, name: str) -> Generator[Workplace]:
+    """Make a recording available to a program; one that is no local file is copied.
+
+    Raises:
+        OSError: The source cannot be read, or there is no room for a copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="argus-plug-in-", ignore_cleanup_errors=True) as made:
+        place = Path(made)
+        folder = place / "work"
+        output = folder / "out"
+        output.mkdir(parents=True)
+        recording = place / f"recording{suffix_of(name)}"
+        local = getattr(source, "name", None)
+        if isinstance(local, str) and Path(local).is_file():
+            recording.symlink_to(Path(local).absolute())
+        else:
+            source.seek(0)
+            with recording.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1024 * 1024)  # type: ignore[arg-type]
+        yield Workplace(folder, recording, output)
+
+
+def failure(name: str, expected: str, outcome: Outcome, bounds: Bounds, place: Workplace) -> Problem:
+    """A program that did not end well, as one problem."""
+    tail = place.shown(outcome.tail)
+    helps = {
+        "timeout": "Raise timeout_s, or look why it takes so long.",
+        "memory": "Raise memory_mib, or look why it takes so much.",
+        "output": "Raise output_mib, or look why it writes so much.",
+        "not_started": "Check the command in the declaration: `argus doctor` tries it.",
+        "no_isolation": "Allow seccomp or user namespaces here, or declare network = 'allowed' for it.",
+    }
+    said = f"; it printed: {tail}" if tail else ""
+    return Problem(
+        "decoder_failed",
+        expected,
+        outcome.sentence(bounds) + said,
+        None,
+        None,
+        helps.get(outcome.kind, f"Run {name} on this recording by hand. What it wrote before was not used."),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- frames in order
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Rows of one file that wait for those of the others.
+
+    Attributes:
+        keys: The largest time so far, for each row: never falls, so that a file's own order is kept.
+    """
+
+    source: Iterator[Rows]
+    rows: Rows | None = None
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    ended: bool = False
+
+    def fill(self) -> None:
+        """Have rows, unless there are none left."""
+        highest = int(self.keys[-1]) if len(self.keys) else None
+        while self.rows is None and not self.ended:
+            rows = next(self.source, None)
+            if rows is None:
+                self.ended = True
+            elif rows.frames.height:
+                times = rows.frames["timestamp"].to_physical().to_numpy()
+                keys = np.maximum.accumulate(times)
+                self.rows, self.keys = rows, keys if highest is None else np.maximum(keys, highest)
+
+    def take(self, bound: int) -> "tuple[Rows, np.ndarray] | None":
+        """Rows up to a time, with their keys."""
+        if self.rows is None:
+            return None
+        count = int(np.searchsorted(self.keys, bound, side="right"))
+        if count == 0:
+            return None
+        frames, typed = self.rows.frames, self.rows.typed
+        taken = Rows(frames.head(count), None if typed is None else (typed[0], typed[1].head(count)))
+        keys = self.keys[:count]
+        if count == frames.height:
+            self.rows = None  # the last key stays: what follows does not sort before it
+            self.keys = self.keys[-1:]
+        else:
+            rest = None if typed is None else (typed[0], typed[1].slice(count))
+            self.rows, self.keys = Rows(frames.slice(count), rest), self.keys[count:]
+        return taken, keys
+
+
+def merged(sources: Sequence[Iterator[Rows]], first: int = 0) -> Iterator[FrameBatch]:
+    """Rows of several files as frames in order of time, numbered from `first`; a file's own order is kept.
+
+    Memory follows the number of files and the size of their blocks.
+    """
+    streams = [_Stream(source) for source in sources]
+    while True:
+        for stream in streams:
+            stream.fill()
+        streams = [s for s in streams if s.rows is not None]
+        if not streams:
+            return
+        bound = min(int(s.keys[-1]) for s in streams)
+        taken = [t for t in (s.take(bound) for s in streams) if t is not None]
+        frames = pl.concat([rows.frames for rows, _ in taken])
+        order = np.argsort(np.concatenate([keys for _, keys in taken]), kind="stable")
+        numbers = np.empty(len(order), np.uint64)
+        numbers[order] = np.arange(first, first + len(order), dtype=np.uint64)
+        first += len(order)
+        topics: dict[tuple[str, str], list[pl.DataFrame]] = {}
+        at = 0
+        for rows, _ in taken:
+            if rows.typed is not None:
+                key, table = rows.typed
+                number = pl.Series("frame", numbers[at : at + table.height], dtype=pl.UInt64)
+                topics.setdefault(key, []).append(table.insert_column(0, number))
+            at += rows.frames.height
+        yield FrameBatch(
+            frames[order].insert_column(0, pl.Series("frame", np.sort(numbers), dtype=pl.UInt64)),
+            LOGS.empty(),
+            DIAGNOSTICS.empty(),
+            {key: pl.concat(tables) for key, tables in topics.items()},
+        )
+
+
+# ---------------------------------------------------------------------------------------------- what was read
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts what is handed out, so that a summary never rests on a plug-in's word."""
+
+    frames: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+    channels: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def count(self, batches: Iterable[FrameBatch], summary: RecordingSummary) -> Iterator[FrameBatch]:
+        """Pass batches on; `summary` is complete at the end."""
+        schemas: dict[str, str] = {}
+        for batch in batches:
+            self._add(batch.frames)
+            schemas.update(dict(batch.topics.keys()))
+            yield batch
+        summary.frames = self.frames
+        summary.cover(self.first_ns, self.last_ns)
+        known = {c.channel: c.schema for c in summary.channels}
+        summary.channels = [
+            ChannelSummary(channel, kind, frames, schemas.get(channel) or known.get(channel, ""))
+            for (channel, kind), frames in sorted(self.channels.items())[:_MAX_CHANNELS]
+        ]
+
+    def _add(self, frames: pl.DataFrame) -> None:
+        if frames.is_empty():
+            return
+        self.frames += frames.height
+        times = frames["timestamp"].to_physical()
+        low, high = int(times.min()), int(times.max())  # type: ignore[arg-type] # integers, and some
+        self.first_ns = low if self.first_ns is None else min(low, self.first_ns)
+        self.last_ns = high if self.last_ns is None else max(high, self.last_ns)
+        for channel, kind, count in frames.group_by("channel", "kind").len().iter_rows():
+            key = str(channel), str(kind)
+            self.channels[key] = self.channels.get(key, 0) + int(count)
+
+
+assert FRAMES.schema.names()[0] == "frame", "`merged` puts the number first"

@@ -1,0 +1,27 @@
+"""The formats in force as a Dagster resource."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from argus_assets.recordings.plug_ins import load_decoders
+from argus_assets.recordings.registry import Decoders
+
+
+class DecodersResource(dg.ConfigurableResource[Any]):
+    """Built-in formats, declared programs, and decoders of installed packages.
+
+    Attributes:
+        path: TOML file of external programs, none without.
+    """
+
+    path: str | None = None
+
+    def decoders(self) -> Decoders:
+        """The formats; installed packages are asked anew.
+
+        Raises:
+            BadSetting: The file cannot be used.
+        """
+        return load_decoders(Path(self.path) if self.path else None)
