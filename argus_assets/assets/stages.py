@@ -26,7 +26,9 @@ from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile
-from argus_assets.faults.finding import Findings, find_events
+from argus_assets.faults.detector import Found
+from argus_assets.faults.finding import find_events
+from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.model import RecordingSummary, Source
 from argus_assets.recordings.parts import (
     SUMMARY,
@@ -38,11 +40,10 @@ from argus_assets.recordings.parts import (
     write_part,
 )
 from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders
-from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
+from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.page import PageBatch, render_page
 from argus_assets.resources.lake import Lake
 from argus_assets.stats.errors import aggregate
-from argus_assets.tables import Table
 
 _COPY_BYTES = 8 * 1024 * 1024
 
@@ -205,7 +206,7 @@ def _readable(stream: RangedSource, scratch: Path, decoders: Decoders, name: str
         yield source
 
 
-def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Findings:
+def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Found:
     """Find the error events of a drive in the parsed parts of all its recordings.
 
     Args:
@@ -214,25 +215,11 @@ def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Findings:
     """
     parsed = recordings.filter(pl.col("part").is_not_null() & (pl.col("frames") > 0))
     with ExitStack() as stack:
-        tables: dict[str, list[pl.LazyFrame]] = {"frames": [], "logs": [], "diagnostics": []}
-        for name, part in parsed.select("recording", "part").iter_rows():
-            scanned = scan_part(stack.enter_context(lake.local_folder(part)))
-            for key, lazy in (
-                ("frames", scanned.frames),
-                ("logs", scanned.logs),
-                ("diagnostics", scanned.diagnostics),
-            ):
-                tables[key].append(lazy.with_columns(recording=pl.lit(name)))
-        return find_events(
-            _concat(tables["frames"], FRAMES),
-            _concat(tables["logs"], LOGS),
-            _concat(tables["diagnostics"], DIAGNOSTICS),
-        )
-
-
-def _concat(parts: Sequence[pl.LazyFrame], table: Table) -> pl.LazyFrame:
-    empty = table.empty().lazy().with_columns(recording=pl.lit(None, dtype=pl.String))
-    return pl.concat(parts) if parts else empty
+        parts = [
+            (name, scan_part(stack.enter_context(lake.local_folder(part))))
+            for name, part in parsed.select("recording", "part").iter_rows()
+        ]
+        return find_events(Drive.of(parts))
 
 
 def drive_range_ns(recordings: pl.DataFrame) -> tuple[int | None, int | None]:

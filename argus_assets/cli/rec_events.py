@@ -11,7 +11,7 @@ import click
 from argus_assets.cli.decoders import decoders_option, load
 
 if TYPE_CHECKING:
-    from argus_assets.faults.finding import Findings
+    from argus_assets.faults.detector import Found
     from argus_assets.recordings.model import RecordingSummary
     from argus_assets.recordings.registry import Decoders
 
@@ -47,19 +47,18 @@ def _was_read(summary: "RecordingSummary") -> bool:
     return summary.frames > 0 or not summary.problems
 
 
-def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Findings, list[RecordingSummary]]":
+def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Found, list[RecordingSummary]]":
     """Parse to temporary Parquet parts, so that memory does not grow with the recordings.
 
     Raises:
         BadRecording: A file cannot be opened, or there is no room for the parts.
     """
-    import polars as pl
-
     from argus_assets.errors import BadRecording
     from argus_assets.faults.finding import find_events
-    from argus_assets.recordings.parts import scan_part, write_part
+    from argus_assets.recordings.drive import Drive
+    from argus_assets.recordings.parts import LazyPart, scan_part, write_part
 
-    parts: list[tuple[pl.LazyFrame, ...]] = []
+    parts: list[tuple[str, LazyPart]] = []
     summaries: list[RecordingSummary] = []
     with tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch:
         for number, (path, name) in enumerate(zip(files, _names(files), strict=True)):
@@ -72,10 +71,8 @@ def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Findings, list[
                 msg = f"Could not read {path}: {error.strerror or error}."
                 help_text = f"Check that you may read it and that there is room in {scratch}."
                 raise BadRecording(msg, help=help_text) from error
-            part = scan_part(folder)
-            of_recording = pl.lit(name).alias("recording")
-            parts.append(tuple(t.with_columns(of_recording) for t in (part.frames, part.logs, part.diagnostics)))
-        findings = find_events(*(pl.concat(tables) for tables in zip(*parts, strict=True)))
+            parts.append((name, scan_part(folder)))
+        findings = find_events(Drive.of(parts))
     return findings, summaries
 
 
@@ -85,7 +82,7 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in files]
 
 
-def _documents(findings: "Findings") -> list[dict[str, Any]]:
+def _documents(findings: "Found") -> list[dict[str, Any]]:
     """One JSON object for each code of each ECU on each channel: worst first, then earliest first."""
     import polars as pl
 

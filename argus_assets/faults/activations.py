@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.schema import ERROR_EVENTS, SEVERITY
+from argus_assets.faults.schema import DETAILS, ERROR_EVENTS, SEVERITY
 from argus_assets.faults.severity import severity_of
 
 REPORTS: Final = pl.Schema(
@@ -17,19 +17,28 @@ REPORTS: Final = pl.Schema(
         "source": ERROR_EVENTS.schema["source"],
         "channel": pl.String(),
         "ecu": pl.String(),
+        "ecu_name": pl.String(),
         "code": pl.String(),
         "seq": pl.Int64(),
         "timestamp": pl.Int64(),
+        "status": ERROR_EVENTS.schema["status"],
+        "severity": SEVERITY,
         "severity_rule": pl.String(),
         "message": pl.String(),
         "lamp_status": pl.String(),
         "occurrence_count": pl.UInt8(),
+        "dtc_status": pl.UInt8(),
+        "details": DETAILS,
         "recording": pl.String(),
         "frame": pl.UInt64(),
         "payload": pl.Binary(),
     }
 )
-"""A table of reports. `seq` numbers the reporter's messages, `timestamp` is in nanoseconds since 1970 UTC."""
+"""A table of reports.
+
+`seq` numbers the reporter's messages, `timestamp` is in nanoseconds since 1970 UTC. `severity` may be null where
+`severity_rule` is one of `severity.RULES`, which then decides it.
+"""
 
 FAULT: Final = ("source", "channel", "ecu", "code")
 """What makes two reports reports of the same fault."""
@@ -55,7 +64,7 @@ def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None) -> pl.Data
 
     Returns:
         `ERROR_EVENTS`. Severity, its rule and the lamps are those of the worst report; text and evidence those of
-        the first; the ECU's counter that of the last.
+        the first; the ECU's counter, its status and that of its code those of the last.
     """
     if reports.is_empty():
         return ERROR_EVENTS.empty()
@@ -64,7 +73,9 @@ def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None) -> pl.Data
         starts |= pl.col("timestamp").diff().over(FAULT) > longest_gap_ns
     numbered = (
         reports.sort(*FAULT, "timestamp", "seq", maintain_order=True)
-        .with_columns(starts=starts.fill_null(value=True), severity=severity_of(pl.col("severity_rule")))
+        .with_columns(
+            starts=starts.fill_null(value=True), severity=pl.coalesce("severity", severity_of(pl.col("severity_rule")))
+        )
         .with_columns(occurrence=pl.col("starts").cast(pl.UInt32).cum_sum().over(FAULT))
     )
     worst = pl.col("severity").cast(SEVERITY).to_physical().arg_max()
@@ -72,7 +83,8 @@ def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None) -> pl.Data
         pl.col("severity", "severity_rule", "lamp_status").get(worst),
         pl.col("message").first().str.slice(0, MAX_TEXT_CHARACTERS),
         pl.col("recording", "frame").first(),
-        pl.col("occurrence_count").last(),
+        pl.col("ecu_name", "details").drop_nulls().first(),
+        pl.col("occurrence_count", "status", "dtc_status").last(),
         first_seen=pl.col("timestamp").first(),
         last_seen=pl.col("timestamp").last(),
         frame_count=pl.len(),

@@ -31,13 +31,15 @@ def data_frames(frames: pl.LazyFrame, wanted: pl.Expr) -> pl.LazyFrame:
         wanted: Filter over `arbitration_id` and `is_extended_id`.
 
     Returns:
-        timestamp (Int64, nanoseconds since 1970 UTC), channel (String), arbitration_id, payload, recording, frame.
+        timestamp (Int64, nanoseconds since 1970 UTC), channel (String), arbitration_id, is_extended_id,
+        payload, recording, frame.
     """
     return frames.filter(_IS_DATA & wanted).select(
         pl.col("timestamp").dt.timestamp("ns"),
         # Each recording brings categories of its own.
         pl.col("channel").cast(pl.String),
         "arbitration_id",
+        IS_EXTENDED.alias("is_extended_id"),
         "payload",
         *PROVENANCE,
     )

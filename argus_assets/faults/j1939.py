@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from argus_assets.faults.activations import FAULT, as_reports
+from argus_assets.faults.activations import FAULT, activations, as_reports
 from argus_assets.faults.can import IS_EXTENDED, PROVENANCE, TIME_ORDER
+from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939_tp import IS_TRANSPORT, reassemble
 
 PGN_DM1: Final = 0xFECA
@@ -100,6 +101,16 @@ def _codes(payload: bytes) -> Iterator[Dtc]:
             yield dtc
 
 
+def find(rows: pl.DataFrame) -> Found:
+    """Find the faults that ECUs report by DM1.
+
+    Args:
+        rows: `can.data_frames` of `WANTED`.
+    """
+    reports, notes = find_reports(rows)
+    return Found(activations(reports, longest_gap_ns=LONGEST_GAP_NS), notes)
+
+
 def find_reports(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Report every code of every DM1.
 
@@ -128,6 +139,7 @@ def find_reports(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
         .with_columns(
             pl.col("rule").alias("severity_rule"),
             source=pl.lit("j1939_dm1"),
+            status=pl.lit("active"),
             ecu=_ecu(),
         )
     )

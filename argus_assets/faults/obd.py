@@ -8,8 +8,9 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import as_reports
+from argus_assets.faults.activations import activations, as_reports
 from argus_assets.faults.can import IS_EXTENDED, TIME_ORDER
+from argus_assets.faults.detector import Found
 from argus_assets.faults.isotp import reassemble
 
 MODE_03_ANSWER: Final = 0x43
@@ -38,6 +39,16 @@ def parse_mode_03(payload: bytes) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(dtc_text(*pair) for pair in pairs if any(pair)))
 
 
+def find(rows: pl.DataFrame) -> Found:
+    """Find the codes that ECUs answer to mode 03.
+
+    Args:
+        rows: `can.data_frames` of `WANTED`.
+    """
+    reports, notes = find_reports(rows)
+    return Found(activations(reports, longest_gap_ns=None), notes)
+
+
 def find_reports(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Report every code of every mode 03 answer.
 
@@ -60,6 +71,7 @@ def find_reports(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
         .with_columns(
             code="codes",
             source=pl.lit("obd_mode03"),
+            status=pl.lit("confirmed"),
             ecu=_ecu(reports_of=answers),
             severity_rule=pl.lit("obd: confirmed code (mode 03)"),
         )

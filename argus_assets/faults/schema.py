@@ -20,8 +20,39 @@ class Severity(StrEnum):
 SEVERITY: Final = pl.Enum([s.value for s in Severity])
 """polars dtype of a severity; it orders by badness."""
 
-SOURCES: Final = ("j1939_dm1", "obd_mode03", "ros_log", "ros_diagnostic")
+SOURCES: Final = (
+    "j1939_dm1",
+    "j1939_dm2",
+    "j1939_dm3",
+    "j1939_dm6",
+    "j1939_dm11",
+    "j1939_dm12",
+    "j1939_dm23",
+    "j1939_dm27",
+    "j1939_dm28",
+    "obd_mode01",
+    "obd_mode03",
+    "obd_mode04",
+    "obd_mode07",
+    "obd_mode0a",
+    "uds_dtc",
+    "uds_clear",
+    "uds_negative",
+    "can_error",
+    "can_silence",
+    "can_gap",
+    "ros_log",
+    "ros_diagnostic",
+    "rule",
+    "plug_in",
+)
 """What reported a fault."""
+
+STATUSES: Final = ("active", "confirmed", "pending", "permanent", "previously_active", "occurred")
+"""What the report says of the fault: it is there now, it is stored, or it was a moment (`occurred`)."""
+
+DETAILS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
+"""polars dtype of what came along with a report: freeze frame, snapshot, key values."""
 
 ERROR_EVENTS: Final = Table(
     "error_events",
@@ -30,7 +61,9 @@ ERROR_EVENTS: Final = Table(
         Column("code", pl.String, "`SPN100/FMI1`, `P0301`, `U0100`, or a software code such as `E101`."),
         Column("source", pl.Enum(SOURCES), "What reported it."),
         Column("ecu", pl.String, "Reporting ECU (`SA 0x00`, `0x7E8`) or node (`lidar_driver`)."),
+        Column("ecu_name", pl.String, "What the ECU says it is: its J1939 NAME, a hardware id.", nullable=True),
         Column("channel", pl.String, "CAN channel or topic it was seen on."),
+        Column("status", pl.Enum(STATUSES), "What the report says of the fault; the last report of the activation."),
         Column("severity", SEVERITY, "How bad it is."),
         Column("severity_rule", pl.String, "What decided the severity, such as `lamp: red stop`."),
         Column("occurrence", pl.UInt32, "Which activation of this fault in the drive this is, from 1."),
@@ -46,6 +79,8 @@ ERROR_EVENTS: Final = Table(
             "The ECU's own counter (J1939 OC, 126 = at least 126, 127 = not available).",
             nullable=True,
         ),
+        Column("dtc_status", pl.UInt8, "UDS status byte of the DTC (ISO 14229-1, D.2), last report.", nullable=True),
+        Column("details", DETAILS, "What came along: freeze frame, snapshot record, key values.", nullable=True),
         Column("recording", pl.String, "Evidence: the recording that holds the first report."),
         Column("frame", pl.UInt64, "Evidence: the frame number of the first report in that recording."),
         Column(

@@ -33,9 +33,5 @@ RULES: Final[Mapping[str, Severity]] = {
 
 
 def severity_of(rule: pl.Expr) -> pl.Expr:
-    """The severity that a column of rule texts stands for.
-
-    Raises:
-        polars.exceptions.InvalidOperationError: When collected, if a text is not in `RULES`.
-    """
-    return rule.replace_strict({text: str(s) for text, s in RULES.items()}, return_dtype=SEVERITY)
+    """The severity that a column of rule texts stands for, null for one that is not in `RULES`."""
+    return rule.replace_strict({text: str(s) for text, s in RULES.items()}, default=None, return_dtype=SEVERITY)

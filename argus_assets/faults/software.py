@@ -11,8 +11,10 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import FAULT, MAX_EVIDENCE_BYTES, as_reports
+from argus_assets.faults.activations import FAULT, MAX_EVIDENCE_BYTES, activations, as_reports
 from argus_assets.faults.can import PROVENANCE, TIME_ORDER
+from argus_assets.faults.detector import Found
+from argus_assets.recordings.drive import Drive
 
 _LOG_ERROR: Final = 40
 _LOG_FATAL: Final = 50
@@ -57,6 +59,18 @@ def _upper_name(name: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "UNNAMED"
 
 
+def find(drive: Drive) -> Found:
+    """Find the faults that software reports in logs and diagnostics."""
+    logs, diagnostics = pl.collect_all([log_rows(drive.logs), diagnostic_rows(drive.diagnostics)])
+    events = pl.concat(
+        [
+            activations(find_log_reports(logs).with_columns(payload=pl.lit(b"")), longest_gap_ns=LOG_LONGEST_GAP_NS),
+            activations(find_diagnostic_reports(diagnostics).with_columns(payload=pl.lit(b"")), longest_gap_ns=None),
+        ]
+    )
+    return Found(with_payloads(events, drive.frames))
+
+
 def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:
     """The log entries that are faults, unordered.
 
@@ -93,6 +107,7 @@ def find_log_reports(rows: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             code=pl.coalesce(_code_in_text(), "made"),
             source=pl.lit("ros_log"),
+            status=pl.lit("occurred"),
             ecu="name",
             severity_rule=pl.when(pl.col("level") >= _LOG_FATAL)
             .then(pl.lit("log: FATAL"))
@@ -144,6 +159,7 @@ def find_diagnostic_reports(rows: pl.DataFrame) -> pl.DataFrame:
     reports = above_ok.with_columns(
         code=pl.coalesce(stated, pl.col("name").replace_strict(made, return_dtype=pl.String)),
         source=pl.lit("ros_diagnostic"),
+        status=pl.lit("active"),
         ecu="name",
         severity_rule=rules,
     )

@@ -1,12 +1,15 @@
 """Frame tables by hand, and the detectors over them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 
-from argus_assets.faults.finding import Findings, find_events
+from argus_assets.faults.detector import Found
+from argus_assets.faults.finding import find_events
+from argus_assets.recordings.drive import Drive
+from argus_assets.recordings.model import TopicKey
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.tables import Table
 
@@ -125,18 +128,22 @@ def diagnostic_table() -> Callable[..., pl.LazyFrame]:
 
 
 @pytest.fixture(scope="session")
-def find(can_table, log_table, diagnostic_table) -> Callable[..., Findings]:
+def find(can_table, log_table, diagnostic_table) -> Callable[..., Found]:
     """All detectors; tables that are not given are empty."""
 
     def run(
         frames: pl.LazyFrame | None = None,
         logs: pl.LazyFrame | None = None,
         diagnostics: pl.LazyFrame | None = None,
-    ) -> Findings:
+        topics: Mapping[TopicKey, pl.LazyFrame] | None = None,
+    ) -> Found:
         return find_events(
-            can_table([]) if frames is None else frames,
-            log_table([]) if logs is None else logs,
-            diagnostic_table([]) if diagnostics is None else diagnostics,
+            Drive(
+                can_table([]) if frames is None else frames,
+                log_table([]) if logs is None else logs,
+                diagnostic_table([]) if diagnostics is None else diagnostics,
+                topics or {},
+            )
         )
 
     return run

@@ -4,6 +4,7 @@ import polars as pl
 
 from argus_assets.faults.can import TIME_ORDER, data_frames
 from argus_assets.faults.finding import find_events
+from argus_assets.recordings.drive import Drive
 from argus_assets.faults.isotp import reassemble as reassemble_isotp
 from argus_assets.faults.j1939 import WANTED as J1939_WANTED
 from argus_assets.faults.j1939_tp import reassemble as reassemble_tp
@@ -74,4 +75,4 @@ def test_recordings_without_faults_give_no_events(recordings):
     for path in sorted((recordings / "canedge").glob("*.MF4")):
         batch, _ = read_recording(path)
         tables = (t.lazy().with_columns(recording=pl.lit("r")) for t in (batch.frames, batch.logs, batch.diagnostics))
-        assert find_events(*tables).events.is_empty(), path.name
+        assert find_events(Drive(*tables)).events.is_empty(), path.name

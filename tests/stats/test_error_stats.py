@@ -18,7 +18,7 @@ def events_of(*rows: dict) -> pl.DataFrame:
     full = [
         {
             "code": "E101", "source": "ros_log", "ecu": "n", "channel": "/rosout", "severity": "error",
-            "severity_rule": "log: ERROR", "occurrence": 1, "frame_count": 1, "recording": "r", "frame": n,
+            "severity_rule": "log: ERROR", "status": "occurred", "occurrence": 1, "frame_count": 1, "recording": "r", "frame": n,
             "payload_hex": "", "message": None,
             "first_seen": DRIVE_FROM + round(row["start_s"] * S), "last_seen": DRIVE_FROM + round(row["end_s"] * S),
             "active_s": row["end_s"] - row["start_s"],

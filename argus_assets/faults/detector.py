@@ -1,0 +1,52 @@
+"""What a detector is, and what it gives.
+
+The built-in detectors are modules beside this one. Each has a function `find` over the rows that it wants, and
+`finding.py` names them all. A team's own detector joins by the entry point `argus.faults` (see `plug_ins.py`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import polars as pl
+
+from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.recordings.drive import Drive
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one detector found in a drive.
+
+    Attributes:
+        events: `schema.ERROR_EVENTS`, in any order.
+        notes: What could not be read, a sentence for each reporter: lost packets, messages cut short.
+    """
+
+    events: pl.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def together(cls, found: Iterable[Self]) -> Self:
+        """The findings of several detectors."""
+        every = tuple(found)
+        return cls(
+            pl.concat([ERROR_EVENTS.empty(), *(f.events for f in every)]),
+            tuple(note for f in every for note in f.notes),
+        )
+
+
+class Detector(Protocol):
+    """A detector of the entry point `argus.faults`.
+
+    Attributes:
+        name: Its name, in lower case.
+        version: Raise it when it finds something else in the same drive.
+    """
+
+    name: str
+    version: int
+
+    def find(self, drive: Drive) -> Found:
+        """Find error events in a drive."""
+        ...
