@@ -33,9 +33,9 @@ class Drive:
     @classmethod
     def of(cls, parts: Iterable[tuple[str, LazyPart]]) -> Self:
         """The drive of these recordings: file names with their parts."""
-        frames: list[pl.LazyFrame] = [_none(FRAMES)]
-        logs: list[pl.LazyFrame] = [_none(LOGS)]
-        diagnostics: list[pl.LazyFrame] = [_none(DIAGNOSTICS)]
+        frames: list[pl.LazyFrame] = []
+        logs: list[pl.LazyFrame] = []
+        diagnostics: list[pl.LazyFrame] = []
         topics: dict[TopicKey, list[pl.LazyFrame]] = {}
         for name, part in parts:
             recording = pl.lit(name, dtype=pl.String).alias("recording")
@@ -45,11 +45,14 @@ class Drive:
             for key, rows in part.topics.items():
                 topics.setdefault(key, []).append(rows.with_columns(recording))
         return cls(
-            *(pl.concat(tables[1:] or tables) for tables in (frames, logs, diagnostics)),
+            _concat(frames, FRAMES),
+            _concat(logs, LOGS),
+            _concat(diagnostics, DIAGNOSTICS),
             # The same topic may have other columns in another recording: a list that was empty all the way.
             {key: pl.concat(tables, how="diagonal_relaxed") for key, tables in topics.items()},
         )
 
 
-def _none(table: Table) -> pl.LazyFrame:
-    return table.empty().lazy().with_columns(recording=pl.lit(None, dtype=pl.String))
+def _concat(tables: list[pl.LazyFrame], table: Table) -> pl.LazyFrame:
+    none = table.empty().lazy().with_columns(recording=pl.lit(None, dtype=pl.String))
+    return pl.concat(tables) if tables else none

@@ -4,11 +4,11 @@ import polars as pl
 
 from argus_assets.faults.can import TIME_ORDER, data_frames
 from argus_assets.faults.finding import find_events
-from argus_assets.recordings.drive import Drive
 from argus_assets.faults.isotp import reassemble as reassemble_isotp
 from argus_assets.faults.j1939 import WANTED as J1939_WANTED
 from argus_assets.faults.j1939_tp import reassemble as reassemble_tp
 from argus_assets.faults.obd import WANTED as OBD_WANTED
+from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.reading import read_recording
 
 PGN_COMPONENT_ID = 0xFEEB
