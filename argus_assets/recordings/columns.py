@@ -27,7 +27,18 @@ PADDING: Final = 16
 """Bytes that a payload buffer should have behind its last payload; without them it is copied."""
 
 _INLINE: Final = 12
-_INLINE_MASK: Final = ((np.arange(_INLINE) < np.arange(_INLINE + 1)[:, None]) * 255).astype(np.uint8)
+_BEFORE: Final = 4
+"""Bytes of a view before its payload: the length."""
+
+_KEPT: Final = (
+    np.array([[*[0] * _BEFORE, *[0xFF] * n, *[0] * (_INLINE - n)] for n in range(_INLINE + 1)], np.uint8)
+    .view("<u8")
+    .T.copy()
+)
+"""Masks of the two halves of a view by the length of a short payload: what of it is the payload's own bytes."""
+
+_KINDS: Final = pl.Series(KINDS, dtype=FRAMES.schema["kind"])
+_UNKNOWN: Final = pl.Series([None], dtype=pl.Boolean())
 _MAX_BUFFER: Final = 2**31 - 1
 
 
@@ -61,14 +72,21 @@ def binary_series(buffer: U8, starts: I64, lengths: I64) -> pl.Series:
     if n and int(starts.max()) + _INLINE > len(buffer):
         buffer = np.concatenate([buffer, np.zeros(PADDING, np.uint8)])
     assert len(buffer) <= _MAX_BUFFER, "a view's offset has 31 bits"
-    views = np.empty((n, 16), np.uint8)
-    views[:, :4] = lengths.astype("<u4")[:, None].view(np.uint8)
-    np.bitwise_and(rows_at(buffer, starts, _INLINE), _INLINE_MASK[np.minimum(lengths, _INLINE)], out=views[:, 4:])
+    # The bytes before a payload are read with it, so that it lies where the view has it, and then masked away.
+    if n and int(starts.min()) < _BEFORE:
+        views = rows_at(buffer, np.maximum(starts - _BEFORE, 0), _BEFORE + _INLINE)
+        for row in np.flatnonzero(starts < _BEFORE):
+            views[row, _BEFORE:] = buffer[starts[row] : starts[row] + _INLINE]
+    else:
+        views = rows_at(buffer, starts - _BEFORE, _BEFORE + _INLINE)
+    halves = views.view("<u8")
+    kept = np.minimum(lengths, _INLINE)
+    halves[:, 0] &= _KEPT[0][kept]
+    halves[:, 1] &= _KEPT[1][kept]
+    halves[:, 0] |= lengths.astype(np.uint64)
     long = np.flatnonzero(lengths > _INLINE)
     if len(long):
-        place = np.zeros((len(long), 2), "<u4")  # number of the buffer, offset in it
-        place[:, 1] = starts[long]
-        views[long, 8:] = place.view(np.uint8)
+        halves[long, 1] = starts[long].astype(np.uint64) << np.uint64(32)  # in buffer 0, at this offset
     array = pa.Array.from_buffers(pa.binary_view(), n, [None, pa.py_buffer(views), pa.py_buffer(buffer)])
     return pl.Series(array)
 
@@ -87,7 +105,7 @@ class FrameArrays:
 
     Attributes:
         channel: Index into `channels`.
-        kind: Index into `schema.KINDS`.
+        kind: Index into `schema.KINDS`, or one for all.
         is_bus: Rows that are frames of a bus; the others get nulls in its columns. `None` for all.
         is_rx: `None` when the format does not tell.
         buffer: Holds all payloads, of less than 2 GiB.
@@ -98,7 +116,7 @@ class FrameArrays:
     timestamp_ns: I64
     channel: npt.NDArray[np.integer]
     channels: Sequence[str]
-    kind: U8
+    kind: U8 | int
     arbitration_id: U32
     is_extended_id: Flags
     is_fd: Flags
@@ -121,11 +139,13 @@ class FrameArrays:
         values: dict[str, pl.Series] = {
             "frame": pl.Series(np.arange(first, first + n, dtype=np.uint64)),
             "timestamp": pl.Series(self.timestamp_ns).cast(FRAMES.schema["timestamp"]),
-            "channel": pl.Series(self.channels, dtype=pl.Categorical()).gather(self.channel),
-            "kind": pl.Series(KINDS, dtype=FRAMES.schema["kind"]).gather(self.kind),
+            "channel": pl.Series(self.channels, dtype=pl.Categorical())[pl.Series(self.channel)],
+            "kind": _KINDS.new_from_index(self.kind, n)
+            if isinstance(self.kind, int)
+            else _KINDS[pl.Series(self.kind)],
             "arbitration_id": pl.Series(self.arbitration_id),
             **{name: pl.Series(getattr(self, name)) for name in self.flags},
-            "is_rx": pl.repeat(None, n, dtype=pl.Boolean, eager=True) if self.is_rx is None else pl.Series(self.is_rx),
+            "is_rx": _UNKNOWN.new_from_index(0, n) if self.is_rx is None else pl.Series(self.is_rx),
             "dlc": pl.Series(self.dlc),
             "payload": binary_series(self.buffer, self.starts, self.lengths),
         }

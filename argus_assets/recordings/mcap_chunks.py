@@ -5,7 +5,7 @@ Everything here is a pure function of bytes and runs in any thread.
 
 import struct
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -159,23 +159,34 @@ def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[bytes,
                 return zstandard.ZstdDecompressor().decompress(data), ""
         except zstandard.ZstdError:
             pass  # again, step by step, to keep what came before the damage
-    out = bytearray()
+    pieces: list[bytes] = []
+    left = most
     try:
-        if name == b"zstd":
-            reader = zstandard.ZstdDecompressor().stream_reader(data)
-            while len(out) < most and (piece := reader.read(min(_INFLATE_STEP, most - len(out)))):
-                out += piece
-        else:
-            stream = lz4.frame.LZ4FrameDecompressor()
-            piece = stream.decompress(data, max_length=min(_INFLATE_STEP, most))
-            while piece:
-                out += piece
-                if stream.eof or len(out) >= most:
-                    break
-                piece = stream.decompress(b"", max_length=min(_INFLATE_STEP, most - len(out)))
+        for piece in _steps(name, data, min(max(size, 1), _INFLATE_STEP)):
+            pieces.append(piece[:left])
+            left -= len(pieces[-1])
+            if left <= 0:
+                break
     except (zstandard.ZstdError, RuntimeError, EOFError) as error:
-        return bytes(out), f"{len(out)} bytes, then: {error}"
-    return bytes(out), ""
+        out = b"".join(pieces)
+        return out, f"{len(out)} bytes, then: {error}"
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces), ""
+
+
+def _steps(name: bytes, data: memoryview, size: int) -> Iterator[bytes]:
+    """What comes out, `size` bytes at a time: a chunk that states its size is one piece."""
+    if name == b"zstd":
+        reader = zstandard.ZstdDecompressor().stream_reader(data)
+        while piece := reader.read(size):
+            yield piece
+        return
+    stream = lz4.frame.LZ4FrameDecompressor()
+    piece = stream.decompress(data, max_length=size)
+    while piece:
+        yield piece
+        if stream.eof:
+            return
+        piece = stream.decompress(b"", max_length=size)
 
 
 def _locate(opened: OpenedPiece, *, cut: bool) -> None:

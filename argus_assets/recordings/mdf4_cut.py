@@ -245,7 +245,7 @@ class UnsortedCutter:
         self._vlsd = {g.record_id for g in groups if g.flags & GROUP_VLSD}
         self._is_vlsd = np.array([int(i) in self._vlsd for i in self._ids], np.bool_)
         self._sizes = np.array([0 if int(i) in self._vlsd else sizes[int(i)] for i in self._ids], np.int64)
-        by_place = {g.at: g.record_id for g in groups}
+        by_place = {g.at: g.record_id for g in groups if g.record_id in self._vlsd}
         self._value_id = {
             (record_id, name): by_place[layout.fields[name].data]
             for record_id, layout in self._layouts.items()
@@ -365,11 +365,8 @@ class UnsortedCutter:
             variable: dict[str, Variable] = {}
             for name in layout.variable:
                 value = values.get((record_id, name))
-                if value is None:
-                    continue
-                missing = value.starts < 0
                 if layout.event is not None:
-                    mask = mask & ~missing
+                    mask = mask & (value.starts >= 0 if value is not None else np.False_)
             lost = int(np.count_nonzero(own < kept)) - int(np.count_nonzero(mask))
             if lost:
                 self._report(

@@ -218,8 +218,9 @@ def _times_ns(records: Records, master: Channel | None, start_ns: int) -> tuple[
         with np.errstate(all="ignore"):
             exact = raw.astype(np.float64) * factor + offset if (factor, offset) != (1.0, 0.0) else raw
             exact = np.rint(np.asarray(exact, np.float64) * 1e9)
-            bad = ~(np.abs(exact) <= _MAX_TIME_NS)
-            times = np.where(bad, 0, exact).astype(np.int64) if bad.any() else exact.astype(np.int64)
+            all_good = records.count > 0 and exact.min() >= -_MAX_TIME_NS and exact.max() <= _MAX_TIME_NS
+            bad = np.zeros(0, np.bool_) if all_good else ~(np.abs(exact) <= _MAX_TIME_NS)
+            times = exact.astype(np.int64) if all_good else np.where(bad, 0, exact).astype(np.int64)
     times += start_ns
     return times, int(np.count_nonzero(bad))
 
@@ -271,7 +272,7 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
         return np.zeros(n, np.bool_) if found is None else found != 0
 
     found_id = numbers("ID")  # error frames of some loggers carry none
-    raw_id = np.zeros(n, np.uint32) if found_id is None else found_id.astype(np.uint32)
+    raw_id = np.zeros(n, np.uint32) if found_id is None else found_id.astype(np.uint32, copy=False)
     fd = flags("EDL")
     found_dlc, length = numbers("DLC"), numbers("DataLength")
     payload = fields.get("DataBytes")
@@ -285,17 +286,18 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
     else:
         most = room = payload.bit_count * payload.items // 8
         buffer = records.buffer
-        starts = records.at + payload.byte_offset + np.arange(n, dtype=np.int64) * records.stride
+        first = records.at + payload.byte_offset
+        starts = np.arange(first, first + n * records.stride, records.stride, dtype=np.int64)
     if length is None and found_dlc is not None:
         length = FD_LENGTHS[np.minimum(found_dlc.astype(np.int64), 15)]
-    lengths = np.minimum(most, room if length is None else length.astype(np.int64)) + np.zeros(n, np.int64)
+    lengths = np.minimum(np.full(n, room, np.int64) if length is None else length.astype(np.int64), most)
     if found_dlc is None:
         found_dlc = np.searchsorted(FD_LENGTHS, np.minimum(lengths, 64))
     bus = numbers("BusChannel")
     if bus is None:
         digits = re.search(r"\d+", layout.group.source)
         bus = np.full(n, min(int(digits[0]), 255) if digits else 0, np.uint8)
-    bus = bus.astype(np.uint8)
+    bus = bus.astype(np.uint8, copy=False)
     counts = np.bincount(bus, minlength=256)
     present = np.flatnonzero(counts)
     index = np.zeros(256, np.uint32)
@@ -305,13 +307,13 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
         timestamp_ns=times,
         channel=index[bus],
         channels=[f"{prefix}{number}" for number in present.tolist()],
-        kind=np.full(n, KINDS.index(kind), np.uint8),
+        kind=KINDS.index(kind),
         arbitration_id=raw_id & np.uint32(_ID_MASK),
         is_extended_id=flags("IDE") | ((raw_id & np.uint32(_IDE_BIT)) != 0),
         is_fd=fd,
         is_remote_frame=np.full(n, is_remote),
         is_error_frame=np.full(n, is_error),
-        dlc=found_dlc.astype(np.uint8),
+        dlc=found_dlc.astype(np.uint8, copy=False),
         buffer=buffer,
         starts=starts,
         lengths=lengths,

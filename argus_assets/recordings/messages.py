@@ -76,23 +76,20 @@ def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
         sizes: Bytes of each payload.
         schema: Which of the two.
     """
-    n = len(starts)
     is_fd = schema == CAN_FD_FRAME
     tail = 12 if is_fd else 16
     ok = sizes >= 4 + 12 + tail
-    head = np.zeros((n, 16), np.uint8)
-    head[ok] = rows_at(buffer, starts[ok], 16)
+    head = _rows_where(ok, buffer, starts, 16)
     little = head[:, 1] == 1
     ok &= (head[:, 0] == 0) & (head[:, 1] <= 1)
     text = _u32(head[:, 12:16], little).astype(np.int64)
     at = 4 + (12 + text + 3) // 4 * 4
     ok &= at + tail <= sizes
-    body = np.zeros((n, tail), np.uint8)
-    body[ok] = rows_at(buffer, starts[ok] + at[ok], tail)
+    body = _rows_where(ok, buffer, starts + at, tail)
     raw_id = _u32(body[:, 0:4], little)
     if is_fd:
         extended, error = body[:, 4] != 0, body[:, 5] != 0
-        remote = np.zeros(n, np.bool_)
+        remote = np.zeros(len(starts), np.bool_)
         lengths = _u32(body[:, 8:12], little).astype(np.int64)
         ok &= (lengths <= 64) & (at + 12 + lengths <= sizes)
         first = starts + at + 12
@@ -103,9 +100,11 @@ def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
         # A DLC of 9 to 15 is legal on classic CAN and means 8 bytes (ISO 11898-1, 8.4.2.4).
         ok &= dlc <= 15
         lengths = np.minimum(dlc, 8).astype(np.int64)
-        lengths[remote] = 0
+        if remote.any():
+            lengths[remote] = 0
         first = starts + at + 8
-    lengths = np.where(ok, lengths, 0)
+    if not ok.all():
+        lengths = np.where(ok, lengths, 0)
     return CanArrays(
         ok=ok,
         arbitration_id=(raw_id & np.uint32(0x1FFFFFFF)).astype(np.uint32),
@@ -117,6 +116,15 @@ def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
         starts=first,
         lengths=lengths,
     )
+
+
+def _rows_where(ok: npt.NDArray[np.bool_], buffer: U8, positions: I64, size: int) -> U8:
+    """`columns.rows_at` in rows that are ok, zeros in the others."""
+    if ok.all():
+        return rows_at(buffer, positions, size)
+    rows = np.zeros((len(positions), size), np.uint8)
+    rows[ok] = rows_at(buffer, positions[ok], size)
+    return rows
 
 
 def _u32(rows: U8, little: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
