@@ -45,13 +45,18 @@ class _Walk:
     ok: Flags
     whole: Flags
 
-    def take(self, size: int, align: int) -> np.ndarray:
-        """`size` bytes of each message, shape (n, size); zeros where there are none."""
+    def step(self, size: int, align: int) -> tuple[I64, Flags]:
+        """Step over `size` bytes of each message; returns where they start, and which messages have them."""
         at = self.origin + -((self.at - self.origin) // -align) * align
         here = self.whole & self.ok
         self.ok &= ~here | (at + size <= self.end)
         here &= self.ok
         self.at = np.where(here, at + size, self.at)
+        return at, here
+
+    def take(self, size: int, align: int) -> np.ndarray:
+        """`size` bytes of each message, shape (n, size); zeros where there are none."""
+        at, here = self.step(size, align)
         if here.all():
             return rows_at(self.buffer, at, size)
         out = np.zeros((len(at), size), np.uint8)
@@ -216,8 +221,11 @@ def _read_fixed(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Seri
         return
     if length == 0:
         return
-    values = walk.numbers(field.primitive, length)
-    if length <= MAX_ITEMS:
+    size = np.dtype(field.primitive).itemsize
+    if length > MAX_ITEMS:
+        walk.step(size * length, size)
+    else:
+        values = walk.numbers(field.primitive, length)
         flat = _numbers_series(values.reshape(-1))
         columns[name] = _list_series(flat, np.full(len(values), length, np.int64), np.ones(len(values), np.bool_))
 

@@ -105,7 +105,7 @@ class FrameArrays:
 
     Attributes:
         channel: Index into `channels`.
-        kind: Index into `schema.KINDS`, or one for all.
+        kind: Index into `schema.KINDS`; of one row where all have the same.
         is_bus: Rows that are frames of a bus; the others get nulls in its columns. `None` for all.
         is_rx: `None` when the format does not tell.
         buffer: Holds all payloads, of less than 2 GiB.
@@ -116,7 +116,7 @@ class FrameArrays:
     timestamp_ns: I64
     channel: npt.NDArray[np.integer]
     channels: Sequence[str]
-    kind: U8 | int
+    kind: U8
     arbitration_id: U32
     is_extended_id: Flags
     is_fd: Flags
@@ -140,8 +140,8 @@ class FrameArrays:
             "frame": pl.Series(np.arange(first, first + n, dtype=np.uint64)),
             "timestamp": pl.Series(self.timestamp_ns).cast(FRAMES.schema["timestamp"]),
             "channel": pl.Series(self.channels, dtype=pl.Categorical())[pl.Series(self.channel)],
-            "kind": _KINDS.new_from_index(self.kind, n)
-            if isinstance(self.kind, int)
+            "kind": _KINDS.new_from_index(int(self.kind[0]), n)
+            if len(self.kind) == 1
             else _KINDS[pl.Series(self.kind)],
             "arbitration_id": pl.Series(self.arbitration_id),
             **{name: pl.Series(getattr(self, name)) for name in self.flags},

@@ -56,7 +56,7 @@ class McapDecoder:
     """MCAP, compressed by chunk with zstd, lz4 or not at all."""
 
     name = "mcap"
-    version = 2
+    version = 3
     seeks = False
 
     def matches(self, head: bytes) -> bool:

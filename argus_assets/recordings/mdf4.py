@@ -66,7 +66,7 @@ class Mdf4Decoder:
     """MDF 4.x files, among them unfinalised ones as CANedge loggers upload them."""
 
     name = "mdf4"
-    version = 3
+    version = 4
     seeks = True
     """The structure may stand before or behind the data, and groups are merged from different places."""
 
@@ -196,6 +196,11 @@ class Mdf4Reader:
                 self._problem(
                     "unsupported", "channels inside their records, of sizes that are known",
                     f"group {group.number}: {', '.join(unread)[:200]}", group.at, "These channels were not read.", 0,
+                )  # fmt: skip
+            if layout.event is not None and layout.master is None:
+                self._problem(
+                    "bad_timestamp", f"a time for each frame of group {group.number} ({layout.event})", "none", group.at,
+                    "These frames have the time at which the recording starts.", 0,
                 )  # fmt: skip
             if layout.event is None and (layout.master is None or not layout.fields):
                 if group.cycles and layout.fields:

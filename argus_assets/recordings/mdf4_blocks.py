@@ -25,6 +25,9 @@ UNFINISHED_COUNTERS, UNFINISHED_DATA_LENGTH, UNFINISHED_VLSD_OFFSETS = 0x1, 0x4,
 """Bits of the identification block that say what the recorder did not update (table 6)."""
 
 _HEAD: Final = struct.Struct("<4s4xQQ")
+_DATA_BYTES: Final = {b"##HD": 32, b"##DG": 8, b"##CG": 32, b"##CN": 72}
+"""Bytes behind the links of blocks that have always the same (ASAM MDF 4.1, 4.9 to 4.14)."""
+
 _GROUP: Final = struct.Struct("<QQHH4xII")
 _CHANNEL: Final = struct.Struct("<BBBBIIII")
 _ZIPPED: Final = struct.Struct("<2sBxIQQ")
@@ -357,8 +360,16 @@ class Blocks:
         found, length, links = _HEAD.unpack(head)
         if found != name:
             raise self._damaged(at, f"{what} ({name.decode()})", head[:4].hex(" "))
-        if not _HEAD.size + 8 * links <= length <= _MAX_BLOCK:
+        usual = _HEAD.size + 8 * links + _DATA_BYTES.get(name, 0)
+        fits = _HEAD.size + 8 * links <= length <= min(_MAX_BLOCK, max(self.size - at, usual))
+        if not fits and (name not in _DATA_BYTES or usual > min(_MAX_BLOCK, self.size - at)):
             raise self._damaged(at, f"{what} of a length that fits its {links} links", f"{length} bytes", "bad_length")
+        if not fits:
+            self._note(
+                at, f"{what} of {usual} bytes", f"{length} bytes", kind="bad_length", lost=0,
+                advice="It was read as if it had its usual length.",
+            )  # fmt: skip
+            length = usual
         body = self.read(at + _HEAD.size, length - _HEAD.size)
         if len(body) < length - _HEAD.size:
             raise self._damaged(at, f"{what} of {length} bytes", f"the end of the file at {self.size}", "truncated")

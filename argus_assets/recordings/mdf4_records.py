@@ -117,10 +117,11 @@ def layout_of(group: ChannelGroup, convert_of: Callable[[Channel], Convert | Non
         convert_of: Finds the conversion of a channel that has one which is neither none nor linear.
     """
     master = next((c for c in group.channels if c.type in (CHANNEL_MASTER, CHANNEL_VIRTUAL_MASTER)), None)
-    if master is not None and (master.sync != SYNC_TIME or not _fits(master, group)):
-        master = None
     names = {c.name for c in group.channels}
     event = next((name for name in _BUS_EVENTS if name in names), None)
+    # Frames of a bus have no other master than time, whatever damage made of its kind.
+    if master is not None and ((master.sync != SYNC_TIME and event is None) or not _fits(master, group)):
+        master = None
     fields: dict[str, Channel] = {}
     convert: dict[str, Convert] = {}
     unread: list[str] = []
@@ -307,7 +308,7 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
         timestamp_ns=times,
         channel=index[bus],
         channels=[f"{prefix}{number}" for number in present.tolist()],
-        kind=KINDS.index(kind),
+        kind=np.array([KINDS.index(kind)], np.uint8),
         arbitration_id=raw_id & np.uint32(_ID_MASK),
         is_extended_id=flags("IDE") | ((raw_id & np.uint32(_IDE_BIT)) != 0),
         is_fd=fd,

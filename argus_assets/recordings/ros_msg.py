@@ -24,6 +24,7 @@ _FIELD: Final = re.compile(
 )
 _EMPTY_NAME: Final = "structure_needs_at_least_one_member"
 _MAX_DEPTH: Final = 16
+_MAX_ITEMS: Final = 2**28
 _MAX_FIELDS: Final = 2048
 
 
@@ -92,7 +93,9 @@ def parse_message(name: str, definition: str) -> tuple[Field, ...]:
 
     def _field(match: re.Match[str], owner: str, depth: int) -> Field:
         fixed = match["array"] is not None and match["size"] and "<=" not in match["array"]
-        length = int(match["size"]) if fixed else None
+        length = int(match["size"]) if fixed and len(match["size"]) <= len(str(_MAX_ITEMS)) else None
+        if fixed and (length is None or length > _MAX_ITEMS):
+            raise BadDefinition(f"{owner} has an array of {match['size'][:40]} items, more than {_MAX_ITEMS}")
         is_sequence = match["array"] is not None and length is None
         kind = match["type"]
         if kind in PRIMITIVES:

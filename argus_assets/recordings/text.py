@@ -6,6 +6,7 @@ each kind of line. Times stay decimal digits until they are integers of nanoseco
 
 import itertools
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ class TextDecoder:
         prepare: What a file's head says of how to read it.
     """
 
-    version = 1
+    version = 2
     seeks = False
 
     def __init__(self, name: str, looks_like: bytes, prepare: Callable[[str], _Format]) -> None:
@@ -300,7 +301,7 @@ def _groups(lines: pl.DataFrame, pattern: str) -> pl.DataFrame:
 # ---------------------------------------------------------------------------------------------- candump
 
 _CANDUMP: Final = (
-    r"^\s*\((?P<s>\d+)\.(?P<f>\d+)\)\s+(?P<channel>\S+)\s+(?P<id>[0-9A-Fa-f]{3,8})#(?P<fd>#[0-9A-Fa-f])?"
+    r"^\s*[^\s\d]?(?P<s>\d+)\.(?P<f>\d+)\S?\s+(?P<channel>\S+)\s+(?P<id>[0-9A-Fa-f]{3,8})#(?P<fd>#[0-9A-Fa-f])?"
     r"(?P<data>[0-9A-Fa-f]*|[Rr][0-9]?)(?:\s+(?P<dir>[RrTt]))?\s*$"
 )
 
@@ -334,17 +335,17 @@ def _prepare_candump(_: str) -> _Format:
 # ---------------------------------------------------------------------------------------------- ASC
 
 _ASC_CLASSIC: Final = (
-    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<channel>\d+)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+(?P<dir>Rx|Tx|TxRq)\s+"
-    r"(?P<kind>[drDR])(?:\s+(?P<dlc>[0-9A-Fa-f]{1,2})\b)?(?P<rest>.*)$"
+    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<channel>\d+)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+(?P<dir>[RrTt][Xx]\S*)\s+"
+    r"[^\s\w]?(?P<kind>[drDR])(?:\s+(?P<dlc>[0-9A-Fa-f]{1,2})\b)?(?P<rest>.*)$"
 )
 _ASC_FD: Final = (
-    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+CANFD\s+(?P<channel>\d+)\s+(?P<dir>Rx|Tx|TxRq)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+"
+    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+CANFD\s+(?P<channel>\d+)\s+(?P<dir>[RrTt][Xx]\S*)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+"
     r"(?:[^\s\d]\S*\s+)?(?P<brs>[01])\s+(?P<esi>[01])\s+(?P<dlc>[0-9A-Fa-f])\s+(?P<length>\d+)(?P<rest>.*)$"
 )
 _ASC_ERROR: Final = (
     r"(?i)^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<fd>CANFD\s+)?(?P<channel>\d+)\s+(?:(?P<dir>Rx|Tx)\s+)?errorframe\b"
 )
-_ASC_SHOULD_BE: Final = r"(?i)^\s*\d+\.\d+\s+(?:CANFD\s+\d+\s+\S|\d+\s+(?:[0-9A-F]+x?\s+(?:Rx|Tx|TxRq)\b|errorframe))"
+_ASC_SHOULD_BE: Final = r"(?i)^\s*\d+\.\d+\s+(?:CANFD\s+\d+\s+\S|\d+\s+(?:[0-9A-F]+x?\s+[RT]x|errorframe))"
 _MONTHS: Final = {
     name: number
     for number, names in enumerate(
@@ -432,7 +433,7 @@ def _asc_data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
             fd=pl.lit(is_fd),
             remote=pl.col("remote"),
             error=pl.lit(value=False),
-            rx=pl.col("dir") == "Rx",
+            rx=pl.col("dir").str.to_lowercase().str.starts_with("rx"),
             length=pl.when(pl.col("remote")).then("stated").otherwise(pl.col("wanted")),
             payload="payload",
         )
@@ -539,14 +540,15 @@ def _trc(lines: pl.DataFrame, layout: str, types: list[str]) -> pl.DataFrame:
 # ---------------------------------------------------------------------------------------------- CSV
 
 _CSV_HEAD: Final = b"timestamp,arbitration_id,extended,remote,error,dlc,data"
+_CSV_FIRST: Final = rb"\d+(?:\.\d+)?,0x[0-9A-Fa-f]+,[01],[01],[01],\d+,"
 _CSV: Final = (
-    r"^(?P<s>\d+)(?:\.(?P<f>\d+))?,0x(?P<id>[0-9A-Fa-f]+),(?P<extended>[01]),(?P<remote>[01]),(?P<error>[01]),"
+    r"^(?P<s>\d+)(?:\.(?P<f>\d+))?,0x(?P<id>[0-9A-Fa-f]+),(?P<extended>[^,]),(?P<remote>[^,]),(?P<error>[^,]),"
     r"(?P<dlc>\d+),(?P<data>[A-Za-z0-9+/=]*)\s*$"
 )
 
 
 def _csv(lines: pl.DataFrame) -> pl.DataFrame:
-    rows = _groups(lines, _CSV)
+    rows = _groups(lines, _CSV).with_columns(pl.col("data").map_batches(_whole_base64))
     length = pl.col("dlc").cast(pl.Int64, strict=False)
     payload = pl.col("data").str.decode("base64", strict=False)
     return rows.select(
@@ -564,6 +566,23 @@ def _csv(lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _whole_base64(texts: pl.Series) -> pl.Series:
+    """Clears the bits of a last digit that belong to no byte, where damage set them: the bytes are whole."""
+    bad = texts.str.decode("base64", strict=False).is_null() & texts.is_not_null()
+    if not bad.any():
+        return texts
+
+    def mended(text: str) -> str:
+        try:
+            return b64encode(b64decode(text)).decode()
+        except ValueError:
+            return text
+
+    return pl.Series(
+        [mended(text) if is_bad else text for text, is_bad in zip(texts, bad, strict=True)], dtype=pl.String
+    )
+
+
 def _prepare_csv(_: str) -> _Format:
     return _Format(r"^[^t\s]", _csv)
 
@@ -571,4 +590,4 @@ def _prepare_csv(_: str) -> _Format:
 CANDUMP: Final = TextDecoder("candump", rb"\s*\(\d+\.\d+\)\s+\S+\s+[0-9A-Fa-f]{3,8}#", _prepare_candump)
 ASC: Final = TextDecoder("asc", rb"(?i)date \w+ .*\r?\n\s*base\s+(?:hex|dec)", _prepare_asc)
 TRC: Final = TextDecoder("trc", rb";(?:\$FILEVERSION=\d+\.\d+|#+\s|.*PCAN)", _prepare_trc)
-CSV: Final = TextDecoder("csv", re.escape(_CSV_HEAD), _prepare_csv)
+CSV: Final = TextDecoder("csv", re.escape(_CSV_HEAD) + rb"|[^\n]*\n" + _CSV_FIRST, _prepare_csv)

@@ -1,0 +1,91 @@
+"""Of a damaged file no frame is missed that the format's official reader still gets right."""
+
+import io
+import logging
+import signal
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import can
+import polars as pl
+import pytest
+from mcap.reader import NonSeekingReader
+
+from fuzz.check import check
+from fuzz.damage import damaged
+from fuzz.seeds import seeds
+
+Frame = tuple[int, int, bytes]
+"""Time in the hour in steps of 10 µs (python-can takes the times of ASC as local), identifier or the number of the topic's message, and bytes."""
+
+_SUFFIXES = {"candump": ".log", "asc": ".asc", "csv": ".csv", "trc": ".trc", "blf": ".blf", "mdf4": ".mf4"}
+_HOUR = 3600 * 10**5
+_SECONDS = 1.0
+"""python-can may never end on a damaged file."""
+
+
+class TooLateError(Exception):
+    pass
+
+
+def _late(*_: Any) -> None:
+    raise TooLateError
+
+
+def official(name: str, data: bytes, folder: Path) -> Counter[Frame]:
+    """What the official reader gives until it ends, fails, or takes too long."""
+    found: Counter[Frame] = Counter()
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if name.startswith("mcap"):
+                for _, _, message in NonSeekingReader(io.BytesIO(data)).iter_messages(log_time_order=False):
+                    found[message.log_time // 10**4, 0, message.data] += 1
+            else:
+                path = folder / f"damaged{_SUFFIXES[name.partition('-')[0]]}"
+                path.write_bytes(data)
+                absolute = {"relative_timestamp": False} if name == "asc" else {}
+                for message in can.LogReader(path, **absolute):
+                    found[round(message.timestamp * 1e5) % _HOUR, message.arbitration_id, bytes(message.data)] += 1
+    except BaseException:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return found
+
+
+def ours(name: str, data: bytes) -> Counter[Frame]:
+    frames = check(data)[0].frames
+    times = frames["timestamp"].dt.timestamp("ns").to_list()
+    if name.startswith("mcap"):
+        # As it came: a CAN frame's message is longer than its data bytes.
+        return Counter((t // 10**4, 0, b"") for t in times)
+    ids = frames["arbitration_id"].cast(pl.Int64).to_list()
+    return Counter(zip([round(t / 1e4) % _HOUR for t in times], ids, frames["payload"].to_list(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(seeds()) if n.startswith(("mcap", *_SUFFIXES)) and "zipped" not in n]
+)
+def test_no_fewer_right_frames_than_the_official_reader(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL + 1)
+    data = seeds()[name]
+    right = official(name, data, tmp_path)
+    compared = 0
+    for what, changed in damaged(name, data):
+        theirs = official(name, changed, tmp_path) & right  # garbage that is taken for a frame does not count
+        if name.startswith("mcap"):
+            theirs = Counter((t, number, b"") for t, number, _ in theirs.elements())
+        missed = theirs - ours(name, changed)
+        assert not missed, f"{what}: {missed.total()} of {theirs.total()}, such as {next(iter(missed))}"
+        compared += theirs.total()
+    if right:
+        assert compared > 10 * right.total(), "the official reader reads some of the damaged files"
