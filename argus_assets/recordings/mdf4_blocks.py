@@ -360,16 +360,23 @@ class Blocks:
         found, length, links = _HEAD.unpack(head)
         if found != name:
             raise self._damaged(at, f"{what} ({name.decode()})", head[:4].hex(" "))
-        usual = _HEAD.size + 8 * links + _DATA_BYTES.get(name, 0)
-        fits = _HEAD.size + 8 * links <= length <= min(_MAX_BLOCK, max(self.size - at, usual))
-        if not fits and (name not in _DATA_BYTES or usual > min(_MAX_BLOCK, self.size - at)):
-            raise self._damaged(at, f"{what} of a length that fits its {links} links", f"{length} bytes", "bad_length")
-        if not fits:
+        most = min(_MAX_BLOCK, self.size - at)
+        if not _HEAD.size + 8 * links <= length <= max(most, _HEAD.size + 8 * links):
+            fixed = _HEAD.size + _DATA_BYTES.get(name, most)
+            # One of the two numbers may still be right, and what stands behind the links is always as long.
+            by_links, by_length = fixed + 8 * links, max(0, length - fixed) // 8
+            if by_links > most and (by_length == 0 or length > most):
+                raise self._damaged(
+                    at, f"{what} of a length that fits its {links} links", f"{length} bytes", "bad_length"
+                )
             self._note(
-                at, f"{what} of {usual} bytes", f"{length} bytes", kind="bad_length", lost=0,
-                advice="It was read as if it had its usual length.",
+                at, f"{what} of a length that fits its {links} links", f"{length} bytes", kind="bad_length", lost=0,
+                advice="It was read by the one of the two that can be right.",
             )  # fmt: skip
-            length = usual
+            if by_links <= most:
+                length = by_links
+            else:
+                links = by_length
         body = self.read(at + _HEAD.size, length - _HEAD.size)
         if len(body) < length - _HEAD.size:
             raise self._damaged(at, f"{what} of {length} bytes", f"the end of the file at {self.size}", "truncated")

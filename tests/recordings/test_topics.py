@@ -356,3 +356,15 @@ def scalars(message: Any, prefix: str = ""):
             yield from scalars(value, f"{prefix}{name}.")
         elif isinstance(value, (int, float, str)):
             yield prefix + name, value
+
+
+@pytest.mark.parametrize("items", [10**6, 2**28, 2**28 + 1, 2**64])
+def test_a_fixed_array_of_any_size_in_a_definition_takes_no_memory(items: int) -> None:
+    flatten = flattener("cdr", "t/msg/M", "ros2msg", f"float64[{items}] x\nuint8 y".encode())
+    if items > 2**28:
+        assert flatten is None
+        return
+    assert flatten is not None
+    table, readable = flatten(np.zeros(64 + PADDING, np.uint8), np.array([0]), np.array([64]))
+    assert not readable.any()
+    assert table.columns == ["y"], "a long array has no column"
