@@ -56,6 +56,12 @@ class Builder:
         """A TX block, 0 for no text."""
         return self.block(b"##TX", [], text.encode() + bytes(8 - len(text) % 8)) if text else 0
 
+    def source(self, group: Cg) -> int:
+        """Source block of a group of CAN frames: a bus, CAN."""
+        if not group.name.startswith("CAN_"):
+            return 0
+        return self.block(b"##SI", [self.text("CAN"), 0, 0], struct.pack("<3B5x", 2, 2, 0))
+
     def channels(self, channels: Sequence[Cn], groups: Sequence[int]) -> int:
         """CN blocks, linked; returns the first."""
         following = 0
@@ -93,7 +99,7 @@ class Builder:
             g = groups[i]
             channels = self.channels(g.channels, at)
             content = struct.pack("<2Q2H3I", g.record_id, g.cycles, g.flags, 46, 0, g.size, 0)
-            at[i] = self.block(b"##CG", [0, channels, self.text(g.name), 0, 0, 0], content)
+            at[i] = self.block(b"##CG", [0, channels, self.text(g.name), self.source(g), 0, 0], content)
         for this, following in itertools.pairwise(at):
             struct.pack_into("<Q", self.raw, this + 24, following)
         dg = self.block(b"##DG", [0, at[0], 0, 0], struct.pack("<B7x", id_bytes))
