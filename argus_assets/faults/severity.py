@@ -18,6 +18,12 @@ RULES: Final[Mapping[str, Severity]] = {
     # An ECU without lamps says nothing of how bad it is, which is not the same as "harmless".
     "lamp: not available": Severity.WARNING,
     "lamp: none on": Severity.INFO,
+    # SAE J1939-73: a code that was active before, or that has not been confirmed, asks for nothing now.
+    "j1939: previously active": Severity.INFO,
+    "j1939: pending": Severity.INFO,
+    # Permanent emission codes stay until the ECU has seen the fault gone: somebody has to look.
+    "j1939: permanent": Severity.WARNING,
+    "j1939: codes cleared": Severity.INFO,
     # SAE J1979: mode 03 lists codes that were confirmed, for most of them over two driving cycles.
     "obd: confirmed code (mode 03)": Severity.ERROR,
     # rcl_interfaces/msg/Log.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.j1939 import Dtc, parse_dm1
+from argus_assets.faults.j1939 import Dtc, parse_dm
 
 dtcs = st.builds(
     Dtc,
@@ -25,21 +25,21 @@ def encoded(dtc: Dtc) -> bytes:
 @given(st.lists(dtcs, min_size=1, max_size=20, unique_by=lambda d: d[:2]), st.booleans())
 def test_codes_round_trip(codes, padded):
     payload = b"\x00\xff" + b"".join(map(encoded, codes)) + (b"\xff\xff" if padded else b"")
-    found = parse_dm1(payload)
+    found = parse_dm(payload)
     assert found is not None
     assert list(found.dtcs) == codes
 
 
 def test_a_code_that_is_listed_twice_counts_once():
     code = encoded(Dtc(100, 1, 3, 0))
-    found = parse_dm1(b"\x00\xff" + code + encoded(Dtc(100, 1, 4, 0)))
+    found = parse_dm(b"\x00\xff" + code + encoded(Dtc(100, 1, 4, 0)))
     assert found is not None
     assert found.dtcs == (Dtc(100, 1, 3, 0),)
 
 
 @pytest.mark.parametrize("payload", ["00ff00000000ffff", "ffffffffffffffff", "00ff000000ffffff", "00ffffffffffffff"])
 def test_no_fault_and_filling_are_no_codes(payload):
-    found = parse_dm1(bytes.fromhex(payload))
+    found = parse_dm(bytes.fromhex(payload))
     assert found is not None
     assert found.dtcs == ()
 
@@ -57,11 +57,11 @@ def test_no_fault_and_filling_are_no_codes(payload):
     ],
 )
 def test_lamps(first_byte, on, rule):
-    found = parse_dm1(bytes([first_byte, 0xFF, 0, 0, 0, 0]))
+    found = parse_dm(bytes([first_byte, 0xFF, 0, 0, 0, 0]))
     assert found is not None
     assert (found.lamps.on, found.lamps.rule) == (on, rule)
 
 
 @given(st.binary(max_size=5))
 def test_less_than_one_code_is_no_dm1(payload):
-    assert parse_dm1(payload) is None
+    assert parse_dm(payload) is None
