@@ -1,4 +1,4 @@
-"""The dictionary's data files, read and cross-referenced: what stands in `data/`, and nothing that a user adds.
+"""The dictionary's data files, read and cross-referenced: what stands in `data/dictionary/`, and nothing that a user adds.
 
 Numbers and what they stand for are public facts, the sentences are ours; none is taken from a standard's text or from
 other programs' lists.
@@ -131,7 +131,7 @@ class Tables:
 @cache
 def load_tables() -> Tables:
     """The data files that come with Argus."""
-    folder = files("argus_assets.faults") / "data"
+    folder = files("argus_assets.faults") / "data" / "dictionary"
     texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir()}
     rows = {name: list(csv.DictReader(text.splitlines())) for name, text in texts.items() if name.endswith(".csv")}
     guides = {

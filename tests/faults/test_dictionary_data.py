@@ -12,7 +12,7 @@ from argus_assets.faults.dictionary import describe
 from argus_assets.faults.dictionary_data import load_tables
 from argus_assets.faults.schema import Severity
 
-DATA = files("argus_assets.faults") / "data"
+DATA = files("argus_assets.faults") / "data" / "dictionary"
 CSV_FILES = sorted(entry.name for entry in DATA.iterdir() if entry.name.endswith(".csv"))
 TABLES = load_tables()
 GENERIC = re.compile(r"(?:P[02]|[BCU]0)[0-9A-F]{3}|P3[4-9A-F][0-9A-F]{2}")
@@ -91,7 +91,7 @@ def test_trouble_codes_are_generic_ones():
     [
         "CAN_BUSOFF", "CAN_ERROR_PASSIVE", "CAN_ERROR_WARNING", "CAN_OVERLOAD", "CAN_BIT_ERROR", "CAN_FORM_ERROR",
         "CAN_STUFF_ERROR", "CAN_CRC_ERROR", "CAN_ACK_ERROR", "CAN_ARBITRATION_LOST", "CAN_TX_TIMEOUT",
-        "CAN_TRANSCEIVER", "CAN_RESTARTED", "CAN_ERROR", "CAN_SILENT", "CAN_GAP", "OBD_MIL", "RULE_CPU_TEMPERATURE",
+        "CAN_TRANSCEIVER", "CAN_OVERFLOW", "CAN_RESTARTED", "CAN_ERROR", "CAN_SILENT", "CAN_GAP", "OBD_MIL", "RULE_CPU_TEMPERATURE",
         "RULE_LIDAR_POINT_RATE", "RULE_MEMORY_GROWTH", "RULE_DISK_LATENCY", "U0073-88", "UDS_NRC_10_22",
     ],
 )  # fmt: skip
