@@ -39,6 +39,9 @@ RULES: Final[Mapping[str, Severity]] = {
 SAYS_NOTHING: Final = frozenset({"lamp: not available", "obd: confirmed code (mode 03)"})
 """Rules of reports that say that there is a fault, and nothing of how bad it is."""
 
+_NOT_PRESENT: Final = ("pending", "previously_active")
+"""Statuses of faults that are not confirmed yet, or over: the code's usual severity would say too much of them."""
+
 
 def severity_of(rule: pl.Expr) -> pl.Expr:
     """The severity that a column of rule texts stands for, null for one that is not in `RULES`."""
@@ -55,7 +58,7 @@ def with_dictionary_severity(events: pl.DataFrame, dictionary: Dictionary) -> pl
     Returns:
         The events, with `dictionary: P0217 Engine overheats` as the rule where the dictionary decided.
     """
-    undecided = pl.col("severity_rule").is_in(sorted(SAYS_NOTHING))
+    undecided = pl.col("severity_rule").is_in(sorted(SAYS_NOTHING)) & ~pl.col("status").is_in(_NOT_PRESENT)
     entries = [dictionary.describe(code) for code in events.filter(undecided)["code"].unique()]
     decided = pl.DataFrame(
         [(e.code, e.severity, f"dictionary: {e.code} {e.text}") for e in entries if e.severity is not None],

@@ -1,6 +1,7 @@
 """Severity by the dictionary: only where the report itself says nothing of how bad the fault is."""
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,12 @@ def test_a_users_severity_counts():
     assert after.select("severity", "severity_rule").rows() == [
         ("critical", "dictionary: P1234 Manufacturer's own powertrain code")
     ]
+
+
+@pytest.mark.parametrize("status", ["pending", "previously_active"])
+def test_a_fault_that_is_not_there_keeps_the_severity_of_its_report(status):
+    before = events(("P0217", "lamp: not available")).with_columns(status=pl.lit(status, ERROR_EVENTS.schema["status"]))
+    assert with_dictionary_severity(before, built_in()).equals(before)
 
 
 def test_no_events():
