@@ -3,18 +3,24 @@
 from argus_assets.faults import j1939, obd, software
 from argus_assets.faults.can import data_frames
 from argus_assets.faults.detector import Found
+from argus_assets.faults.dictionary import Dictionary, built_in
 from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.faults.severity import with_dictionary_severity
 from argus_assets.recordings.drive import Drive
 
 _BY_IDENTIFIER = (j1939, obd)
 """Detectors over CAN data frames that they choose by identifier: `WANTED`, and `find` over those rows."""
 
 
-def find_events(drive: Drive) -> Found:
+def find_events(drive: Drive, *, dictionary: Dictionary | None = None) -> Found:
     """Find the error events of a drive.
 
     An activation or a transport session that spans two recordings is one. Frames are read once, and only those that a
     detector wants.
+
+    Args:
+        drive: Its tables.
+        dictionary: Decides the severity where a report does not; the built-in one when there is none.
 
     Returns:
         Events sorted by first_seen, and notes on what could not be read.
@@ -24,5 +30,6 @@ def find_events(drive: Drive) -> Found:
         wanted |= detector.WANTED
     rows = data_frames(drive.frames, wanted).collect()
     found = Found.together([*(d.find(rows.filter(d.WANTED)) for d in _BY_IDENTIFIER), software.find(drive)])
-    ordered = found.events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
+    events = with_dictionary_severity(found.events, dictionary or built_in())
+    ordered = events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
     return Found(ERROR_EVENTS.check(ordered), found.notes)

@@ -43,7 +43,7 @@ def test_active_until_an_answer_of_the_same_ecu_lists_it_no_more(can, can_table,
         ("P0301", "0x7E8", 1, 3, 3602.0),
         ("P0301", "0x7E8", 2, 1, 0.0),
     ]
-    assert events["severity_rule"].unique().to_list() == ["obd: confirmed code (mode 03)"]
+    assert events["severity_rule"].unique().to_list() == ["dictionary: P0301 Misfires in cylinder 1"]
     assert events["payload_hex"].unique().to_list() == ["43010301"]
 
 
