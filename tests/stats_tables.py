@@ -3,6 +3,7 @@
 from typing import Any
 
 import polars as pl
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from argus_assets.faults.schema import ERROR_EVENTS, SOURCES, STATUSES, Severity
@@ -11,6 +12,8 @@ from argus_assets.recordings.schema import RECORDINGS
 S = 1_000_000_000
 DRIVE_FROM = 1_790_000_000 * S
 FAULT = ("code", "source", "ecu")
+NO_DEADLINE = settings(deadline=None)
+"""A table takes as long as the machine is busy."""
 
 
 def events_of(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -76,6 +79,6 @@ event_rows = st.builds(
     status=st.sampled_from(STATUSES),
     frame_count=st.integers(1, 1000),
 )
-drives = st.lists(event_rows, min_size=1, max_size=30)
+drives = st.lists(event_rows, min_size=1, max_size=20)
 covers = st.lists(spans, min_size=1, max_size=5)
 """Ranges of recordings."""

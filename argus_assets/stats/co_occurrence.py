@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from argus_assets.stats.spans import Elapsed, joined, sum_by_row
+from argus_assets.stats.spans import Elapsed, joined, shared_with
 
 NEAR_NS: Final = 5_000_000_000
 """Codes that were active within this time of each other count as having come together."""
@@ -45,15 +45,12 @@ def co_occurring(near: pl.DataFrame, ranked: pl.DataFrame) -> pl.Series:
     Returns:
         `co_occurring`, a list of codes for each row of `ranked`.
     """
-    rows, start, end = (near[name].to_numpy() for name in ("row", "start", "end"))
     codes = ranked["code"].unique(maintain_order=True).head(MAX_CODES)
     # One code may be that of several faults.
     number = ranked.select(pl.col("code").replace_strict(codes, range(len(codes)), default=None)).to_series()
     of_codes = joined(near.with_columns(row=number.gather(near["row"])).drop_nulls("row"))
-    shared = np.zeros((ranked.height, len(codes)), np.int64)
-    for (column,), of_code in of_codes.partition_by("row", as_dict=True).items():
-        elapsed = Elapsed.of(of_code)
-        shared[:, column] = sum_by_row(elapsed.until(end) - elapsed.until(start), rows, ranked.height)
+    elapsed = [Elapsed.of(spans) for spans in of_codes.partition_by("row", maintain_order=True)]
+    shared = shared_with(near, ranked.height, elapsed)
     shared[ranked["code"].to_numpy()[:, None] == codes.to_numpy()[None, :]] = 0
     by_time = np.argsort(-shared, axis=1, kind="stable")[:, :MAX_LISTED]
     listed = [[codes[int(c)] for c in order if shared[r, c] > 0] for r, order in enumerate(by_time)]

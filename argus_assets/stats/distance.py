@@ -9,7 +9,7 @@
 | `gnss` | positions: `NavSatFix`, `GPSFix`, `LocationFix` | |
 | `wheel_speed` | PGN 65265 CCVS, SPN 84, 1/256 km/h a bit (SAE J1939-71), summed over time | bytes 2 and 3 |
 
-A source counts from two readings on. Of several senders or topics the one with the most readings is taken. An odometer
+A source counts from two readings on, unless most of what it tells is impossible. Of several senders or topics the one with the most readings is taken. An odometer
 also knows what was driven between two recordings, and positions bridge it in a straight line; wheel speed does not.
 """
 
@@ -64,8 +64,8 @@ def measure(drive: Drive) -> Distance | None:
     frames = data_frames(drive.frames, _WANTED).collect()
     for source, find, km in _WAYS:
         best = min(find(drive, frames), key=lambda r: (-len(r.time_ns), r.signal), default=None)
-        if best is not None and len(best.time_ns) >= 2:
-            return Distance(km(best), source, best.signal)
+        if best is not None and len(best.time_ns) >= 2 and (driven := km(best)) is not None:
+            return Distance(driven, source, best.signal)
     return None
 
 
@@ -115,7 +115,7 @@ class _CanValue:
                 of_one.select(pl.col("raw") * self.factor).to_numpy(),
             )
 
-    def km(self, readings: _Readings) -> float:
+    def km(self, readings: _Readings) -> float | None:
         """Distance by a counter of kilometres."""
         return counted_km(
             readings.time_ns,
@@ -220,7 +220,7 @@ def _read(rows: pl.LazyFrame, signal: str, *values: pl.Expr) -> _Readings:
 
 
 _WAYS: Final[
-    tuple[tuple[str, Callable[[Drive, pl.DataFrame], Iterator[_Readings]], Callable[[_Readings], float]], ...]
+    tuple[tuple[str, Callable[[Drive, pl.DataFrame], Iterator[_Readings]], Callable[[_Readings], float | None]], ...]
 ] = (
     ("j1939_high_resolution_distance", lambda _, frames: _HIGH_RESOLUTION.readings(frames), _HIGH_RESOLUTION.km),
     ("j1939_vehicle_distance", lambda _, frames: _VEHICLE_DISTANCE.readings(frames), _VEHICLE_DISTANCE.km),

@@ -62,7 +62,7 @@ def aggregate_faults(events: pl.DataFrame, time: RecordedTime) -> Faults:
         end=pl.col("last_seen").dt.timestamp("ns") - time.start_ns,
     )
     active = joined(spans)
-    rows, start, end = (active[name].to_numpy() for name in ("row", "start", "end"))
+    rows, start, end = (active[name].cast(pl.Int64).to_numpy() for name in ("row", "start", "end"))
     recorded_ns = time.covered.total
     while_recorded_ns = sum_by_row(time.covered.until(end) - time.covered.until(start), rows, faults.height)
     stats = faults.with_columns(
@@ -91,7 +91,7 @@ def bin_edges(time: RecordedTime) -> I64:
 
 def _active_by_bin(active: pl.DataFrame, count: int, time: RecordedTime) -> I64:
     """Nanoseconds active in each part of the drive, shape (count, HISTOGRAM_BINS)."""
-    rows, start, end = (active[name].to_numpy() for name in ("row", "start", "end"))
+    rows, start, end = (active[name].cast(pl.Int64).to_numpy() for name in ("row", "start", "end"))
     until = [sum_by_row(np.clip(edge, start, end) - start, rows, count) for edge in bin_edges(time)]
     return np.diff(np.column_stack(until), axis=1)
 

@@ -31,8 +31,8 @@ EARTH_RADIUS_KM: Final = 6371.0088
 _NS_PER_HOUR: Final = 3600e9
 
 
-def counted_km(time_ns: I64, km: F64, *, resolution_km: float, modulus_km: float | None = None) -> float:
-    """Distance by a counter such as an odometer.
+def counted_km(time_ns: I64, km: F64, *, resolution_km: float, modulus_km: float | None = None) -> float | None:
+    """Distance by a counter such as an odometer; `None` when most of its steps are impossible, as by a wrong unit.
 
     Args:
         time_ns: Times of the readings, ascending.
@@ -48,7 +48,8 @@ def counted_km(time_ns: I64, km: F64, *, resolution_km: float, modulus_km: float
     # A quarter of a step more than that: readings are no exact multiples as binary fractions.
     kept = _without_spikes(time_ns, step, slack_km=1.25 * resolution_km)
     steps = step(kept[:-1], kept[1:])
-    return float(steps[_possible(time_ns, kept[:-1], kept[1:], steps, slack_km=1.25 * resolution_km)].sum())
+    possible = _possible(time_ns, kept[:-1], kept[1:], steps, slack_km=1.25 * resolution_km)
+    return float(steps[possible].sum()) if 2 * possible.sum() >= len(possible) else None
 
 
 def integrated_km(time_ns: I64, kmh: F64) -> float:
@@ -73,6 +74,8 @@ def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
         latitude_deg: WGS 84.
         longitude_deg: WGS 84.
     """
+    if not len(time_ns):
+        return 0.0
     latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
     # As points of a unit sphere: half their distance in a straight line is the root of the haversine of the arc, and
     # neither a pole nor the date line is special.

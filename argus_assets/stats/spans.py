@@ -15,7 +15,7 @@ import polars as pl
 I64 = npt.NDArray[np.int64]
 
 _LONG_AGO: Final = np.iinfo(np.int64).min // 4
-"""Earlier than any time, and far enough from the end of 64 bits to be subtracted from."""
+"""Earlier than any time, and far enough from the end of 64 bits to be added to."""
 
 
 def joined(spans: pl.DataFrame, *, gap_ns: int = 0, by: Sequence[str] = ("row",)) -> pl.DataFrame:
@@ -47,19 +47,20 @@ class Elapsed:
 
     Attributes:
         starts: Their starts, ascending.
-        ends: `ends[i]` is the end of the last of the first i spans.
         before: `before[i]` is the length of the first i spans.
+        shift: `shift[i] + t` is that length less what of the last of them lies after t.
     """
 
     starts: I64
-    ends: I64
     before: I64
+    shift: I64
 
     @classmethod
     def of(cls, spans: pl.DataFrame) -> Self:
         """The spans of one row, disjoint and ascending."""
         starts, ends = spans["start"].to_numpy(), spans["end"].to_numpy()
-        return cls(starts, np.r_[_LONG_AGO, ends], np.r_[0, np.cumsum(ends - starts)])
+        before = np.concatenate([[0], np.cumsum(ends - starts)])
+        return cls(starts, before, before - np.concatenate([[_LONG_AGO], ends]))
 
     @property
     def total(self) -> int:
@@ -69,35 +70,61 @@ class Elapsed:
     def until(self, at: I64) -> I64:
         """Nanoseconds of the spans that lie before each moment."""
         begun = np.searchsorted(self.starts, at, side="right")
-        return self.before[begun] - np.maximum(self.ends[begun] - at, 0)
+        return np.minimum(self.before[begun], self.shift[begun] + at)
+
+    def until_ascending(self, at: I64) -> I64:
+        """`until` for moments in ascending order: the few spans are looked up in them, not they in the spans."""
+        bounds = np.concatenate([[0], np.searchsorted(at, self.starts, side="left"), [len(at)]])
+        times = np.diff(bounds)
+        return np.minimum(np.repeat(self.before, times), np.repeat(self.shift, times) + at)
 
 
 def sum_by_row(values: I64, rows: I64, count: int) -> I64:
     """Sum whole numbers for each of `count` rows; `rows` ascend."""
     out = np.zeros(count, np.int64)
     if len(values):
-        present, first = np.unique(rows, return_index=True)
+        present, first = _rows_present(rows)
         out[present] = np.add.reduceat(values, first)
     return out
+
+
+def _rows_present(rows: I64) -> tuple[I64, I64]:
+    """The different numbers of ascending ones, and where each comes first."""
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    return rows[first], first
 
 
 def overlaps(spans: pl.DataFrame, count: int) -> I64:
     """Time that each two rows share, shape (count, count), nanoseconds; the diagonal holds the length of each row.
 
-    One pass over the spans for each row, so the cost grows with rows times spans, not with pairs of spans.
-
     Args:
         spans: Sorted by row; those of a row are disjoint and ascending.
         count: Rows, numbered from 0.
     """
-    rows, start, end = (spans[name].to_numpy() for name in ("row", "start", "end"))
-    out = np.zeros((count, count), np.int64)
-    for number, of_row in enumerate(_split(spans, count)):
-        elapsed = Elapsed.of(of_row)
-        out[:, number] = sum_by_row(elapsed.until(end) - elapsed.until(start), rows, count)
-    return out
-
-
-def _split(spans: pl.DataFrame, count: int) -> list[pl.DataFrame]:
     bounds = np.searchsorted(spans["row"].to_numpy(), np.arange(count + 1))
-    return [spans[int(a) : int(b)] for a, b in pairwise(bounds)]
+    return shared_with(spans, count, [Elapsed.of(spans[int(a) : int(b)]) for a, b in pairwise(bounds)])
+
+
+def shared_with(spans: pl.DataFrame, count: int, others: Sequence[Elapsed]) -> I64:
+    """Time that each row shares with each of `others`, shape (count, len(others)), nanoseconds.
+
+    One pass over the spans for each of the others: the cost does not grow with pairs of spans.
+
+    Args:
+        spans: Sorted by row.
+        count: Rows, numbered from 0.
+        others: What may go on at the same time.
+    """
+    out = np.zeros((count, len(others)), np.int64)
+    if spans.is_empty():
+        return out
+    present, first = _rows_present(spans["row"].to_numpy().astype(np.int64))
+    moments = np.concatenate([spans["start"].to_numpy(), spans["end"].to_numpy()])
+    order = np.argsort(moments, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    ascending = moments[order]
+    for column, other in enumerate(others):
+        until_start, until_end = np.split(other.until_ascending(ascending)[place], 2)
+        out[present, column] = np.add.reduceat(until_end - until_start, first)
+    return out

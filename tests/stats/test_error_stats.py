@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stats_tables import DRIVE_FROM, S, by_fault, cells, covers, drives, events_of, recordings_of, spans_of
+from stats_tables import DRIVE_FROM, NO_DEADLINE, S, by_fault, cells, covers, drives, events_of, recordings_of, spans_of
 
 from argus_assets.faults.schema import ERROR_EVENTS, Severity
 from argus_assets.stats.drive import aggregate
@@ -16,6 +16,7 @@ def stats_of(*rows: dict, drive_s: float = 3600) -> pl.DataFrame:
     return aggregate(events_of(*rows), recordings_of((0, drive_s))).error_stats
 
 
+@NO_DEADLINE
 @given(drives, covers)
 def test_every_number_equals_that_of_a_loop(rows, ranges):
     events = events_of(*rows)
@@ -49,6 +50,7 @@ def own_frames(events: pl.DataFrame, row: dict) -> list[int]:
     return own.sort("first_seen", "channel", maintain_order=True)["frame"].to_list()
 
 
+@NO_DEADLINE
 @given(drives, covers)
 def test_the_histogram_equals_a_loop_over_its_bins_and_adds_up(rows, ranges):
     stats = aggregate(events_of(*rows), recordings_of(*ranges)).error_stats
@@ -72,6 +74,7 @@ def test_the_histogram_equals_a_loop_over_its_bins_and_adds_up(rows, ranges):
             assert row["occurrences_by_bin"] == expected
 
 
+@NO_DEADLINE
 @given(drives)
 def test_co_occurring_codes_equal_a_loop_over_pairs(rows):
     """Two activations belong together when at most 5 s lie between them; most shared time comes first."""
@@ -125,6 +128,7 @@ def test_no_events_give_empty_tables(recordings):
     assert made.totals["codes"].to_list() == [0]
 
 
+@NO_DEADLINE
 @given(st.permutations(range(20)))
 def test_top_takes_the_first_by_rank(order):
     stats = stats_of(*({"code": f"E{n}", "start_s": n * 10, "end_s": n * 10} for n in range(20)))[order]

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stats_tables import drives, events_of, recordings_of
+from stats_tables import NO_DEADLINE, drives, events_of, recordings_of
 
 from argus_assets.faults.schema import STATUSES, Severity
 from argus_assets.stats.drive import aggregate
@@ -24,6 +24,7 @@ def standing(row: dict) -> int:
     return 1 if row["status"] in ("permanent", "previously_active") else 2
 
 
+@NO_DEADLINE
 @given(drives)
 def test_heads_stand_by_standing_then_severity_then_score(rows):
     stats = stats_of(*rows)
@@ -45,6 +46,7 @@ def trouble_of(row: dict, stats: pl.DataFrame) -> tuple[str, str, str]:
     return row["ecu"], base, kind
 
 
+@NO_DEADLINE
 @given(drives)
 def test_each_trouble_stands_once_by_its_highest_score(rows):
     stats = stats_of(*rows)
@@ -59,6 +61,7 @@ def test_each_trouble_stands_once_by_its_highest_score(rows):
     assert top(stats, k=100).height == len(troubles)
 
 
+@NO_DEADLINE
 @given(drives, st.data())
 def test_frames_do_not_count(rows, data):
     louder = [{**row, "frame_count": data.draw(st.integers(1, 10**6))} for row in rows]
@@ -98,6 +101,7 @@ def test_what_was_and_remarks_stand_below_the_mildest_active_fault(status: str):
     assert stats["code"].to_list() == ["HERE", "OLD"]
 
 
+@NO_DEADLINE
 @given(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=6))
 def test_the_most_pressing_status_counts(statuses):
     rows = [{"status": status, "start_s": n, "end_s": n} for n, status in enumerate(statuses)]

@@ -1,5 +1,7 @@
 """Spans against sets of whole nanoseconds."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 from hypothesis import given
@@ -31,7 +33,7 @@ def test_joined_spans_cover_the_same_time_and_the_gaps(rows, gap_ns):
         own = sorted((s, e) for r, s, e in rows if r == row)
         merged = out.filter(row=row).select("start", "end").rows()
         # The slow way: a point between two spans belongs to the result when the gap around it is short enough.
-        assert all(b[0] - a[1] > gap_ns for a, b in zip(merged, merged[1:], strict=False))
+        assert all(b[0] - a[1] > gap_ns for a, b in pairwise(merged))
         for start, end in merged:
             inside = [s for s in own if start <= s[0] and s[1] <= end]
             reach = start
@@ -48,6 +50,10 @@ def test_elapsed_counts_what_lies_before(rows, moments):
     elapsed = Elapsed.of(joined(table(rows).filter(row=0)))
     assert elapsed.total == len(covered)
     assert elapsed.until(np.array(moments, np.int64)).tolist() == [sum(c < at for c in covered) for at in moments]
+    ascending = sorted(moments)
+    assert elapsed.until_ascending(np.array(ascending, np.int64)).tolist() == [
+        sum(c < at for c in covered) for at in ascending
+    ]
 
 
 @given(span_rows)
