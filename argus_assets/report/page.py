@@ -16,6 +16,8 @@ from argus_assets.stats.ranking import SAME_MOMENT_NS
 
 MAX_EVENTS_A_FAULT = 20
 MAX_PAIRS_A_FAULT = 5
+MIN_TIMES_FOR_LIFT = 3
+"""What came together less often is told without saying how much more that is than chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,10 @@ def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
         order = "together with"
         if abs(lead) > SAME_MOMENT_NS / 1e9:
             order = f"{_seconds(abs(lead))} {'before' if lead > 0 else 'after'}"
-        often = f"{times:,} time{'s' if times != 1 else ''}"
-        chance = "" if lift is None else f", {lift:.2g} times what chance would give"
-        lines.append(f"{order} {code} of {redact(ecu)} ({often}{chance})")
+        often = f"{times:,} time{'s' if times != 1 else ''} together"
+        if lift is not None and times >= MIN_TIMES_FOR_LIFT:
+            often += f", {lift:.2g} times as long as chance would give"
+        lines.append(f"{order} {code} of {redact(ecu)} ({often})")
     return lines[:MAX_PAIRS_A_FAULT]
 
 
