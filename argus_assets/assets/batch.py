@@ -137,14 +137,14 @@ BATCH_SPECS: Final = (
         ["error_stats"],
         "Root causes, most likely first, each with the evidence for and against it and what to do.",
         kinds={"json"},
-        code_version="1",
+        code_version="2",
     ),
     _spec(
         "batch_report",
         ["diagnosis"],
         "One self-contained HTML page for the workshop.",
         kinds={"html"},
-        code_version="1",
+        code_version="2",
     ),
 )
 
