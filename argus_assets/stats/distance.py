@@ -192,11 +192,11 @@ def _snake_case(name: str) -> str:
 def _positions(drive: Drive) -> Iterator[_Readings]:
     """Positions of each receiver, as far as it had any."""
     for (topic, schema), rows in drive.topics.items():
-        columns = rows.collect_schema().names()
-        if re.split(r"[./]", schema)[-1] not in _POSITIONS or not {"latitude", "longitude"} <= set(columns):
+        numbers = {column for column, dtype in rows.collect_schema().items() if dtype.is_numeric()}
+        if re.split(r"[./]", schema)[-1] not in _POSITIONS or not {"latitude", "longitude"} <= numbers:
             continue
         latitude, longitude = pl.col("latitude"), pl.col("longitude")
-        has_fix = pl.col("status.status") != _NO_FIX if "status.status" in columns else pl.lit(value=True)
+        has_fix = pl.col("status.status") != _NO_FIX if "status.status" in numbers else pl.lit(value=True)
         valid = rows.filter(
             has_fix
             & latitude.is_between(-90, 90)

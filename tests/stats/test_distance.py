@@ -160,6 +160,7 @@ def test_of_two_senders_the_one_with_more_readings_is_taken():
         (("Dash", "mdf4.signals"), {"Odometer": [100_000, 100_100, 100_200]}, None),  # metres that are not named so
         (("/odom", "nav_msgs/msg/Odometry"), {"pose.pose.position.x": [1.0, 2.0, 3.0]}, None),
         (("/odometer", "std_msgs/msg/String"), {"data": ["a", "b", "c"]}, None),
+        (("/fix", "sensor_msgs/msg/NavSatFix"), {"latitude": ["x", "y", "z"], "longitude": [1.0, 2.0, 3.0]}, None),
         (("/goal", "geographic_msgs/msg/GeoPoint"), {"latitude": [1.0, 2.0, 3.0], "longitude": [1.0, 2.0, 3.0]}, None),
     ],
 )
