@@ -179,10 +179,11 @@ def _direct(bucket: Bucket, drive: Drive, folder: Path) -> float:
         started = time.perf_counter()
         parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=os.cpu_count() or 1)
         events = stages.detect_faults(parsed.recordings, lake=lake).events
-        stats = stages.aggregate_stats(events, parsed.recordings)
-        evidence, diagnosis = stages.diagnose(stats, parsed.recordings, manifest, knowledge=load_knowledge())
+        made = stages.aggregate_stats(events, parsed.recordings, lake=lake)
+        evidence, diagnosis = stages.diagnose(made.error_stats, parsed.recordings, manifest, knowledge=load_knowledge())
         tables = {
-            "recordings": parsed.recordings, "problems": parsed.problems, "error_events": events, "error_stats": stats
+            "recordings": parsed.recordings, "problems": parsed.problems, "error_events": events,
+            "error_stats": made.error_stats, "code_pairs": made.pairs, "drive_stats": made.totals,
         }  # fmt: skip
         stages.render(manifest, "p", tables=tables, evidence=evidence, diagnosis=diagnosis)
         seconds = time.perf_counter() - started

@@ -10,8 +10,8 @@ def coverage(recordings: int = 2, read: int = 2, frames: int = 1000, lost: int =
 
 def item(number: int, code: str, *, ecu: str = "engine", severity: Severity = Severity.ERROR, at: float = 10.0):
     return EvidenceItem(
-        id=f"E{number}", code=code, source="j1939_dm1", ecu=ecu, severity=severity, occurrences=1, frame_count=1,
-        active_s=1.0, active_share_pct=1.0, seconds_into_drive=at, recording="a", frame=number,
+        id=f"E{number}", code=code, source="j1939_dm1", ecu=ecu, status="active", severity=severity, occurrences=1,
+        frame_count=1, active_s=1.0, active_share_pct=1.0, seconds_into_drive=at, recording="a", frame=number,
     )  # fmt: skip
 
 

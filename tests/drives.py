@@ -25,6 +25,8 @@ class MadeDrive:
     problems: pl.DataFrame
     events: pl.DataFrame
     stats: pl.DataFrame
+    pairs: pl.DataFrame
+    totals: pl.DataFrame
     evidence: Evidence
     diagnosis: Diagnosis
 
@@ -32,6 +34,7 @@ class MadeDrive:
         tables = {
             "recordings": self.recordings, "problems": self.problems,
             "error_events": self.events, "error_stats": self.stats,
+            "code_pairs": self.pairs, "drive_stats": self.totals,
         }  # fmt: skip
         return stages.render(
             self.manifest, "20261118T110640Z_v_b", tables=tables, evidence=self.evidence, diagnosis=self.diagnosis
@@ -58,6 +61,9 @@ def made_drive(folder: Path, scenario: str, *, seconds: float = 30.0, junk: dict
     lake = Lake.from_url(str(folder / "lake"))
     parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
     events = stages.detect_faults(parsed.recordings, lake=lake).events
-    stats = stages.aggregate_stats(events, parsed.recordings)
-    evidence, diagnosis = stages.diagnose(stats, parsed.recordings, manifest, knowledge=load_knowledge())
-    return MadeDrive(manifest, parsed.recordings, parsed.problems, events, stats, evidence, diagnosis)
+    made = stages.aggregate_stats(events, parsed.recordings, lake=lake)
+    evidence, diagnosis = stages.diagnose(made.error_stats, parsed.recordings, manifest, knowledge=load_knowledge())
+    return MadeDrive(
+        manifest, parsed.recordings, parsed.problems, events, made.error_stats, made.pairs, made.totals,
+        evidence, diagnosis,
+    )  # fmt: skip

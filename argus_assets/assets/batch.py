@@ -38,7 +38,7 @@ from argus_assets.report.summary import diagnosis_markdown
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.lake import Lake, LakeResource
-from argus_assets.stats.schema import ERROR_STATS
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
 from argus_assets.tables import Table
 
 OWNERS: Final = ["team:fleet_diagnostics"]
@@ -126,9 +126,10 @@ BATCH_SPECS: Final = (
     _spec(
         "error_stats",
         ["error_events"],
-        "One row for each fault of each ECU: occurrences, active time, rate, what came with it, and its rank.",
+        "One row for each fault of each ECU: occurrences, active time, rate, what came with it, and its rank. Beside it "
+        "the pairs of faults that came together, and the totals of the drive.",
         kinds={"polars", "parquet"},
-        code_version="1",
+        code_version="2",
         table=ERROR_STATS,
     ),
     _spec(
@@ -136,14 +137,14 @@ BATCH_SPECS: Final = (
         ["error_stats"],
         "Root causes, most likely first, each with the evidence for and against it and what to do.",
         kinds={"json"},
-        code_version="1",
+        code_version="2",
     ),
     _spec(
         "batch_report",
         ["diagnosis"],
         "One self-contained HTML page for the workshop.",
         kinds={"html"},
-        code_version="1",
+        code_version="2",
     ),
 )
 
@@ -425,28 +426,36 @@ def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
 
 def _make_error_stats(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "error_stats"
-    stats = stages.aggregate_stats(batch.events, batch.recordings)
+    made = stages.aggregate_stats(batch.events, batch.recordings, lake=batch.lake)
+    stats = made.error_stats
     path = batch.save("error_stats", stats, ERROR_STATS)
+    batch.save("code_pairs", made.pairs, CODE_PAIRS)
+    batch.save("drive_stats", made.totals, DRIVE_STATS)
+    occurrences = int(stats["occurrences"].sum())
     log.materialized(
         "error_stats",
-        data=_fingerprint(stats),
+        data=_fingerprint(stats, made.pairs, made.totals),
         metadata={
             "dagster/row_count": stats.height,
-            "occurrences": int(stats["occurrences"].sum()),
-            "drive_s": stages.drive_seconds(batch.recordings),
+            # A total that is not known is left out.
+            **{name: value for name, value in made.totals.row(0, named=True).items() if value is not None},
             "path": dg.MetadataValue.path(path),
             "preview": _preview(
-                stats, ["rank", "code", "ecu", "severity", "occurrences", "active_s", "seconds_into_drive", "score"]
+                stats,
+                ["rank", "code", "ecu", "status", "severity", "occurrences", "active_s", "seconds_into_drive", "score"],
+            ),
+            "pairs": _preview(
+                made.pairs, ["code_a", "ecu_a", "code_b", "ecu_b", "joint_activations", "lift", "median_lead_s"]
             ),
         },
     )
     log.check(
         "error_stats",
         "stats_add_up",
-        passed=int(stats["occurrences"].sum()) == batch.events.height,
+        passed=occurrences == batch.events.height,
         severity=dg.AssetCheckSeverity.ERROR,
         events=batch.events.height,
-        occurrences=int(stats["occurrences"].sum()),
+        occurrences=occurrences,
     )
 
 
@@ -493,6 +502,8 @@ def _make_batch_report(log: _BatchLog, batch: _Batch) -> None:
             "problems": batch.table("problems", PROBLEMS),
             "error_events": batch.events,
             "error_stats": batch.stats,
+            "code_pairs": batch.table("code_pairs", CODE_PAIRS),
+            "drive_stats": batch.table("drive_stats", DRIVE_STATS),
         },
         evidence=batch.evidence,
         diagnosis=batch.diagnosis,

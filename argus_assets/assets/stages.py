@@ -43,7 +43,9 @@ from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.page import PageBatch, render_page
 from argus_assets.resources.lake import Lake
-from argus_assets.stats.errors import aggregate
+from argus_assets.stats.distance import Distance, measure
+from argus_assets.stats.drive import DriveStatistics, aggregate
+from argus_assets.stats.recorded import RecordedTime
 
 _COPY_BYTES = 8 * 1024 * 1024
 
@@ -213,32 +215,50 @@ def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Found:
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are.
     """
+    with _open_drive(recordings, lake) as drive:
+        return find_events(drive)
+
+
+def measure_distance(recordings: pl.DataFrame, *, lake: Lake) -> Distance | None:
+    """How far a drive went, by the parsed parts of all its recordings; `None` when nothing tells it.
+
+    Args:
+        recordings: `recordings.schema.RECORDINGS`.
+        lake: Where the parts are.
+    """
+    with _open_drive(recordings, lake) as drive:
+        return measure(drive)
+
+
+@contextmanager
+def _open_drive(recordings: pl.DataFrame, lake: Lake) -> Generator[Drive]:
+    """The tables of a drive, for the time of the block."""
     parsed = recordings.filter(pl.col("part").is_not_null() & (pl.col("frames") > 0))
     with ExitStack() as stack:
         parts = [
             (name, scan_part(stack.enter_context(lake.local_folder(part))))
             for name, part in parsed.select("recording", "part").iter_rows()
         ]
-        return find_events(Drive.of(parts))
-
-
-def drive_range_ns(recordings: pl.DataFrame) -> tuple[int | None, int | None]:
-    """First and last frame of a drive, nanoseconds since 1970-01-01 UTC; `None` without frames."""
-    first = recordings["first_timestamp"].dt.timestamp("ns").min()
-    last = recordings["last_timestamp"].dt.timestamp("ns").max()
-    return (None if first is None else int(first), None if last is None else int(last))  # type: ignore[arg-type]
+        yield Drive.of(parts)
 
 
 def drive_seconds(recordings: pl.DataFrame) -> float:
-    """Length of a drive, from its first frame to its last, seconds."""
-    first, last = drive_range_ns(recordings)
-    return 0.0 if first is None or last is None else (last - first) / 1e9
+    """Seconds of a drive that were recorded: gaps between recordings are left out, overlaps count once."""
+    return RecordedTime.of(recordings).recorded_s
 
 
-def aggregate_stats(events: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
-    """Error stats of a drive: `stats.schema.ERROR_STATS`, most important first."""
-    first, last = drive_range_ns(recordings)
-    return aggregate(events, drive_from_ns=first, drive_to_ns=last)
+def aggregate_stats(
+    events: pl.DataFrame, recordings: pl.DataFrame, *, lake: Lake, buses: pl.DataFrame | None = None
+) -> DriveStatistics:
+    """Statistics of a drive: each fault, pairs of them, and totals.
+
+    Args:
+        events: `faults.schema.ERROR_EVENTS`.
+        recordings: `recordings.schema.RECORDINGS`.
+        lake: Where the parts are, which tell how far the drive went.
+        buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
+    """
+    return aggregate(events, recordings, distance=measure_distance(recordings, lake=lake), buses=buses)
 
 
 def diagnose(
@@ -268,7 +288,7 @@ def render(
     Args:
         manifest: Of the batch.
         partition: Its partition key, shown as its name.
-        tables: `recordings`, `problems`, `error_events` and `error_stats`.
+        tables: `recordings`, `problems`, `error_events`, `error_stats`, `code_pairs` and `drive_stats`.
         evidence: What the diagnosis rests on.
         diagnosis: The answer.
     """
@@ -288,6 +308,8 @@ def render(
         problems=tables["problems"],
         events=tables["error_events"],
         stats=tables["error_stats"],
+        pairs=tables["code_pairs"],
+        totals=tables["drive_stats"],
         diagnosis=diagnosis,
         evidence=evidence,
         describe=lambda code: describe(code).text,

@@ -24,12 +24,14 @@ def build_evidence(
         drive_s: Length of the drive, seconds.
         k: How many.
     """
+    again = stats.filter(pl.col("same_as").is_not_null()).sort("rank")
     items = tuple(
         EvidenceItem(
             id=f"E{row['rank']}",
             code=row["code"],
             source=row["source"],
             ecu=redact(row["ecu"]),
+            status=row["status"],
             severity=Severity(row["severity"]),
             occurrences=row["occurrences"],
             frame_count=row["frame_count"],
@@ -37,6 +39,10 @@ def build_evidence(
             active_share_pct=round(row["active_share_pct"], 2),
             seconds_into_drive=round(row["seconds_into_drive"], 3),
             co_occurring=tuple(row["co_occurring"]),
+            also_reported=tuple(
+                f"{source}: {status}"
+                for source, status in again.filter(same_as=row["rank"]).select("source", "status").iter_rows()
+            ),
             message=redact(row["message"]) if row["message"] else None,
             recording=row["recording"],
             frame=row["frame"],
@@ -54,5 +60,5 @@ def build_evidence(
             drive_s=drive_s,
         ),
         items=items,
-        codes_total=stats.height,
+        codes_total=stats["same_as"].null_count(),
     )

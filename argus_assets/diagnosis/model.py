@@ -18,13 +18,15 @@ class _Document(BaseModel):
 class EvidenceItem(_Document):
     """One fault of the drive: what a claim may cite.
 
-    `id` is stable within the document (`E1`, `E2`, … by rank).
+    `id` is stable within the document (`E1`, `E2`, … by rank). `also_reported` lists what else reported the same
+    trouble, with its status.
     """
 
     id: str
     code: str
     source: str
     ecu: str
+    status: str
     severity: Severity
     occurrences: int = Field(ge=1)
     frame_count: int
@@ -32,6 +34,7 @@ class EvidenceItem(_Document):
     active_share_pct: float
     seconds_into_drive: float
     co_occurring: tuple[str, ...] = ()
+    also_reported: tuple[str, ...] = ()
     message: str | None = None
     recording: str
     frame: int

@@ -4,9 +4,16 @@ import io
 import re
 from typing import Final
 
+import numpy as np
 import polars as pl
 
+from argus_assets.stats.errors import top
+from argus_assets.stats.schema import HISTOGRAM_BINS
+
 LANES: Final = 10
+MAX_BARS: Final = 200
+"""A lane of more activations shows how much of each part of the drive they filled: single bars could not be told apart."""
+
 _STYLE: Final = {
     "critical": ("#a50f15", "xxx"),
     "error": ("#de6a10", "///"),
@@ -21,7 +28,7 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
 
     Args:
         events: `faults.schema.ERROR_EVENTS`.
-        stats: `stats.schema.ERROR_STATS`; its first `LANES` rows get a lane.
+        stats: `stats.schema.ERROR_STATS`; its first `LANES` troubles get a lane.
         drive_from_ns: First frame of the drive.
         drive_to_ns: Last frame of the drive.
 
@@ -35,7 +42,7 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    lanes = stats.head(LANES).sort("first_seen", "rank")
+    lanes = top(stats, LANES).sort("first_seen", "rank")
     drive_s = max((drive_to_ns - drive_from_ns) / 1e9, 1e-3)
     scale, unit = (60.0, "minutes") if drive_s > 180 else (1.0, "seconds")
     height = 0.9 + 0.42 * lanes.height
@@ -46,9 +53,23 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
         FigureCanvasSVG(figure)
         axes = figure.add_axes((0.24, 0.62 / height, 0.74, 1 - 0.95 / height))
         seen: set[str] = set()
-        for lane, (code, ecu, source) in enumerate(lanes.select("code", "ecu", "source").iter_rows()):
+        for lane, fault in enumerate(lanes.iter_rows(named=True)):
+            if fault["occurrences"] > MAX_BARS:
+                seen.add(fault["severity"])
+                width = drive_s / scale / HISTOGRAM_BINS
+                share = np.array(fault["active_s_by_bin"]) / (drive_s / HISTOGRAM_BINS)
+                filled = np.flatnonzero((share > 0) | (np.array(fault["occurrences_by_bin"]) > 0))
+                # A moment has no length: it still has to be seen.
+                height_of = 0.15 + 0.45 * np.minimum(share[filled], 1.0)
+                axes.bar(
+                    filled * width, height_of, width, bottom=lane + 0.3 - height_of, align="edge",
+                    color=_STYLE[fault["severity"]][0],
+                )  # fmt: skip
+                continue
             mine = events.filter(
-                (pl.col("code") == code) & (pl.col("ecu") == ecu) & (pl.col("source").cast(pl.String) == source)
+                (pl.col("code") == fault["code"])
+                & (pl.col("ecu") == fault["ecu"])
+                & (pl.col("source").cast(pl.String) == fault["source"])
             )
             starts = (mine["first_seen"].dt.timestamp("ns") - drive_from_ns) / 1e9 / scale
             for start, seconds, severity in zip(starts, mine["active_s"], mine["severity"], strict=True):

@@ -1,63 +1,108 @@
 """Error events of one drive → error stats: one row for each fault of each ECU, ranked."""
 
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import polars as pl
 
-from argus_assets.stats.co_occurrence import co_occurring
-from argus_assets.stats.ranking import with_score
-from argus_assets.stats.schema import ERROR_STATS
+from argus_assets.stats.co_occurrence import co_occurring, widened
+from argus_assets.stats.ranking import most_pressing, ranked
+from argus_assets.stats.recorded import RecordedTime
+from argus_assets.stats.schema import ERROR_STATS, HISTOGRAM_BINS
+from argus_assets.stats.spans import I64, joined, sum_by_row
 
-_FAULT: Final = ("code", "source", "ecu")
+FAULT: Final = ("code", "source", "ecu")
+"""What makes two events events of the same fault. The channel does not: a gateway repeats what an ECU reports."""
+
 _S_PER_HOUR: Final = 3600.0
 
 
-def aggregate(events: pl.DataFrame, *, drive_from_ns: int | None, drive_to_ns: int | None) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The faults of a drive and when they were active.
+
+    Attributes:
+        stats: `schema.ERROR_STATS`, most important first.
+        active: When each was active: `spans.joined`, nanoseconds from the drive's first frame; `row` is the place in
+            `stats`.
+    """
+
+    stats: pl.DataFrame
+    active: pl.DataFrame
+
+
+def aggregate_faults(events: pl.DataFrame, time: RecordedTime) -> Faults:
     """Aggregate the events of a drive.
 
-    A fault that one ECU reports on two channels is one row. Its active seconds are summed over its activations, as
-    its occurrences are; its share of the drive is at most 100%.
+    A fault that one ECU reports on two channels is one row. Its occurrences are summed over them; its active time is
+    their union.
 
     Args:
         events: `faults.schema.ERROR_EVENTS`.
-        drive_from_ns: First frame of the drive, nanoseconds since 1970 UTC; `None` for the first event.
-        drive_to_ns: Last frame; `None` for the end of the last event.
-
-    Returns:
-        `ERROR_STATS`, most important first.
+        time: When the drive was recorded; all events lie in it.
     """
     if events.is_empty():
-        return ERROR_STATS.empty()
+        return Faults(ERROR_STATS.empty(), pl.DataFrame(schema={"row": pl.UInt32, "start": pl.Int64, "end": pl.Int64}))
     by_time = events.sort("first_seen", "channel", "occurrence").with_columns(pl.col("source").cast(pl.String))
-    start = by_time["first_seen"].dt.timestamp("ns").min() if drive_from_ns is None else drive_from_ns
-    end = by_time["last_seen"].dt.timestamp("ns").max() if drive_to_ns is None else drive_to_ns
-    drive_s = (pl.lit(end, dtype=pl.Int64) - pl.lit(start, dtype=pl.Int64)) / 1e9
-    has_length = drive_s > 0
-    faults = (
-        by_time.group_by(_FAULT, maintain_order=True)
-        .agg(
+    faults = ranked(
+        by_time.group_by(FAULT, maintain_order=True).agg(
             pl.col("severity").max(),
-            pl.col("frame_count", "active_s").sum(),
+            pl.col("frame_count").sum(),
             pl.col("first_seen", "message", "recording", "frame").first(),
             pl.col("last_seen").max(),
+            status=most_pressing(pl.col("status")),
             occurrences=pl.len(),
-        )
-        .with_columns(
-            active_share_pct=pl.when(has_length)
-            .then((100.0 * pl.col("active_s") / drive_s).clip(0.0, 100.0))
-            .otherwise(0.0),
-            rate_per_hour=pl.when(has_length).then(pl.col("occurrences") * _S_PER_HOUR / drive_s),
-            seconds_into_drive=(pl.col("first_seen").dt.timestamp("ns") - start) / 1e9,
-        )
+        ),
+        fault=FAULT,
     )
-    ranked = (
-        with_score(faults)
-        .sort(["score", "first_seen", *_FAULT], descending=[True, False, False, False, False])
-        .with_row_index("rank", offset=1)
+    spans = by_time.join(faults.select(*FAULT, row=pl.col("rank") - 1), on=FAULT).select(
+        "row",
+        start=pl.col("first_seen").dt.timestamp("ns") - time.start_ns,
+        end=pl.col("last_seen").dt.timestamp("ns") - time.start_ns,
     )
-    return ERROR_STATS.cast(ranked.with_columns(co_occurring(by_time, ranked, fault=_FAULT)))
+    active = joined(spans)
+    rows, start, end = (active[name].cast(pl.Int64).to_numpy() for name in ("row", "start", "end"))
+    recorded_ns = time.covered.total
+    while_recorded_ns = sum_by_row(time.covered.until(end) - time.covered.until(start), rows, faults.height)
+    stats = faults.with_columns(
+        active_s=pl.Series(sum_by_row(end - start, rows, faults.height) / 1e9),
+        active_share_pct=pl.Series(100.0 * while_recorded_ns / max(recorded_ns, 1)),
+        rate_per_hour=pl.when(pl.lit(recorded_ns > 0)).then(
+            pl.col("occurrences") * _S_PER_HOUR / (max(recorded_ns, 1) / 1e9)
+        ),
+        seconds_into_drive=(pl.col("first_seen").dt.timestamp("ns") - time.start_ns) / 1e9,
+        active_s_by_bin=_lists(_active_by_bin(active, faults.height, time) / 1e9),
+        occurrences_by_bin=_lists(_starts_by_bin(spans, faults.height, time)),
+    ).with_columns(co_occurring(widened(active), faults))
+    return Faults(ERROR_STATS.cast(stats), active)
 
 
 def top(stats: pl.DataFrame, k: int = 10) -> pl.DataFrame:
-    """The `k` most important faults of `stats.schema.ERROR_STATS`, most important first."""
-    return stats.sort("rank").head(k)
+    """The `k` most important troubles of `schema.ERROR_STATS`: rows that repeat another's trouble are left out."""
+    return stats.filter(pl.col("same_as").is_null()).sort("rank").head(k)
+
+
+def bin_edges(time: RecordedTime) -> I64:
+    """Edges of the `HISTOGRAM_BINS` equal parts of a drive, nanoseconds from its first frame."""
+    # Not a quotient of floats: the last edge is the end itself.
+    return np.arange(HISTOGRAM_BINS + 1, dtype=np.int64) * (time.end_ns - time.start_ns) // HISTOGRAM_BINS
+
+
+def _active_by_bin(active: pl.DataFrame, count: int, time: RecordedTime) -> I64:
+    """Nanoseconds active in each part of the drive, shape (count, HISTOGRAM_BINS)."""
+    rows, start, end = (active[name].cast(pl.Int64).to_numpy() for name in ("row", "start", "end"))
+    until = [sum_by_row(np.clip(edge, start, end) - start, rows, count) for edge in bin_edges(time)]
+    return np.diff(np.column_stack(until), axis=1)
+
+
+def _starts_by_bin(spans: pl.DataFrame, count: int, time: RecordedTime) -> I64:
+    """Activations that began in each part of the drive, shape (count, HISTOGRAM_BINS)."""
+    part = np.searchsorted(bin_edges(time), spans["start"].to_numpy(), side="right") - 1
+    cell = spans["row"].to_numpy().astype(np.int64) * HISTOGRAM_BINS + np.clip(part, 0, HISTOGRAM_BINS - 1)
+    return np.bincount(cell, minlength=count * HISTOGRAM_BINS).reshape(count, HISTOGRAM_BINS)
+
+
+def _lists(rows: np.ndarray) -> pl.Series:
+    series = pl.Series(np.ascontiguousarray(rows))
+    return series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined] # an array's

@@ -1,11 +1,24 @@
-"""The error stats table."""
+"""The tables of statistics."""
 
 from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.schema import SEVERITY
+from argus_assets.faults.schema import SEVERITY, STATUSES
 from argus_assets.tables import TIMESTAMP, Column, Table
+
+HISTOGRAM_BINS: Final = 60
+"""Equal parts of a drive, from its first frame to its last: a minute each of an hour."""
+
+DISTANCE_SOURCES: Final = (
+    "j1939_high_resolution_distance",
+    "j1939_vehicle_distance",
+    "obd_odometer",
+    "odometer_signal",
+    "gnss",
+    "wheel_speed",
+)
+"""What a distance was measured by, most trusted first; `stats/distance.py` documents each."""
 
 ERROR_STATS: Final = Table(
     "error_stats",
@@ -13,23 +26,42 @@ ERROR_STATS: Final = Table(
     (
         Column("rank", pl.UInt32, "1 is the most important."),
         Column("score", pl.Float64, "What it is ranked by; `stats/ranking.py` documents it."),
+        Column(
+            "same_as",
+            pl.UInt32,
+            "Rank of the row that stands for the same trouble (`P0301` pending beside `P0301` confirmed); null for "
+            "a row that stands for itself. Those that do not rank behind all that do.",
+            nullable=True,
+        ),
         Column("code", pl.String, "Fault code."),
         Column("source", pl.String, "What reported it."),
         Column("ecu", pl.String, "Reporting ECU or node."),
+        Column("status", pl.Enum(STATUSES), "The status among its activations that most asks for somebody to act."),
         Column("severity", SEVERITY, "Worst severity seen."),
         Column("occurrences", pl.UInt32, "Inactive→active transitions."),
         Column("frame_count", pl.UInt32, "Reports, for reference: a DM1 repeats each second while active."),
-        Column("active_s", pl.Float64, "Seconds active, over all occurrences."),
-        Column("active_share_pct", pl.Float64, "Share of the drive during which it was active."),
+        Column("active_s", pl.Float64, "Seconds during which it was active; what two channels report at once, once."),
+        Column("active_share_pct", pl.Float64, "Share of the recorded time during which it was active."),
         Column(
             "rate_per_hour",
             pl.Float64,
-            "Occurrences per hour of the drive; null for a drive of no length.",
+            "Occurrences per recorded hour; null when no time was recorded.",
             nullable=True,
         ),
         Column("first_seen", TIMESTAMP, "First report."),
         Column("last_seen", TIMESTAMP, "Last report."),
         Column("seconds_into_drive", pl.Float64, "First report, counted from the drive's first frame."),
+        Column(
+            "active_s_by_bin",
+            pl.List(pl.Float64),
+            f"Seconds active in each of {HISTOGRAM_BINS} equal parts of the drive, first frame to last; sums up to "
+            "active_s.",
+        ),
+        Column(
+            "occurrences_by_bin",
+            pl.List(pl.UInt32),
+            "Activations that began in each of the same parts; sums up to occurrences.",
+        ),
         Column(
             "co_occurring",
             pl.List(pl.String),
@@ -38,5 +70,64 @@ ERROR_STATS: Final = Table(
         Column("message", pl.String, "Text of the first report.", nullable=True),
         Column("recording", pl.String, "Evidence: recording of the first report."),
         Column("frame", pl.UInt64, "Evidence: frame number of the first report."),
+    ),
+)
+
+CODE_PAIRS: Final = Table(
+    "code_pairs",
+    "two of the 32 most important troubles of a drive that came together; A is the one that ranks higher",
+    (
+        Column("rank_a", pl.UInt32, "Rank of A in error_stats."),
+        Column("code_a", pl.String, "Code of A."),
+        Column("source_a", pl.String, "What reported A."),
+        Column("ecu_a", pl.String, "Reporting ECU or node of A."),
+        Column("rank_b", pl.UInt32, "Rank of B in error_stats."),
+        Column("code_b", pl.String, "Code of B."),
+        Column("source_b", pl.String, "What reported B."),
+        Column("ecu_b", pl.String, "Reporting ECU or node of B."),
+        Column("shared_s", pl.Float64, "Seconds during which both were active."),
+        Column(
+            "joint_activations",
+            pl.UInt32,
+            "How often they came together: stretches in which both were active, activations at most 5 s apart.",
+        ),
+        Column(
+            "lift",
+            pl.Float64,
+            "Time that they were active together, over what chance would give; `stats/pairs.py` has the formula. "
+            "Null when they were not active while anything was recorded.",
+            nullable=True,
+        ),
+        Column("a_first_pct", pl.Float64, "Share of the joint activations that A began, by more than 1 s."),
+        Column("b_first_pct", pl.Float64, "Share of the joint activations that B began, by more than 1 s."),
+        Column("median_lead_s", pl.Float64, "Median of seconds from the beginning of A to that of B."),
+    ),
+)
+
+DRIVE_STATS: Final = Table(
+    "drive_stats",
+    "the drive: a table of one row",
+    (
+        Column("recorded_h", pl.Float64, "Hours recorded; gaps between recordings are left out, overlaps count once."),
+        Column("span_h", pl.Float64, "Hours from the first frame to the last."),
+        Column("distance_km", pl.Float64, "Distance, null when nothing that was recorded tells it.", nullable=True),
+        Column("distance_source", pl.Enum(DISTANCE_SOURCES), "What it was measured by.", nullable=True),
+        Column("distance_signal", pl.String, "The sender or topic that it was measured by.", nullable=True),
+        Column("recordings", pl.UInt32, "Recordings of the drive."),
+        Column("recordings_damaged", pl.UInt32, "Recordings that lost something, or could not be read at all."),
+        Column("frames", pl.UInt64, "Frames read."),
+        Column("frames_lost", pl.UInt64, "Frames known or estimated to be lost to damage."),
+        Column("frames_read_pct", pl.Float64, "Share of these frames that was read; null without any.", nullable=True),
+        Column("busiest_channel", pl.String, "CAN channel of the highest mean load.", nullable=True),
+        Column("bus_load_mean_pct", pl.Float64, "Mean load of the busiest channel.", nullable=True),
+        Column("bus_load_peak_pct", pl.Float64, "Highest peak load of any channel.", nullable=True),
+        Column("events", pl.UInt32, "Activations of faults: rows of error_events."),
+        Column("troubles", pl.UInt32, "Rows of error_stats that stand for themselves."),
+        Column("codes", pl.UInt32, "Different codes."),
+        Column("codes_critical", pl.UInt32, "Codes whose worst severity is critical."),
+        Column("codes_error", pl.UInt32, "Codes whose worst severity is error."),
+        Column("codes_warning", pl.UInt32, "Codes whose worst severity is warning."),
+        Column("codes_info", pl.UInt32, "Codes whose worst severity is info."),
+        Column("ecus_with_faults", pl.UInt32, "ECUs and nodes that reported a fault of more than severity info."),
     ),
 )

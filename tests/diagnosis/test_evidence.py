@@ -7,6 +7,7 @@ import pytest
 from drives import made_drive
 
 from argus_assets.diagnosis.evidence import K, build_evidence
+from argus_assets.stats.drive import aggregate
 
 
 @pytest.mark.parametrize("k", [1, 2, K])
@@ -17,6 +18,7 @@ def test_evidence_is_the_head_of_the_stats(tmp_path: Path, k: int) -> None:
     assert [i.id for i in evidence.items] == [f"E{rank}" for rank in ranked["rank"]]
     assert [i.code for i in evidence.items] == ranked["code"].to_list()
     assert evidence.codes_total == drive.stats.height
+    assert [i.status for i in evidence.items] == ranked["status"].to_list()
     assert evidence.coverage.frames == drive.recordings["frames"].sum()
 
 
@@ -48,3 +50,16 @@ def test_no_vin_from_a_text_gets_into_the_evidence(tmp_path: Path) -> None:
     evidence = build_evidence(told, drive.recordings, platform="av", release="1", drive_s=30.0)
     assert vin not in evidence.model_dump_json()
     assert "48.137" not in evidence.model_dump_json()
+
+
+def test_a_trouble_that_is_told_twice_is_one_item_that_says_so(tmp_path: Path) -> None:
+    drive = made_drive(tmp_path, "truck_oil_pressure")
+    again = drive.events.with_columns(
+        source=pl.lit("j1939_dm2").cast(drive.events.schema["source"]),
+        status=pl.lit("previously_active").cast(drive.events.schema["status"]),
+    )
+    stats = aggregate(pl.concat([drive.events, again]), drive.recordings).error_stats
+    evidence = build_evidence(stats, drive.recordings, platform="truck", release="9", drive_s=30.0)
+    assert [(i.id, i.source) for i in evidence.items] == [("E1", "j1939_dm1"), ("E2", "j1939_dm1")]
+    assert {i.also_reported for i in evidence.items} == {("j1939_dm2: previously_active",)}
+    assert evidence.codes_total == 2

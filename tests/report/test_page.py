@@ -75,6 +75,31 @@ def test_a_drive_without_faults_says_so_and_has_no_empty_sections(healthy: MadeD
     assert page.ids == ["recordings"]
 
 
+def test_the_head_tells_hours_distance_and_bus_load_where_they_are_known(faulty: MadeDrive) -> None:
+    assert "km by wheel speed" in Page(faulty.page()).text
+    gap = faulty.totals.with_columns(span_h=pl.lit(2.0), recorded_h=pl.lit(1.5), busiest_channel=pl.lit("CAN1"))
+    loaded = gap.with_columns(bus_load_mean_pct=pl.lit(41.7), bus_load_peak_pct=pl.lit(88.2))
+    text = Page(MadeDrive(**{**vars(faulty), "totals": loaded}).page()).text
+    assert "1 h 30 min of it recorded" in text
+    assert "Bus load 42% on CAN1, peak 88%" in text
+    unknown = faulty.totals.with_columns(distance_km=pl.lit(None, pl.Float64))
+    assert " km by " not in Page(MadeDrive(**{**vars(faulty), "totals": unknown}).page()).text
+
+
+def test_order_is_told_from_both_sides_and_chance_only_of_what_came_often(faulty: MadeDrive) -> None:
+    first, second = faulty.pairs.select("code_a", "code_b").row(0)
+    text = Page(faulty.page()).text
+    assert f"It began 3.0 s before {second} of SA 0x00 (1 time together)" in text
+    assert f"It began 3.0 s after {first} of SA 0x00 (1 time together)" in text
+    often = faulty.pairs.with_columns(
+        joint_activations=pl.lit(4, pl.UInt32), lift=pl.lit(2.5), median_lead_s=pl.lit(0.5)
+    )
+    text = Page(MadeDrive(**{**vars(faulty), "pairs": often}).page()).text
+    assert (
+        f"It began together with {second} of SA 0x00 (4 times together, 2.5 times as long as chance would give)" in text
+    )
+
+
 def test_many_activations_are_cut_and_the_rest_is_counted(faulty: MadeDrive) -> None:
     code = faulty.evidence.items[0].code
     one = faulty.events.filter(code=code).head(1)

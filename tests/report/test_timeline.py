@@ -3,12 +3,15 @@
 import re
 from xml.etree import ElementTree as ET
 
+import polars as pl
 import pytest
 from drives import MadeDrive
 
-from argus_assets.report.timeline import LANES, timeline_svg
+from argus_assets.report.timeline import LANES, MAX_BARS, timeline_svg
+from argus_assets.stats.drive import aggregate
 
 SVG = "{http://www.w3.org/2000/svg}"
+BAR = r'<g id="patch_\d+">\s*<path d="[^"]*" clip-path'
 S = 10**9
 
 
@@ -34,8 +37,30 @@ def test_lanes_stand_in_the_order_of_first_appearance(faulty: MadeDrive) -> None
 def test_there_is_a_bar_for_every_activation(faulty: MadeDrive) -> None:
     lanes = faulty.stats.head(LANES).select("code", "ecu")
     shown = faulty.events.join(lanes, on=["code", "ecu"], how="semi")
-    bars = re.findall(r'<g id="patch_\d+">\s*<path d="[^"]*" clip-path', plot(faulty))
-    assert len(bars) == shown.height
+    assert len(re.findall(BAR, plot(faulty))) == shown.height
+
+
+def test_a_lane_of_very_many_activations_shows_how_full_each_part_of_the_drive_was(faulty: MadeDrive) -> None:
+    """Thousands of bars side by side could not be told apart, and would take seconds to draw."""
+    code = faulty.stats["code"][0]
+    one = faulty.events.filter(code=code).head(1)
+    step = pl.duration(milliseconds=pl.int_range(MAX_BARS + 1) * 20)
+    many = pl.concat([one] * (MAX_BARS + 1)).with_columns(
+        first_seen=pl.col("first_seen") + step, last_seen=pl.col("first_seen") + step + pl.duration(milliseconds=10)
+    )
+    stats = aggregate(many, faulty.recordings).error_stats
+    filled = sum(n > 0 for n in stats["occurrences_by_bin"][0])
+    first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
+    svg = timeline_svg(many, stats, drive_from_ns=first, drive_to_ns=first + 30 * S)
+    assert len(re.findall(BAR, svg)) == filled < MAX_BARS
+
+
+def test_a_trouble_that_is_told_twice_has_one_lane(faulty: MadeDrive) -> None:
+    again = faulty.events.with_columns(source=pl.lit("j1939_dm2").cast(faulty.events.schema["source"]))
+    stats = aggregate(pl.concat([faulty.events, again]), faulty.recordings).error_stats
+    first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
+    svg = timeline_svg(faulty.events, stats, drive_from_ns=first, drive_to_ns=first + 30 * S)
+    assert len([text for text in texts(svg) if text.startswith("SPN")]) == faulty.stats.height
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(30, "seconds"), (180, "seconds"), (181, "minutes"), (7200, "minutes")])

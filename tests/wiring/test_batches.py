@@ -13,6 +13,7 @@ from argus_assets.drop.results import read_result
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
 from argus_assets.status import BatchState, batch_status, find_partition, list_batches, partition_states, timeline
 
 pytestmark = pytest.mark.wiring
@@ -39,6 +40,15 @@ def test_a_lone_batch_goes_the_whole_way(site, drives) -> None:
     assert recordings["sha256_verified"].all()
     events = site.lake.read_table(f"batches/{key}/error_events.parquet", ERROR_EVENTS)
     assert set(drive.codes) <= set(events["code"])
+    stats = site.lake.read_table(f"batches/{key}/error_stats.parquet", ERROR_STATS)
+    pairs = site.lake.read_table(f"batches/{key}/code_pairs.parquet", CODE_PAIRS)
+    assert set(pairs["code_a"]) | set(pairs["code_b"]) <= set(stats["code"])
+    totals = site.lake.read_table(f"batches/{key}/drive_stats.parquet", DRIVE_STATS).row(0, named=True)
+    assert (totals["frames"], totals["events"]) == (drive.frames, events.height)
+    shown = site.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("error_stats"), asset_partitions=[key]), limit=1
+    ).records[0].asset_materialization.metadata  # fmt: skip
+    assert shown["distance_km"].value == totals["distance_km"] > 0
     page = site.lake.read_bytes(f"batches/{key}/report.html").decode()
     assert drive.vin not in page
     assert "Engine oil pressure" in page

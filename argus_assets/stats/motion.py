@@ -1,0 +1,134 @@
+"""From readings to kilometres: counters, speeds and positions over time. Numbers in, numbers out.
+
+No reading is taken for a movement faster than `MAX_SPEED_KMH`. A single reading that does not fit between its
+neighbours, which fit each other, is left out; what is left and still does not fit is a reset, and the distance over
+it is not known and not counted.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+MAX_SPEED_KMH: Final = 400.0
+"""Faster than any vehicle on a road."""
+
+MAX_SPEED_GAP_NS: Final = 5_000_000_000
+"""Longest time between two speeds that is bridged: CCVS comes ten times a second."""
+
+MIN_STEP_KM: Final = 0.010
+"""Shortest step between two positions: a standing receiver wanders by several metres."""
+
+EARTH_RADIUS_KM: Final = 6371.0088
+"""Mean radius of the Earth (IUGG)."""
+
+_NS_PER_HOUR: Final = 3600e9
+
+
+def counted_km(time_ns: I64, km: F64, *, resolution_km: float, modulus_km: float | None = None) -> float | None:
+    """Distance by a counter such as an odometer; `None` when most of its steps are impossible, as by a wrong unit.
+
+    Args:
+        time_ns: Times of the readings, ascending.
+        km: The readings.
+        resolution_km: Step of the counter: so far it may move between two readings that follow closely.
+        modulus_km: Where the counter starts again from 0; `None` when it does not.
+    """
+
+    def step(i: I64, j: I64) -> F64:
+        moved = km[j] - km[i]
+        return moved if modulus_km is None else np.where(moved < 0, moved + modulus_km, moved)
+
+    # A quarter of a step more than that: readings are no exact multiples as binary fractions.
+    kept = _without_spikes(time_ns, step, slack_km=1.25 * resolution_km)
+    steps = step(kept[:-1], kept[1:])
+    possible = _possible(time_ns, kept[:-1], kept[1:], steps, slack_km=1.25 * resolution_km)
+    return float(steps[possible].sum()) if 2 * possible.sum() >= len(possible) else None
+
+
+def integrated_km(time_ns: I64, kmh: F64) -> float:
+    """Distance by a speed: trapezoids between readings that are at most `MAX_SPEED_GAP_NS` apart.
+
+    Args:
+        time_ns: Times of the readings, ascending.
+        kmh: The readings.
+    """
+    gap = np.diff(time_ns)
+    steps = (kmh[:-1] + kmh[1:]) / 2 * gap / _NS_PER_HOUR
+    return float(steps[gap <= MAX_SPEED_GAP_NS].sum())
+
+
+def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
+    """Distance along positions: great circles (the haversine formula) between positions `MIN_STEP_KM` apart or more.
+
+    Of each second one position counts, the median, which steadies a fast receiver.
+
+    Args:
+        time_ns: Times of the positions, ascending.
+        latitude_deg: WGS 84.
+        longitude_deg: WGS 84.
+    """
+    if not len(time_ns):
+        return 0.0
+    latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
+    # As points of a unit sphere: half their distance in a straight line is the root of the haversine of the arc, and
+    # neither a pole nor the date line is special.
+    each_second = (
+        pl.DataFrame(
+            {
+                "second": time_ns // 10**9,
+                "time_ns": time_ns,
+                "x": np.cos(latitude) * np.cos(longitude),
+                "y": np.cos(latitude) * np.sin(longitude),
+                "z": np.sin(latitude),
+            }
+        )
+        .group_by("second", maintain_order=True)
+        .median()
+    )
+    time_ns = each_second["time_ns"].to_numpy().astype(np.int64)
+    points = each_second.select("x", "y", "z").to_numpy()
+
+    def step(i: I64, j: I64) -> F64:
+        return _arc_km(np.linalg.norm(points[j] - points[i], axis=1))
+
+    kept = _without_spikes(time_ns, step, slack_km=MIN_STEP_KM)
+    jumped = ~_possible(time_ns, kept[:-1], kept[1:], step(kept[:-1], kept[1:]), slack_km=MIN_STEP_KM)
+    total_km = 0.0
+    anchor: list[float] = []
+    # A step starts where the last one that counted ended, so they can't be taken all at once. There is a position a
+    # second: 30,000 in a long day's driving.
+    for point, starts_anew in zip(points[kept].tolist(), [True, *jumped.tolist()], strict=True):
+        if starts_anew:
+            anchor = point
+        elif (moved_km := 2 * EARTH_RADIUS_KM * math.asin(min(math.dist(anchor, point) / 2, 1.0))) >= MIN_STEP_KM:
+            total_km += moved_km
+            anchor = point
+    return total_km
+
+
+def _arc_km(chord: F64) -> F64:
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1.0))
+
+
+def _possible(time_ns: I64, i: I64, j: I64, steps: F64, *, slack_km: float) -> npt.NDArray[np.bool_]:
+    """Whether a vehicle can have made each step from reading i to reading j."""
+    furthest = MAX_SPEED_KMH * (time_ns[j] - time_ns[i]) / _NS_PER_HOUR + slack_km
+    return (steps >= 0) & (steps <= furthest)
+
+
+def _without_spikes(time_ns: I64, step: Callable[[I64, I64], F64], *, slack_km: float) -> I64:
+    """Places of the readings, without those that do not follow the one before while the next one does."""
+    places = np.arange(len(time_ns))
+    before, here, after = places[:-2], places[1:-1], places[2:]
+    to_it = _possible(time_ns, before, here, step(before, here), slack_km=slack_km)
+    past_it = _possible(time_ns, before, after, step(before, after), slack_km=slack_km)
+    spike = np.zeros(len(places), np.bool_)
+    spike[1:-1] = ~to_it & past_it
+    return places[~spike]
