@@ -219,9 +219,15 @@ def _reports(messages: pl.DataFrame, clears: Clears, claimed: pl.DataFrame) -> p
         .unnest("dtcs")
     )
     stated = {pgn: message.rule for pgn, message in MESSAGES.items() if message.rule}
+    by_lamps = (
+        # The dictionary must not judge an SPN that may be another.
+        pl.when(pl.col("details").is_not_null() & (pl.col("rule") == "lamp: not available"))
+        .then(pl.lit("lamp: not available, SPN in doubt"))
+        .otherwise("rule")
+    )
     return as_reports(
         listed.with_columns(
-            severity_rule=pl.col("pgn").replace_strict(stated, default=pl.col("rule"), return_dtype=pl.String),
+            severity_rule=pl.col("pgn").replace_strict(stated, default=by_lamps, return_dtype=pl.String),
             source=pl.col("pgn").replace_strict({pgn: m.source for pgn, m in MESSAGES.items()}),
             status=pl.col("pgn").replace_strict({pgn: m.status for pgn, m in MESSAGES.items()}),
             ecu=_ecu(),

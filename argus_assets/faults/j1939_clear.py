@@ -97,7 +97,7 @@ def find_clears(rows: pl.DataFrame) -> Clears:
         "payload",
         *PROVENANCE,
         source=pl.concat_str(pl.lit("j1939_"), pl.col("dm").str.to_lowercase()),
-        code=pl.format("J1939_{}_CLEAR", "dm"),
+        code=pl.lit("J1939_CLEAR"),
         ecu=pl.when("is_global").then(pl.lit("all")).otherwise(_address("receiver")),
         status=pl.lit("occurred"),
         severity_rule=pl.lit("j1939: codes cleared"),

@@ -22,6 +22,7 @@ RULES: Final[Mapping[str, Severity]] = {
     "lamp: protect": Severity.WARNING,
     # An ECU without lamps says nothing of how bad it is, which is not the same as "harmless".
     "lamp: not available": Severity.WARNING,
+    "lamp: not available, SPN in doubt": Severity.WARNING,
     "lamp: none on": Severity.INFO,
     # SAE J1939-73: a code that was active before, or that has not been confirmed, asks for nothing now.
     "j1939: previously active": Severity.INFO,
