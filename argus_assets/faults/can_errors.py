@@ -14,6 +14,7 @@ from argus_assets.faults.can import PROVENANCE, TIME_ORDER
 from argus_assets.faults.detector import Found
 from argus_assets.faults.severity import BUS_ERROR, MANY_BUS_ERRORS
 from argus_assets.recordings import can_errors as socketcan
+from argus_assets.recordings.drive import Drive
 
 LONGEST_GAP_NS: Final = 10_000_000_000
 """Error frames of one kind that are further apart are two bursts."""
@@ -166,7 +167,12 @@ def error_frames(frames: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def find(rows: pl.DataFrame) -> Found:
+def find(drive: Drive) -> Found:
+    """Find what the error frames of a drive tell."""
+    return find_in(error_frames(drive.frames).collect())
+
+
+def find_in(rows: pl.DataFrame) -> Found:
     """Find what error frames tell.
 
     Args:

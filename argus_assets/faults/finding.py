@@ -12,8 +12,11 @@ from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.recordings.drive import Drive
 
-_BY_IDENTIFIER = (j1939, obd)
+BY_IDENTIFIER = (j1939, obd)
 """Detectors over CAN data frames that they choose by identifier: `WANTED`, and `find` over those rows."""
+
+OVER_DRIVE = (can_errors, software)
+"""Detectors that read what they need themselves: `find` over the drive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +44,16 @@ def find_events(drive: Drive, bit_rates: Mapping[str, BitRate] | None = None) ->
         drive: The drive.
         bit_rates: Of its CAN channels, where they are known.
     """
-    wanted = _BY_IDENTIFIER[0].WANTED
-    for detector in _BY_IDENTIFIER[1:]:
+    wanted = BY_IDENTIFIER[0].WANTED
+    for detector in BY_IDENTIFIER[1:]:
         wanted |= detector.WANTED
     rows = data_frames(drive.frames, wanted).collect()
     health = bus_health(drive, bit_rates)
     found = Found.together(
         [
-            *(d.find(rows.filter(d.WANTED)) for d in _BY_IDENTIFIER),
-            can_errors.find(can_errors.error_frames(drive.frames).collect()),
+            *(d.find(rows.filter(d.WANTED)) for d in BY_IDENTIFIER),
+            *(d.find(drive) for d in OVER_DRIVE),
             health.found,
-            software.find(drive),
         ]
     )
     ordered = found.events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.faults import can_errors
-from argus_assets.faults.can_errors import LONGEST_GAP_NS, MANY, error_frames, find, parse_error
+from argus_assets.faults.can_errors import LONGEST_GAP_NS, MANY, error_frames, find_in, parse_error
 from argus_assets.recordings import can_errors as socketcan
 
 S = 1_000_000_000
@@ -18,7 +18,7 @@ HEADER = Path("/usr/include/linux/can/error.h")
 
 def events_of(can, can_table, *errors, channel="CAN1"):
     frames = [can(round(at * S), bits, bytes(data), channel, is_error_frame=True) for at, bits, data in errors]
-    return find(error_frames(can_table(frames)).collect()).events.sort("first_seen", "code")
+    return find_in(error_frames(can_table(frames)).collect()).events.sort("first_seen", "code")
 
 
 def data(**at) -> list[int]:
@@ -100,7 +100,7 @@ def test_bursts_are_those_of_a_loop(can, can_table, waits):
         bursts[channel][-1] += 1
         last[channel] = now
         frames.append(can(now, 0x88, bytes(data(b2=4)), channel, is_error_frame=True))
-    events = find(error_frames(can_table(frames)).collect()).events.sort("channel", "first_seen")
+    events = find_in(error_frames(can_table(frames)).collect()).events.sort("channel", "first_seen")
     assert events.select("channel", "frame_count").rows() == [(c, n) for c in bursts for n in bursts[c]]
 
 
