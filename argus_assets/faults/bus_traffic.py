@@ -25,7 +25,7 @@ PAUSE_NS: Final = 1_000_000_000
 """Shorter pauses are not told apart from presence."""
 
 BATCH_FRAMES: Final = 500_000
-_SAMPLE_FRAMES: Final = 20_000
+_SAMPLE_FRAMES: Final = 5_000
 """Of each batch, for the bit rate."""
 
 _SECOND_NS: Final = 1_000_000_000
@@ -43,10 +43,10 @@ IDENTIFIER: Final = (
 
 _SHAPE: Final = ("is_fd", "dlc")
 
-_CLASS_SHIFT: Final = 48
-"""Bits of a float64 that are dropped for its size class, so that each octave has 16 classes."""
+_CLASS_SHIFT: Final = 19
+"""Bits of a float32 that are dropped for its size class, so that each octave has 16 classes."""
 _SMALLEST_NS: Final = 1 << 10
-_FIRST_CLASS: Final = int(np.float64(_SMALLEST_NS).view(np.int64) >> _CLASS_SHIFT)
+_FIRST_CLASS: Final = int(np.float32(_SMALLEST_NS).view(np.int32) >> _CLASS_SHIFT)
 CLASSES: Final = (64 - 10) * 16
 """Number of size classes of time: logarithmic, each 4 to 6 % wide, the first up to about a microsecond."""
 
@@ -131,21 +131,24 @@ def join_presence(stretches: pl.DataFrame, of: Iterable[str]) -> pl.DataFrame:
         stretches.sort(*keys, "start", "end", nulls_last=True)
         .with_columns(before=pl.col("end").cum_max().shift(1).over(keys))
         .with_columns(number=((pl.col("start") - pl.col("before")) > PAUSE_NS).fill_null(value=True).cum_sum())
-        .group_by(*keys, "number", maintain_order=True)
+        # The last frame is that of the stretch that ends last.
+        .sort("number", "end", maintain_order=True)
+        .group_by("number", maintain_order=True)
         .agg(
-            pl.col("start").first(),
-            pl.col("end").max(),
+            pl.col(keys).first(),
+            pl.col("start").min(),
+            pl.col("end").last(),
             pl.col("frames").sum(),
-            pl.col(PROVENANCE).get(pl.col("end").arg_max()),
+            pl.col(PROVENANCE).last(),
         )
         .drop("number")
     )
 
 
-def size_class(spans_ns: I64) -> I64:
+def size_class(spans_ns: I64) -> npt.NDArray[np.int32]:
     """Size class of times in nanoseconds, 0 to `CLASSES` - 1."""
-    classes = np.maximum(spans_ns, _SMALLEST_NS).astype(np.float64).view(np.int64) >> _CLASS_SHIFT
-    return np.minimum(classes - _FIRST_CLASS, CLASSES - 1)
+    classes = spans_ns.astype(np.float32).view(np.int32) >> _CLASS_SHIFT
+    return np.clip(classes - _FIRST_CLASS, 0, CLASSES - 1)
 
 
 _BATCH: Final = pl.Schema(
@@ -167,20 +170,21 @@ def _summaries(batch: pl.DataFrame) -> Iterator[Traffic]:
 
 
 def _summary(batch: pl.DataFrame) -> Traffic:
-    described = ("recording", *IDENTIFIER[1:], *_SHAPE)
-    grouped = batch.group_by("channel", "packed").agg("timestamp", "frame", pl.col(described).first())
-    lengths = grouped["timestamp"].list.len().to_numpy().astype(np.int64)
-    times = grouped["timestamp"].explode(empty_as_null=False).to_numpy()
+    rows_of = batch.select("channel", "packed").with_row_index().group_by("channel", "packed").agg("index")["index"]
+    lengths = rows_of.list.len().to_numpy().astype(np.int64)
+    rows = rows_of.explode(empty_as_null=False).to_numpy()
+    times = batch["timestamp"].to_numpy()[rows]
     steps = np.diff(times)
     same = np.ones(len(steps), np.bool_)
     same[np.cumsum(lengths)[:-1] - 1] = False
     if np.any(steps[same] < 0):
         return _summary(batch.sort("timestamp"))
-    groups = grouped.select(*described, pl.col("channel").cast(pl.String)).with_columns(pl.col("kind").cast(pl.String))
     group = np.repeat(np.arange(len(lengths)), lengths)
+    first = rows[np.cumsum(lengths) - lengths]
+    groups = batch[first].with_columns(pl.col("channel", "kind").cast(pl.String))
     near = same & (steps <= PAUSE_NS)
     return Traffic(
-        _presence(times, near, groups, group, grouped["frame"].explode(empty_as_null=False).to_numpy()),
+        _presence(times, near, groups.drop("frame"), group, batch["frame"].to_numpy()[rows]),
         _spacing(steps[near], group[1:][near], groups),
         _seconds(times, same, groups, group),
         fastest_frames(batch.head(_SAMPLE_FRAMES)),
