@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-large lock up clean
+.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(READY) ## Measure drop to diagnosis and upload memory
 
 bench-recordings: $(READY) ## Measure our readers against the formats' own libraries (writes the session once)
 	$(BIN)/python -m benchmarks.recordings
+
+bench-faults: $(READY) ## Measure the fault detectors against parsing and against loops over single frames
+	$(BIN)/python -m benchmarks.faults
 
 bench-large: $(READY) ## Parse a recording of 20 GB and print the peak of memory
 	$(BIN)/python -m benchmarks.large

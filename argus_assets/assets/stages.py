@@ -26,8 +26,7 @@ from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile
-from argus_assets.faults.detector import Found
-from argus_assets.faults.finding import find_events
+from argus_assets.faults.finding import Findings, find_events
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.model import RecordingSummary, Source
 from argus_assets.recordings.parts import (
@@ -208,7 +207,7 @@ def _readable(stream: RangedSource, scratch: Path, decoders: Decoders, name: str
         yield source
 
 
-def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Found:
+def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Findings:
     """Find the error events of a drive in the parsed parts of all its recordings.
 
     Args:

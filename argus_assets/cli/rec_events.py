@@ -11,7 +11,7 @@ import click
 from argus_assets.cli.decoders import decoders_option, load
 
 if TYPE_CHECKING:
-    from argus_assets.faults.detector import Found
+    from argus_assets.faults.finding import Findings
     from argus_assets.recordings.model import RecordingSummary
     from argus_assets.recordings.registry import Decoders
 
@@ -47,7 +47,7 @@ def _was_read(summary: "RecordingSummary") -> bool:
     return summary.frames > 0 or not summary.problems
 
 
-def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Found, list[RecordingSummary]]":
+def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Findings, list[RecordingSummary]]":
     """Parse to temporary Parquet parts, so that memory does not grow with the recordings.
 
     Raises:
@@ -82,7 +82,7 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in files]
 
 
-def _documents(findings: "Found") -> list[dict[str, Any]]:
+def _documents(findings: "Findings") -> list[dict[str, Any]]:
     """One JSON object for each code of each ECU on each channel: worst first, then earliest first."""
     import polars as pl
 

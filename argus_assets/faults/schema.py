@@ -90,3 +90,29 @@ ERROR_EVENTS: Final = Table(
         ),
     ),
 )
+
+BIT_RATE_SOURCES: Final = ("configured", "estimated")
+
+BUS_STATS: Final = Table(
+    "bus_stats",
+    "one CAN channel of a drive: how much it carried",
+    (
+        Column("channel", pl.String, "CAN channel or topic."),
+        Column("frames", pl.UInt64, "Data and remote frames."),
+        Column("error_frames", pl.UInt64, "Error frames."),
+        Column("identifiers", pl.UInt32, "Identifiers with at least one data or remote frame."),
+        Column("cyclic_identifiers", pl.UInt32, "Identifiers that were sent with a steady period."),
+        Column("first_timestamp", TIMESTAMP, "First frame, of whatever kind."),
+        Column("last_timestamp", TIMESTAMP, "Last frame, of whatever kind."),
+        Column("data_bytes", pl.UInt64, "Data bytes of all frames."),
+        Column("bit_rate_kbps", pl.Float64, "Nominal bit rate that the load is based on."),
+        Column("data_bit_rate_kbps", pl.Float64, "Data bit rate of CAN FD, null without CAN FD frames.", nullable=True),
+        Column("bit_rate_source", pl.Enum(BIT_RATE_SOURCES), "Where the bit rate comes from."),
+        Column("load_mean_pct", pl.Float64, "Mean load of the seconds in which something was recorded, percent."),
+        Column("load_peak_pct", pl.Float64, "Load of the busiest second, percent."),
+        Column("load_peak_worst_pct", pl.Float64, "The same with as many stuff bits as there can be."),
+        Column(
+            "longest_gap_s", pl.Float64, "Longest time over 1 s without a data or remote frame, 0 for none, seconds."
+        ),
+    ),
+)

@@ -12,6 +12,9 @@ import polars as pl
 from argus_assets.faults.dictionary import Dictionary
 from argus_assets.faults.schema import SEVERITY, Severity
 
+BUS_ERROR: Final = "CAN: error frames"
+MANY_BUS_ERRORS: Final = "CAN: 100 or more error frames a second"
+
 RULES: Final[Mapping[str, Severity]] = {
     # SAE J1939-73, 5.7.1: red stop asks the driver to stop.
     "lamp: red stop": Severity.CRITICAL,
@@ -40,6 +43,25 @@ RULES: Final[Mapping[str, Severity]] = {
     "diagnostic: STALE": Severity.ERROR,
     "diagnostic: WARN": Severity.WARNING,
     "diagnostic: unknown level": Severity.WARNING,
+    # ISO 11898-1, 12.1.4: a controller that is off takes no part in the bus; one that is passive can no longer stop
+    # others' bad frames and waits longer before it sends.
+    "CAN: bus-off": Severity.CRITICAL,
+    "CAN: error passive": Severity.ERROR,
+    "CAN: error warning": Severity.WARNING,
+    # Frames that are broken are sent again, so that single ones cost nothing but time.
+    BUS_ERROR: Severity.WARNING,
+    MANY_BUS_ERRORS: Severity.ERROR,
+    "CAN: overload": Severity.WARNING,
+    "CAN: frames lost by the recorder": Severity.WARNING,
+    "CAN: transmit timeout": Severity.WARNING,
+    # Wires that are cut or shorted.
+    "CAN: transceiver": Severity.ERROR,
+    # Arbitration is how CAN works; it is recorded by who looks for delays.
+    "CAN: arbitration lost": Severity.INFO,
+    "CAN: restarted": Severity.INFO,
+    "CAN: a cyclic message stopped and came back": Severity.WARNING,
+    "CAN: a cyclic message stopped": Severity.ERROR,
+    "CAN: a channel without frames": Severity.ERROR,
 }
 """Rule text → severity. Detectors name the rule; nothing else decides how bad a fault is."""
 

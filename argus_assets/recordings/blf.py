@@ -16,6 +16,7 @@ import deflate
 import numpy as np
 import polars as pl
 
+from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
 from argus_assets.recordings.chain import Chain
 from argus_assets.recordings.columns import (
     FD_LENGTHS,
@@ -65,7 +66,6 @@ _PADDING_SEARCH: Final = 8
 
 _EXTENDED: Final = 0x80000000
 _ID_MASK: Final = 0x1FFFFFFF
-_ERROR_ID: Final = 0
 
 _CAN_MESSAGE: Final = np.dtype([("channel", "<u2"), ("flags", "u1"), ("dlc", "u1"), ("id", "<u4")])
 _CAN_ERROR_EXT: Final = np.dtype(
@@ -74,6 +74,8 @@ _CAN_ERROR_EXT: Final = np.dtype(
         ("_", "u1"), ("frame_length", "<u4"), ("id", "<u4"),
     ]
 )  # fmt: skip
+_SOCKETCAN_BYTES: Final = _CAN_ERROR_EXT.itemsize + 4 + ERROR_BYTES
+"""An object of `_CAN_ERROR_EXT` with data bytes behind it."""
 _CAN_FD: Final = np.dtype(
     [
         ("channel", "<u2"), ("flags", "u1"), ("dlc", "u1"), ("id", "<u4"), ("frame_length", "<u4"),
@@ -112,7 +114,7 @@ class BlfDecoder:
     """BLF as CANoe, CANalyzer and Vector's loggers write it."""
 
     name = "blf"
-    version = 2
+    version = 3
     seeks = False
 
     def matches(self, head: bytes) -> bool:
@@ -669,20 +671,27 @@ def _decode_type(  # noqa: PLR0917 - runs in a pool
         return put(
             values, values["dir"] == 0, bodies + dtype.fields["data"][1], np.minimum(values["dlc"], 8).astype(np.int64)
         )
-    # Error frames: 2 has a channel only, 73 and 104 what was on the bus.
+    # Error frames: 2 has a channel only, 73 and 104 the controller's error code.
     arrays.is_error_frame[rows] = True
     if kind == 2:
         channel[rows] = body(np.dtype([("channel", "<u2")]))["channel"]
         return 0
     values = body(_CAN_ERROR_EXT if kind == 73 else _CAN_FD_ERROR_64)
-    identify(values)
-    limit, offset = (8, _CAN_ERROR_EXT.itemsize + 4) if kind == 73 else (64, _CAN_FD_ERROR_64.itemsize)
+    channel[rows] = values["channel"]
+    arrays.is_fd[rows] = kind == 104
+    classes, details = of_vector(values["flags"], values["ecc"])
     if kind == 73:
-        wanted = np.minimum(values["dlc"], limit)
-    else:
-        wanted = np.minimum(values["valid"], limit)
-        arrays.is_fd[rows] = True
-    return put(values, np.ones(len(rows), np.bool_), bodies + offset, wanted.astype(np.int64))
+        # python-can logs SocketCAN's error frames as they are; Vector's tools always state a code.
+        as_is = (values["flags"] == 0) & (values["dlc"] == ERROR_BYTES) & (ends - bodies >= _SOCKETCAN_BYTES)
+        classes[as_is] = values["id"][as_is] & _ID_MASK
+        at = bodies[as_is] + _SOCKETCAN_BYTES - ERROR_BYTES
+        details[as_is] = rows_at(arrays.buffer, at, ERROR_BYTES)
+    known = np.flatnonzero(classes)
+    arrays.arbitration_id[rows] = classes
+    arrays.dlc[rows[known]] = arrays.lengths[rows[known]] = ERROR_BYTES
+    arrays.starts[rows[known]] = len(arrays.buffer) + ERROR_BYTES * np.arange(len(known))
+    arrays.buffer = np.concatenate([arrays.buffer, details[known].reshape(-1)])
+    return 0
 
 
 def _disagreeing(values: np.ndarray, is_fd: Flags, remote: Flags) -> int:

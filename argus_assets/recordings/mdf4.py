@@ -66,7 +66,7 @@ class Mdf4Decoder:
     """MDF 4.x files, among them unfinalised ones as CANedge loggers upload them."""
 
     name = "mdf4"
-    version = 4
+    version = 5
     seeks = True
     """The structure may stand before or behind the data, and groups are merged from different places."""
 

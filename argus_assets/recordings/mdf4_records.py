@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from argus_assets.recordings.can_errors import ERROR_BYTES, OVERLOAD, PROTOCOL, of_mdf4
 from argus_assets.recordings.columns import FD_LENGTHS, I64, PADDING, U8, FrameArrays, as_text, binary_series
 from argus_assets.recordings.mdf4_blocks import (
     ALL_INVALID,
@@ -272,7 +273,7 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
         found = numbers(name)
         return np.zeros(n, np.bool_) if found is None else found != 0
 
-    found_id = numbers("ID")  # error frames of some loggers carry none
+    found_id = numbers("ID")
     raw_id = np.zeros(n, np.uint32) if found_id is None else found_id.astype(np.uint32, copy=False)
     fd = flags("EDL")
     found_dlc, length = numbers("DLC"), numbers("DataLength")
@@ -294,6 +295,12 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
     lengths = np.minimum(np.full(n, room, np.int64) if length is None else length.astype(np.int64), most)
     if found_dlc is None:
         found_dlc = np.searchsorted(FD_LENGTHS, np.minimum(lengths, 64))
+    is_extended_id = flags("IDE") | ((raw_id & np.uint32(_IDE_BIT)) != 0)
+    if is_error and kind == "can":
+        is_extended_id = np.zeros(n, np.bool_)
+        raw_id, buffer = _errors(layout.event, numbers("ErrorType"), flags("Dir"))
+        lengths = found_dlc = np.where(raw_id != 0, ERROR_BYTES, 0)
+        starts = np.arange(n, dtype=np.int64) * ERROR_BYTES
     bus = numbers("BusChannel")
     if bus is None:
         digits = re.search(r"\d+", layout.group.source)
@@ -310,7 +317,7 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
         channels=[f"{prefix}{number}" for number in present.tolist()],
         kind=np.array([KINDS.index(kind)], np.uint8),
         arbitration_id=raw_id & np.uint32(_ID_MASK),
-        is_extended_id=flags("IDE") | ((raw_id & np.uint32(_IDE_BIT)) != 0),
+        is_extended_id=is_extended_id,
         is_fd=fd,
         is_remote_frame=np.full(n, is_remote),
         is_error_frame=np.full(n, is_error),
@@ -322,6 +329,18 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
     )
     channels = {(name, kind): int(counts[number]) for name, number in zip(arrays.channels, present, strict=True)}
     return Rows(arrays.frame(0), int(times.min()), int(times.max()), bad_times, channels)
+
+
+def _errors(event: str, error_type: Values | None, sent: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.uint32], U8]:
+    """Class bits of CAN error frames, and a buffer of their payloads. The identifier is that of the frame they broke."""
+    n = len(sent)
+    if event == "CAN_OverloadFrame":
+        details = np.zeros((n, ERROR_BYTES), np.uint8)
+        details[:, 2] = OVERLOAD
+        classes = np.full(n, PROTOCOL, np.uint32)
+    else:
+        classes, details = of_mdf4(np.zeros(n, np.uint8) if error_type is None else error_type, sent)
+    return classes, np.concatenate([details.reshape(-1), np.zeros(PADDING, np.uint8)])
 
 
 # ---------------------------------------------------------------------------------------------- signals

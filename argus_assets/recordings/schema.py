@@ -41,14 +41,25 @@ FRAMES: Final = Table(
         Column("timestamp", TIMESTAMP, "When the logger received it (MCAP log_time, MDF4 master channel)."),
         Column("channel", pl.Categorical(), "CAN channel (`CAN1`) or ROS topic (`/can/powertrain`)."),
         Column("kind", pl.Enum(KINDS), "What the message is."),
-        Column("arbitration_id", pl.UInt32, "CAN identifier, 11 or 29 bits, without flag bits.", nullable=True),
+        Column(
+            "arbitration_id",
+            pl.UInt32,
+            "CAN identifier, 11 or 29 bits, without flag bits. Of an error frame its SocketCAN class bits "
+            "(linux/can/error.h), 0 where the recorder does not tell the class.",
+            nullable=True,
+        ),
         Column("is_extended_id", pl.Boolean, "29-bit CAN identifier.", nullable=True),
         Column("is_fd", pl.Boolean, "CAN FD frame.", nullable=True),
         Column("is_remote_frame", pl.Boolean, "CAN remote transmission request.", nullable=True),
-        Column("is_error_frame", pl.Boolean, "CAN error frame: its identifier holds error class bits.", nullable=True),
+        Column("is_error_frame", pl.Boolean, "CAN error frame: its identifier holds class bits.", nullable=True),
         Column("is_rx", pl.Boolean, "Received (true) or sent (false) by the logger.", nullable=True),
         Column("dlc", pl.UInt8, "CAN data length code: the code, which above 8 is not the length.", nullable=True),
-        Column("payload", pl.Binary, "CAN data bytes, or the serialised message (CDR, JSON, protobuf)."),
+        Column(
+            "payload",
+            pl.Binary,
+            "CAN data bytes, or the serialised message (CDR, JSON, protobuf). Of an error frame the eight bytes of "
+            "SocketCAN that say more of it, none where the recorder does not.",
+        ),
     ),
 )
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import polars as pl
 
+from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
 from argus_assets.recordings.columns import FD_LENGTHS
 from argus_assets.recordings.model import ChannelSummary, FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
 from argus_assets.recordings.pipeline import staged
@@ -99,7 +100,7 @@ class TextDecoder:
         prepare: What a file's head says of how to read it.
     """
 
-    version = 2
+    version = 3
     seeks = False
 
     def __init__(self, name: str, looks_like: bytes, prepare: Callable[[str], _Format]) -> None:
@@ -344,6 +345,7 @@ _ASC_FD: Final = (
 )
 _ASC_ERROR: Final = (
     r"(?i)^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<fd>CANFD\s+)?(?P<channel>\d+)\s+(?:(?P<dir>Rx|Tx)\s+)?errorframe\b"
+    r"(?:\s+ECC:\s*(?P<ecc>[01]{8})\b|\s+Flags\s*=\s*0x(?P<flags>[0-9A-F]{1,8})\b(?:.*?\bCode\s*=\s*0x(?P<code>[0-9A-F]{1,2})\b)?)?"
 )
 _ASC_SHOULD_BE: Final = r"(?i)^\s*\d+\.\d+\s+(?:CANFD\s+\d+\s+\S|\d+\s+(?:[0-9A-F]+x?\s+[RT]x|errorframe))"
 _MONTHS: Final = {
@@ -378,21 +380,36 @@ def _asc(lines: pl.DataFrame, *, base: int) -> pl.DataFrame:
     parts = [
         _asc_data(_groups(lines.filter(~fd & ~error), _ASC_CLASSIC), base=base, is_fd=False),
         _asc_data(_groups(lines.filter(fd & ~error), _ASC_FD), base=base, is_fd=True),
-        _groups(lines.filter(error), _ASC_ERROR).select(
-            "line",
-            timestamp_ns=_ns("s", "f"),
-            channel=pl.lit("CAN") + pl.col("channel"),
-            id=pl.lit(0, pl.Int64),
-            extended=pl.lit(value=False),
-            fd=pl.col("fd").is_not_null(),
-            remote=pl.lit(value=False),
-            error=pl.lit(value=True),
-            rx=pl.col("dir").fill_null("Rx").str.to_lowercase() == "rx",
-            length=pl.lit(0, pl.Int64),
-            payload=pl.lit(b""),
-        ),
+        _asc_errors(_groups(lines.filter(error), _ASC_ERROR)),
     ]
     return pl.concat([part.cast(_COLUMNS) for part in parts]).sort("line")  # type: ignore[arg-type] # dtypes by name
+
+
+def _asc_errors(rows: pl.DataFrame) -> pl.DataFrame:
+    # `ECC` holds the SJA1000's register in binary digits, `Code` the one that `Flags` names.
+    registers = rows.select(
+        flags=pl.when(pl.col("ecc").is_null() & pl.col("code").is_not_null())
+        .then(_hex("flags"))
+        .otherwise(pl.col("ecc").is_not_null().cast(pl.Int64)),
+        code=pl.coalesce(pl.col("ecc").str.to_integer(base=2, strict=False, dtype=pl.Int64), _hex("code")),
+    ).fill_null(0)
+    classes, details = of_vector(registers["flags"].to_numpy(), registers["code"].cast(pl.UInt8).to_numpy())
+    known = pl.col("id") != 0
+    return rows.with_columns(
+        id=pl.Series(classes, dtype=pl.Int64), details=pl.Series(list(map(bytes, details)), dtype=pl.Binary)
+    ).select(
+        "line",
+        timestamp_ns=_ns("s", "f"),
+        channel=pl.lit("CAN") + pl.col("channel"),
+        id="id",
+        extended=pl.lit(value=False),
+        fd=pl.col("fd").is_not_null(),
+        remote=pl.lit(value=False),
+        error=pl.lit(value=True),
+        rx=pl.col("dir").fill_null("Rx").str.to_lowercase() == "rx",
+        length=pl.when(known).then(ERROR_BYTES).otherwise(0),
+        payload=pl.when(known).then("details").otherwise(pl.lit(b"")),
+    )
 
 
 def _asc_data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:

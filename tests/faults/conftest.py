@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-from argus_assets.faults.detector import Found
-from argus_assets.faults.finding import find_events
+from argus_assets.faults.finding import Findings, find_events
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.model import TopicKey
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
@@ -128,7 +127,7 @@ def diagnostic_table() -> Callable[..., pl.LazyFrame]:
 
 
 @pytest.fixture(scope="session")
-def find(can_table, log_table, diagnostic_table) -> Callable[..., Found]:
+def find(can_table, log_table, diagnostic_table) -> Callable[..., Findings]:
     """All detectors; tables that are not given are empty."""
 
     def run(
@@ -136,7 +135,7 @@ def find(can_table, log_table, diagnostic_table) -> Callable[..., Found]:
         logs: pl.LazyFrame | None = None,
         diagnostics: pl.LazyFrame | None = None,
         topics: Mapping[TopicKey, pl.LazyFrame] | None = None,
-    ) -> Found:
+    ) -> Findings:
         return find_events(
             Drive(
                 can_table([]) if frames is None else frames,

@@ -108,6 +108,10 @@ def unsorted_file(
     return raw, [len(raw) - len(data) + end for end in ends]
 
 
+BIT_ERROR = bytes([0, 0, 1, 0, 0, 0, 0, 0])
+"""How SocketCAN tells what the error records above hold: `ErrorType` 1."""
+
+
 def expected(rows: list[Row]) -> list[tuple[object, ...]]:
     found: list[tuple[object, ...]] = []
     for row in sorted(rows, key=lambda r: r.time_us):
@@ -117,7 +121,7 @@ def expected(rows: list[Row]) -> list[tuple[object, ...]]:
         elif row.kind == LIN:
             found.append((at, f"LIN{row.bus}", "lin", row.can_id % 64, False, True, row.payload[:8], False))
         elif row.kind == ERROR:
-            found.append((at, f"CAN{row.bus}", "can", 0, False, True, b"", True))
+            found.append((at, f"CAN{row.bus}", "can", 0x88, False, True, BIT_ERROR, True))
     return found
 
 

@@ -251,6 +251,11 @@ def test_blocks_do_not_cut_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [c.frames for c in summary.channels] == [1000] * 3
 
 
+def without_class(row: Row) -> Row:
+    """An error frame without its class and bytes, which python-can does not read from ASC."""
+    return (*row[:2], None, *row[3:8], None) if row[6] else row
+
+
 def test_real_files_equal_python_can(recordings: Path) -> None:
     files = sorted([*(recordings / "can").glob("*.asc"), *(recordings / "can").glob("*.trc")])
     assert files
@@ -258,5 +263,5 @@ def test_real_files_equal_python_can(recordings: Path) -> None:
         raw = file.read_bytes().replace(b"\r\n", b"\n")
         batch, _ = read(raw)
         got, expected = ours(batch), theirs(file.suffix[1:], raw)
-        assert [r[1:] for r in got] == [r[1:] for r in expected], file.name
+        assert [without_class(r)[1:] for r in got] == [without_class(r)[1:] for r in expected], file.name
         assert [r[0] - got[0][0] for r in got] == pytest.approx([r[0] - expected[0][0] for r in expected], abs=500)

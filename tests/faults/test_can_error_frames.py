@@ -1,0 +1,158 @@
+"""CAN error frames → events: python loops over linux/can/error.h as the oracle."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argus_assets.faults import can_errors
+from argus_assets.faults.can_errors import LONGEST_GAP_NS, MANY, error_frames, find_in, parse_error
+from argus_assets.recordings import can_errors as socketcan
+
+S = 1_000_000_000
+HEADER = Path("/usr/include/linux/can/error.h")
+
+
+def events_of(can, can_table, *errors, channel="CAN1"):
+    frames = [can(round(at * S), bits, bytes(data), channel, is_error_frame=True) for at, bits, data in errors]
+    return find_in(error_frames(can_table(frames)).collect()).events.sort("first_seen", "code")
+
+
+def data(**at) -> list[int]:
+    """Eight bytes, zero but for `b1=…`."""
+    return [at.get(f"b{i}", 0) for i in range(8)]
+
+
+@pytest.mark.skipif(not HEADER.exists(), reason="no Linux headers (Debian: linux-libc-dev)")
+def test_the_bits_are_those_of_the_kernel():
+    text = HEADER.read_text()
+    kernel = {name: int(value, 16) for name, value in re.findall(r"#define (CAN_ERR_\w+)\s+(0x[0-9A-Fa-f]+)", text)}
+    ours = {
+        "TX_TIMEOUT": "TX_TIMEOUT", "LOST_ARBITRATION": "LOSTARB", "CONTROLLER": "CRTL", "PROTOCOL": "PROT", "TRANSCEIVER": "TRX",
+        "NO_ACK": "ACK", "BUS_OFF": "BUSOFF", "BUS_ERROR": "BUSERROR", "RESTARTED": "RESTARTED", "COUNTERS": "CNT",
+        "RX_OVERFLOW": "CRTL_RX_OVERFLOW", "TX_OVERFLOW": "CRTL_TX_OVERFLOW", "RX_WARNING": "CRTL_RX_WARNING",
+        "TX_WARNING": "CRTL_TX_WARNING", "RX_PASSIVE": "CRTL_RX_PASSIVE", "TX_PASSIVE": "CRTL_TX_PASSIVE",
+        "BACK_TO_ACTIVE": "CRTL_ACTIVE", "BIT": "PROT_BIT", "FORM": "PROT_FORM", "STUFF": "PROT_STUFF",
+        "BIT_DOMINANT": "PROT_BIT0", "BIT_RECESSIVE": "PROT_BIT1", "OVERLOAD": "PROT_OVERLOAD", "TRANSMITTING": "PROT_TX",
+        "AT_CRC": "PROT_LOC_CRC_SEQ", "AT_CRC_DELIMITER": "PROT_LOC_CRC_DEL", "AT_ACK": "PROT_LOC_ACK",
+        "AT_ACK_DELIMITER": "PROT_LOC_ACK_DEL",
+    }  # fmt: skip
+    for name, theirs in ours.items():
+        assert getattr(socketcan, name) == kernel[f"CAN_ERR_{theirs}"], name
+    places = {value for name, value in kernel.items() if name.startswith("CAN_ERR_PROT_LOC_") and value}
+    assert set(socketcan.LOCATIONS) == places
+
+
+@pytest.mark.parametrize(
+    ("bits", "payload", "codes"),
+    [
+        (0x040, data(), {"CAN_BUSOFF"}),
+        (0x004, data(b1=0x20), {"CAN_ERROR_PASSIVE"}),
+        (0x004, data(b1=0x14), {"CAN_ERROR_PASSIVE"}),
+        (0x004, data(b1=0x08), {"CAN_ERROR_WARNING"}),
+        (0x204, data(b1=0x40), set()),
+        (0x004, data(b1=0x01), {"CAN_OVERFLOW"}),
+        (0x088, data(b2=0x01), {"CAN_BIT_ERROR"}),
+        (0x088, data(b2=0x90, b3=0x0A), {"CAN_BIT_ERROR"}),
+        (0x088, data(b2=0x02, b3=0x1B), {"CAN_FORM_ERROR"}),
+        (0x088, data(b2=0x04, b3=0x08), {"CAN_STUFF_ERROR"}),
+        (0x088, data(b3=0x08), {"CAN_CRC_ERROR"}),
+        (0x088, data(b3=0x19), {"CAN_ACK_ERROR"}),
+        (0x0A8, data(b3=0x19), {"CAN_ACK_ERROR"}),
+        (0x008, data(b2=0x20), {"CAN_OVERLOAD"}),
+        (0x020, data(), {"CAN_ACK_ERROR"}),
+        (0x002, data(b0=5), {"CAN_ARBITRATION_LOST"}),
+        (0x001, data(), {"CAN_TX_TIMEOUT"}),
+        (0x010, data(b4=0x44), {"CAN_TRANSCEIVER"}),
+        (0x100, data(), {"CAN_RESTARTED"}),
+        (0x200, data(b6=3), set()),
+        (0x080, data(), {"CAN_ERROR"}),
+        (0x088, data(), {"CAN_ERROR"}),
+        (0x000, [], {"CAN_ERROR"}),
+        (0x0CC, data(b1=0x20, b2=0x06), {"CAN_BUSOFF", "CAN_FORM_ERROR", "CAN_STUFF_ERROR"}),
+    ],
+)
+def test_every_class_has_its_code(bits, payload, codes, can, can_table):
+    assert set(parse_error(bits, bytes(payload)).codes) == codes
+    assert set(events_of(can, can_table, (0, bits, payload))["code"]) == codes
+
+
+@given(bits=st.integers(0, 2**29 - 1), payload=st.binary(max_size=12))
+def test_any_error_frame_is_read_and_tells_something(bits, payload):
+    told = parse_error(bits, payload)
+    assert told.codes or told.state == "active" or bits == socketcan.COUNTERS
+    assert len(set(told.codes)) == len(told.codes)
+    assert set(told.codes) <= set(can_errors._RULES)
+    assert parse_error(bits, payload.ljust(8, b"\0")) == told
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["CAN1", "CAN2"]), st.sampled_from([1, 5_000, 10_000, 10_001])), max_size=30))
+def test_bursts_are_those_of_a_loop(can, can_table, waits):
+    now, last, bursts, frames = 0, {}, {"CAN1": [], "CAN2": []}, []
+    for channel, wait_ms in waits:
+        now += wait_ms * 1_000_000
+        if channel not in last or now - last[channel] > LONGEST_GAP_NS:
+            bursts[channel].append(0)
+        bursts[channel][-1] += 1
+        last[channel] = now
+        frames.append(can(now, 0x88, bytes(data(b2=4)), channel, is_error_frame=True))
+    events = find_in(error_frames(can_table(frames)).collect()).events.sort("channel", "first_seen")
+    assert events.select("channel", "frame_count").rows() == [(c, n) for c in bursts for n in bursts[c]]
+
+
+def test_many_errors_in_a_second_raise_the_severity(can, can_table):
+    def rules(step_ms, count):
+        errors = [(i * step_ms / 1000, 0x88, data(b2=4 if i % 2 else 1)) for i in range(count)]
+        return dict(events_of(can, can_table, *errors).select("code", "severity").rows())
+
+    assert rules(10, MANY - 1) == {"CAN_BIT_ERROR": "warning", "CAN_STUFF_ERROR": "warning"}
+    assert rules(10, MANY) == {"CAN_BIT_ERROR": "error", "CAN_STUFF_ERROR": "error"}
+    assert rules(11, 10 * MANY) == {"CAN_BIT_ERROR": "warning", "CAN_STUFF_ERROR": "warning"}
+
+
+def test_a_bus_off_lasts_until_the_controller_restarts(can, can_table):
+    events = events_of(
+        can,
+        can_table,
+        (1, 0x40, data()),
+        (31, 0x100, data()),
+        (40, 0x40, data()),
+        (41, 0x40, data()),
+        (42, 0x204, data(b1=0x40)),
+    )
+    told = events.select("code", "severity", "status", pl.col("active_s").round(6), "occurrence").rows()
+    assert told == [
+        ("CAN_BUSOFF", "critical", "occurred", 30.0, 1),
+        ("CAN_RESTARTED", "info", "occurred", 0.0, 1),
+        ("CAN_BUSOFF", "critical", "occurred", 2.0, 2),
+    ]
+
+
+def test_a_controller_goes_through_its_states(can, can_table):
+    errors = [
+        (t, 0x204, data(b1=b1, b6=tx)) for t, b1, tx in ((1, 0x08, 96), (3, 0x20, 130), (6, 0x08, 120), (10, 0x20, 128))
+    ]
+    events = events_of(can, can_table, *errors)
+    assert events.select("code", pl.col("active_s").round(6), "status").rows() == [
+        ("CAN_ERROR_WARNING", 2.0, "occurred"), ("CAN_ERROR_PASSIVE", 3.0, "occurred"), ("CAN_ERROR_WARNING", 4.0, "occurred"),
+        ("CAN_ERROR_PASSIVE", 0.0, "active"),
+    ]  # fmt: skip
+    assert events["details"][1].to_list() == [{"key": "tx_errors", "value": "130"}, {"key": "rx_errors", "value": "0"}]
+
+
+def test_details_say_where_and_what(can, can_table):
+    event = events_of(can, can_table, (0, 0x98, data(b2=0x81, b3=0x0A, b4=0x44))).row(0, named=True)
+    assert event["details"] == [
+        {"key": "direction", "value": "transmitting"}, {"key": "location", "value": "data"},
+        {"key": "transceiver", "value": "CAN high: no wire"}, {"key": "transceiver", "value": "CAN low: no wire"},
+    ]  # fmt: skip
+    assert (event["ecu"], event["channel"], event["payload_hex"]) == ("CAN1", "CAN1", "0000810a44000000")
+
+
+def test_data_frames_are_no_errors(can, can_table):
+    frames = can_table([can(0, 0x40, bytes(8)), can(1, 0x40, bytes(8), is_error_frame=None)])
+    assert error_frames(frames).collect().is_empty()
