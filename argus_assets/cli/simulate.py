@@ -88,36 +88,34 @@ def simulate(
 
 
 def _list(console: "Console") -> None:
-    from rich.table import Table
+    from rich.text import Text
 
     from argus_assets.simulate.releases import RELEASE_CHANGES
     from argus_assets.simulate.scenarios import SCENARIOS
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("scenario", "root cause", "codes", "what happens"):
-        table.add_column(column, overflow="fold")
+    def entry(name: str, told: str, description: str) -> None:
+        console.print(Text.assemble((name, "bold"), f"  {told}\n    ", (description, "dim")), soft_wrap=True)
+
     for s in SCENARIOS.values():
-        table.add_row(s.name, s.root_cause or "none", ", ".join(s.codes), s.description)
-    console.print(table)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("release change", "scenario", "share of drives with it", "what happens"):
-        table.add_column(column, overflow="fold")
+        entry(s.name, f"{s.root_cause or 'no fault'}: {', '.join(s.codes) or 'no codes'}", s.description)
+    console.print(
+        "\nRelease changes (--release-change), with the share of drives that have the fault:\n", soft_wrap=True
+    )
     for c in RELEASE_CHANGES.values():
-        shares = ", ".join(f"{release}: {share:.0%}" for release, share in c.shares)
-        table.add_row(c.name, c.scenario, shares, c.description)
-    console.print()
-    console.print(table)
+        shares = ", ".join(f"{release} {share:.0%}" for release, share in c.shares)
+        entry(c.name, f"{c.scenario}: {shares}", c.description)
 
 
 def _drives_table(drives: "list[Drive]") -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("vehicle/batch", "scenario", "vin", "release", "frames", "root cause"):
+    for column in ("vehicle/batch", "scenario, planted cause", "vin", "release", "frames"):
         table.add_column(column, overflow="fold", justify="right" if column == "frames" else "left")
     for d in drives:
-        cause = (d.root_cause or "none") + (f" ({d.damage.replace('_', ' ')})" if d.damage else "")
-        table.add_row(f"{d.vehicle_id}/{d.batch_id}", d.scenario, d.vin, d.release, f"{d.frames:,}", cause)
+        damage = f" ({d.damage.replace('_', ' ')})" if d.damage else ""
+        planted = f"{d.scenario}\n[dim]{d.root_cause or 'no fault'}{damage}[/dim]"
+        table.add_row(f"{d.vehicle_id}/{d.batch_id}", planted, d.vin, d.release, f"{d.frames:,}")
     return table
 
 

@@ -197,7 +197,7 @@ CAR_SCENARIOS: Final = (
         description="A connector opens between the logger and the car: nobody acknowledges, and all units are gone.",
         fault=CarFault(
             errors=(
-                CanErrors("no_acknowledge", period_s=0.1),
+                CanErrors("no_acknowledge", period_s=0.008),
                 CanErrors("error_passive", when=When(after_s=0.5), period_s=1.0),
             ),
             silent=(Silence((ENGINE, TRANSMISSION, BRAKES, GATEWAY, BODY)),),

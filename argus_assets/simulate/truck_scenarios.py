@@ -57,7 +57,7 @@ TRUCK_SCENARIOS: Final = (
             changes=(Change("oil_kpa", 60, over_s=5, when=When(after_s=-5), noise=6),),
         ),
         codes=("SPN100/FMI1", "SPN1569/FMI31"),
-        codes_absent=("SPN100/FMI3",),
+        codes_absent=("SPN100/FMI3", "CAN_SILENT"),
         shortest_s=10.0,
     ),
     Scenario(
