@@ -59,7 +59,7 @@ AV_SCENARIOS: Final = (
         fault=_LIDAR_DROPOUT,
         codes=("E101", "E301", "RULE_LIDAR_POINT_RATE"),
         codes_absent=("E201", "RULE_CPU_TEMPERATURE"),
-        shortest_s=20.0,
+        shortest_s=12.0,
     ),
     Scenario(
         "av_lidar_window",

@@ -8,21 +8,24 @@ import can
 import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+from wire_oracles import (
+    Frame,
+    Report,
+    dm_reports,
+    error_reports,
+    isotp_messages,
+    obd_reports,
+    rule_reports,
+    silence_reports,
+    software_reports,
+    uds_reports,
+)
 
 from argus_assets.simulate.fleet import Drive, simulate_drive, simulate_fleet
 
 STARTED_NS = 1_795_000_000_123_456_789
 """No whole second, so that a lost fraction is seen."""
 SECONDS = 30.0
-
-
-class Frame(NamedTuple):
-    """One CAN frame as a library read it."""
-
-    time_s: float
-    can_id: int
-    extended: bool
-    data: bytes
 
 
 class RosMessage(NamedTuple):
@@ -45,14 +48,22 @@ def _mcap_messages(path: Path) -> Iterator[RosMessage]:
 def _mdf4_frames(path: Path) -> Iterator[Frame]:
     with can.MF4Reader(path) as reader:
         for m in reader:
-            yield Frame(m.timestamp - STARTED_NS / 1e9, m.arbitration_id, m.is_extended_id, bytes(m.data))
+            yield Frame(
+                m.timestamp - STARTED_NS / 1e9, m.arbitration_id, m.is_extended_id, bytes(m.data), m.is_error_frame
+            )
 
 
 def _frames(drive: Drive) -> list[Frame]:
     if drive.platform == "truck":
         return [frame for path in drive.files for frame in _mdf4_frames(path)]
     return [
-        Frame((m.log_time_ns - STARTED_NS) / 1e9, m.content.id, m.content.is_extended, bytes(m.content.data))
+        Frame(
+            (m.log_time_ns - STARTED_NS) / 1e9,
+            m.content.id,
+            m.content.is_extended,
+            bytes(m.content.data)[: m.content.dlc],
+            m.content.is_error,
+        )
         for path in drive.files
         for m in _mcap_messages(path)
         if m.schema == "can_msgs/msg/Frame"
@@ -95,3 +106,24 @@ def fleet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fleet(fleet_folder: Path) -> list[Drive]:
     """All scenarios once."""
     return simulate_fleet(fleet_folder, seed=7, started_ns=STARTED_NS, seconds=SECONDS)
+
+
+@pytest.fixture(scope="session")
+def reports_of() -> Callable[[Drive], list[Report]]:
+    """What a drive's bytes report, by oracles."""
+
+    def read(drive: Drive) -> list[Report]:
+        frames = _frames(drive)
+        reports = error_reports(frames) + silence_reports(frames, frames[-1].time_s)
+        match drive.platform:
+            case "truck":
+                reports += dm_reports(frames)
+            case "car":
+                messages = isotp_messages(frames)
+                reports += obd_reports(messages) + uds_reports(messages)
+            case _:
+                decoded = [m for path in drive.files for m in _mcap_messages(path)]
+                reports += software_reports(decoded, STARTED_NS) + rule_reports(decoded, STARTED_NS)
+        return sorted(reports)
+
+    return read
