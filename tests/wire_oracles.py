@@ -154,8 +154,8 @@ def obd_reports(messages: Iterable[Diagnostic]) -> list[Report]:
     for at, can_id, message in messages:
         if message[0] in (0x43, 0x47, 0x4A):
             assert len(message) == 2 + 2 * message[1], "the count agrees with the length"
-            for i in range(2, len(message), 2):
-                reports.append(Report(at, f"obd{message[0] - 0x40:02x}", f"0x{can_id:X}", j2012(message[i : i + 2])))
+            source, ecu = f"obd{message[0] - 0x40:02x}", f"0x{can_id:X}"
+            reports += [Report(at, source, ecu, j2012(message[i : i + 2])) for i in range(2, len(message), 2)]
     return reports
 
 

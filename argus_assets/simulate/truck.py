@@ -23,11 +23,11 @@ RED_STOP, MALFUNCTION, AMBER, PROTECT, NO_LAMP = 0x10, 0x40, 0x04, 0x01, 0x00
 """Lamp bits (J1939-73 5.7.1)."""
 
 _NAMES: Final[Mapping[int, Name]] = {
-    ENGINE: Name(function=0, manufacturer=10, identity=100_001),
-    TRANSMISSION: Name(function=3, manufacturer=22, identity=200_002),
-    BRAKES: Name(function=9, manufacturer=33, identity=300_003),
-    CLUSTER: Name(function=19, manufacturer=44, identity=400_004),
-    AFTERTREATMENT: Name(function=47, manufacturer=10, identity=500_005),
+    ENGINE: Name(function=0, manufacturer=2001, identity=100_001),
+    TRANSMISSION: Name(function=3, manufacturer=2002, identity=200_002),
+    BRAKES: Name(function=9, manufacturer=2003, identity=300_003),
+    CLUSTER: Name(function=19, manufacturer=2004, identity=400_004),
+    AFTERTREATMENT: Name(function=44, manufacturer=2001, identity=500_005),
 }
 _UNITS: Final = tuple(_NAMES)
 _TOP_KMH: Final = 85.0
@@ -123,8 +123,9 @@ _MESSAGES: Final = (
     _Message(1.0, 0x18FEEE00, (_Field("coolant_c", 0, 1, 1, -40),)),  # ET1
     _Message(1.0, 0x18FEF700, (_Field("volts", 2, 2, 0.05), _Field("volts", 4, 2, 0.05))),  # VEP1
     _Message(1.0, 0x18FEC117, (_Field("odometer_m", 0, 4, 5), _Field("trip_m", 4, 4, 5))),  # VDHR
-    _Message(1.0, 0x18FE563D, (_Field("def_level_pct", 0, 1, 0.4), _Field("def_quality_pct", 6, 1, 0.25))),  # AT1T1I
-    _Message(0.5, 0x18FDB23D, (_Field("dpf_kpa", 0, 2, 0.1),)),  # AT1IMG
+    _Message(1.0, 0x18FE563D, (_Field("def_level_pct", 0, 1, 0.4),)),  # AT1T1I
+    _Message(1.0, 0x18FD9B3D, (_Field("def_quality_pct", 1, 1, 0.25),)),  # A1DEFI
+    _Message(0.5, 0x18FDB23D, (_Field("dpf_kpa", 4, 2, 0.1),)),  # AT1IMG
     _Message(0.05, 0x18F00F3D, (_Field("nox_ppm", 0, 2, 0.05, -200),)),  # AT1OG1
 )  # fmt: skip
 
