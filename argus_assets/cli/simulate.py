@@ -30,7 +30,7 @@ STARTED_NS = 1_795_000_000 * 10**9
     "--seed", default=1, show_default=True, type=click.IntRange(0), help="The same seed gives the same fleet."
 )
 @click.option(
-    "--seconds", default=60.0, show_default=True, type=click.FloatRange(25, 86_400), help="Length of each drive."
+    "--seconds", default=60.0, show_default=True, type=click.FloatRange(50, 86_400), help="Length of each drive."
 )
 @click.option("--list", "only_list", is_flag=True, help="List the scenarios and release changes, and stop.")
 def simulate(

@@ -121,7 +121,7 @@ def _courses(seconds: float) -> dict[str, Course]:
         "cpu_c": around(64, 1.0),
         "cpu_pct": around(55, 4),
         # Within a drive memory wanders; it must not look like a leak.
-        "memory_mib": lambda t, rng: 9_000 + 40 * np.sin(t / 9) + rng.normal(0, 5, len(t)),
+        "memory_mib": lambda t, rng: 9_000 + 15 * np.sin(t / 9) + rng.normal(0, 5, len(t)),
         "disk_ms": lambda t, rng: 2 + rng.exponential(0.5, len(t)),
         "points_per_s": lambda t, rng: 600_000 * rng.uniform(0.98, 1.0, len(t)),
         "packet_loss_pct": lambda t, rng: np.clip(rng.normal(0.02, 0.01, len(t)), 0, None),

@@ -95,15 +95,16 @@ AV_SCENARIOS: Final = (
         description="A process grows until the computer has no memory left; the planner is slow and louder.",
         fault=AvFault(
             bursts=(
-                Burst("system_monitor", FATAL, "E202 out of memory, {} MiB left", (10, 90), when=When(after_s=6), period_s=3.0),
-                Burst("planner", ERROR, _DEADLINES, (20, 300), when=When(after_s=7), period_s=0.5),
+                Burst("system_monitor", FATAL, "E202 out of memory, {} MiB left", (10, 90), when=When(after_s=38), period_s=3),
+                Burst("planner", ERROR, _DEADLINES, (20, 300), when=When(after_s=39), period_s=0.3),
             ),
-            statuses=(Status("memory", D_ERROR, "nearly full", when=When(after_s=5), code="E202"),),
-            changes=(Change("memory_mib", 31_500, over_s=12),),
+            statuses=(Status("memory", D_ERROR, "nearly full", when=When(after_s=34), code="E202"),),
+            changes=(Change("memory_mib", 31_900, over_s=40),),
         ),
         codes=("E202", "E302", "RULE_MEMORY_GROWTH"),
         codes_absent=("E201", "RULE_CPU_TEMPERATURE"),
-        shortest_s=25.0,
+        begins_share=(0.02, 0.08),
+        shortest_s=50.0,
     ),
     Scenario(
         "av_disk_slow",

@@ -22,6 +22,7 @@ from wire_oracles import (
 )
 
 from argus_assets.simulate.fleet import Drive, simulate_drive, simulate_fleet
+from argus_assets.simulate.scenarios import SCENARIOS
 
 STARTED_NS = 1_795_000_000_123_456_789
 """No whole second, so that a lost fraction is seen."""
@@ -89,7 +90,7 @@ def make_drive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Drive]
     def make(scenario: str, seed: int = 1, **changes: Any) -> Drive:
         arguments: dict[str, Any] = {
             "vehicle_id": "v-1", "vin": "1M8GDM9AXKP042788", "release": "1", "batch_id": "b-1",
-            "started_ns": STARTED_NS, "seconds": SECONDS,
+            "started_ns": STARTED_NS, "seconds": max(SECONDS, SCENARIOS[scenario].shortest_s),
         }  # fmt: skip
         folder = tmp_path_factory.mktemp("drive") / "d"
         return simulate_drive(folder, scenario=scenario, seed=seed, **(arguments | changes))
@@ -105,7 +106,7 @@ def fleet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fleet(fleet_folder: Path) -> list[Drive]:
     """All scenarios once."""
-    return simulate_fleet(fleet_folder, seed=7, started_ns=STARTED_NS, seconds=SECONDS)
+    return simulate_fleet(fleet_folder, seed=7, started_ns=STARTED_NS, seconds=50)
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def test_all_drive_is_all_of_the_longest_drive() -> None:
     assert ALL_DRIVE.starts(ride()) == [0.0]
 
 
-@given(to=st.floats(-100, 100), over_s=st.floats(0, 10), when=whens)
+@given(to=st.floats(-100, 100), over_s=st.just(0.0) | st.floats(0.001, 10), when=whens)
 def test_a_signal_goes_there_and_is_healthy_before_and_after(to: float, over_s: float, when: When) -> None:
     times = np.linspace(0, 60, 301)
     signals = Signals({"x": lambda t, _: t * 0 + 7.0}, [Change("x", to, over_s, when)], ride())

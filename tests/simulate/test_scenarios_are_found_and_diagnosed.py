@@ -58,7 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory):
     def make(scenario: str, seed: int) -> MadeDrive:
         if (scenario, seed) not in done:
             folder: Path = tmp_path_factory.mktemp("made")
-            done[scenario, seed] = made_drive(folder, scenario, seed=seed, seconds=30)
+            seconds = max(30.0, SCENARIOS[scenario].shortest_s)
+            done[scenario, seed] = made_drive(folder, scenario, seed=seed, seconds=seconds)
         return done[scenario, seed]
 
     return make
