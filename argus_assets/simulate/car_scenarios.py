@@ -202,7 +202,7 @@ CAR_SCENARIOS: Final = (
             ),
             silent=(Silence((ENGINE, TRANSMISSION, BRAKES, GATEWAY, BODY)),),
         ),
-        codes=("CAN_ACK_ERROR", "CAN_ERROR_PASSIVE", "CAN_SILENT"),
+        codes=("CAN_ACK_ERROR", "CAN_ERROR_PASSIVE"),
         codes_absent=("CAN_BUSOFF", "U0100"),
         shortest_s=12.0,
     ),

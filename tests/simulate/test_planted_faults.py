@@ -24,6 +24,7 @@ READABLE = [s.name for s in SCENARIOS.values() if s.damage is None or s.damage.k
 ALSO_SEEN = {
     "car_transmission_sensor": {"P0730-64"},  # comes and goes between two questions of the tester
     "car_bus_short": {"CAN_STUFF_ERROR", "CAN_RESTARTED"},
+    "car_logger_alone": {"CAN_SILENT"},  # a bus that is gone as a whole need not be told sender by sender
     "av_vehicle_bus_disturbed": {"CAN_STUFF_ERROR"},
 }
 """Codes that need not be found, and may be."""
