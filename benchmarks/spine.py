@@ -29,7 +29,7 @@ from argus_assets.embedded.s3 import S3Server, s3_server
 from argus_assets.resources.lake import Lake
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
-from argus_assets.simulate.scenarios import SCENARIOS
+from argus_assets.simulate.scenarios import DEMO, SCENARIOS
 from benchmarks.machine import Peak, describe_machine, table, watch_memory
 
 WAIT_SECONDS = 900.0
@@ -116,7 +116,7 @@ def _drop_to_diagnosis(home: Path, server: S3Server, count: int, seconds: float)
 
 
 def _simulate(folder: Path, number: int, seconds: float) -> Drive:
-    scenario = list(SCENARIOS)[number % len(SCENARIOS)]
+    scenario = DEMO[number % len(DEMO)]
     vehicle = f"{SCENARIOS[scenario].platform}-{number:03d}"
     return simulate_drive(
         folder / vehicle, scenario=scenario, seed=number, vehicle_id=vehicle, vin=VIN, release="1.0",

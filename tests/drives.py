@@ -41,10 +41,12 @@ class MadeDrive:
         )
 
 
-def made_drive(folder: Path, scenario: str, *, seconds: float = 30.0, junk: dict[str, bytes] | None = None):
+def made_drive(
+    folder: Path, scenario: str, *, seconds: float = 30.0, seed: int = 7, junk: dict[str, bytes] | None = None
+) -> MadeDrive:
     """Simulate, drop into a folder bucket, and make everything up to the diagnosis."""
     drive = simulate_drive(
-        folder / "drive", scenario=scenario, seed=7, vehicle_id="v", vin="1M8GDM9AXKP042788", release="2026.10",
+        folder / "drive", scenario=scenario, seed=seed, vehicle_id="v", vin="1M8GDM9AXKP042788", release="2026.10",
         batch_id="b", started_ns=1_795_000_000 * 10**9, seconds=seconds,
     )  # fmt: skip
     for name, content in (junk or {}).items():

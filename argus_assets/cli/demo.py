@@ -100,7 +100,7 @@ def _empty(home: Path) -> None:
 
 
 def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -> list[_Expected]:
-    """Simulate and drop one drive of each scenario, and one of which a bit changes on its way."""
+    """Simulate and drop one drive of each of the demo's scenarios, and one of which a bit changes on its way."""
     import numpy as np
     from rich.progress import Progress
 
@@ -108,15 +108,20 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
     from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
     from argus_assets.simulate.damage import flip_bits
     from argus_assets.simulate.fleet import simulate_drive, simulate_fleet
-    from argus_assets.simulate.scenarios import SCENARIOS
+    from argus_assets.simulate.scenarios import DEMO
     from argus_assets.simulate.vin import make_vin
 
-    console.print(f"[bold]2.[/bold] Simulating {len(SCENARIOS)} drives and one broken upload, dropping them through S3")
+    console.print(f"[bold]2.[/bold] Simulating {len(DEMO)} drives and one broken upload, dropping them through S3")
     started_ns = (time.time_ns() // 10**9 - 7200) * 10**9
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("   simulating", total=len(SCENARIOS) + 1)
+        task = progress.add_task("   simulating", total=len(DEMO) + 1)
         drives = simulate_fleet(
-            folder, seed=seed, started_ns=started_ns, seconds=DRIVE_SECONDS, on_drive=lambda _: progress.advance(task)
+            folder,
+            seed=seed,
+            scenarios=DEMO,
+            started_ns=started_ns,
+            seconds=DRIVE_SECONDS,
+            on_drive=lambda _: progress.advance(task),
         )
         broken = simulate_drive(
             folder / BROKEN / "drive-0099",

@@ -9,6 +9,9 @@ For each cause whose own codes are there (`shows`), with weights w(severity) = 1
     confidence = (0.35 + 0.35·explained + 0.15·order + 0.10·rarity - 0.15·against) · frames read / frames known
 
 The confidence is capped at 0.95: a rule never saw the vehicle. Items that nothing explains are named as such.
+
+A cause needs a code that is there now. Codes of the past and pending ones (`NOT_NOW`), and those that are for
+information only, support a cause and show none.
 """
 
 from dataclasses import dataclass
@@ -24,6 +27,9 @@ MAX_CONFIDENCE: Final = 0.95
 UNEXPLAINED_CONFIDENCE: Final = 0.25
 SAME_MOMENT_S: Final = 1.0
 """First reports so close together have no order: polling and broadcast cycles are as long."""
+
+NOT_NOW: Final = frozenset({"j1939_dm2", "j1939_dm6", "j1939_dm23", "j1939_dm27", "obd_mode07"})
+"""Sources that list what was active in the past, or was seen once and is not confirmed."""
 
 _WEIGHT: Final = {Severity.INFO: 1, Severity.WARNING: 2, Severity.ERROR: 4, Severity.CRITICAL: 8}
 _BADNESS: Final = tuple(Severity)
@@ -91,6 +97,8 @@ def _match(cause: Cause, evidence: Evidence) -> _Match | None:
         if not fitting:
             return None
         own += [item for item in fitting if item not in own]
+    if not any(_is_there_now(item) for item in own):
+        return None
     if len({item.ecu for item in own}) < cause.min_ecus:
         return None
     own.sort(key=lambda item: item.seconds_into_drive)
@@ -105,6 +113,10 @@ def _match(cause: Cause, evidence: Evidence) -> _Match | None:
     score = 0.35 + 0.35 * share + 0.15 * order + 0.10 * rarity - 0.15 * min(2, len(against))
     # Rounded before causes are ranked: what damage took from all of them alike must not change their order.
     return _Match(cause, tuple(own), tuple(explained), tuple(against), round(min(MAX_CONFIDENCE, max(0.05, score)), 6))
+
+
+def _is_there_now(item: EvidenceItem) -> bool:
+    return item.severity is not Severity.INFO and item.source not in NOT_NOW
 
 
 def _read_share(evidence: Evidence) -> float:

@@ -1,13 +1,19 @@
 """CAN frames of a simulated bus, as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
+
+ERROR_FLAG: Final = 1 << 29
+"""SocketCAN's mark of an error frame in an identifier: the other bits are error classes."""
+
+_STANDARD_BITS: Final = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +22,7 @@ class CanLog:
 
     Attributes:
         time_s: Seconds since the start of the drive.
-        can_id: Identifier without flag bits.
+        can_id: Identifier without flag bits, but for `ERROR_FLAG`.
         extended: Whether it has 29 bits.
         data: Eight bytes; those beyond `length` are zero.
         length: Data bytes.
@@ -28,6 +34,11 @@ class CanLog:
     data: U8
     length: U8
 
+    @property
+    def error(self) -> npt.NDArray[np.bool_]:
+        """Which frames are error frames."""
+        return (self.can_id & ERROR_FLAG) != 0
+
     def between(self, start_s: float, end_s: float) -> "CanLog":
         """The frames of a stretch of time."""
         chosen = (self.time_s >= start_s) & (self.time_s < end_s)
@@ -38,6 +49,28 @@ class CanLog:
         return CanLog(
             self.time_s[chosen], self.can_id[chosen], self.extended[chosen], self.data[chosen], self.length[chosen]
         )
+
+
+Row = tuple[float, int, bytes]
+"""One frame: seconds since the start of the drive, identifier, data."""
+
+
+def from_rows(rows: Iterable[Row], *, before_s: float) -> CanLog:
+    """Single frames; an identifier of more than 11 bits is an extended one.
+
+    Args:
+        rows: In any order.
+        before_s: Frames that would come later are left out: the end of a drive cuts what is being sent.
+    """
+    kept = [row for row in rows if row[0] < before_s]
+    ids = np.array([can_id for _, can_id, _ in kept], np.uint32)
+    return CanLog(
+        np.array([at for at, _, _ in kept], np.float64),
+        ids,
+        ((ids & ERROR_FLAG) == 0) & (ids >> _STANDARD_BITS > 0),
+        np.frombuffer(b"".join(data.ljust(8, b"\0") for _, _, data in kept), np.uint8).reshape(-1, 8),
+        np.array([len(data) for _, _, data in kept], np.uint8),
+    )
 
 
 def cyclic(seconds: float, period_s: float, rng: np.random.Generator, *, jitter: float = 0.02) -> F64:
@@ -79,11 +112,11 @@ def merge(logs: Sequence[CanLog]) -> CanLog:
     return joined.rows(np.argsort(joined.time_s, kind="stable"))
 
 
-def put_u16(data: U8, at: int, values: F64) -> None:
-    """Write numbers as little-endian 16-bit fields at byte `at`."""
-    raw = np.clip(np.rint(values), 0, 65_535).astype(np.uint16)
-    data[:, at] = raw & 0xFF
-    data[:, at + 1] = raw >> 8
+def put_number(data: U8, at: int, size: int, values: F64, *, top: int | None = None) -> None:
+    """Write numbers as little-endian fields of `size` bytes at byte `at`, clipped to 0 and `top`."""
+    raw = np.clip(np.rint(values), 0, 256**size - 1 if top is None else top).astype(np.uint64)
+    for n in range(size):
+        data[:, at + n] = (raw >> np.uint64(8 * n)) & np.uint64(0xFF)
 
 
 def speed_profile(time_s: F64, seconds: float, top_kmh: float) -> F64:

@@ -1,6 +1,7 @@
 """Drives of a fleet on disk, with their ground truth in a side file that is never dropped."""
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ import numpy as np
 
 from argus_assets.errors import BadSetting
 from argus_assets.simulate import av, car, truck
+from argus_assets.simulate.car_faults import CarFault
 from argus_assets.simulate.scenarios import SCENARIOS
+from argus_assets.simulate.timing import Ride
+from argus_assets.simulate.truck import TruckFault
 from argus_assets.simulate.vin import make_vin
 from argus_assets.simulate.write import write_mcap, write_mdf4
 
@@ -23,9 +27,14 @@ class Drive:
 
     Attributes:
         folder: Holds the recordings and nothing else.
-        files: The recordings.
+        files: The recordings that arrive.
         recorded_from_ns: Start, nanoseconds since 1970 UTC.
         recorded_to_ns: End.
+        frames: Written, before any damage.
+        damage: What happened to the recordings afterwards (`damage.Damage.kind`).
+        root_cause: The planted cause, `None` when the vehicle is healthy.
+        codes: Codes that have to be found.
+        codes_absent: Codes that must not be found.
         fault_from_s: When the planted fault begins, seconds into the drive; `None` without one.
     """
 
@@ -40,6 +49,7 @@ class Drive:
     recorded_from_ns: int
     recorded_to_ns: int
     frames: int
+    damage: str | None
     root_cause: str | None
     codes: tuple[str, ...]
     codes_absent: tuple[str, ...]
@@ -88,18 +98,20 @@ def simulate_drive(
             f"A drive of {scenario} was to last {seconds:g} s; its codes need {kind.shortest_s:g} s to appear.",
             help="Simulate a longer one.",
         )
-    rng = np.random.default_rng([seed, list(SCENARIOS).index(scenario)])
-    start_s = float(rng.uniform(0.2, 0.45)) * seconds
+    # By name and not by place: a further scenario changes none of the others.
+    rng = np.random.default_rng([seed, zlib.crc32(scenario.encode())])
+    start_s = float(rng.uniform(*kind.begins_share)) * seconds
     folder.mkdir(parents=True, exist_ok=True)
     messages: list[av.Message] = []
-    match kind.platform:
-        case "truck":
-            can = truck.drive(scenario, seconds, start_s, rng)
-        case "car":
-            can = car.drive(scenario, seconds, start_s, rng)
-        case "av":
-            can = av.vehicle_can(seconds, rng)
-            messages = av.drive(scenario, seconds, start_s, started_ns, rng)
+    ride = Ride(seconds, start_s, started_ns, rng)
+    match kind.fault:
+        case TruckFault():
+            can = truck.drive(kind.fault, ride)
+        case CarFault():
+            can = car.drive(kind.fault, ride)
+        case av.AvFault():
+            can = av.vehicle_can(kind.fault, ride)
+            messages = av.drive(kind.fault, ride)
     edges = np.linspace(0, seconds, files + 1)
     edges[-1] = np.inf
     paths: list[Path] = []
@@ -117,6 +129,8 @@ def simulate_drive(
                 path, can=part, can_topic=CAN_TOPIC[kind.platform], messages=some, started_ns=started_ns
             )
         paths.append(path)
+    if kind.damage:
+        paths = list(kind.damage.apply(paths, seed))
     return Drive(
         vehicle_id=vehicle_id,
         vin=vin,
@@ -129,6 +143,7 @@ def simulate_drive(
         recorded_from_ns=started_ns,
         recorded_to_ns=started_ns + round(seconds * 1e9),
         frames=frames,
+        damage=kind.damage.kind if kind.damage else None,
         root_cause=kind.root_cause,
         codes=kind.codes,
         codes_absent=kind.codes_absent,
@@ -173,9 +188,14 @@ def simulate_fleet(
             started_ns=started_ns + number * 60 * 10**9,
             seconds=seconds,
         )
-        truth = folder / "truth" / vehicle / f"{batch}.json"
-        truth.parent.mkdir(parents=True, exist_ok=True)
-        truth.write_text(json.dumps(drive.truth(), indent=2))
+        write_truth(folder, drive)
         drives.append(drive)
         on_drive(drive)
     return drives
+
+
+def write_truth(folder: Path, drive: Drive) -> None:
+    """Write the ground truth of a drive to `folder/truth/<vehicle_id>/<batch_id>.json`."""
+    path = folder / "truth" / drive.vehicle_id / f"{drive.batch_id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(drive.truth(), indent=2))

@@ -1,19 +1,22 @@
 """Recordings of the simulated fleet: MCAP by the batch writer beside this module, MDF4 bus logging by `asammdf`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from heapq import merge as merge_sorted
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from argus_assets.simulate import ros
 from argus_assets.simulate.av import Message
-from argus_assets.simulate.can import CanLog
+from argus_assets.simulate.can import F64, U8, CanLog
 from argus_assets.simulate.mcap_writer import McapBatchWriter
 
 CAN_SCHEMA: Final = "can_msgs/msg/Frame"
+
+CHUNK_BYTES: Final = 256 * 1024
+"""Small, as loggers choose them that must not lose much when their supply fails."""
 
 _MDF_FRAME: Final = np.dtype(
     [
@@ -31,42 +34,64 @@ _MDF_FRAME: Final = np.dtype(
 )
 
 
-def write_mcap(path: Path, *, can: CanLog, can_topic: str, messages: Iterable[Message], started_ns: int) -> int:
+def write_mcap(path: Path, *, can: CanLog, can_topic: str, messages: Sequence[Message], started_ns: int) -> int:
     """Write one MCAP file with zstd chunks; returns its messages. The same input gives the same bytes."""
-    ordered = list(merge_sorted(_can_messages(can, can_topic, started_ns), messages, key=lambda m: m.time_s))
-    with path.open("wb") as file, McapBatchWriter(file, profile="ros2", library="argus-simulate") as writer:
-        schemas: dict[str, int] = {}
-        channels: dict[str, int] = {}
-        for message in ordered:
-            if message.schema not in schemas:
-                definition = ros.DEFINITIONS[message.schema].encode()
-                schemas[message.schema] = writer.add_schema(message.schema, "ros2msg", definition)
-            if message.topic not in channels:
-                channels[message.topic] = writer.add_channel(message.topic, "cdr", schemas[message.schema])
-        numbers = np.array([channels[m.topic] for m in ordered], np.int64)
-        sequences = np.zeros(len(ordered), np.int64)
+    can_ns = _nanoseconds(can.time_s, started_ns)
+    can_bytes = ros.can_frames(can_ns, can)
+    times_ns = np.concatenate([can_ns, _nanoseconds(np.array([m.time_s for m in messages]), started_ns)])
+    lengths = np.concatenate(
+        [np.full(len(can_ns), can_bytes.shape[1], np.int64), np.array([len(m.data) for m in messages], np.int64)]
+    )
+    with (
+        path.open("wb") as file,
+        McapBatchWriter(file, profile="ros2", library="argus-simulate", chunk_bytes=CHUNK_BYTES) as writer,
+    ):
+        channels = _add_channels(
+            writer, [(can_topic, CAN_SCHEMA)] * bool(len(can_ns)) + [(m.topic, m.schema) for m in messages]
+        )
+        numbers = np.array([channels[can_topic] for _ in can_ns] + [channels[m.topic] for m in messages], np.int64)
+        order = np.argsort(times_ns, kind="stable")
+        sequences = np.zeros(len(order), np.int64)
         for number in channels.values():
-            rows = np.flatnonzero(numbers == number)
+            rows = order[numbers[order] == number]
             sequences[rows] = np.arange(len(rows))
         writer.write(
-            numbers,
-            np.array([started_ns + round(m.time_s * 1e9) for m in ordered], np.int64),
-            np.frombuffer(b"".join(m.data for m in ordered), np.uint8),
-            np.array([len(m.data) for m in ordered], np.int64),
-            sequences=sequences,
+            numbers[order],
+            times_ns[order],
+            _in_order(can_bytes, messages, lengths, order),
+            lengths[order],
+            sequences=sequences[order],
         )
-    return len(ordered)
+    return len(order)
 
 
-def _can_messages(can: CanLog, topic: str, started_ns: int) -> Iterable[Message]:
-    rows = zip(
-        can.time_s.tolist(), can.can_id.tolist(), can.extended.tolist(), can.data, can.length.tolist(), strict=True
-    )
-    for at, can_id, extended, data, length in rows:
-        frame = ros.can_frame(
-            started_ns + round(at * 1e9), can_id, extended=extended, data=data.tobytes(), length=length
-        )
-        yield Message(at, topic, CAN_SCHEMA, frame)
+def _nanoseconds(time_s: F64, started_ns: int) -> npt.NDArray[np.int64]:
+    return started_ns + np.rint(time_s * 1e9).astype(np.int64)
+
+
+def _add_channels(writer: McapBatchWriter, used: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Channel ids by topic, in order of first use."""
+    schemas: dict[str, int] = {}
+    channels: dict[str, int] = {}
+    for topic, schema in dict.fromkeys(used):
+        if schema not in schemas:
+            schemas[schema] = writer.add_schema(schema, "ros2msg", ros.DEFINITIONS[schema].encode())
+        channels[topic] = writer.add_channel(topic, "cdr", schemas[schema])
+    return channels
+
+
+def _in_order(
+    can_bytes: U8, messages: Sequence[Message], lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
+) -> U8:
+    """The payloads one behind another in order of time: CAN frames as rows of one size, messages one by one."""
+    starts = np.empty(len(order), np.int64)
+    starts[order] = np.cumsum(lengths[order]) - lengths[order]
+    out = np.empty(int(lengths.sum()), np.uint8)
+    count, size = can_bytes.shape
+    out[starts[:count, None] + np.arange(size)] = can_bytes
+    for start, message in zip(starts[count:].tolist(), messages, strict=True):
+        out[start : start + len(message.data)] = np.frombuffer(message.data, np.uint8)
+    return out
 
 
 def write_mdf4(path: Path, *, can: CanLog, bus: int, started_ns: int) -> int:
@@ -78,6 +103,8 @@ def write_mdf4(path: Path, *, can: CanLog, bus: int, started_ns: int) -> int:
     from asammdf.blocks import v4_constants as v4c
     from asammdf.blocks.v4_blocks import SourceInformation
 
+    if can.error.any():
+        raise NotImplementedError("Error frames are a channel group of their own in MDF4, which is not written here.")
     n = len(can.time_s)
     samples = np.zeros(n, _MDF_FRAME)
     samples["CAN_DataFrame.BusChannel"] = bus

@@ -9,7 +9,9 @@ from argus_assets.diagnosis.knowledge import load_knowledge, parse_causes
 from argus_assets.errors import BadSetting
 from argus_assets.simulate.scenarios import SCENARIOS
 
-CODE = re.compile(r"[PCBU][0-3*][0-9A-F*]{0,3}|SPN\d+/(FMI(\d+|\*)|\*)|E\d{3}|(LOG|DIAG)_[A-Z_]*\*?")
+CODE = re.compile(
+    r"[PCBU][0-3*][0-9A-F*]{0,3}\*?(-([0-9A-F]{2}|\*))?|SPN\d+/(FMI(\d+|\*)|\*)|E\d{3}|(LOG|DIAG|RULE|CAN)_[A-Z_]*\*?"
+)
 
 
 def test_every_cause_is_complete() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from argus_assets.diagnosis.check import cited_ids_exist
 from argus_assets.diagnosis.knowledge import load_knowledge, matches
-from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, diagnose_offline
+from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, NOT_NOW, diagnose_offline
 from argus_assets.faults.schema import Severity
 
 KNOWLEDGE = load_knowledge()
@@ -113,3 +113,17 @@ def test_matching_is_by_whole_code() -> None:
     assert matches("P0301", ("P030*",))
     assert not matches("P03010", ("P0301",))
     assert not matches("p0301", ("P0301",))
+
+
+@pytest.mark.parametrize("source", sorted(NOT_NOW))
+def test_a_code_that_is_not_there_now_shows_no_cause_and_supports_one(source: str) -> None:
+    past = item(1, "SPN110/FMI16").model_copy(update={"source": source})
+    alone = diagnose_offline(evidence(past), KNOWLEDGE)
+    assert [c.cause for c in alone.root_causes] == ["unexplained_code:SPN110/FMI16"]
+    both = diagnose_offline(evidence(past, item(2, "SPN110/FMI0")), KNOWLEDGE)
+    assert both.root_causes[0].cause == "engine_overheating"
+    assert set(both.root_causes[0].supports) == {"E1", "E2"}
+
+
+def test_a_code_for_information_only_shows_no_cause() -> None:
+    assert diagnose_offline(evidence(item(1, "P0301", severity=Severity.INFO)), KNOWLEDGE).root_causes == ()

@@ -31,7 +31,12 @@ def test_a_part_holds_what_was_read(drive: Drive, tmp_path: Path, batch_frames: 
     assert part.frames.collect().equals(batch.frames)
     assert part.logs.collect().equals(batch.logs)
     assert part.diagnostics.collect().equals(batch.diagnostics)
-    assert {topic for topic, _ in part.topics} == {"/vehicle/speed", "/lidar_top/point_rate"}
+    assert {topic for topic, _ in part.topics} == {
+        "/vehicle/speed",
+        "/system/compute",
+        "/sensing/lidar/status",
+        "/sensing/gnss/fix",
+    }
     for key, table in part.topics.items():
         assert table.collect().equals(batch.topics[key])
     assert read_summary(tmp_path) == summary

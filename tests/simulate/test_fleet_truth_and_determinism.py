@@ -3,6 +3,7 @@
 import json
 import re
 import string
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.simulate.fleet import Drive, simulate_fleet
-from argus_assets.simulate.scenarios import SCENARIOS
+from argus_assets.simulate.scenarios import DEMO, SCENARIOS
 from argus_assets.simulate.vin import check_digit, make_vin
 
 STARTED_NS = 1_795_000_000_123_456_789
 MCAP = [s.name for s in SCENARIOS.values() if s.platform != "truck"]
-TRUCKS = [s.name for s in SCENARIOS.values() if s.platform == "truck"]
+TRUCKS = [s.name for s in SCENARIOS.values() if s.platform == "truck"][::4]
 
 
 @pytest.mark.parametrize("scenario", MCAP)
@@ -50,7 +51,7 @@ def test_splitting_a_drive_changes_no_frame(make_drive: Callable[..., Drive], re
 def test_a_fleet_is_the_same_again(fleet: list[Drive], tmp_path: Path) -> None:
     chosen = ["car_healthy", "av_lidar_dropout"]
     first, second = (
-        simulate_fleet(tmp_path / name, seed=3, scenarios=chosen, started_ns=STARTED_NS, seconds=10) for name in "ab"
+        simulate_fleet(tmp_path / name, seed=3, scenarios=chosen, started_ns=STARTED_NS, seconds=12) for name in "ab"
     )
     for one, same in zip(first, second, strict=True):
         assert one.truth() == same.truth()
@@ -65,6 +66,7 @@ def test_fleet_has_one_drive_of_each_scenario(fleet: list[Drive]) -> None:
         scenario = SCENARIOS[drive.scenario]
         assert (drive.platform, drive.root_cause) == (scenario.platform, scenario.root_cause)
         assert (drive.codes, drive.codes_absent) == (scenario.codes, scenario.codes_absent)
+        assert drive.damage == (scenario.damage.kind if scenario.damage else None)
 
 
 def test_names_fit_the_drop_protocol(fleet: list[Drive]) -> None:
@@ -105,6 +107,26 @@ def test_unknown_scenario_is_an_error(tmp_path: Path) -> None:
 def test_check_digit_of_known_vins(vin: str, digit: str) -> None:
     """Published examples."""
     assert check_digit(vin) == digit == vin[8]
+
+
+def test_enough_is_simulated_of_each_kind() -> None:
+    """What the fault detectors are measured by: all kinds of vehicle, of faults and of damage."""
+    by_platform = Counter(s.platform for s in SCENARIOS.values())
+    assert min(by_platform["truck"], by_platform["car"], by_platform["av"]) >= 10
+    assert all(s.name.startswith(f"{s.platform}_") for s in SCENARIOS.values())
+    assert sum(s.root_cause is None for s in SCENARIOS.values()) >= 6, "healthy ones, some of them noisy"
+    assert {s.damage.kind for s in SCENARIOS.values() if s.damage} == {"truncated", "flipped", "missing_tail"}
+    assert all(s.codes for s in SCENARIOS.values() if s.root_cause)
+    assert all(s.codes_absent for s in SCENARIOS.values())
+    assert all(not set(s.codes) & set(s.codes_absent) for s in SCENARIOS.values())
+    assert set(DEMO) <= set(SCENARIOS)
+
+
+def test_the_demo_shows_each_kind_of_vehicle_healthy_and_not() -> None:
+    shown = {(SCENARIOS[name].platform, SCENARIOS[name].root_cause is None) for name in DEMO}
+    assert shown == {(platform, healthy) for platform in ("truck", "car", "av") for healthy in (True, False)}
+    assert len(DEMO) <= 10
+    assert not any(SCENARIOS[name].damage for name in DEMO), "the demo has a broken upload of its own"
 
 
 @given(seed=st.integers(0, 2**64))

@@ -1,140 +1,36 @@
 """The planted faults stand in the recorded bytes, no others do, and the signals tell the same story.
 
-The checks decode with a few lines of their own, from the standards: the ground truth must not rest on the code that is
-measured by it.
+Oracles read the bytes (`wire_oracles`): libraries of other people, and loops over frames from the standards.
 """
 
 import itertools
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from wire_oracles import Report, level_of
 
 from argus_assets.errors import BadSetting
-from argus_assets.simulate.car import dtc_bytes
-from argus_assets.simulate.fleet import Drive
+from argus_assets.simulate.obd import dtc_bytes
 from argus_assets.simulate.scenarios import SCENARIOS
 
-SETTINGS = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32)
 
+READABLE = [s.name for s in SCENARIOS.values() if s.damage is None or s.damage.kind == "missing_tail"]
+"""The official readers stop at damage."""
 
-class Report(NamedTuple):
-    """One control unit says that a code is active."""
+ALSO_SEEN = {
+    "car_transmission_sensor": {"P0730-64"},  # comes and goes between two questions of the tester
+    "car_bus_short": {"CAN_STUFF_ERROR", "CAN_RESTARTED"},
+    "car_logger_alone": {"CAN_SILENT"},  # a bus that is gone as a whole need not be told sender by sender
+    "av_vehicle_bus_disturbed": {"CAN_STUFF_ERROR"},
+}
+"""Codes that need not be found, and may be."""
 
-    time_s: float
-    ecu: str
-    code: str
-
-
-def dm1_reports(frames: Iterable) -> list[Report]:
-    """SAE J1939-73 5.7.1, single frames and J1939-21 5.10 broadcast announcements."""
-    reports: list[Report] = []
-    announced: dict[int, tuple[int, int]] = {}
-    parts: dict[int, bytes] = {}
-
-    def dtcs(at: float, address: int, body: bytes) -> None:
-        for i in range(2, len(body) - 3, 4):
-            spn = body[i] | body[i + 1] << 8 | (body[i + 2] & 0xE0) << 11
-            fmi, conversion = body[i + 2] & 0x1F, body[i + 3] & 0x80
-            assert not conversion, "conversion method 0: the layout that is decoded here"
-            if (spn, fmi) != (0, 0):
-                reports.append(Report(at, f"SA 0x{address:02X}", f"SPN{spn}/FMI{fmi}"))
-
-    for at, can_id, _, data in frames:
-        group, address = can_id >> 8 & 0xFFFF, can_id & 0xFF
-        if group == 0xFECA:
-            assert len(data) == 8
-            dtcs(at, address, data[:6])
-        elif group == 0xECFF and data[0] == 32 and data[5:8] == b"\xca\xfe\x00":
-            size, packets = data[1] | data[2] << 8, data[3]
-            assert size > 8, "a message of 8 bytes fits a frame"
-            assert packets == -(-size // 7)
-            announced[address], parts[address] = (size, packets), b""
-        elif group == 0xEBFF:
-            size, packets = announced[address]
-            assert data[0] == len(parts[address]) // 7 + 1, "packets come in order"
-            parts[address] += data[1:]
-            if data[0] == packets:
-                dtcs(at, address, parts[address][:size])
-    return reports
-
-
-def mode_03_reports(frames: Iterable) -> list[Report]:
-    """ISO 15765-2 segmentation, SAE J1979 service 03, SAE J2012 codes."""
-    reports: list[Report] = []
-    open_message: dict[int, tuple[int, int, bytes]] = {}
-    waits_for_flow_control: set[int] = set()
-
-    def answer(at: float, ecu: int, message: bytes) -> None:
-        if message[0] != 0x43:
-            return
-        assert len(message) == 2 + 2 * message[1], "the count agrees with the length"
-        for i in range(2, len(message), 2):
-            number = message[i] << 8 | message[i + 1]
-            reports.append(Report(at, f"0x{ecu:X}", f"{'PCBU'[number >> 14]}{number & 0x3FFF:04X}"))
-
-    for at, can_id, _, data in frames:
-        if 0x7E0 <= can_id <= 0x7E7:
-            assert data[0] == 0x30
-            waits_for_flow_control.remove(can_id + 8)
-        if not 0x7E8 <= can_id <= 0x7EF:
-            continue
-        kind, low = data[0] >> 4, data[0] & 0x0F
-        if kind == 0:
-            answer(at, can_id, data[1 : 1 + low])
-        elif kind == 1:
-            open_message[can_id] = (low << 8 | data[1], 1, data[2:])
-            waits_for_flow_control.add(can_id)
-        else:
-            assert kind == 2
-            assert can_id not in waits_for_flow_control
-            size, expected, so_far = open_message.pop(can_id)
-            assert low == expected
-            if len(so_far + data[1:]) >= size:
-                answer(at, can_id, (so_far + data[1:])[:size])
-            else:
-                open_message[can_id] = (size, (expected + 1) & 0x0F, so_far + data[1:])
-    assert not open_message, "every answer is complete"
-    return reports
-
-
-def software_reports(messages: Iterable, started_ns: int) -> list[Report]:
-    """Codes in logs of ERROR and FATAL, and in the keys of diagnostics that are not OK."""
-    reports: list[Report] = []
-    for m in messages:
-        at = (m.log_time_ns - started_ns) / 1e9
-        if m.schema == "rcl_interfaces/msg/Log" and m.content.level >= 40:
-            found = re.search(r"\b[A-Z]\d{3,5}\b", m.content.msg)
-            assert found, f"an error without a code: {m.content.msg}"
-            reports.append(Report(at, m.content.name, found[0]))
-        elif m.schema == "diagnostic_msgs/msg/DiagnosticArray":
-            for status in m.content.status:
-                codes = [v.value for v in status.values if v.key == "error_code"]
-                assert bool(codes) == (status.level != 0)
-                reports += [Report(at, status.name, code) for code in codes]
-    return reports
-
-
-@pytest.fixture(scope="session")
-def reports_of(read_can, read_mcap) -> Callable[[Drive], list[Report]]:
-    """What a drive's bytes report, by platform."""
-
-    def read(drive: Drive) -> list[Report]:
-        match drive.platform:
-            case "truck":
-                return dm1_reports(read_can(drive))
-            case "car":
-                return mode_03_reports(read_can(drive))
-            case _:
-                messages = (m for path in drive.files for m in read_mcap(path))
-                return software_reports(messages, drive.recorded_from_ns)
-
-    return read
+FROM_THE_BEGINNING = {"truck_air_filter_pending"}
+"""A code that has nothing to do with the fault is there before it."""
 
 
 def first_seen(reports: list[Report]) -> dict[str, float]:
@@ -144,22 +40,19 @@ def first_seen(reports: list[Report]) -> dict[str, float]:
     return seen
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-@SETTINGS
-@given(seed=seeds, spare_s=st.floats(0, 20))
-def test_exactly_the_planted_codes_are_reported(
-    make_drive, reports_of, scenario: str, seed: int, spare_s: float
-) -> None:
-    drive = make_drive(scenario, seed, seconds=SCENARIOS[scenario].shortest_s + spare_s)
+@pytest.mark.parametrize("scenario", READABLE)
+def test_exactly_the_planted_codes_are_on_the_wire(make_drive, reports_of, scenario: str) -> None:
+    """In the shortest drive, where they have the least time to appear."""
+    drive = make_drive(scenario, seed=11, seconds=SCENARIOS[scenario].shortest_s)
     reports = reports_of(drive)
-    assert {r.code for r in reports} == set(drive.codes)
-    assert not {r.code for r in reports} & set(drive.codes_absent)
+    found = {r.code for r in reports}
+    assert set(drive.codes) <= found <= set(drive.codes) | ALSO_SEEN.get(scenario, set())
+    assert not found & set(drive.codes_absent)
     if drive.fault_from_s is None:
         assert drive.root_cause is None
-    else:
-        seconds = (drive.recorded_to_ns - drive.recorded_from_ns) / 1e9
-        assert 0.2 * seconds <= drive.fault_from_s <= 0.6 * seconds
-        assert min(r.time_s for r in reports) >= drive.fault_from_s - 1e-6
+    elif scenario not in FROM_THE_BEGINNING:
+        # A message that stops was last heard up to its period before.
+        assert min(r.time_s for r in reports) >= drive.fault_from_s - 1.1
 
 
 @pytest.mark.parametrize("scenario", [s.name for s in SCENARIOS.values() if s.root_cause])
@@ -186,12 +79,18 @@ def test_oil_pressure_falls_then_the_derate_is_louder(make_drive, reports_of, re
     assert {lamp for t, lamp in lamps if t > drive.fault_from_s} <= {1}
 
 
-def test_the_derate_comes_and_goes(make_drive, reports_of) -> None:
-    drive = make_drive("truck_oil_pressure", seconds=60)
-    times = {code: [r.time_s for r in reports_of(drive) if r.code == code] for code in drive.codes}
-    activations = {code: 1 + sum(b - a > 2 for a, b in itertools.pairwise(at)) for code, at in times.items()}
-    assert activations["SPN100/FMI1"] == 1
-    assert activations["SPN1569/FMI31"] >= 4
+@pytest.mark.parametrize(
+    ("scenario", "code", "at_least"),
+    [
+        ("truck_oil_pressure", "SPN1569/FMI31", 4),
+        ("truck_coolant_sensor", "SPN110/FMI3", 4),
+        ("truck_wheel_sensor", "SPN789/FMI8", 5),
+    ],
+)
+def test_intermittent_codes_come_and_go(make_drive, reports_of, scenario: str, code: str, at_least: int) -> None:
+    drive = make_drive(scenario, seconds=60)
+    times = [r.time_s for r in reports_of(drive) if (r.source, r.code) == ("dm1", code)]
+    assert 1 + sum(b - a > 1.5 for a, b in itertools.pairwise(times)) >= at_least
 
 
 @SETTINGS
@@ -224,7 +123,7 @@ def test_the_misfire_is_seen_before_its_coil(make_drive, reports_of, seed: int) 
 @given(seed=seeds)
 def test_a_broken_bus_is_reported_by_two_units_at_once(make_drive, reports_of, read_can, seed: int) -> None:
     drive = make_drive("car_bus_loss", seed)
-    reports = reports_of(drive)
+    reports = [r for r in reports_of(drive) if r.source == "obd03"]
     assert {r.ecu for r in reports} == {"0x7E9", "0x7EA"}
     first = [min(r.time_s for r in reports if r.ecu == ecu) for ecu in ("0x7E9", "0x7EA")]
     assert abs(first[0] - first[1]) < 1
@@ -233,37 +132,47 @@ def test_a_broken_bus_is_reported_by_two_units_at_once(make_drive, reports_of, r
     assert {0x1A0, 0x7DF, 0x7E9, 0x7EA} <= after, "the others are not"
 
 
+@pytest.mark.parametrize(
+    ("scenario", "cause", "louder"),
+    [
+        ("av_lidar_dropout", "E101", "E301"),
+        ("av_compute_overheat", "E201", "E302"),
+        ("av_memory_leak", "E202", "E302"),
+        ("av_gnss_lost", "E303", "E301"),
+        ("av_imu_implausible", "E304", "E301"),
+    ],
+)
+def test_the_cause_comes_first_and_its_consequence_is_louder(
+    make_drive, reports_of, scenario: str, cause: str, louder: str
+) -> None:
+    reports = [r for r in reports_of(make_drive(scenario)) if r.source != "rule"]
+    seen, logged = first_seen(reports), Counter(r.code for r in reports if r.source == "log")
+    assert seen[cause] < seen[louder]
+    assert logged[louder] > 2 * logged[cause]
+
+
 @SETTINGS
 @given(seed=seeds)
-def test_a_lidar_loses_points_then_localization_is_louder(make_drive, reports_of, read_mcap, seed: int) -> None:
+def test_a_lidar_loses_its_points_when_its_packets_are_lost(make_drive, read_mcap, seed: int) -> None:
     drive = make_drive("av_lidar_dropout", seed)
-    reports = reports_of(drive)
-    seen, count = first_seen(reports), Counter(r.code for r in reports)
-    assert seen["E101"] < seen["E301"]
-    assert count["E301"] > count["E101"]
-    assert {r.ecu for r in reports if r.code == "E101"} == {"lidar_driver", "lidar_top"}
     rates = [
-        ((m.log_time_ns - drive.recorded_from_ns) / 1e9, m.content.data)
+        ((m.log_time_ns - drive.recorded_from_ns) / 1e9, m.content)
         for path in drive.files
         for m in read_mcap(path)
-        if m.topic == "/lidar_top/point_rate"
+        if m.topic == "/sensing/lidar/status"
     ]
-    assert min(r for t, r in rates if t < drive.fault_from_s - 1e-6) > 580_000
-    assert max(r for t, r in rates if t > drive.fault_from_s + 1e-6) < 370_000
+    before = [m for t, m in rates if t < drive.fault_from_s - 1e-6]
+    after = [m for t, m in rates if t > drive.fault_from_s + 1e-6]
+    assert min(m.points_per_second for m in before) > 580_000
+    assert max(m.points_per_second for m in after) < 370_000
+    assert max(m.packet_loss_pct for m in before) < 1 < 30 < min(m.packet_loss_pct for m in after)
 
 
-@SETTINGS
-@given(seed=seeds)
-def test_a_computer_overheats_then_the_planner_is_louder(make_drive, reports_of, read_mcap, seed: int) -> None:
-    drive = make_drive("av_compute_overheat", seed)
-    reports = reports_of(drive)
-    seen, count = first_seen(reports), Counter(r.code for r in reports)
-    assert seen["E201"] < seen["E302"]
-    assert count["E302"] > count["E201"]
-    messages = [m for path in drive.files for m in read_mcap(path)]
+def test_diagnostics_of_an_overheating_computer_get_worse(make_drive, read_mcap) -> None:
+    messages = [m for path in make_drive("av_compute_overheat").files for m in read_mcap(path)]
     assert any(m.schema == "rcl_interfaces/msg/Log" and m.content.level == 50 for m in messages)
     levels = [
-        int.from_bytes(s.level, "little") if isinstance(s.level, bytes) else s.level
+        level_of(s)
         for m in messages
         if m.topic == "/diagnostics"
         for s in m.content.status
@@ -294,6 +203,8 @@ def test_code_layout(code: str, number: int) -> None:
     assert int.from_bytes(dtc_bytes(code), "big") == number
 
 
-@given(number=st.integers(0, 0xFFFF))
-def test_code_layout_has_an_inverse(number: int) -> None:
-    assert int.from_bytes(dtc_bytes(f"{'PCBU'[number >> 14]}{number & 0x3FFF:04X}"), "big") == number
+@given(number=st.integers(0, 0xFFFF), failure_type=st.integers(0, 0xFF))
+def test_code_layout_has_an_inverse(number: int, failure_type: int) -> None:
+    code = f"{'PCBU'[number >> 14]}{number & 0x3FFF:04X}"
+    assert int.from_bytes(dtc_bytes(code), "big") == number
+    assert dtc_bytes(f"{code}-{failure_type:02X}") == dtc_bytes(code) + bytes([failure_type])
