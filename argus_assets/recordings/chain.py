@@ -38,6 +38,13 @@ class Chain:
         last = int(self._breaks[b]) if b < len(self._breaks) else len(self.places) - 1
         return self.places[i : last + 1], int(self.following[last])
 
+    def resume(self, at: int) -> int | None:
+        """The first place from `at` on that is followed by another one, or by the end that the last place has."""
+        i = int(np.searchsorted(self.places, at))
+        leads = np.ones(len(self.places) - i, np.bool_)
+        leads[self._breaks[self._breaks >= i] - i] = False
+        return int(self.places[i + int(leads.argmax())]) if leads.any() else None
+
     def next_place(self, at: int) -> int | None:
         """The first place from `at` on that could be a record."""
         i = int(np.searchsorted(self.places, at))

@@ -199,19 +199,22 @@ def _locate(opened: OpenedPiece, *, cut: bool) -> None:
     buffer = np.frombuffer(data, np.uint8)
     chain = _messages(buffer)
     found: list[I64] = []
-    at = 0
+    at = before = 0
     short = 0
     while at + HEAD.size <= end:
         run = chain.run(at)
         if run is not None:
             found.append(run[0])
+            before = int(run[0][-1])
             at = run[1]
             continue
         opcode, length = HEAD.unpack_from(data, at)
         after = at + HEAD.size + length
         if after > end:
+            left = end - at - HEAD.size
+            # A wrong length leads astray: on from where messages follow each other again.
+            resumed = chain.resume(before + HEAD.size)
             if not cut:
-                left = end - at - HEAD.size
                 opened.problems.append(
                     Problem(
                         "bad_length",
@@ -219,19 +222,24 @@ def _locate(opened: OpenedPiece, *, cut: bool) -> None:
                         f"{length} bytes of record 0x{opcode:02x}",
                         opened.at,
                         None,
-                        "The rest of this chunk was taken as one record.",
+                        "The rest of this chunk was taken as one record."
+                        if resumed is None
+                        else "Records were read again from where messages follow each other.",
                     )
                 )
-                if opcode == MESSAGE and left >= MESSAGE_FIELDS:
-                    # Its head is readable, and where it was the last one, its data are whole.
-                    opened.data = data[: at + 1] + left.to_bytes(8, "little") + data[at + HEAD.size :]
-                    found.append(np.array([at], np.int64))
+            if resumed is not None:
+                at = before = resumed
+                continue
+            if not cut and opcode == MESSAGE and left >= MESSAGE_FIELDS:
+                # Its head is readable, and where it was the last one, its data are whole.
+                opened.data = data[: at + 1] + left.to_bytes(8, "little") + data[at + HEAD.size :]
+                found.append(np.array([at], np.int64))
             break
         if opcode in (SCHEMA, CHANNEL):
             opened.definitions.append((opcode, data[at + HEAD.size : after]))
         elif opcode == MESSAGE:
             short += 1
-        at = after
+        before, at = at, after
     if short:
         opened.problems.append(
             Problem("bad_record", "messages of at least 22 bytes", f"{short} shorter ones", opened.at, short)

@@ -28,6 +28,8 @@ _HEAD: Final = struct.Struct("<4s4xQQ")
 _DATA_BYTES: Final = {b"##HD": 32, b"##DG": 8, b"##CG": 32, b"##CN": 72}
 """Bytes behind the links of blocks that have always the same (ASAM MDF 4.1, 4.9 to 4.14)."""
 
+_WITHOUT_LINKS: Final = (b"##TX", b"##MD")
+
 _GROUP: Final = struct.Struct("<QQHH4xII")
 _CHANNEL: Final = struct.Struct("<BBBBIIII")
 _ZIPPED: Final = struct.Struct("<2sBxIQQ")
@@ -360,6 +362,11 @@ class Blocks:
         found, length, links = _HEAD.unpack(head)
         if found != name:
             raise self._damaged(at, f"{what} ({name.decode()})", head[:4].hex(" "))
+        if name in _WITHOUT_LINKS and links:
+            self._note(
+                at, f"{what} without links", f"{links} links", kind="bad_length", lost=0, advice="It was read without."
+            )
+            links = 0
         most = min(_MAX_BLOCK, self.size - at)
         if not _HEAD.size + 8 * links <= length <= max(most, _HEAD.size + 8 * links):
             fixed = _HEAD.size + _DATA_BYTES.get(name, most)

@@ -52,8 +52,9 @@ def official(name: str, data: bytes, folder: Path) -> Counter[Frame]:
                 path = folder / f"damaged{_SUFFIXES[name.partition('-')[0]]}"
                 path.write_bytes(data)
                 absolute = {"relative_timestamp": False} if name == "asc" else {}
-                for message in can.LogReader(path, **absolute):
-                    found[round(message.timestamp * 1e5) % _HOUR, message.arbitration_id, bytes(message.data)] += 1
+                with can.LogReader(path, **absolute) as reader:
+                    for message in reader:
+                        found[round(message.timestamp * 1e5) % _HOUR, message.arbitration_id, bytes(message.data)] += 1
     except BaseException:
         pass
     finally:
@@ -72,7 +73,7 @@ def official_mdf4(files: dict[str, bytes], folder: Path) -> dict[str, Counter[Fr
         "    found = []\n"
         "    try:\n"
         "        for m in can.io.MF4Reader(f'{sys.argv[2]}/{n}'):\n"
-        "            found.append([m.timestamp, m.arbitration_id, m.data.hex()])\n"
+        "            if m.timestamp == m.timestamp: found.append([m.timestamp, m.arbitration_id, m.data.hex()])\n"
         "    except BaseException: pass\n"
         "    print('frames', json.dumps(found))\n"
     )
@@ -96,6 +97,7 @@ def ours(name: str, data: bytes) -> Counter[Frame]:
     return Counter(zip([round(t / 1e4) % _HOUR for t in times], ids, frames["payload"].to_list(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "name", [n for n in sorted(seeds()) if n.startswith(("mcap", "mdf4", *_SUFFIXES)) and "zipped" not in n]
 )
