@@ -50,3 +50,19 @@ class Detector(Protocol):
     def find(self, drive: Drive) -> Found:
         """Find error events in a drive."""
         ...
+
+
+class PlugIn(Protocol):
+    """A detector of another package as this one runs it: whatever it does, its findings are a table that fits.
+
+    Attributes:
+        name: Its name.
+        identity: Name, version and package: what it finds may differ when this does.
+    """
+
+    name: str
+    identity: str
+
+    def find(self, drive: Drive) -> Found:
+        """Find error events in a drive; a failure is a note."""
+        ...

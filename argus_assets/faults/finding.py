@@ -1,28 +1,48 @@
 """All detectors over one drive: frame tables → error events."""
 
-from argus_assets.faults import j1939, obd, software
+from typing import Final
+
+import polars as pl
+
+from argus_assets.faults import j1939, obd, rule_events, software
 from argus_assets.faults.can import data_frames
+from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.faults.signals import wanted as wanted_by_rules
 from argus_assets.recordings.drive import Drive
 
-_BY_IDENTIFIER = (j1939, obd)
+_BY_IDENTIFIER: Final = {"j1939": j1939, "obd": obd}
 """Detectors over CAN data frames that they choose by identifier: `WANTED`, and `find` over those rows."""
 
+BUILT_IN: Final = (*_BY_IDENTIFIER, "software", "rules")
+"""Names of the detectors of this package, by which they are disabled."""
 
-def find_events(drive: Drive) -> Found:
+
+def find_events(drive: Drive, config: FaultConfig | None = None) -> Found:
     """Find the error events of a drive.
 
     An activation or a transport session that spans two recordings is one. Frames are read once, and only those that a
     detector wants.
 
+    Args:
+        drive: The drive.
+        config: How faults are looked for, the shipped rules without any other configuration unless given.
+
     Returns:
         Events sorted by first_seen, and notes on what could not be read.
     """
-    wanted = _BY_IDENTIFIER[0].WANTED
-    for detector in _BY_IDENTIFIER[1:]:
-        wanted |= detector.WANTED
-    rows = data_frames(drive.frames, wanted).collect()
-    found = Found.together([*(d.find(rows.filter(d.WANTED)) for d in _BY_IDENTIFIER), software.find(drive)])
-    ordered = found.events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
-    return Found(ERROR_EVENTS.check(ordered), found.notes)
+    config = default_config() if config is None else config
+    by_identifier = [detector for name, detector in _BY_IDENTIFIER.items() if config.runs(name)]
+    by_rules = wanted_by_rules(config) if config.runs("rules") else None
+    filters = [detector.WANTED for detector in by_identifier] + ([] if by_rules is None else [by_rules])
+    rows = data_frames(drive.frames, pl.any_horizontal(filters) if filters else pl.lit(value=False)).collect()
+    found = [detector.find(rows.filter(detector.WANTED)) for detector in by_identifier]
+    if config.runs("software"):
+        found.append(software.find(drive, config.code_patterns))
+    if config.runs("rules"):
+        found.append(rule_events.find(drive, rows.clear() if by_rules is None else rows.filter(by_rules), config))
+    found += [plug_in.find(drive) for plug_in in config.plug_ins]
+    together = Found.together(found)
+    ordered = together.events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
+    return Found(ERROR_EVENTS.check(ordered), together.notes)
