@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
+from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.finding import find_events
 from argus_assets.recordings.drive import Drive
@@ -136,6 +137,7 @@ def find(can_table, log_table, diagnostic_table) -> Callable[..., Found]:
         logs: pl.LazyFrame | None = None,
         diagnostics: pl.LazyFrame | None = None,
         topics: Mapping[TopicKey, pl.LazyFrame] | None = None,
+        config: FaultConfig | None = None,
     ) -> Found:
         return find_events(
             Drive(
@@ -143,7 +145,8 @@ def find(can_table, log_table, diagnostic_table) -> Callable[..., Found]:
                 log_table([]) if logs is None else logs,
                 diagnostic_table([]) if diagnostics is None else diagnostics,
                 topics or {},
-            )
+            ),
+            config,
         )
 
     return run
