@@ -26,6 +26,7 @@ from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile
+from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.finding import find_events
 from argus_assets.recordings.drive import Drive
@@ -206,12 +207,13 @@ def _readable(stream: RangedSource, scratch: Path, decoders: Decoders, name: str
         yield source
 
 
-def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Found:
+def detect_faults(recordings: pl.DataFrame, *, lake: Lake, config: FaultConfig | None = None) -> Found:
     """Find the error events of a drive in the parsed parts of all its recordings.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are.
+        config: How faults are looked for; see `find_events`.
     """
     parsed = recordings.filter(pl.col("part").is_not_null() & (pl.col("frames") > 0))
     with ExitStack() as stack:
@@ -219,7 +221,7 @@ def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Found:
             (name, scan_part(stack.enter_context(lake.local_folder(part))))
             for name, part in parsed.select("recording", "part").iter_rows()
         ]
-        return find_events(Drive.of(parts))
+        return find_events(Drive.of(parts), config)
 
 
 def drive_range_ns(recordings: pl.DataFrame) -> tuple[int | None, int | None]:

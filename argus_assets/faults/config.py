@@ -153,7 +153,8 @@ class FaultConfig:
         disabled: Names of detectors that do not run.
         plug_ins: Detectors of other packages.
         notes: What was passed over, a sentence each.
-        digest: Changes when anything of this does that can influence events; less the plug-ins.
+        passed_over: Identities of plug-ins that cannot be used.
+        digest: Of the configuration and the files that it names.
     """
 
     rules: tuple[Rule, ...]
@@ -165,12 +166,13 @@ class FaultConfig:
     disabled: frozenset[str] = frozenset()
     plug_ins: tuple[PlugIn, ...] = ()
     notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
     digest: str = ""
 
     @property
     def version(self) -> str:
         """Changes when the same drive may give other events: configuration, files that it names, plug-ins."""
-        plugged = json.dumps([self.digest, *(p.identity for p in self.plug_ins)])
+        plugged = json.dumps([self.digest, *(p.identity for p in self.plug_ins), *self.passed_over])
         return sha256(plugged.encode()).hexdigest()[:12]
 
     def runs(self, detector: str) -> bool:

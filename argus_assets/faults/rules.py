@@ -90,7 +90,6 @@ class _Rule(SignalName):
         ecu: Reporting ECU, for a signal of a DBC the sender of its message unless given, else the topic.
         unit: Of the field of a topic; a DBC has it.
         when: The rule counts only while all of these hold.
-        for_s: How long the condition must hold, from its first sample to its last.
     """
 
     code: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,63}$")
@@ -100,15 +99,11 @@ class _Rule(SignalName):
     ecu: _Text | None = None
     unit: str = Field("", max_length=40)
     when: Annotated[tuple[When, ...], BeforeValidator(_one_or_many)] = ()
-    for_s: _Seconds = 0
 
     @property
     def title(self) -> str:
         """How the severity rule names it."""
         return self.name or self.code
-
-    def _lasting(self, text: str) -> str:
-        return f"{text} for {self.for_s:g} s" if self.for_s else text
 
     def condition(self, unit: str) -> str:
         """The condition in words.
@@ -119,7 +114,17 @@ class _Rule(SignalName):
         raise NotImplementedError
 
 
-class Threshold(_Rule):
+class _Lasting(_Rule):
+    """A rule whose condition may have to hold for some time.
+
+    Attributes:
+        for_s: How long, from its first sample to its last.
+    """
+
+    for_s: _Seconds = 0
+
+
+class Threshold(_Lasting):
     """A value that is too high or too low.
 
     Attributes:
@@ -147,10 +152,10 @@ class Threshold(_Rule):
     def condition(self, unit: str) -> str:
         """See `_Rule`."""
         side, limit = ("above", self.above) if self.above is not None else ("below", self.below)
-        return self._lasting(f"{side} {limit:g}{_spaced(unit)}")
+        return _lasting(f"{side} {limit:g}{_spaced(unit)}", self.for_s)
 
 
-class Enumeration(_Rule):
+class Enumeration(_Lasting):
     """A value that stands for a fault.
 
     Attributes:
@@ -163,13 +168,14 @@ class Enumeration(_Rule):
     def condition(self, unit: str) -> str:
         """See `_Rule`."""
         shown = " or ".join(v if isinstance(v, str) else f"{v:g}{_spaced(unit)}" for v in self.values)
-        return self._lasting(f"is {shown}")
+        return _lasting(f"is {shown}", self.for_s)
 
 
 class Stuck(_Rule):
     """A value that does not change.
 
     Attributes:
+        for_s: For how long it may be the same.
         tolerance: From one sample to the next this much is no change.
     """
 
@@ -180,10 +186,10 @@ class Stuck(_Rule):
     def condition(self, unit: str) -> str:
         """See `_Rule`."""
         more = f" of more than {self.tolerance:g}{_spaced(unit)}" if self.tolerance else ""
-        return self._lasting(f"no change{more}")
+        return _lasting(f"no change{more}", self.for_s)
 
 
-class Rate(_Rule):
+class Rate(_Lasting):
     """A value that changes too fast.
 
     Attributes:
@@ -208,7 +214,7 @@ class Rate(_Rule):
         """See `_Rule`."""
         ways = (("rises", self.rise_per_s), ("falls", self.fall_per_s))
         said = " or ".join(f"{way} faster than {limit:g}{_spaced(unit)}/s" for way, limit in ways if limit is not None)
-        return self._lasting(f"{said} over {self.over_s:g} s" if self.over_s else said)
+        return _lasting(f"{said} over {self.over_s:g} s" if self.over_s else said, self.for_s)
 
 
 class Missing(_Rule):
@@ -224,6 +230,10 @@ class Missing(_Rule):
     def condition(self, unit: str) -> str:  # noqa: ARG002 - as the others have it
         """See `_Rule`."""
         return f"no sample for {self.for_s:g} s"
+
+
+def _lasting(condition: str, for_s: float) -> str:
+    return f"{condition} for {for_s:g} s" if for_s else condition
 
 
 def _spaced(unit: str) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from argus_assets.errors import BadRecording
 from argus_assets.recordings.declarations import read_declarations
-from argus_assets.recordings.entry_points import GROUP, EntryPointDecoder, describe, unusable_identity
+from argus_assets.recordings.entry_points import GROUP, EntryPointDecoder, describe
 from argus_assets.recordings.external import ExternalDecoder
+from argus_assets.recordings.plug_in_process import unusable_identity
 from argus_assets.recordings.registry import DECODERS, Decoders, PlugIn
 
 
