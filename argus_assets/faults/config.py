@@ -202,7 +202,10 @@ def read_config(path: Path) -> FaultConfig:
     disabled = frozenset(declared.detectors.disable)
     shipped = tuple(r for r in _shipped_rules() if r.code not in own | disabled)
     rules = (*shipped, *declared.rule)
-    databases = [Dbc(folder / d.file, contents[str(d.file)], d.channels) for d in declared.database]
+    try:
+        databases = [Dbc(folder / d.file, contents[str(d.file)], d.channels) for d in declared.database]
+    except BadSetting as error:
+        raise BadSetting(f"{path}: {error.what}", help=error.help) from error
     return FaultConfig(
         rules,
         signals=_signals(path, rules, databases),
