@@ -272,7 +272,9 @@ def _faults(settings: "Settings") -> Finding:
 
     config = load_faults(settings.faults)
     detectors = ", ".join(p.identity for p in config.plug_ins) or "no plug-in"
-    found = f"{len(config.rules)} rules, {len(config.signals)} signals of DBC files; {detectors}; {config.version}"
+    found = (
+        f"{len(config.rules)} rules, {len(config.signals)} signals of DBC files; {detectors}; version {config.version}"
+    )
     if config.notes:
         return Finding("faults", "warn", f"{found}; {' '.join(config.notes)}", "Repair or uninstall that package.")
     return Finding("faults", "ok", found)
