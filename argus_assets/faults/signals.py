@@ -92,7 +92,7 @@ def read_samples(
     is_value = pl.col("text").is_not_null() | pl.col("value").is_not_nan()
     if named.valid is not None:
         is_value &= pl.col("value").is_between(*named.valid) | pl.col("value").is_null()
-    return samples.filter(is_value).sort(*SERIES, *TIME_ORDER), notes
+    return samples.filter(is_value).sort(*SERIES, *TIME_ORDER, maintain_order=True), notes
 
 
 # ---------------------------------------------------------------------------------------------- CAN
@@ -102,8 +102,7 @@ def _of_can(rows: pl.DataFrame, signals: Sequence[CanSignal]) -> tuple[list[pl.D
     tables: list[pl.DataFrame] = []
     notes: list[str] = []
     for signal in signals:
-        channels = [c for c in rows["channel"].unique().to_list() if _fits(c, signal.channels)]
-        messages = _messages(rows.filter(pl.col("channel").is_in(channels)), signal)
+        messages = _messages(rows, signal)
         payloads = Payloads(messages["payload"])
         values, present = decode(payloads, signal.definition)
         notes += _too_short(messages, payloads, signal)
@@ -133,10 +132,11 @@ def _messages(rows: pl.DataFrame, signal: CanSignal) -> pl.DataFrame:
     if not signal.is_j1939:
         sender = signal.sender or f"0x{signal.frame_id:X}"
         is_it = IS_EXTENDED.eq(signal.is_extended_id) & (signal.frame_id == _CAN_ID)
-        return rows.filter(is_it).with_columns(ecu=pl.lit(sender)).select(columns)
-    found = [rows.filter(_is_group(signal.pgn)).with_columns(source_address=_CAN_ID.cast(pl.Int64) % 2**8)]
+        return _on_channels(rows.filter(is_it), signal).with_columns(ecu=pl.lit(sender)).select(columns)
+    single = _on_channels(rows.filter(_is_group(signal.pgn)), signal)
+    found = [single.with_columns(source_address=_CAN_ID.cast(pl.Int64) % 2**8)]
     if _is_long(signal):
-        found.append(_transported(rows, signal.pgn))
+        found.append(_transported(_on_channels(rows.filter(IS_EXTENDED & IS_TRANSPORT), signal), signal.pgn))
     messages = pl.concat([f.select("channel", "source_address", "timestamp", *PROVENANCE, "payload") for f in found])
     addresses = {address: f"SA 0x{address:02X}" for address in range(256)}
     return messages.with_columns(ecu=pl.col("source_address").replace_strict(addresses, return_dtype=pl.String)).select(
@@ -144,9 +144,16 @@ def _messages(rows: pl.DataFrame, signal: CanSignal) -> pl.DataFrame:
     )
 
 
+def _on_channels(rows: pl.DataFrame, signal: CanSignal) -> pl.DataFrame:
+    """Those on the channels that the signal's DBC describes."""
+    channels = rows["channel"].unique().to_list()
+    fitting = [channel for channel in channels if _fits(channel, signal.channels)]
+    return rows if len(fitting) == len(channels) else rows.filter(pl.col("channel").is_in(fitting))
+
+
 def _transported(rows: pl.DataFrame, pgn: int) -> pl.DataFrame:
     """Messages of a parameter group that came by the transport protocol."""
-    return reassemble(rows.filter(IS_EXTENDED), pgn=pgn).messages
+    return reassemble(rows, pgn=pgn).messages
 
 
 def _is_available(payloads: Payloads, signal: CanSignal) -> np.ndarray:
