@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from argus_assets.errors import BadRecording, BadSetting, BadTable
 from argus_assets.faults.activations import FAULT
 from argus_assets.faults.config import FaultConfig, default_config, read_config, shipped_codes
-from argus_assets.faults.detector import Found, PlugIn
+from argus_assets.faults.detector import Found
 from argus_assets.faults.finding import BUILT_IN
 from argus_assets.faults.plug_in_host import EVENTS, write_drive
 from argus_assets.faults.schema import ERROR_EVENTS
@@ -25,6 +25,7 @@ from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.plug_in_process import (
     PlugInBounds,
     ask,
+    find_usable,
     package_of,
     read_answer,
     run_host,
@@ -156,34 +157,16 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
         BadSetting: The configuration cannot be used.
     """
     config = default_config() if path is None else read_config(path)
-    plug_ins: list[PlugIn] = []
-    notes: list[str] = []
-    passed_over: list[str] = []
     reserved = {*BUILT_IN, *shipped_codes()}
-    found = entry_points(group=GROUP) if points is None else points
-    ordered = sorted(found, key=lambda p: (p.name, p.value))
-    for point in ordered:
-        try:
-            plug_in = describe(point)
-        except BadRecording as error:
-            notes.append(error.what)
-            passed_over.append(unusable_identity(point))
-            continue
-        if plug_in.name in (*reserved, *(p.name for p in plug_ins)):
-            notes.append(
-                f"The detector {point.name!r} ({unusable_identity(point)}) is passed over: "
-                f"the name {plug_in.name!r} is taken."
-            )
-            passed_over.append(unusable_identity(point))
-            continue
-        plug_ins.append(plug_in)
+    found = tuple(entry_points(group=GROUP) if points is None else points)
+    usable = find_usable("detector", found, describe, reserved)
     # One that cannot be used does not tell its name; that of its entry point has to do.
-    known = reserved | {p.name for p in plug_ins} | {p.name for p in ordered}
+    known = reserved | {p.name for p in usable.plug_ins} | {p.name for p in found}
     unknown = sorted(config.disabled - known)
     if unknown:
         raise BadSetting(
             f"{path}: detectors.disable: there is no detector {', '.join(map(repr, unknown))}.",
             help=f"There are {', '.join(sorted(known))}.",
         )
-    running = tuple(p for p in plug_ins if config.runs(p.name))
-    return replace(config, plug_ins=running, notes=tuple(notes), passed_over=tuple(passed_over))
+    running = tuple(p for p in usable.plug_ins if config.runs(p.name))
+    return replace(config, plug_ins=running, notes=usable.notes, passed_over=usable.passed_over)

@@ -40,6 +40,7 @@ SERIES: Final = ("channel", "ecu")
 _CLASSIC_BYTES: Final = 8
 _WHOLE_BYTES: Final = (8, 16, 24, 32)
 _FIRST_ERROR_BYTE: Final = 0xFE
+_SHOWN_FIELDS: Final = 12
 _CAN_ID: Final = pl.col("arbitration_id")
 
 
@@ -185,7 +186,8 @@ def _of_topics(drive: Drive, named: SignalName) -> tuple[list[pl.DataFrame], tup
     having = [(topic, table, schema) for topic, table, schema in fields if named.field in schema]
     if fields and not having:
         topic, _, schema = fields[0]
-        return [], (f"{topic}: there is no field {named.field!r}; its fields are {', '.join(schema.names())}.",)
+        shown = ", ".join(schema.names()[:_SHOWN_FIELDS]) + (", …" if len(schema) > _SHOWN_FIELDS else "")
+        return [], (f"{topic}: there is no field {named.field!r}; its fields are {shown}.",)
     tables: list[pl.DataFrame] = []
     notes: list[str] = []
     for topic, table, schema in having:

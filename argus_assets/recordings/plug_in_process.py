@@ -7,10 +7,11 @@ JSON file, loads the entry point that it names, and writes its answer last.
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from io import BytesIO
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +22,14 @@ from argus_assets.recordings.plug_in_reader import Workplace, workplace
 
 _ASK_BOUNDS: Final = Bounds(timeout_s=30, memory_mib=4096, output_mib=64)
 _MAX_ANSWER_BYTES: Final = 16 * 1024**2
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Named = TypeVar("_Named", bound=_HasName)
 
 
 class PlugInBounds(BaseModel):
@@ -47,6 +56,53 @@ def package_of(point: EntryPoint) -> str:
 def unusable_identity(point: EntryPoint) -> str:
     """What stands for an entry point that cannot be used: another release of its package may be better."""
     return f"{point.value}@{package_of(point)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usable(Generic[_Named]):
+    """What came of the entry points of a group.
+
+    Attributes:
+        plug_ins: Those that can be used, in the order of their entry points' names.
+        notes: A sentence for each that cannot.
+        passed_over: What stands for those.
+    """
+
+    plug_ins: tuple[_Named, ...]
+    notes: tuple[str, ...]
+    passed_over: tuple[str, ...]
+
+
+def find_usable(
+    kind: str, points: Iterable[EntryPoint], describe: Callable[[EntryPoint], _Named], reserved: Collection[str]
+) -> Usable[_Named]:
+    """The plug-ins of a group; one that cannot be used is passed over.
+
+    Args:
+        kind: What they should be, for the notes: `decoder`.
+        points: Entry points.
+        describe: Makes a plug-in of one, or raises `BadRecording`.
+        reserved: Names that they may not have.
+    """
+    plug_ins: list[_Named] = []
+    notes: list[str] = []
+    passed_over: list[str] = []
+    for point in sorted(points, key=lambda p: (p.name, p.value)):
+        try:
+            plug_in = describe(point)
+        except BadRecording as error:
+            notes.append(error.what)
+            passed_over.append(unusable_identity(point))
+            continue
+        if plug_in.name in (*reserved, *(p.name for p in plug_ins)):
+            notes.append(
+                f"The {kind} {point.name!r} ({unusable_identity(point)}) is passed over: "
+                f"the name {plug_in.name!r} is taken."
+            )
+            passed_over.append(unusable_identity(point))
+            continue
+        plug_ins.append(plug_in)
+    return Usable(tuple(plug_ins), tuple(notes), tuple(passed_over))
 
 
 def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object]) -> object:

@@ -92,7 +92,7 @@ def multiplexed(draw: st.DrawFn) -> Message:
     order = draw(ORDERS)
     starts = (0, 4) if order == "little_endian" else (3, 7)
     plain = BaseConversion.factory()
-    scaled = BaseConversion.factory(scale=draw(st.sampled_from([1, 2])), offset=draw(st.sampled_from([0, 1])))
+    scaled = BaseConversion.factory(scale=draw(st.sampled_from([1, 2, 0.5])), offset=draw(st.sampled_from([0, 1])))
     ids = st.lists(st.integers(0, 15), min_size=1, max_size=6, unique=True)
     root = Signal("Root", starts[0], 4, order, is_multiplexer=True, conversion=scaled)
     middle = Signal(
