@@ -27,8 +27,11 @@ def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
         config: Rules and the signals that they name.
     """
     reading = _Reading(drive, rows.sort(TIME_ORDER), config)
-    found = [events for rule in config.rules for events in _broken(rule, reading)]
-    events = pl.concat([ERROR_EVENTS.empty(), *found])
+    found = [(rule, _broken(rule, reading)) for rule in config.rules]
+    of_topics = pl.concat([ERROR_EVENTS.empty(), *(events for rule, events in found if rule.signal is None)])
+    of_can = [events for rule, events in found if rule.signal is not None]
+    # Once for all rules: a drive has many frames.
+    events = pl.concat([with_payloads(of_topics, drive.frames, ("message",)), *of_can])
     # Several rules may share a code, such as one for each of two limits.
     occurrence = pl.int_range(1, pl.len() + 1).over(FAULT).cast(pl.UInt32)
     numbered = events.sort("first_seen", maintain_order=True).with_columns(occurrence=occurrence)
@@ -70,11 +73,11 @@ class _Reading:
         return self._range
 
 
-def _broken(rule: Rule, reading: _Reading) -> list[pl.DataFrame]:
-    """The events of one rule, as one table or none."""
+def _broken(rule: Rule, reading: _Reading) -> pl.DataFrame:
+    """The events of one rule, those of topics without their bytes."""
     samples = reading.samples(rule)
     if samples.is_empty():
-        return []
+        return ERROR_EVENTS.empty()
     conditions = [(when, reading.samples(when)) for when in rule.when]
     if isinstance(rule, Missing):
         found = silences(samples, rule.for_s, reading.range_ns())
@@ -82,12 +85,7 @@ def _broken(rule: Rule, reading: _Reading) -> list[pl.DataFrame]:
         found = found.filter(conditions_hold(overdue, "overdue", conditions))
     else:
         found = episodes(samples, rule, conditions_hold(samples, "timestamp", conditions))
-    if found.is_empty():
-        return []
-    events = _events(rule, found)
-    if rule.signal is None:
-        events = with_payloads(events, reading.drive.frames, ("message",))
-    return [events]
+    return ERROR_EVENTS.empty() if found.is_empty() else _events(rule, found)
 
 
 def _events(rule: Rule, found: pl.DataFrame) -> pl.DataFrame:
