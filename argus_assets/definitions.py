@@ -9,6 +9,7 @@ from argus_assets.assets.batch import batch_assets, vehicle_drop
 from argus_assets.jobs import batch_job
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.settings import Settings
@@ -18,8 +19,8 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
     """All definitions.
 
     Args:
-        settings: Sensor interval, bucket, lake and decoders.
-        resources: Replace resources by name (`bucket`, `lake`, `decoders`).
+        settings: Sensor interval, bucket, lake, decoders and faults.
+        resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`).
     """
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
@@ -29,6 +30,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             "bucket": BucketResource(url=settings.bucket_url),
             "lake": LakeResource(url=settings.lake_url),
             "decoders": DecodersResource(path=str(settings.decoders) if settings.decoders else None),
+            "faults": FaultsResource(path=str(settings.faults) if settings.faults else None),
             **(resources or {}),
         },
         # A run's processes cost more than its work: everything of a run happens in its one process.

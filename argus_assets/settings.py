@@ -30,6 +30,10 @@ class Settings(BaseModel):
         Path | None,
         Field(description="TOML file that declares programs that read further formats; see docs/recordings.md."),
     ] = None
+    faults: Annotated[
+        Path | None,
+        Field(description="TOML file of rules, signals and more on how faults are looked for; see docs/faults.md."),
+    ] = None
     sensor_interval_s: Annotated[int, Field(description="Seconds between two looks into the inbox.", ge=1, le=3600)] = 5
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
@@ -42,8 +46,8 @@ class Settings(BaseModel):
         """
         given = {name: environ[key] for name, key in cls.variables().items() if environ.get(key)}
         home = Path(given.get("home") or Path(environ.get("HOME") or os.path.sep) / ".argus").expanduser().absolute()
-        if "decoders" in given:  # children have other working folders
-            given["decoders"] = str(Path(given["decoders"]).expanduser().absolute())
+        for name in given.keys() & {"decoders", "faults"}:  # children have other working folders
+            given[name] = str(Path(given[name]).expanduser().absolute())
         given.setdefault("bucket_url", str(home / "bucket"))
         given.setdefault("lake_url", str(home / "lake"))
         try:

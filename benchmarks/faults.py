@@ -75,24 +75,16 @@ def find_all(folder: Path) -> Callable[[], int]:
 
 def detectors() -> dict[str, Callable[[Any], int]]:
     """Each detector by its name, as if it were the only one: with the reading that it needs."""
-    from argus_assets.faults import finding
-    from argus_assets.faults.bus_health import bus_health
-    from argus_assets.faults.can import data_frames
+    from dataclasses import replace
 
-    def by_identifier(module: Any) -> Callable[[Any], int]:
-        return lambda d: module.find(data_frames(d.frames, module.WANTED).collect()).events.height
+    from argus_assets.faults.config import default_config
+    from argus_assets.faults.finding import BUILT_IN, find_events
 
-    def over_drive(module: Any) -> Callable[[Any], int]:
-        return lambda d: module.find(d).events.height
+    def alone(name: str) -> Callable[[Any], int]:
+        config = replace(default_config(), disabled=frozenset(BUILT_IN) - {name})
+        return lambda d: find_events(d, config).events.height
 
-    def name(module: Any) -> str:
-        return module.__name__.rpartition(".")[2]
-
-    return {
-        **{name(module): by_identifier(module) for module in finding.BY_IDENTIFIER},
-        **{name(module): over_drive(module) for module in finding.OVER_DRIVE},
-        "bus_health": lambda d: bus_health(d).found.events.height,
-    }
+    return {name: alone(name) for name in BUILT_IN}
 
 
 def loop(folder: Path) -> Callable[[], int]:

@@ -55,12 +55,14 @@ def test_a_wrong_value_is_named_with_its_meaning(name: str, value: str) -> None:
     assert caught.value.help.startswith("It means: ")
 
 
-def test_the_file_of_decoders_is_found_from_any_working_folder(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("name", ["decoders", "faults"])
+def test_configuration_files_are_found_from_any_working_folder(name: str, tmp_path: Path, monkeypatch) -> None:
+    variable = f"ARGUS_{name.upper()}"
     monkeypatch.chdir(tmp_path)
-    settings = Settings.from_env({"HOME": "/h", "ARGUS_DECODERS": "decoders.toml"})
-    assert settings.decoders == tmp_path / "decoders.toml"
-    assert settings.environment()["ARGUS_DECODERS"] == str(tmp_path / "decoders.toml")
-    assert Settings.from_env({"HOME": "/h"}).decoders is None
+    settings = Settings.from_env({"HOME": "/h", variable: "some.toml"})
+    assert getattr(settings, name) == tmp_path / "some.toml"
+    assert settings.environment()[variable] == str(tmp_path / "some.toml")
+    assert getattr(Settings.from_env({"HOME": "/h"}), name) is None
 
 
 def test_an_empty_variable_counts_as_absent() -> None:

@@ -29,6 +29,7 @@ from argus_assets.drop.manifest import Manifest, parse_manifest
 from argus_assets.drop.quarantine import Reason, quarantine
 from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError
+from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.partitions import batches
 from argus_assets.recordings.parts import READER_VERSION
@@ -37,6 +38,7 @@ from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.summary import diagnosis_markdown
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
 from argus_assets.tables import Table
@@ -173,6 +175,7 @@ class _Batch:
     lake: Lake
     knowledge: Knowledge
     decoders: Decoders
+    faults: FaultConfig
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
@@ -216,7 +219,11 @@ class _Batch:
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def batch_assets(
-    context: dg.AssetExecutionContext, bucket: BucketResource, lake: LakeResource, decoders: DecodersResource
+    context: dg.AssetExecutionContext,
+    bucket: BucketResource,
+    lake: LakeResource,
+    decoders: DecodersResource,
+    faults: FaultsResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Take each batch of the run through the selected stages; a batch that fails does not stop the others.
 
@@ -227,7 +234,8 @@ def batch_assets(
     opened_bucket, opened_lake = bucket.bucket(), lake.lake()
     knowledge = load_knowledge()
     formats = decoders.decoders()
-    for note in formats.notes:
+    config = faults.config()
+    for note in (*formats.notes, *config.notes):
         context.log.warning(note)
     failures: dict[str, ArgusError | Exception] = {}
     for partition in context.partition_keys:
@@ -235,7 +243,13 @@ def batch_assets(
         log = _BatchLog(context, partition)
         try:
             batch = _load(
-                context.instance, partition, opened_bucket, opened_lake, knowledge=knowledge, decoders=formats
+                context.instance,
+                partition,
+                opened_bucket,
+                opened_lake,
+                knowledge=knowledge,
+                decoders=formats,
+                faults=config,
             )
             log.digest = batch.digest
             for stage in selected:
@@ -406,13 +420,15 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
 def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "error_events"
     log.state("error_events", "gathering")
-    findings = stages.detect_faults(batch.recordings, lake=batch.lake)
+    findings = stages.detect_faults(batch.recordings, lake=batch.lake, config=batch.faults)
     path = batch.save("error_events", findings.events, ERROR_EVENTS)
     log.materialized(
         "error_events",
-        data=_fingerprint(findings.events),
+        data=_fingerprint(findings.events) + batch.faults.version.encode(),
         metadata={
             "dagster/row_count": findings.events.height,
+            "faults_version": batch.faults.version,
+            "detectors": ", ".join(p.identity for p in batch.faults.plug_ins) or "none of other packages",
             "codes": findings.events["code"].n_unique(),
             "notes": "\n".join(str(note) for note in findings.notes),
             "path": dg.MetadataValue.path(path),
@@ -554,6 +570,7 @@ def _load(
     *,
     knowledge: Knowledge,
     decoders: Decoders,
+    faults: FaultConfig,
 ) -> _Batch:
     ref = parse_partition_key(partition)
     digest = latest_digest(instance, "vehicle_drop", partition)
@@ -573,6 +590,7 @@ def _load(
         lake=lake,
         knowledge=knowledge,
         decoders=decoders,
+        faults=faults,
     )
 
 

@@ -26,6 +26,7 @@ from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile
+from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.finding import Findings, find_events
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.model import RecordingSummary, Source
@@ -207,15 +208,16 @@ def _readable(stream: RangedSource, scratch: Path, decoders: Decoders, name: str
         yield source
 
 
-def detect_faults(recordings: pl.DataFrame, *, lake: Lake) -> Findings:
+def detect_faults(recordings: pl.DataFrame, *, lake: Lake, config: FaultConfig | None = None) -> Findings:
     """Find the error events of a drive in the parsed parts of all its recordings.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are.
+        config: How faults are looked for; see `find_events`.
     """
     with _open_drive(recordings, lake) as drive:
-        return find_events(drive)
+        return find_events(drive, config)
 
 
 def measure_distance(recordings: pl.DataFrame, *, lake: Lake) -> Distance | None:

@@ -90,6 +90,7 @@ def run_checks(home: Path | None) -> list[Finding]:
         _check("bucket", lambda: _bucket(settings)),
         _check("lake", lambda: _lake(settings)),
         _check("decoders", lambda: _decoders(settings)),
+        _check("faults", lambda: _faults(settings)),
         _check("clock", lambda: _clock(settings)),
         _check("ui port", lambda: _port(settings)),
         _check("definitions", lambda: _definitions(settings)),
@@ -264,6 +265,19 @@ def _decoders(settings: "Settings") -> Finding:
     if decoders.notes:
         return Finding("decoders", "warn", f"{found}; {' '.join(decoders.notes)}", "Repair or uninstall that package.")
     return Finding("decoders", "ok", found)
+
+
+def _faults(settings: "Settings") -> Finding:
+    from argus_assets.faults.plug_ins import load_faults
+
+    config = load_faults(settings.faults)
+    detectors = ", ".join(p.identity for p in config.plug_ins) or "no plug-in"
+    found = (
+        f"{len(config.rules)} rules, {len(config.signals)} signals of DBC files; {detectors}; version {config.version}"
+    )
+    if config.notes:
+        return Finding("faults", "warn", f"{found}; {' '.join(config.notes)}", "Repair or uninstall that package.")
+    return Finding("faults", "ok", found)
 
 
 def _clock(settings: "Settings") -> Finding:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from argus_assets.cli.decoders import decoders_option, load
+from argus_assets.cli import decoders as decoders_of
+from argus_assets.cli import faults as faults_of
 
 if TYPE_CHECKING:
+    from argus_assets.faults.config import FaultConfig
     from argus_assets.faults.finding import Findings
     from argus_assets.recordings.model import RecordingSummary
     from argus_assets.recordings.registry import Decoders
@@ -21,22 +23,23 @@ _STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow", "
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object for each fault.")
-@decoders_option
-def events(files: tuple[Path, ...], as_json: bool, declarations: Path | None) -> None:
+@decoders_of.decoders_option
+@faults_of.faults_option
+def events(files: tuple[Path, ...], as_json: bool, declarations: Path | None, faults: Path | None) -> None:
     """Find the faults in FILES, taken as one drive: a row for each code of each ECU, the worst first.
 
     What could not be read is told on standard error. Exits with 1 when nothing could be read of one of the files.
     """
-    findings, summaries = _find(files, load(declarations))
-    faults = _documents(findings)
+    findings, summaries = _find(files, decoders_of.load(declarations), faults_of.load(faults))
+    found = _documents(findings)
     if as_json:
-        click.echo(json.dumps(faults, indent=2))
+        click.echo(json.dumps(found, indent=2))
     elif any(_was_read(s) for s in summaries):
-        _print_faults(faults, frames=sum(s.frames for s in summaries))
+        _print_faults(found, frames=sum(s.frames for s in summaries))
     for path, summary in zip(files, summaries, strict=True):
         for problem in summary.problems:
-            found = f"{path}: {problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}"
-            click.secho(found.rstrip(), fg="yellow", err=True)
+            told = f"{path}: {problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}"
+            click.secho(told.rstrip(), fg="yellow", err=True)
     for note in findings.notes:
         click.secho(note, fg="yellow", err=True)
     if not all(_was_read(s) for s in summaries):
@@ -47,7 +50,9 @@ def _was_read(summary: "RecordingSummary") -> bool:
     return summary.frames > 0 or not summary.problems
 
 
-def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Findings, list[RecordingSummary]]":
+def _find(
+    files: Sequence[Path], decoders: "Decoders", config: "FaultConfig"
+) -> "tuple[Findings, list[RecordingSummary]]":
     """Parse to temporary Parquet parts, so that memory does not grow with the recordings.
 
     Raises:
@@ -72,7 +77,7 @@ def _find(files: Sequence[Path], decoders: "Decoders") -> "tuple[Findings, list[
                 help_text = f"Check that you may read it and that there is room in {scratch}."
                 raise BadRecording(msg, help=help_text) from error
             parts.append((name, scan_part(folder)))
-        findings = find_events(Drive.of(parts))
+        findings = find_events(Drive.of(parts), config)
     return findings, summaries
 
 

@@ -1,6 +1,6 @@
 """The health of the CAN channels of a drive: their load, silent ECUs and gaps, all from one pass over the frames."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -30,6 +30,9 @@ class BitRate:
     data_kbps: float | None = None
 
 
+BitRateOf = Callable[[str], BitRate | None]
+
+
 @dataclass(frozen=True, slots=True)
 class BusHealth:
     """What one pass over the frames tells of the channels.
@@ -43,17 +46,17 @@ class BusHealth:
     stats: pl.DataFrame
 
 
-def bus_health(drive: Drive, bit_rates: Mapping[str, BitRate] | None = None) -> BusHealth:
+def bus_health(drive: Drive, bit_rate_of: BitRateOf = lambda _: None) -> BusHealth:
     """Judge the CAN channels of a drive.
 
     Args:
         drive: The drive.
-        bit_rates: By channel, where they are known; others are estimated.
+        bit_rate_of: What is known of a channel; those of which nothing is known are estimated.
     """
     traffic = read_traffic(drive)
     silences = find_silences(traffic)
     events = with_payloads(pl.concat([_silence_events(silences.senders), _gap_events(silences.channels)]), drive.frames)
-    return BusHealth(Found(events, silences.notes), bus_stats(traffic, silences, bit_rates or {}))
+    return BusHealth(Found(events, silences.notes), bus_stats(traffic, silences, bit_rate_of))
 
 
 # ------------------------------------------------------------------------------------------------- events
@@ -125,7 +128,7 @@ def with_payloads(events: pl.DataFrame, frames: pl.LazyFrame) -> pl.DataFrame:
 # ------------------------------------------------------------------------------------------------- load
 
 
-def bus_stats(traffic: Traffic, silences: Silences, bit_rates: Mapping[str, BitRate]) -> pl.DataFrame:
+def bus_stats(traffic: Traffic, silences: Silences, bit_rate_of: BitRateOf) -> pl.DataFrame:
     """`schema.BUS_STATS` of the CAN channels."""
     can = pl.col("kind") == "can"
     error = pl.col("is_error_frame").fill_null(value=False)
@@ -150,7 +153,7 @@ def bus_stats(traffic: Traffic, silences: Silences, bit_rates: Mapping[str, BitR
         data_bytes=(pl.when(_flag("is_remote_frame")).then(0).otherwise(lengths) * pl.col("frames")).sum(),
         has_fd=_flag("is_fd").any(),
     )
-    rates = _rates(heard["channel"], seconds, traffic.fastest, bit_rates)
+    rates = _rates(heard["channel"], seconds, traffic.fastest, bit_rate_of)
     load = _load(seconds.join(rates, on="channel"), recorded=traffic.seconds["second"].unique().sort())
     stats = heard
     for table in (gaps, cyclic, data, rates, load):
@@ -182,9 +185,7 @@ def _length(most: int) -> pl.Expr:
     return pl.min_horizontal(code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), return_dtype=pl.Int64), most)
 
 
-def _rates(
-    channels: pl.Series, seconds: pl.DataFrame, fastest: pl.DataFrame, bit_rates: Mapping[str, BitRate]
-) -> pl.DataFrame:
+def _rates(channels: pl.Series, seconds: pl.DataFrame, fastest: pl.DataFrame, bit_rate_of: BitRateOf) -> pl.DataFrame:
     """Bit rates of each channel: those that are known, else estimated ones."""
     bits = frame_bits()
     busiest = (
@@ -197,8 +198,9 @@ def _rates(
     rows: list[tuple[str, float, float, str]] = []
     told = channels.to_frame().join(busiest, on="channel", how="left").join(shown, on="channel", how="left")
     for channel, kbit, kbps, windows in told.iter_rows():
-        rate = bit_rates.get(channel) or BitRate(estimated_kbps(kbps, windows or 0, kbit or 0.0))
-        source = "configured" if channel in bit_rates else "estimated"
+        known = bit_rate_of(channel)
+        rate = known or BitRate(estimated_kbps(kbps, windows or 0, kbit or 0.0))
+        source = "estimated" if known is None else "configured"
         rows.append((channel, rate.kbps, rate.data_kbps or rate.kbps * USUAL_FD_RATIO, source))
     names = ("channel", "bit_rate_kbps", "data_bit_rate_kbps", "bit_rate_source")
     return pl.DataFrame(

@@ -37,7 +37,10 @@ class Found:
 
 
 class Detector(Protocol):
-    """A detector of the entry point `argus.faults`.
+    """A detector of the entry point `argus.faults`, which names an object of this kind or a class without arguments.
+
+    It runs in a process of its own. `timeout_s`, `memory_mib`, `output_mib` and `network` are further attributes that
+    it may have (`recordings.plug_in_process.PlugInBounds`).
 
     Attributes:
         name: Its name, in lower case.
@@ -48,5 +51,21 @@ class Detector(Protocol):
     version: int
 
     def find(self, drive: Drive) -> Found:
-        """Find error events in a drive."""
+        """Find error events in a drive; source, occurrence and active_s are filled in for it."""
+        ...
+
+
+class PlugIn(Protocol):
+    """A detector of another package as this one runs it: whatever it does, its findings are a table that fits.
+
+    Attributes:
+        name: Its name.
+        identity: Name, version and package: what it finds may differ when this does.
+    """
+
+    name: str
+    identity: str
+
+    def find(self, drive: Drive) -> Found:
+        """Find error events in a drive; a failure is a note."""
         ...

@@ -1,24 +1,25 @@
 """All detectors over one drive: frame tables → error events."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
-from argus_assets.faults import can_errors, j1939, obd, software
-from argus_assets.faults.bus_health import BitRate, bus_health
+from argus_assets.faults import can_errors, j1939, obd, rule_events, software
+from argus_assets.faults.bus_health import bus_health
 from argus_assets.faults.can import data_frames
+from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.detector import Found
-from argus_assets.faults.dictionary import Dictionary, built_in
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.faults.severity import with_dictionary_severity
+from argus_assets.faults.signals import wanted as wanted_by_rules
 from argus_assets.recordings.drive import Drive
 
-BY_IDENTIFIER = (j1939, obd)
+_BY_IDENTIFIER: Final = {"j1939": j1939, "obd": obd}
 """Detectors over CAN data frames that they choose by identifier: `WANTED`, and `find` over those rows."""
 
-OVER_DRIVE = (can_errors, software)
-"""Detectors that read what they need themselves: `find` over the drive."""
+BUILT_IN: Final = (*_BY_IDENTIFIER, "can_errors", "bus_health", "software", "rules")
+"""Names of the detectors of this package, by which they are disabled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,7 @@ class Findings:
     buses: pl.DataFrame
 
 
-def find_events(
-    drive: Drive, *, dictionary: Dictionary | None = None, bit_rates: Mapping[str, BitRate] | None = None
-) -> Findings:
+def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
     """Find the error events of a drive.
 
     An activation or a transport session that spans two recordings is one. Payloads are read once, and only those that a
@@ -46,21 +45,27 @@ def find_events(
 
     Args:
         drive: Its tables.
-        dictionary: Decides the severity where a report does not; the built-in one when there is none.
-        bit_rates: Of its CAN channels, where they are known.
+        config: How faults are looked for; the shipped rules and dictionary unless given.
     """
-    wanted = BY_IDENTIFIER[0].WANTED
-    for detector in BY_IDENTIFIER[1:]:
-        wanted |= detector.WANTED
-    rows = data_frames(drive.frames, wanted).collect()
-    health = bus_health(drive, bit_rates)
-    found = Found.together(
-        [
-            *(d.find(rows.filter(d.WANTED)) for d in BY_IDENTIFIER),
-            *(d.find(drive) for d in OVER_DRIVE),
-            health.found,
-        ]
-    )
-    events = with_dictionary_severity(found.events, dictionary or built_in())
+    config = default_config() if config is None else config
+    by_identifier = [detector for name, detector in _BY_IDENTIFIER.items() if config.runs(name)]
+    by_rules = wanted_by_rules(config) if config.runs("rules") else None
+    filters = [detector.WANTED for detector in by_identifier] + ([] if by_rules is None else [by_rules])
+    rows = data_frames(drive.frames, pl.any_horizontal(filters) if filters else pl.lit(value=False)).collect()
+    found = [detector.find(rows.filter(detector.WANTED)) for detector in by_identifier]
+    buses = BUS_STATS.empty()
+    if config.runs("can_errors"):
+        found.append(can_errors.find(drive))
+    if config.runs("bus_health"):
+        health = bus_health(drive, config.bit_rate_of)
+        found.append(health.found)
+        buses = health.stats
+    if config.runs("software"):
+        found.append(software.find(drive, config.code_patterns))
+    if config.runs("rules"):
+        found.append(rule_events.find(drive, rows.clear() if by_rules is None else rows.filter(by_rules), config))
+    found += [plug_in.find(drive) for plug_in in config.plug_ins]
+    together = Found.together(found)
+    events = with_dictionary_severity(together.events, config.dictionary)
     ordered = events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
-    return Findings(ERROR_EVENTS.check(ordered), found.notes, BUS_STATS.check(health.stats))
+    return Findings(ERROR_EVENTS.check(ordered), together.notes, BUS_STATS.check(buses))

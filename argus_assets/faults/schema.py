@@ -82,7 +82,11 @@ ERROR_EVENTS: Final = Table(
         Column("dtc_status", pl.UInt8, "UDS status byte of the DTC (ISO 14229-1, D.2), last report.", nullable=True),
         Column("details", DETAILS, "What came along: freeze frame, snapshot record, key values.", nullable=True),
         Column("recording", pl.String, "Evidence: the recording that holds the first report."),
-        Column("frame", pl.UInt64, "Evidence: the frame number of the first report in that recording."),
+        Column(
+            "frame",
+            pl.UInt64,
+            "Evidence: the frame number of the first report in that recording; of a measured signal (MDF4) the number of its sample in the group.",
+        ),
         Column(
             "payload_hex",
             pl.String,

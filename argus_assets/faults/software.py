@@ -6,14 +6,17 @@ hold.
 """
 
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import FAULT, MAX_EVIDENCE_BYTES, activations, as_reports
+from argus_assets.faults.activations import FAULT, activations, as_reports
 from argus_assets.faults.can import PROVENANCE, TIME_ORDER
+from argus_assets.faults.config import CodePattern
 from argus_assets.faults.detector import Found
+from argus_assets.faults.evidence import with_payloads
 from argus_assets.recordings.drive import Drive
 
 _LOG_ERROR: Final = 40
@@ -32,22 +35,22 @@ CODE_KEYS: Final = ("error_code", "code")
 CODE_PATTERN: Final = r"\b[A-Z]\d{3,5}\b|\b0x[0-9A-Fa-f]{4,8}\b"
 """A code inside a text: `E101`, `0x8004`."""
 
-_VARYING: Final = re.compile(
+_VARYING: Final = (
     r"0[xX][0-9A-Fa-f]+"
     r"|\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b"  # UUID
-    r"|\b(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{8,}\b"  # hash or id: hex digits with at least one number
+    r"|\b[0-9A-Fa-f]{8,}\b"  # hash or id: no word of eight letters has only these
     r"|\d+(?:[.,:]\d+)*"
 )
 
 
-def template(text: str) -> str:
+def template(text: pl.Expr) -> pl.Expr:
     """A text with its numbers and ids masked: texts that differ only in these tell of the same fault."""
-    return _VARYING.sub("#", text)
+    return text.str.replace_all(_VARYING, "#")
 
 
-def log_code(name: str, message: str) -> str:
+def log_code(name: str, text_template: str) -> str:
     """`LOG_<NODE>_<8 hex of the template's SHA-256>`: the code of a log entry whose text states none."""
-    return f"LOG_{_upper_name(name)}_{sha256(template(message).encode()).hexdigest()[:8]}"
+    return f"LOG_{_upper_name(name)}_{sha256(text_template.encode()).hexdigest()[:8]}"
 
 
 def diagnostic_code(name: str) -> str:
@@ -59,16 +62,32 @@ def _upper_name(name: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "UNNAMED"
 
 
-def find(drive: Drive) -> Found:
-    """Find the faults that software reports in logs and diagnostics."""
+def find(drive: Drive, patterns: Sequence[CodePattern] = ()) -> Found:
+    """Find the faults that software reports in logs and diagnostics.
+
+    Args:
+        drive: The drive.
+        patterns: How codes look inside texts, before `CODE_PATTERN`.
+    """
     logs, diagnostics = pl.collect_all([log_rows(drive.logs), diagnostic_rows(drive.diagnostics)])
-    events = pl.concat(
-        [
-            activations(find_log_reports(logs).with_columns(payload=pl.lit(b"")), longest_gap_ns=LOG_LONGEST_GAP_NS),
-            activations(find_diagnostic_reports(diagnostics).with_columns(payload=pl.lit(b"")), longest_gap_ns=None),
-        ]
-    )
-    return Found(with_payloads(events, drive.frames))
+    stated = code_in_text(patterns)
+    found = [
+        activations(
+            find_log_reports(logs, stated).with_columns(payload=pl.lit(b"")), longest_gap_ns=LOG_LONGEST_GAP_NS
+        ),
+        activations(
+            find_diagnostic_reports(diagnostics, stated).with_columns(payload=pl.lit(b"")), longest_gap_ns=None
+        ),
+    ]
+    return Found(with_payloads(pl.concat(found), drive.frames, ("log", "diagnostic")))
+
+
+def code_in_text(patterns: Sequence[CodePattern]) -> pl.Expr:
+    """The code that a text states, null without one: the first pattern that matches decides."""
+    message = pl.col("message")
+    found = [message.str.extract(p.pattern, p.group) for p in patterns]
+    # A group that matched nothing is no code.
+    return pl.coalesce(*(pl.when(f != "").then(f) for f in found), message.str.extract(CODE_PATTERN, 0))
 
 
 def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:
@@ -83,35 +102,41 @@ def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:
         "level",
         "name",
         "message",
+        "file",
+        "line",
         *PROVENANCE,
     )
 
 
-def find_log_reports(rows: pl.DataFrame) -> pl.DataFrame:
-    """Report every log entry at ERROR or FATAL.
+def find_log_reports(rows: pl.DataFrame, stated: pl.Expr) -> pl.DataFrame:
+    """Report every log entry at ERROR or FATAL. Details are where in the source it was logged.
 
     Args:
         rows: `log_rows`.
+        stated: `code_in_text`.
 
     Returns:
         `activations.REPORTS`, without payload.
     """
-    # Texts without a code are few and repeat, so each distinct one is masked and hashed once.
-    uncoded = rows.filter(_code_in_text().is_null()).select("name", "message").unique(maintain_order=True)
+    rows = rows.with_columns(stated=stated, template=template(pl.col("message")))
+    # Templates without a code are few, whatever numbers their texts hold: each is hashed once.
+    uncoded = rows.filter(pl.col("stated").is_null()).select("name", "template").unique(maintain_order=True)
     made = uncoded.with_columns(
-        made=pl.Series([log_code(name, message) for name, message in uncoded.iter_rows()], dtype=pl.String)
+        made=pl.Series([log_code(name, text) for name, text in uncoded.iter_rows()], dtype=pl.String)
     )
+    line = pl.format("{}:{}", "file", "line")
     return as_reports(
         rows.sort(TIME_ORDER)
-        .join(made, on=["name", "message"], how="left", maintain_order="left")
+        .join(made, on=["name", "template"], how="left", maintain_order="left")
         .with_columns(
-            code=pl.coalesce(_code_in_text(), "made"),
+            code=pl.coalesce("stated", "made"),
             source=pl.lit("ros_log"),
             status=pl.lit("occurred"),
             ecu="name",
             severity_rule=pl.when(pl.col("level") >= _LOG_FATAL)
             .then(pl.lit("log: FATAL"))
             .otherwise(pl.lit("log: ERROR")),
+            details=pl.when(pl.col("file") != "").then(pl.concat_list(pl.struct(key=pl.lit("logged_at"), value=line))),
             # Only the gap ends a burst.
             seq=pl.lit(0),
         )
@@ -130,16 +155,18 @@ def diagnostic_rows(diagnostics: pl.LazyFrame) -> pl.LazyFrame:
         "level",
         "name",
         *PROVENANCE,
+        hardware_id=pl.when(pl.col("level") > 0).then("hardware_id"),
         message=pl.when(pl.col("level") > 0).then("message"),
         values=pl.when(pl.col("level") > 0).then("values"),
     )
 
 
-def find_diagnostic_reports(rows: pl.DataFrame) -> pl.DataFrame:
-    """Report every diagnostic status above OK.
+def find_diagnostic_reports(rows: pl.DataFrame, stated: pl.Expr) -> pl.DataFrame:
+    """Report every diagnostic status above OK. Details are its key-value pairs.
 
     Args:
         rows: `diagnostic_rows`.
+        stated: `code_in_text`.
 
     Returns:
         `activations.REPORTS`, without payload.
@@ -151,49 +178,22 @@ def find_diagnostic_reports(rows: pl.DataFrame) -> pl.DataFrame:
         .with_columns(seq=pl.struct(PROVENANCE).rle_id().over(component))
         .filter(pl.col("level") > 0)
     )
-    stated = pl.coalesce(*(_value_of(key) for key in CODE_KEYS), _code_in_text())
     made = {name: diagnostic_code(name) for name in above_ok["name"].unique()}
     rules = pl.col("level").replace_strict(
         DIAGNOSTIC_RULES, default="diagnostic: unknown level", return_dtype=pl.String
     )
     reports = above_ok.with_columns(
-        code=pl.coalesce(stated, pl.col("name").replace_strict(made, return_dtype=pl.String)),
+        code=pl.coalesce(
+            *(_value_of(key) for key in CODE_KEYS), stated, pl.col("name").replace_strict(made, return_dtype=pl.String)
+        ),
         source=pl.lit("ros_diagnostic"),
         status=pl.lit("active"),
         ecu="name",
+        ecu_name=pl.when(pl.col("hardware_id") != "").then("hardware_id"),
+        details=pl.when(pl.col("values").list.len() > 0).then("values"),
         severity_rule=rules,
     )
     return as_reports(reports).unique([*FAULT, "seq"], keep="first", maintain_order=True)
-
-
-def with_payloads(events: pl.DataFrame, frames: pl.LazyFrame) -> pl.DataFrame:
-    """Fill in the evidence bytes of events from logs and diagnostics, whose tables do not hold them.
-
-    Args:
-        events: `schema.ERROR_EVENTS`.
-        frames: `recordings.schema.FRAMES` with a column `recording`; only the frames that are evidence are read.
-    """
-    if events.is_empty():
-        return events
-    payload_hex = pl.col("payload").bin.slice(0, MAX_EVIDENCE_BYTES).bin.encode("hex")
-    evidence = (
-        # Camera and lidar messages are frames too: their payloads must not be read.
-        frames.filter(pl.col("kind").is_in(["log", "diagnostic"]))
-        .select(*PROVENANCE, "payload")
-        .join(events.select(PROVENANCE).unique().lazy(), on=PROVENANCE, how="semi")
-        .select(*PROVENANCE, payload_hex=payload_hex)
-        .collect()
-    )
-    return (
-        events.drop("payload_hex")
-        .join(evidence, on=PROVENANCE, how="left", maintain_order="left")
-        .with_columns(pl.col("payload_hex").fill_null(""))
-        .select(events.columns)
-    )
-
-
-def _code_in_text() -> pl.Expr:
-    return pl.col("message").str.extract(f"({CODE_PATTERN})", 1)
 
 
 def _value_of(key: str) -> pl.Expr:

@@ -2,20 +2,19 @@
 
 import json
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from argus_assets.errors import BadSetting
 from argus_assets.recordings.isolation import Bounds, Network
+from argus_assets.toml_file import Patterns, Strict, exactly_one, read_toml
 
-_MAX_FILE_BYTES: Final = 1024**2
 _MAX_OFFSET_NS: Final = 2**61  # with any time up to 2**62, 64 bits hold the sum
 _PLACEHOLDERS: Final = ("{input}", "{output_dir}")
 
@@ -24,30 +23,7 @@ Base = Literal["hex", "dec"]
 FieldType = Literal["int", "float", "bool", "text"]
 
 
-class _Strict(BaseModel):
-    """A table of the file: a key that it does not know is an error that names those that it does."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, given: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
-        if isinstance(given, Mapping):
-            unknown = [str(key) for key in given if key not in cls.model_fields]
-            if unknown:
-                msg = f"unknown key {', '.join(map(repr, unknown))}; allowed are {', '.join(cls.model_fields)}"
-                raise ValueError(msg)
-        return given
-
-
-def _exactly_one(model: BaseModel, *names: str) -> None:
-    given = [name for name in names if getattr(model, name) is not None]
-    if len(given) != 1:
-        msg = f"give one of {', '.join(names)}, found {' and '.join(given) or 'none'}"
-        raise ValueError(msg)
-
-
-class TimestampColumn(_Strict):
+class TimestampColumn(Strict):
     """Where a row's time is. It becomes integer nanoseconds without ever being a floating-point number.
 
     Attributes:
@@ -76,7 +52,7 @@ class TimestampColumn(_Strict):
         return self
 
 
-class NumberColumn(_Strict):
+class NumberColumn(Strict):
     """Where a number is.
 
     Attributes:
@@ -88,7 +64,7 @@ class NumberColumn(_Strict):
     base: Base | None = None
 
 
-class PayloadColumn(_Strict):
+class PayloadColumn(Strict):
     """Where a message's bytes are: in one column, or in a column for each byte.
 
     Attributes:
@@ -105,14 +81,14 @@ class PayloadColumn(_Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        _exactly_one(self, "column", "columns")
+        exactly_one(self, "column", "columns")
         if self.columns is not None and self.base is None:
             msg = "byte columns need base = 'hex' or 'dec'"
             raise ValueError(msg)
         return self
 
 
-class TextColumn(_Strict):
+class TextColumn(Strict):
     """A text: of a column, the same for all rows, or the name of the file without its suffix.
 
     Attributes:
@@ -129,11 +105,11 @@ class TextColumn(_Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        _exactly_one(self, "column", "value", "source")
+        exactly_one(self, "column", "value", "source")
         return self
 
 
-class FlagColumn(_Strict):
+class FlagColumn(Strict):
     """Yes or no: of a column, or the same for all rows.
 
     Attributes:
@@ -150,7 +126,7 @@ class FlagColumn(_Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        _exactly_one(self, "column", "value")
+        exactly_one(self, "column", "value")
         return self
 
 
@@ -166,7 +142,7 @@ _Text = Annotated[TextColumn, BeforeValidator(_by_name)]
 _Flag = Annotated[FlagColumn, BeforeValidator(_by_name)]
 
 
-class Columns(_Strict):
+class Columns(Strict):
     """From the program's columns to ours (`schema.FRAMES`); `length` is the number of data bytes."""
 
     timestamp: _Timestamp
@@ -183,12 +159,6 @@ class Columns(_Strict):
     payload: _Payload | None = None
 
 
-def _many(given: object) -> object:
-    return (given,) if isinstance(given, str) else given
-
-
-_Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_many)]
-
 _NEEDED: Final = {
     "can": ("channel", "arbitration_id", "payload"),
     "lin": ("channel", "arbitration_id", "payload"),
@@ -196,7 +166,7 @@ _NEEDED: Final = {
 }
 
 
-class Output(_Strict):
+class Output(Strict):
     """What is in some of the files that the program writes.
 
     Attributes:
@@ -212,9 +182,7 @@ class Output(_Strict):
         skip_lines: Lines of CSV before the names or the first row.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    files: _Patterns
+    files: Patterns
     format: Literal["csv", "parquet"]
     table: Literal["frames", "topic"]
     kind: Literal["can", "lin", "message"] = "can"
@@ -264,7 +232,7 @@ def _magic(given: object) -> object:
         raise ValueError(msg) from None
 
 
-class Declaration(_Strict):
+class Declaration(Strict):
     """An external program that reads a format.
 
     Attributes:
@@ -284,14 +252,14 @@ class Declaration(_Strict):
     version: int = Field(ge=0, le=10**9)
     magic: Annotated[bytes | None, BeforeValidator(_magic), Field(min_length=1, max_length=256)] = None
     magic_offset: int = Field(0, ge=0, le=3840)
-    name_pattern: _Patterns = ()
+    name_pattern: Patterns = ()
     command: tuple[str, ...] = Field(min_length=1)
     env: dict[str, str] = Field(default_factory=dict)
     timeout_s: float = Field(600, gt=0, le=86_400)
     memory_mib: int = Field(2048, ge=16, le=1024**2)
     output_mib: int = Field(8192, ge=1, le=16 * 1024**2)
     network: Network = "none"
-    ignore: _Patterns = ()
+    ignore: Patterns = ()
     output: tuple[Output, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -322,7 +290,7 @@ class Declaration(_Strict):
         return sha256(document.encode() + (self.magic or b"")).hexdigest()[:12]
 
 
-class _File(_Strict):
+class _File(Strict):
     decoder: tuple[Declaration, ...] = ()
 
 
@@ -336,21 +304,9 @@ def read_declarations(path: Path, *, reserved: Sequence[str] = ()) -> tuple[Decl
     Raises:
         BadSetting: There is no such file, or something in it cannot be used.
     """
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise BadSetting(f"{path} is larger than {_MAX_FILE_BYTES} bytes.", help="It should declare decoders only.")
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise BadSetting(
-            f"The decoders in {path} cannot be read: {why}.", help="Check ARGUS_DECODERS or --decoders."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"{path} is no TOML: {error}.", help="See docs/recordings.md for an example.") from error
-    try:
-        declared = _File.model_validate(document).decoder
-    except ValidationError as error:
-        raise _bad(path, document, error) from error
+    declared = read_toml(
+        path, _File, what="decoders", setting="ARGUS_DECODERS or --decoders", guide="docs/recordings.md"
+    ).decoder
     names = [*reserved, *(d.name for d in declared)]
     double = next((d.name for d in declared if names.count(d.name) > 1), None)
     if double is not None:
@@ -361,21 +317,3 @@ def read_declarations(path: Path, *, reserved: Sequence[str] = ()) -> tuple[Decl
 
 def _program(name: str, folder: Path) -> str:
     return str(folder / name) if "/" in name and not name.startswith("/") else name
-
-
-def _bad(path: Path, document: Mapping[str, Any], error: ValidationError) -> BadSetting:
-    """The first thing that is wrong, with its place as it is written in the file."""
-    first = error.errors(include_url=False)[0]
-    place = ""
-    for step in first["loc"]:
-        place += f"[{step}]" if isinstance(step, int) else f".{step}"
-    who = ""
-    if len(first["loc"]) > 1 and isinstance(first["loc"][1], int):
-        entries = document.get("decoder")
-        entry = entries[first["loc"][1]] if isinstance(entries, list) else None
-        who = f" (name = {entry['name']!r})" if isinstance(entry, dict) and "name" in entry else ""
-    said = first["msg"].removeprefix("Value error, ")
-    return BadSetting(
-        f"{path}: {place.lstrip('.') or 'the file'}{who}: {said}.",
-        help="See docs/recordings.md for what each key means.",
-    )

@@ -4,18 +4,14 @@ What a decoder declares of itself is asked of a child once. A recording is read 
 checked here as they are streamed.
 """
 
-import json
 import logging
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint
-from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import polars as pl
 import pyarrow as pa
@@ -23,7 +19,6 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from argus_assets.errors import ArgusError, BadRecording, BadTable
-from argus_assets.recordings.isolation import Bounds, Network, Outcome, run_isolated
 from argus_assets.recordings.model import (
     ChannelSummary,
     FrameBatch,
@@ -34,29 +29,16 @@ from argus_assets.recordings.model import (
     Source,
     TopicKey,
 )
-from argus_assets.recordings.plug_in_host import ANSWER
-from argus_assets.recordings.plug_in_reader import Tally, Workplace, failure, workplace
+from argus_assets.recordings.plug_in_process import PlugInBounds, ask, package_of, read_answer, run_host
+from argus_assets.recordings.plug_in_reader import Tally, failure, workplace
 from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.tables import TIMESTAMP, Table
 
 GROUP: Final = "argus.decoders"
 _HOST: Final = "argus_assets.recordings.plug_in_host"
-_ASK_BOUNDS: Final = Bounds(timeout_s=30, memory_mib=4096, output_mib=64)
-_MAX_ANSWER_BYTES: Final = 16 * 1024**2
 _REMEMBERED: Final = 256
 """Answers of a decoder that is asked: a recording is looked at more than once."""
 _log = logging.getLogger(__name__)
-
-
-class PlugInBounds(BaseModel):
-    """`isolation.Bounds`, as a decoder may declare them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600
-    memory_mib: Annotated[int, Field(ge=256, le=1024**2)] = 4096
-    output_mib: Annotated[int, Field(ge=1, le=16 * 1024**2)] = 8192
-    network: Network = "none"
 
 
 class Description(BaseModel):
@@ -103,7 +85,7 @@ class EntryPointDecoder:
         self.isolates_network = description.bounds.network == "none"
         self.name = description.name
         self.version = description.version
-        self.identity = f"{description.name}/{description.version}/{point.value}@{_distribution(point)}"
+        self.identity = f"{description.name}/{description.version}/{point.value}@{package_of(point)}"
 
     def matches(self, head: bytes) -> bool:
         """Whether the file has one of the signatures; without any, and without patterns, what its own `matches` says."""
@@ -153,56 +135,13 @@ def describe(point: EntryPoint) -> EntryPointDecoder:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadRecording(
-            f"The decoder {point.name!r} ({point.value}) of {_distribution(point)} is passed over: {where}: {first['msg']}.",
+            f"The decoder {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
             help="See docs/recordings.md for what a decoder has.",
         ) from error
 
 
-def unusable_identity(point: EntryPoint) -> str:
-    """What stands for an entry point that cannot be used: another release of its package may be better."""
-    return f"{point.value}@{_distribution(point)}"
-
-
-def _distribution(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
-
-
 def _ask(point: EntryPoint, question: Mapping[str, object]) -> object:
-    with workplace(BytesIO(), "") as place:
-        outcome = _run(point, question, place, _ASK_BOUNDS)
-        if outcome.ok:
-            return _answer(place)
-        said = place.shown(outcome.tail)
-    raise BadRecording(
-        f"The decoder {point.name!r} ({point.value}) of {_distribution(point)} is passed over: "
-        f"{outcome.sentence(_ASK_BOUNDS)}{'; it printed: ' + said if said else ''}.",
-        help="Repair or uninstall that package.",
-    )
-
-
-def _run(point: EntryPoint, order: Mapping[str, object], place: Workplace, bounds: Bounds) -> Outcome:
-    document = {**order, "name": point.name, "value": point.value, "group": point.group, "output": str(place.output)}
-    path = place.folder / "order.json"
-    path.write_text(json.dumps(document))
-    environment = {
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "PYTHONSAFEPATH": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # Threads cost memory, and other recordings are read at the same time.
-        **dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2"),
-    }
-    command = [sys.executable, "-m", _HOST, str(path)]
-    return run_isolated(command, folder=place.folder, environment=environment, bounds=bounds)
-
-
-def _answer(place: Workplace) -> Any:  # noqa: ANN401 - JSON
-    path = place.output / ANSWER
-    if not path.is_file() or path.is_symlink() or path.stat().st_size > _MAX_ANSWER_BYTES:
-        return None
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError:
-        return None
+    return ask("decoder", _HOST, point, question)
 
 
 class EntryPointReader:
@@ -210,7 +149,7 @@ class EntryPointReader:
 
     def __init__(self, point: EntryPoint, description: Description, source: Source, limits: Limits, name: str) -> None:
         self._point = point
-        self._bounds = Bounds(**description.bounds.model_dump())
+        self._bounds = description.bounds.bounds
         self._source = source
         self._limits = limits
         self._name = name
@@ -222,12 +161,12 @@ class EntryPointReader:
         with ExitStack() as stack:
             place = stack.enter_context(workplace(self._source, self._name))
             order = {"do": "read", "recording": str(place.recording), "limits": asdict(self._limits)}
-            outcome = _run(self._point, order, place, self._bounds)
+            outcome = run_host(_HOST, self._point, order, place, self._bounds)
             if not outcome.ok:
                 self._fail(failure(self.summary.format, "a reader that ends", outcome, self._bounds, place))
                 return
             try:
-                answer = TypeAdapter(_Answer).validate_python(_answer(place))
+                answer = TypeAdapter(_Answer).validate_python(read_answer(place))
                 kinds = {p.kind for p in answer.problems} - {*DAMAGE_KINDS}
                 if kinds:
                     self._not_valid(f"kinds of damage that do not exist: {', '.join(sorted(kinds))[:200]}")

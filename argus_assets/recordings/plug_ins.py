@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from argus_assets.errors import BadRecording
 from argus_assets.recordings.declarations import read_declarations
-from argus_assets.recordings.entry_points import GROUP, EntryPointDecoder, describe, unusable_identity
+from argus_assets.recordings.entry_points import GROUP, EntryPointDecoder, describe
 from argus_assets.recordings.external import ExternalDecoder
+from argus_assets.recordings.plug_in_process import find_usable
 from argus_assets.recordings.registry import DECODERS, Decoders, PlugIn
 
 
@@ -23,25 +23,9 @@ def load_decoders(declarations: Path | None, *, points: Iterable[EntryPoint] | N
     """
     built_in = [d.name for d in DECODERS]
     declared = () if declarations is None else read_declarations(declarations, reserved=built_in)
-    plug_ins: list[PlugIn] = [ExternalDecoder(d) for d in declared]
-    notes: list[str] = []
-    passed_over: list[str] = []
     found = entry_points(group=GROUP) if points is None else points
-    for point in sorted(found, key=lambda p: (p.name, p.value)):
-        try:
-            decoder = describe(point)
-        except BadRecording as error:
-            notes.append(error.what)
-            passed_over.append(unusable_identity(point))
-            continue
-        if decoder.name in (*built_in, *(d.name for d in plug_ins)):
-            notes.append(
-                f"The decoder {point.name!r} ({unusable_identity(point)}) is passed over: "
-                f"the name {decoder.name!r} is taken."
-            )
-            passed_over.append(unusable_identity(point))
-            continue
-        plug_ins.append(decoder)
+    usable = find_usable("decoder", found, describe, [*built_in, *(d.name for d in declared)])
+    plug_ins: list[PlugIn] = [*(ExternalDecoder(d) for d in declared), *usable.plug_ins]
     # To ask a child takes a process: only for a file that no other plug-in takes.
     plug_ins.sort(key=lambda d: isinstance(d, EntryPointDecoder) and d.asks_child)
-    return Decoders(tuple(plug_ins), tuple(notes), tuple(passed_over))
+    return Decoders(tuple(plug_ins), usable.notes, usable.passed_over)

@@ -84,6 +84,17 @@ columns.timestamp = {{ column = "t", unit = "s" }}
     assert str(path) in found["found"]
 
 
+def test_the_configuration_of_faults_is_read(tmp_path: Path, postgres: str) -> None:
+    path = tmp_path / "faults.toml"
+    environment = {"ARGUS_DATABASE_URL": postgres, "ARGUS_PORT": "0", "ARGUS_FAULTS": str(path)}
+    path.write_text('[detectors]\ndisable = ["RULE_DISK_LATENCY"]\n')
+    found = doctor(tmp_path / "home", 0, **environment)["faults"]
+    assert found["found"].startswith("3 rules, 0 signals of DBC files; no plug-in; version ")
+    path.write_text("[[rule]]\nkind = 1")
+    found = doctor(tmp_path / "home", 1, **environment)["faults"]
+    assert (found["state"], str(path) in found["found"]) == ("fail", True)
+
+
 def test_a_wrong_setting_is_told(tmp_path: Path) -> None:
     found = doctor(tmp_path, 1, ARGUS_PORT="http")
     assert found["settings"]["state"] == "fail"

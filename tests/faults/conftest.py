@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
+from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.finding import Findings, find_events
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.model import TopicKey
@@ -135,6 +136,7 @@ def find(can_table, log_table, diagnostic_table) -> Callable[..., Findings]:
         logs: pl.LazyFrame | None = None,
         diagnostics: pl.LazyFrame | None = None,
         topics: Mapping[TopicKey, pl.LazyFrame] | None = None,
+        config: FaultConfig | None = None,
     ) -> Findings:
         return find_events(
             Drive(
@@ -142,7 +144,8 @@ def find(can_table, log_table, diagnostic_table) -> Callable[..., Findings]:
                 log_table([]) if logs is None else logs,
                 diagnostic_table([]) if diagnostics is None else diagnostics,
                 topics or {},
-            )
+            ),
+            config,
         )
 
     return run

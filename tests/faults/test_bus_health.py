@@ -174,7 +174,10 @@ def test_recordings_in_any_order_overlapping_and_unsorted_give_the_same(cuts, by
     if not is_sorted:
         named = [p.sample(fraction=1, shuffle=True, seed=1) for p in named]
     rates = {"CAN1": BitRate(500), "CAN2": BitRate(500)}
-    one, many = bus_health(drive_of(whole.lazy()), rates), bus_health(drive_of(*(p.lazy() for p in named)), rates)
+    one, many = (
+        bus_health(drive_of(whole.lazy()), rates.get),
+        bus_health(drive_of(*(p.lazy() for p in named)), rates.get),
+    )
     assert told(many) == told(one)
     assert [event[:3] for event in told(one)] == [("CAN_SILENT", "CAN1", "0x200"), ("CAN_GAP", "CAN2", "CAN2")]
     floats = ["load_mean_pct", "load_peak_pct", "load_peak_worst_pct"]
@@ -269,7 +272,7 @@ def test_random_frames_have_as_many_stuff_bits_as_the_mean_says():
 
 
 def test_the_load_is_frames_times_their_length_over_the_bit_rate():
-    health = bus_health(drive_of(frames_of(("CAN1", 0x100, np.arange(0, 10, 0.001)))), {"CAN1": BitRate(500)})
+    health = bus_health(drive_of(frames_of(("CAN1", 0x100, np.arange(0, 10, 0.001)))), {"CAN1": BitRate(500)}.get)
     row = health.stats.row(0, named=True)
     assert (row["bit_rate_kbps"], row["bit_rate_source"], row["data_bit_rate_kbps"]) == (500, "configured", None)
     bits = 8 * 8 + 47 + (34 + 64 - 1) / 30

@@ -1,12 +1,15 @@
 """Logs and diagnostic statuses → events."""
 
 import re
+from dataclasses import replace
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.software import diagnostic_code, log_code, template
+from argus_assets.faults.config import CodePattern, default_config
+from argus_assets.faults.software import _VARYING, diagnostic_code, log_code, template
 
 S = 1_000_000_000
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
@@ -43,12 +46,16 @@ def test_texts_that_differ_in_numbers_and_ids_are_one_fault(log_table, find):
     assert all(re.fullmatch(r"LOG_PLANNER_MAIN_[0-9a-f]{8}", code) for code in events["code"])
 
 
+def masked_texts(texts):
+    return pl.DataFrame({"text": texts}, schema={"text": pl.String}).select(template(pl.col("text")))["text"].to_list()
+
+
 @given(st.text(max_size=60), st.integers(0, 10**9), st.uuids())
 def test_numbers_and_uuids_do_not_change_the_code(text, number, uuid):
-    assert log_code("n", f"{text} {number}; {uuid}") == log_code(
-        "n", f"{text} 7; {'0' * 8}-{'1' * 4}-4000-8000-{'2' * 12}"
-    )
-    assert template(template(text)) == template(text)
+    other = f"{text} 7; {'0' * 8}-{'1' * 4}-4000-8000-{'2' * 12}"
+    masked = masked_texts([f"{text} {number}; {uuid}", other, text])
+    assert log_code("n", masked[0]) == log_code("n", masked[1])
+    assert masked_texts(masked) == masked
 
 
 @pytest.mark.parametrize(
@@ -73,6 +80,45 @@ def test_codes_in_texts(text, code, log_table, diagnostic_table, find):
 def test_where_the_code_of_a_status_comes_from(values, text, code, diagnostic_table, find):
     events = find(diagnostics=diagnostic_table([(0, WARN, "cpu 0: temp", text, values)])).events
     assert events["code"].to_list() == [code]
+
+
+def details(event):
+    return {pair["key"]: pair["value"] for pair in event["details"]}
+
+
+def test_a_status_brings_its_hardware_and_key_values(diagnostic_table, find):
+    statuses = [(0, ERROR, "cpu", "hot", {"temperature_c": "99.5", "core": "3"}), (S, STALE, "cpu", "hot", {})]
+    table = diagnostic_table(statuses).with_columns(hardware_id=pl.lit("orin-0"))
+    (event,) = find(diagnostics=table).events.iter_rows(named=True)
+    assert (event["ecu"], event["ecu_name"], event["frame_count"]) == ("cpu", "orin-0", 2)
+    assert details(event) == {"temperature_c": "99.5", "core": "3"}
+    (bare,) = find(diagnostics=diagnostic_table([(0, WARN, "cpu", "hot", {})])).events.iter_rows(named=True)
+    assert (bare["ecu_name"], bare["details"]) == (None, None)
+
+
+def test_a_log_says_where_in_the_source_it_comes_from(log_table, find):
+    table = log_table([(0, 40, "planner", "E101 late")]).with_columns(file=pl.lit("planner.cpp"), line=pl.lit(17))
+    (event,) = find(logs=table).events.iter_rows(named=True)
+    assert details(event) == {"logged_at": "planner.cpp:17"}
+    (bare,) = find(logs=log_table([(0, 40, "planner", "E101 late")])).events.iter_rows(named=True)
+    assert bare["details"] is None
+
+
+def test_patterns_of_ones_own_come_before_the_shipped_one(log_table, diagnostic_table, find):
+    config = replace(
+        default_config(),
+        code_patterns=(CodePattern(pattern=r"ERR-(\d+)", group=1), CodePattern(pattern=r"fault <(\w*)>", group=1)),
+    )
+    texts = ["E101 then ERR-77", "fault <PUMP> E5000", "fault <> E5000", "E101 alone"]
+    logs = log_table((n, 40, "n", text) for n, text in enumerate(texts))
+    assert find(logs=logs, config=config).events["code"].to_list() == ["77", "PUMP", "E5000", "E101"]
+    diagnostics = diagnostic_table((n * S, ERROR, f"n{n}", text, {}) for n, text in enumerate(texts))
+    assert find(diagnostics=diagnostics, config=config).events["code"].to_list() == ["77", "PUMP", "E5000", "E101"]
+
+
+@given(st.lists(st.text(alphabet="ab cdefxX0123456789-.,:#é٣", max_size=40), max_size=10))
+def test_templates_are_the_same_as_python_makes_them(texts):
+    assert masked_texts(texts) == [re.sub(_VARYING, "#", text) for text in texts]
 
 
 def test_a_name_without_letters_still_makes_a_code():

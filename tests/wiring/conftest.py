@@ -18,6 +18,7 @@ from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.embedded.platform import dagster_yaml
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.sensors.completed_batches import take_completed_batches
 from argus_assets.simulate.fleet import Drive, simulate_drive
@@ -128,5 +129,10 @@ def site(tmp_path: Path, instance: dg.DagsterInstance) -> Site:
     bucket = Bucket.from_url(url)
     bucket.ensure()
     lake = str(tmp_path / "lake")
-    resources = {"bucket": BucketResource(url=url), "lake": LakeResource(url=lake), "decoders": DecodersResource()}
+    resources = {
+        "bucket": BucketResource(url=url),
+        "lake": LakeResource(url=lake),
+        "decoders": DecodersResource(),
+        "faults": FaultsResource(),
+    }
     return Site(bucket, Lake.from_url(lake), instance, resources)

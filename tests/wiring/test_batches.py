@@ -5,14 +5,17 @@ import shutil
 from dataclasses import replace
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from argus_assets.assets.batch import STAGES
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
+from argus_assets.faults.plug_ins import load_faults
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.resources.faults import FaultsResource
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
 from argus_assets.status import BatchState, batch_status, find_partition, list_batches, partition_states, timeline
 
@@ -238,6 +241,34 @@ payload = "data"
     assert {state for name, (state, _) in states.items() if not name.endswith(".acme")} == {"parsed"}
     problems = site.lake.read_table(f"batches/{DAY}_car-healthy_b1/problems.parquet", PROBLEMS)
     assert problems.select("recording", "kind").rows() == [("b.acme", "decoder_failed")]
+
+
+def test_rules_of_the_fleet_are_in_force_and_named_with_the_events(site, drives, tmp_path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_text("""
+[[rule]]
+code = "MOVING"
+kind = "threshold"
+topic = "/vehicle/speed"
+field = "data"
+unit = "km/h"
+above = 1
+severity = "info"
+message = "The vehicle moves"
+""")
+    site.resources["faults"] = FaultsResource(path=str(path))
+    site.drop(drives["av_lidar_dropout"])
+    (run,) = site.tick_and_run()
+    assert run.success
+    key = f"{DAY}_av-lidar-dropout_b1"
+    asked = dg.AssetRecordsFilter(asset_key=dg.AssetKey("error_events"), asset_partitions=[key])
+    made = site.instance.fetch_materializations(asked, limit=1).records[0].asset_materialization
+    assert made is not None
+    assert made.metadata["faults_version"].value == load_faults(path).version
+    events = site.lake.read_table(f"batches/{key}/error_events.parquet", ERROR_EVENTS)
+    moving = events.filter(pl.col("code") == "MOVING")
+    assert moving["severity_rule"][0].startswith("rule: MOVING: above 1 km/h (max ")
+    assert moving["payload_hex"].str.len_bytes().min() == 2 * 12, "a Float64 in CDR"
 
 
 def test_a_rerun_of_the_last_stages_reads_what_is_there(site, drives) -> None:

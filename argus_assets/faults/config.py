@@ -1,0 +1,289 @@
+"""What a fleet configures about faults: one TOML file, read strictly, and the rules that are in force without it.
+
+Its tables say what belongs to whom: `[[database]]` and `[[rule]]` to signals, `[[code_pattern]]` to texts of
+software, `[[dictionary]]` to the meaning of codes, `[[bus]]` and `[[addressing]]` to CAN, `[detectors]` to all.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from hashlib import sha256
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+import polars as pl
+from pydantic import BaseModel, Field, model_validator
+
+from argus_assets.errors import BadSetting
+from argus_assets.faults.bus_health import BitRate
+from argus_assets.faults.dbc import CanSignal, Dbc, find_signal
+from argus_assets.faults.detector import PlugIn
+from argus_assets.faults.dictionary import Dictionary, built_in
+from argus_assets.faults.dictionary_additions import read_additions
+from argus_assets.faults.rules import SHIPPED, Enumeration, Rule, RuleFile, When
+from argus_assets.toml_file import Patterns, Strict, read_toml
+
+_GUIDE: Final = "docs/faults.md"
+_SETTING: Final = "ARGUS_FAULTS or --faults"
+_MAX_DBC_BYTES: Final = 64 * 1024**2
+
+_CanId = Annotated[int, Field(ge=0, le=0x1FFFFFFF)]
+_Byte = Annotated[int, Field(ge=0, le=0xFF)]
+
+
+class Database(Strict):
+    """A DBC file.
+
+    Attributes:
+        file: Its path, from the folder of the configuration.
+        channels: Patterns of the channels that it describes.
+    """
+
+    file: Path
+    channels: Patterns = ("*",)
+
+
+class CodePattern(Strict):
+    """How a code looks inside a text.
+
+    Attributes:
+        pattern: A regular expression as Rust's crate `regex` has them: no look-around, no back reference.
+        group: The group that is the code, 0 for the whole match.
+    """
+
+    pattern: str = Field(min_length=1, max_length=1000)
+    group: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        try:
+            groups = len(pl.select(pl.lit("").str.extract_groups(self.pattern)).to_series().struct.fields)
+        except pl.exceptions.PolarsError as error:
+            msg = f"pattern is no regular expression: {str(error).splitlines()[-1].removeprefix('error: ')}"
+            raise ValueError(msg) from error
+        if self.group > groups:
+            msg = f"group is {self.group}, but the pattern has {groups}"
+            raise ValueError(msg)
+        return self
+
+
+class DictionaryFiles(Strict):
+    """Meanings of codes.
+
+    Attributes:
+        files: Paths of CSV and DBC files, from the folder of the configuration.
+    """
+
+    files: Patterns
+
+
+class Bus(Strict):
+    """How fast a CAN bus is.
+
+    Attributes:
+        channels: Patterns of its channels.
+        bitrate: Bits per second.
+        data_bitrate: Bits per second of the data phase of CAN FD.
+    """
+
+    channels: Patterns
+    bitrate: int = Field(gt=0, le=20_000_000)
+    data_bitrate: int | None = Field(None, gt=0, le=20_000_000)
+
+
+class Addressing(Strict):
+    """Which identifiers carry diagnostics of an ECU over ISO-TP (ISO 15765-2).
+
+    Attributes:
+        request_id: Identifier of the tester's requests.
+        response_id: Identifier of the ECU's responses.
+        mode: `normal`: the identifiers say everything. `extended`: the first byte is the target address. `mixed`: it is
+            an address extension.
+        address: That byte, as it stands in the ECU's responses.
+        ecu: Name of the ECU.
+        channels: Patterns of the channels.
+    """
+
+    request_id: _CanId
+    response_id: _CanId
+    mode: Literal["normal", "extended", "mixed"] = "normal"
+    address: _Byte | None = None
+    ecu: str | None = Field(None, min_length=1, max_length=80)
+    channels: Patterns = ("*",)
+
+    @model_validator(mode="after")
+    def _address_byte(self) -> Self:
+        if (self.mode == "normal") != (self.address is None):
+            said = "has no address byte" if self.mode == "normal" else "needs address, the byte before the message"
+            msg = f"mode {self.mode!r} {said}"
+            raise ValueError(msg)
+        return self
+
+
+class Detectors(Strict):
+    """Which detectors run.
+
+    Attributes:
+        disable: Names of detectors, of plug-ins, and codes of shipped rules that don't.
+    """
+
+    disable: Patterns = ()
+
+
+class _File(Strict):
+    database: tuple[Database, ...] = ()
+    rule: tuple[Rule, ...] = ()
+    code_pattern: tuple[CodePattern, ...] = ()
+    dictionary: tuple[DictionaryFiles, ...] = ()
+    bus: tuple[Bus, ...] = ()
+    addressing: tuple[Addressing, ...] = ()
+    detectors: Detectors = Detectors()
+
+
+@dataclass(frozen=True, slots=True)
+class FaultConfig:
+    """How faults are looked for.
+
+    Attributes:
+        rules: In force, shipped ones first.
+        signals: The signals of DBC files that rules name, by the name that they use.
+        code_patterns: Of this fleet; they count before the shipped one.
+        dictionary: What codes mean.
+        buses: The first that fits a channel counts.
+        addressings: ISO-TP beside the addresses of OBD.
+        disabled: Names of detectors that do not run.
+        plug_ins: Detectors of other packages.
+        notes: What was passed over, a sentence each.
+        passed_over: Identities of plug-ins that cannot be used.
+        digest: Of the configuration and the files that it names.
+    """
+
+    rules: tuple[Rule, ...]
+    signals: Mapping[str, tuple[CanSignal, ...]] = field(default_factory=dict)
+    code_patterns: tuple[CodePattern, ...] = ()
+    dictionary: Dictionary = field(default_factory=built_in)
+    buses: tuple[Bus, ...] = ()
+    addressings: tuple[Addressing, ...] = ()
+    disabled: frozenset[str] = frozenset()
+    plug_ins: tuple[PlugIn, ...] = ()
+    notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    digest: str = ""
+
+    @property
+    def version(self) -> str:
+        """Changes when the same drive may give other events: configuration, files that it names, plug-ins."""
+        plugged = json.dumps(
+            [self.digest, self.dictionary.version, *(p.identity for p in self.plug_ins), *self.passed_over]
+        )
+        return sha256(plugged.encode()).hexdigest()[:12]
+
+    def runs(self, detector: str) -> bool:
+        """Whether a detector is to run."""
+        return detector not in self.disabled
+
+    def bit_rate_of(self, channel: str) -> BitRate | None:
+        """What is configured for a channel."""
+        for bus in self.buses:
+            if any(fnmatchcase(channel, pattern) for pattern in bus.channels):
+                return BitRate(bus.bitrate / 1e3, bus.data_bitrate / 1e3 if bus.data_bitrate else None)
+        return None
+
+
+@cache
+def default_config() -> FaultConfig:
+    """What is in force without configuration: the shipped rules."""
+    rules = _shipped_rules()
+    return FaultConfig(rules, digest=_digest(_File(), rules, {}))
+
+
+def read_config(path: Path) -> FaultConfig:
+    """What a file configures, on top of the shipped rules. Paths in it are read from its folder.
+
+    Raises:
+        BadSetting: There is no such file, or something in it, or in a file that it names, cannot be used.
+    """
+    declared = read_toml(path, _File, what="faults", setting=_SETTING, guide=_GUIDE)
+    folder = path.absolute().parent
+    contents = {str(d.file): _content(folder / d.file, path) for d in declared.database}
+    dictionaries = [name for dictionary in declared.dictionary for name in dictionary.files]
+    contents |= {name: _content(folder / name, path) for name in dictionaries}
+    own = {rule.code for rule in declared.rule}
+    disabled = frozenset(declared.detectors.disable)
+    shipped = tuple(r for r in _shipped_rules() if r.code not in own | disabled)
+    rules = (*shipped, *declared.rule)
+    try:
+        databases = [Dbc(folder / d.file, contents[str(d.file)], d.channels) for d in declared.database]
+    except BadSetting as error:
+        raise BadSetting(f"{path}: {error.what}", help=error.help) from error
+    return FaultConfig(
+        rules,
+        signals=_signals(path, rules, databases),
+        code_patterns=declared.code_pattern,
+        dictionary=Dictionary.of(read_additions(folder / name for name in dictionaries)),
+        buses=declared.bus,
+        addressings=declared.addressing,
+        disabled=disabled,
+        digest=_digest(declared, rules, contents),
+    )
+
+
+def _shipped_rules() -> tuple[Rule, ...]:
+    with as_file(files("argus_assets.faults") / SHIPPED) as path:
+        return read_toml(path, RuleFile, what="rules", setting="this installation of Argus", guide=_GUIDE).rule
+
+
+def shipped_codes() -> frozenset[str]:
+    """Codes of the shipped rules, which can be disabled."""
+    return frozenset(rule.code for rule in default_config().rules)
+
+
+def _content(file: Path, config: Path) -> bytes:
+    try:
+        if file.stat().st_size > _MAX_DBC_BYTES:
+            raise BadSetting(f"{config}: {file} is larger than {_MAX_DBC_BYTES} bytes.", help="Name another file.")
+        return file.read_bytes()
+    except OSError as error:
+        raise BadSetting(
+            f"{config}: {file} cannot be read: {error.strerror}.",
+            help="Paths start at the folder of the configuration.",
+        ) from error
+
+
+def _signals(path: Path, rules: tuple[Rule, ...], databases: list[Dbc]) -> dict[str, tuple[CanSignal, ...]]:
+    """Every signal that a rule names; a rule that could never apply is an error, not silence."""
+    found: dict[str, tuple[CanSignal, ...]] = {}
+    for rule in rules:
+        for named in (rule, *rule.when):
+            if named.signal is None:
+                continue
+            try:
+                found.setdefault(named.signal, find_signal(databases, named.signal))
+            except BadSetting as error:
+                raise BadSetting(f"{path}: rule {rule.code!r}: {error.what}", help=error.help) from error
+            _names_are_known(path, rule, named, found[named.signal])
+    return found
+
+
+def _names_are_known(path: Path, rule: Rule, named: Rule | When, signals: tuple[CanSignal, ...]) -> None:
+    """Texts that a rule compares with must stand in the value table."""
+    values = named.values if isinstance(named, Enumeration | When) else None
+    known = {text for signal in signals for text in signal.definition.choices.values()}
+    unknown = [v for v in values or () if isinstance(v, str) and v not in known]
+    if unknown:
+        raise BadSetting(
+            f"{path}: rule {rule.code!r}: {named.named} has no value {', '.join(map(repr, unknown))}.",
+            help=f"Its value table has {', '.join(sorted(known)) or 'no names'}.",
+        )
+
+
+def _digest(declared: BaseModel, rules: tuple[Rule, ...], contents: Mapping[str, bytes]) -> str:
+    document = {
+        "declared": declared.model_dump(mode="json"),
+        "rules": [rule.model_dump(mode="json") for rule in rules],
+        "contents": {name: sha256(content).hexdigest() for name, content in contents.items()},
+    }
+    return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,164 @@
+"""Processes in which objects of entry points run: what they are asked, within which bounds, and what they answer.
+
+For plug-ins of all kinds. A *host* is a module of ours that such a process executes: it takes the path of an order, a
+JSON file, loads the entry point that it names, and writes its answer last.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from io import BytesIO
+from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from argus_assets.errors import BadRecording
+from argus_assets.recordings.isolation import Bounds, Network, Outcome, run_isolated
+from argus_assets.recordings.plug_in_host import ANSWER
+from argus_assets.recordings.plug_in_reader import Workplace, workplace
+
+_ASK_BOUNDS: Final = Bounds(timeout_s=30, memory_mib=4096, output_mib=64)
+_MAX_ANSWER_BYTES: Final = 16 * 1024**2
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Named = TypeVar("_Named", bound=_HasName)
+
+
+class PlugInBounds(BaseModel):
+    """`isolation.Bounds`, as a plug-in may declare them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600
+    memory_mib: Annotated[int, Field(ge=256, le=1024**2)] = 4096
+    output_mib: Annotated[int, Field(ge=1, le=16 * 1024**2)] = 8192
+    network: Network = "none"
+
+    @property
+    def bounds(self) -> Bounds:
+        """What its process may take."""
+        return Bounds(**self.model_dump())
+
+
+def package_of(point: EntryPoint) -> str:
+    """Name and version of the package that has an entry point."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
+
+
+def unusable_identity(point: EntryPoint) -> str:
+    """What stands for an entry point that cannot be used: another release of its package may be better."""
+    return f"{point.value}@{package_of(point)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Usable(Generic[_Named]):
+    """What came of the entry points of a group.
+
+    Attributes:
+        plug_ins: Those that can be used, in the order of their entry points' names.
+        notes: A sentence for each that cannot.
+        passed_over: What stands for those.
+    """
+
+    plug_ins: tuple[_Named, ...]
+    notes: tuple[str, ...]
+    passed_over: tuple[str, ...]
+
+
+def find_usable(
+    kind: str, points: Iterable[EntryPoint], describe: Callable[[EntryPoint], _Named], reserved: Collection[str]
+) -> Usable[_Named]:
+    """The plug-ins of a group; one that cannot be used is passed over.
+
+    Args:
+        kind: What they should be, for the notes: `decoder`.
+        points: Entry points.
+        describe: Makes a plug-in of one, or raises `BadRecording`.
+        reserved: Names that they may not have.
+    """
+    plug_ins: list[_Named] = []
+    notes: list[str] = []
+    passed_over: list[str] = []
+    for point in sorted(points, key=lambda p: (p.name, p.value)):
+        try:
+            plug_in = describe(point)
+        except BadRecording as error:
+            notes.append(error.what)
+            passed_over.append(unusable_identity(point))
+            continue
+        if plug_in.name in (*reserved, *(p.name for p in plug_ins)):
+            notes.append(
+                f"The {kind} {point.name!r} ({unusable_identity(point)}) is passed over: "
+                f"the name {plug_in.name!r} is taken."
+            )
+            passed_over.append(unusable_identity(point))
+            continue
+        plug_ins.append(plug_in)
+    return Usable(tuple(plug_ins), tuple(notes), tuple(passed_over))
+
+
+def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object]) -> object:
+    """What an entry point answers to a small question.
+
+    Args:
+        kind: What it should be, for the error: `decoder`.
+        host: The module that the process executes.
+        point: The entry point.
+        question: The order.
+
+    Raises:
+        BadRecording: Its process did not end well.
+    """
+    with workplace(BytesIO(), "") as place:
+        outcome = run_host(host, point, question, place, _ASK_BOUNDS)
+        if outcome.ok:
+            return read_answer(place)
+        said = place.shown(outcome.tail)
+    raise BadRecording(
+        f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is passed over: "
+        f"{outcome.sentence(_ASK_BOUNDS)}{'; it printed: ' + said if said else ''}.",
+        help="Repair or uninstall that package.",
+    )
+
+
+def run_host(host: str, point: EntryPoint, order: Mapping[str, object], place: Workplace, bounds: Bounds) -> Outcome:
+    """Run a host over an entry point.
+
+    Args:
+        host: The module that the process executes.
+        point: The entry point.
+        order: What to do.
+        place: Where; the answer and all else that it writes goes to its output folder.
+        bounds: What the process may take.
+    """
+    document = {**order, "name": point.name, "value": point.value, "group": point.group, "output": str(place.output)}
+    path = place.folder / "order.json"
+    path.write_text(json.dumps(document))
+    environment = {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Threads cost memory, and other recordings are read at the same time.
+        **dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2"),
+    }
+    command = [sys.executable, "-m", host, str(path)]
+    return run_isolated(command, folder=place.folder, environment=environment, bounds=bounds)
+
+
+def read_answer(place: Workplace) -> Any:  # noqa: ANN401 - JSON
+    """What the process answered; `None` when that is nothing, or no JSON."""
+    path = place.output / ANSWER
+    if not path.is_file() or path.is_symlink() or path.stat().st_size > _MAX_ANSWER_BYTES:
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return None
