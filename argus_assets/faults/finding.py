@@ -5,6 +5,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults import j1939, obd, rule_events, software
+from argus_assets.faults.activations import numbered
 from argus_assets.faults.can import data_frames
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.detector import Found
@@ -42,7 +43,9 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Found:
         found.append(software.find(drive, config.code_patterns))
     if config.runs("rules"):
         found.append(rule_events.find(drive, rows.clear() if by_rules is None else rows.filter(by_rules), config))
-    found += [plug_in.find(drive) for plug_in in config.plug_ins]
+    plugged = Found.together(plug_in.find(drive) for plug_in in config.plug_ins)
+    # Two of them may report the same fault.
+    found.append(Found(numbered(plugged.events), plugged.notes))
     together = Found.together(found)
     ordered = together.events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
     return Found(ERROR_EVENTS.check(ordered), together.notes)
