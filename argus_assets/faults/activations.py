@@ -92,3 +92,16 @@ def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None) -> pl.Data
     )
     active_s = (pl.col("last_seen") - pl.col("first_seen")) / 1e9
     return ERROR_EVENTS.cast(grouped.with_columns(active_s=active_s))
+
+
+def numbered(events: pl.DataFrame) -> pl.DataFrame:
+    """Number the activations of each fault anew, for detectors that find them without reports.
+
+    Args:
+        events: `ERROR_EVENTS`, whose `occurrence` does not count.
+
+    Returns:
+        `ERROR_EVENTS`, sorted by first_seen.
+    """
+    occurrence = pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).over(FAULT)
+    return events.sort("first_seen", maintain_order=True).with_columns(occurrence=occurrence)

@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults import can_errors, j1939, obd, rule_events, software
+from argus_assets.faults.activations import numbered
 from argus_assets.faults.bus_health import bus_health
 from argus_assets.faults.can import data_frames
 from argus_assets.faults.config import FaultConfig, default_config
@@ -64,7 +65,9 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
         found.append(software.find(drive, config.code_patterns))
     if config.runs("rules"):
         found.append(rule_events.find(drive, rows.clear() if by_rules is None else rows.filter(by_rules), config))
-    found += [plug_in.find(drive) for plug_in in config.plug_ins]
+    plugged = Found.together(plug_in.find(drive) for plug_in in config.plug_ins)
+    # Two of them may report the same fault.
+    found.append(Found(numbered(plugged.events), plugged.notes))
     together = Found.together(found)
     events = with_dictionary_severity(together.events, config.dictionary)
     ordered = events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")

@@ -15,7 +15,6 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from argus_assets.errors import BadRecording, BadSetting, BadTable
-from argus_assets.faults.activations import FAULT
 from argus_assets.faults.config import FaultConfig, default_config, read_config, shipped_codes
 from argus_assets.faults.detector import Found
 from argus_assets.faults.finding import BUILT_IN
@@ -93,7 +92,7 @@ class PlugInDetector:
         )
 
     def _checked(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Its events with what is the same for all plug-ins, and what follows from the rest counted anew.
+        """Its events with what is the same for all plug-ins, and what follows from the rest.
 
         Raises:
             BadTable: They cannot be.
@@ -104,13 +103,11 @@ class PlugInDetector:
             raise BadTable(f"{backwards} events end before they begin, and {nameless} have no code.")
         who = pl.concat_list(pl.struct(key=pl.lit("detector"), value=pl.lit(self.name)))
         none = pl.lit([], dtype=ERROR_EVENTS.schema["details"])
-        occurrence = pl.int_range(1, pl.len() + 1).over(FAULT)
         return ERROR_EVENTS.cast(
-            events.sort("first_seen", maintain_order=True).with_columns(
+            events.with_columns(
                 source=pl.lit("plug_in", dtype=ERROR_EVENTS.schema["source"]),
                 active_s=(pl.col("last_seen") - pl.col("first_seen")).dt.total_nanoseconds() / 1e9,
                 details=pl.concat_list(who, pl.coalesce(pl.col("details"), none)),
-                occurrence=occurrence,
             )
         )
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import FAULT, MAX_EVIDENCE_BYTES, MAX_TEXT_CHARACTERS
+from argus_assets.faults.activations import MAX_EVIDENCE_BYTES, MAX_TEXT_CHARACTERS, numbered
 from argus_assets.faults.can import TIME_ORDER
 from argus_assets.faults.conditions import S, conditions_hold, episodes, silences
 from argus_assets.faults.config import FaultConfig
@@ -33,9 +33,7 @@ def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
     # Once for all rules: a drive has many frames.
     events = pl.concat([with_payloads(of_topics, drive.frames, ("message",)), *of_can])
     # Several rules may share a code, such as one for each of two limits.
-    occurrence = pl.int_range(1, pl.len() + 1).over(FAULT).cast(pl.UInt32)
-    numbered = events.sort("first_seen", maintain_order=True).with_columns(occurrence=occurrence)
-    return Found(numbered, tuple(dict.fromkeys(reading.notes)))
+    return Found(numbered(events), tuple(dict.fromkeys(reading.notes)))
 
 
 class _Reading:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from argus_assets.faults.config import FaultConfig, default_config
+from argus_assets.faults.dbc import Dbc
 from argus_assets.faults.plug_ins import load_faults
 from argus_assets.tables import TIMESTAMP
 
@@ -149,6 +150,24 @@ def test_j1939_messages_are_found_by_their_group_whatever_sends_them(configured,
     assert events.select("ecu", "frame_count", "frame").rows() == [("SA 0x00", 1, 2), ("SA 0x11", 1, 3)]
     # "Not available" is 8031.875 rpm by the definition, and no fault.
     assert {details(e)["max"] for e in events.iter_rows(named=True)} == {"2500"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_j1939"),
+    [
+        ('BA_DEF_ "ProtocolType" STRING ;\nBA_ "ProtocolType" "J1939";\n', True),
+        ('BA_DEF_ "ProtocolType" STRING ;\nBA_ "ProtocolType" "CAN";\n', False),
+        ("", False),
+    ],
+)
+def test_a_dbc_says_that_it_is_j1939_by_its_protocol_too(attributes: str, is_j1939: bool) -> None:
+    signals = DBC[: DBC.index("BA_DEF_ BO_")]
+    dbc = Dbc(Path("x.dbc"), (signals + attributes).encode("cp1252"), ("*",))
+    (found, plain) = (dbc.find(name) for name in ("EngineSpeed", "Coolant"))
+    assert found is not None
+    assert plain is not None
+    assert (found.is_j1939, plain.is_j1939) == (is_j1939, False)
+    assert found.pgn == 0xF004
 
 
 def test_a_j1939_message_of_the_transport_protocol(configured, can, can_table, find) -> None:
