@@ -1,12 +1,12 @@
 """All detectors over one drive: frame tables → error events."""
 
-from argus_assets.faults import j1939, obd, software
+from argus_assets.faults import diagnostic, j1939, software
 from argus_assets.faults.can import data_frames
 from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.recordings.drive import Drive
 
-_BY_IDENTIFIER = (j1939, obd)
+_BY_IDENTIFIER = (j1939, diagnostic)
 """Detectors over CAN data frames that they choose by identifier: `WANTED`, and `find` over those rows."""
 
 
