@@ -41,7 +41,7 @@ def prove(rows: pl.DataFrame, known: Sequence[Addressing]) -> tuple[tuple[Addres
     low, length = byte(0) % 16, pl.col("payload").bin.size().cast(pl.Int64)
     well_formed = (
         pl.when(byte(0) < 0x10)
-        .then(pl.when(low == 0).then((length >= 8) & (byte(1) <= length - 2)).otherwise(low < length))
+        .then(pl.when(low == 0).then((length > 8) & (byte(1) <= length - 2)).otherwise(low < length))
         .when(byte(0) < 0x20)
         .then(length >= 8)
         .otherwise((byte(0) < 0x30) | byte(0).is_in([0x30, 0x31, 0x32]))

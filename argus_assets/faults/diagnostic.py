@@ -59,6 +59,6 @@ def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
             yield f"{sent.names[sender]}: {refused} {of} were refused by their receiver, which had no room for them."
     for sender, frames in reassembled.orphans.sort("sender").iter_rows():
         yield (
-            f"{sent.names[sender]}: {frames} consecutive frames (ISO-TP) belong to no message, whose first frame is "
-            "missing, and were left out."
+            f"{sent.names[sender]}: {frames} consecutive frames (ISO-TP) belong to no message (its first frame is "
+            "missing or timed out) and were left out."
         )

@@ -31,7 +31,8 @@ class Reassembled:
             frame of that frame.
         multi_frame: One row for each message of more than one frame: sender, complete, refused (the receiver had no
             room for it).
-        orphans: Consecutive frames that belong to no message, because its first frame is missing: sender, frames.
+        orphans: Consecutive frames that belong to no message, because its first frame is missing or timed out: sender,
+            frames.
     """
 
     messages: pl.DataFrame
@@ -72,7 +73,7 @@ def reassemble(rows: pl.DataFrame) -> Reassembled:
 
 def _single_frame(steps: pl.DataFrame) -> pl.DataFrame:
     # A length of 0 in a frame of more than 8 bytes (CAN FD) means that the length is in the next byte (9.6.2).
-    is_long = (pl.col("low") == 0) & (pl.col("length") >= _CLASSIC_BYTES)
+    is_long = (pl.col("low") == 0) & (pl.col("length") > _CLASSIC_BYTES)
     return (
         steps.filter(pl.col("type") == _SINGLE)
         .with_columns(start=pl.when(is_long).then(2).otherwise(1), size=pl.when(is_long).then(byte(1)).otherwise("low"))
@@ -108,12 +109,10 @@ def _multi_frame(steps: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             data=pl.when(is_consecutive).then(pl.col("length") - 1).otherwise(0),
         )
         .with_columns(before=pl.col("has") + pl.col("data").cum_sum().over(_MESSAGE) - pl.col("data"))
-        # What comes behind the last byte is not of this message.
-        .filter(pl.col("before") < pl.col("size"))
+        # What comes behind the last byte or after a time-out is not of this message.
+        .filter(pl.col("before") < pl.col("size"), pl.col("in_time").cum_min().over(_MESSAGE))
         .with_columns(
-            good=(pl.col("in_time") & ~overflow & (~is_consecutive | (pl.col("low") == pl.col("position") % 16)))
-            .cum_min()
-            .over(_MESSAGE)
+            good=(~overflow & (~is_consecutive | (pl.col("low") == pl.col("position") % 16))).cum_min().over(_MESSAGE)
         )
     )
     refused = inside.filter(overflow).select(_MESSAGE).unique().with_columns(refused=True)

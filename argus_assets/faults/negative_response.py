@@ -78,8 +78,22 @@ RESPONSE_CODES: Final = {
     0x33: ("securityAccessDenied", SECURITY),
     0x34: ("authenticationRequired", SECURITY),
     0x35: ("invalidKey", SECURITY),
-    0x36: ("exceededNumberOfAttempts", SECURITY),
+    0x36: ("exceedNumberOfAttempts", SECURITY),
     0x37: ("requiredTimeDelayNotExpired", SECURITY),
+    0x50: ("certificateVerificationFailedInvalidTimePeriod", SECURITY),
+    0x51: ("certificateVerificationFailedInvalidSignature", SECURITY),
+    0x52: ("certificateVerificationFailedInvalidChainOfTrust", SECURITY),
+    0x53: ("certificateVerificationFailedInvalidType", SECURITY),
+    0x54: ("certificateVerificationFailedInvalidFormat", SECURITY),
+    0x55: ("certificateVerificationFailedInvalidContent", SECURITY),
+    0x56: ("certificateVerificationFailedInvalidScope", SECURITY),
+    0x57: ("certificateVerificationFailedInvalidCertificate", SECURITY),
+    0x58: ("ownershipVerificationFailed", SECURITY),
+    0x59: ("challengeCalculationFailed", SECURITY),
+    0x5A: ("settingAccessRightsFailed", SECURITY),
+    0x5B: ("sessionKeyCreationDerivationFailed", SECURITY),
+    0x5C: ("configurationDataUsageFailed", SECURITY),
+    0x5D: ("deAuthenticationFailed", SECURITY),
     0x70: ("uploadDownloadNotAccepted", FAILED),
     0x71: ("transferDataSuspended", FAILED),
     0x72: ("generalProgrammingFailure", FAILED),
@@ -95,8 +109,8 @@ RESPONSE_CODES: Final = {
     0x87: ("temperatureTooLow", CONDITIONS),
     0x88: ("vehicleSpeedTooHigh", CONDITIONS),
     0x89: ("vehicleSpeedTooLow", CONDITIONS),
-    0x8A: ("throttleOrPedalTooHigh", CONDITIONS),
-    0x8B: ("throttleOrPedalTooLow", CONDITIONS),
+    0x8A: ("throttlePedalTooHigh", CONDITIONS),
+    0x8B: ("throttlePedalTooLow", CONDITIONS),
     0x8C: ("transmissionRangeNotInNeutral", CONDITIONS),
     0x8D: ("transmissionRangeNotInGear", CONDITIONS),
     0x8F: ("brakeSwitchNotClosed", CONDITIONS),
@@ -104,8 +118,9 @@ RESPONSE_CODES: Final = {
     0x91: ("torqueConverterClutchLocked", CONDITIONS),
     0x92: ("voltageTooHigh", FAILED),
     0x93: ("voltageTooLow", FAILED),
+    0x94: ("resourceTemporarilyNotAvailable", CONDITIONS),
 }
-"""Negative response codes with their names (ISO 14229-1, table A.1) and the severity rule of their kind."""
+"""Negative response codes with their names (ISO 14229-1:2020, table A.1) and the severity rule of their kind."""
 
 
 def negative_code(service: int, response_code: int) -> str:
