@@ -191,21 +191,21 @@ class _Plan:
         self._stations[number] = station
         self._by_station[channel, can_id & 0x03FFFFFF, address] = number
         self._by_id[channel, can_id].append(number)
-        extension = (
-            "" if address is None or (configured and configured[-1].mode == "extended") else f" AE 0x{address:02X}"
-        )
-        self.names[number] = f"{channel} {station.label}{extension}"
+        is_extended = any(a.mode == "extended" for a in (*configured, *self._requests.get(can_id, ())))
+        # The target of an extended answer is its tester: that is no part of who the ECU is.
+        extension = "" if address is None or (configured and is_extended) else f" AE 0x{address:02X}"
+        self.names[number] = f"{channel} {station.label}{extension.replace('AE', 'TA') if is_extended else extension}"
         if configured or (is_fixed and can_id & _PF_MASK not in _FUNCTIONAL):
             name = configured[-1].ecu_name if configured else None
             self.ecus[number] = Ecu(channel, f"{station.label}{extension}", name)
 
     def asked(self) -> dict[int, list[int]]:
         """For each sender that can ask, the senders that it asks."""
-        by_tester: dict[tuple[str, int, bool], list[int]] = defaultdict(list)
+        by_tester: dict[tuple[str, int, int | None], list[int]] = defaultdict(list)
         for number in self.ecus:
             channel, can_id, address = self._stations[number]
             if self._is_fixed(can_id):
-                by_tester[channel, can_id >> 8 & 0xFF, address is not None].append(number)
+                by_tester[channel, can_id >> 8 & 0xFF, address].append(number)
         asked: dict[int, list[int]] = {}
         for number, (channel, can_id, address) in self._stations.items():
             if not self._is_fixed(can_id):
@@ -217,7 +217,7 @@ class _Plan:
                     if _fits(a.response_address, self._stations[ecu].address)
                 ]
             elif can_id & _PF_MASK in _FUNCTIONAL:
-                found = by_tester[channel, can_id & 0xFF, address is not None]
+                found = by_tester[channel, can_id & 0xFF, address]
             else:
                 found = [n for n in [self._opposite(channel, can_id, address)] if n is not None]
             if found:

@@ -62,15 +62,15 @@ def prove(rows: pl.DataFrame, known: Sequence[Addressing]) -> tuple[tuple[Addres
         .sort(TIME_ORDER)
     )
     exchanged = pl.concat([_pairs(requests, answers) for requests, answers in _sides(heads)] or [_NO_PAIRS])
-    # Testers ask on several channels, and a gateway repeats them: the identifiers are what is proven.
+    # Identifiers are what is proven, on one channel: a gateway repeats an exchange on others.
     counts = exchanged.group_by("request_id", "response_id").agg(pl.col("exchanges").max()).sort(pl.all())
     # An ECU that is asked together with others follows all their requests; its own are answered most often.
     best = counts.filter(pl.col("exchanges") == pl.col("exchanges").max().over("response_id"))
     proven = best.filter(pl.col("exchanges") >= MIN_EXCHANGES)
     answering |= set(proven["response_id"])
     notes = tuple(
-        f"0x{request:X} and 0x{response:X} exchanged what looks like UDS {count} times, too few to be taken as such: "
-        "configure this addressing if it is one."
+        f"0x{request:X} and 0x{response:X} look like UDS ({count} of the {MIN_EXCHANGES} exchanges that prove it) and were "
+        "left out: configure this addressing if it is one."
         for request, response, count in best.filter(pl.col("exchanges") < MIN_EXCHANGES).iter_rows()
         if response not in answering and request not in answering
     )
@@ -120,7 +120,7 @@ def _pairs(requests: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
             check_sortedness=False,
         )
         .filter(pl.col("request_id").is_not_null(), pl.col("request_id") != pl.col("response_id"))
-        .group_by("request_id", "response_id")
+        .group_by("channel", "request_id", "response_id")
         .agg(exchanges=pl.col("request").n_unique())
         .select("request_id", "response_id", "exchanges")
     )

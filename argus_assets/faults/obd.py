@@ -105,8 +105,10 @@ def _parameters(answers: pl.DataFrame, mode: int) -> pl.DataFrame:
     """The parameters of mode 01 or 02 answers: columns of `EVIDENCE`, pid, number (of the freeze frame), data."""
     of_mode = positive(answers, mode)
     if mode == _CURRENT_DATA:
-        # All other current data are signals, and by far the most answers.
-        of_mode = of_mode.filter(pl.col("payload").bin.get(1, null_on_oob=True) == PID_MONITOR_STATUS)
+        # All other current data are signals, and by far the most answers. One of several parameters may hold it behind.
+        status, size = bytes([PID_MONITOR_STATUS]), pl.col("payload").bin.size()
+        has_status = pl.col("payload").bin.slice(1, 1) == status
+        of_mode = of_mode.filter(has_status | ((size > 6) & pl.col("payload").bin.contains(status)))
     distinct = of_mode["payload"].unique()
     found = [
         {"payload": payload, "pid": pid, "number": number, "data": data}

@@ -72,6 +72,10 @@ PIDS: Final[Mapping[int, Pid]] = {
     0x30: Pid("warm-ups since codes were cleared", "", 1, _linear(1)),
     0x31: Pid("distance since codes were cleared", "km", 2, _linear(1)),
     0x33: Pid("barometric pressure", "kPa", 1, _linear(1)),
+    0x3C: Pid("catalyst temperature, bank 1, sensor 1", "°C", 2, _linear(1 / 10, -40), 1),
+    0x3D: Pid("catalyst temperature, bank 2, sensor 1", "°C", 2, _linear(1 / 10, -40), 1),
+    0x3E: Pid("catalyst temperature, bank 1, sensor 2", "°C", 2, _linear(1 / 10, -40), 1),
+    0x3F: Pid("catalyst temperature, bank 2, sensor 2", "°C", 2, _linear(1 / 10, -40), 1),
     0x42: Pid("control module voltage", "V", 2, _linear(1 / 1000), 3),
     0x43: Pid("absolute load", "%", 2, _linear(100 / 255), 1),
     0x44: Pid("commanded equivalence ratio", "", 2, _linear(2 / 65536), 3),
@@ -92,7 +96,14 @@ PIDS: Final[Mapping[int, Pid]] = {
     0x5E: Pid("engine fuel rate", "L/h", 2, _linear(1 / 20), 2),
 }
 
-_SIZES: Final = {PID_MONITOR_STATUS: 4, PID_FREEZE_FRAME_CODE: 2, 0x03: 2} | {n: p.size for n, p in PIDS.items()}
+_UNSCALED_SIZES: Final = {
+    **dict.fromkeys((0x12, 0x13, 0x1C, 0x1D, 0x1E, 0x48, 0x51, 0x5F), 1),
+    **dict.fromkeys((PID_FREEZE_FRAME_CODE, 0x03, *range(0x14, 0x1C), 0x32, 0x53, 0x54, 0x5D), 2),
+    **dict.fromkeys((PID_MONITOR_STATUS, *range(0x24, 0x2C), *range(0x34, 0x3C), 0x41, 0x4F, 0x50), 4),
+    **dict.fromkeys(range(0x00, 0x100, 0x20), 4),  # which PIDs are supported
+}
+_SIZES: Final = _UNSCALED_SIZES | {number: pid.size for number, pid in PIDS.items()}
+"""Bytes of data of each PID whose size is known, so that those behind it in an answer can be read."""
 
 
 def pid_value(pid: int, data: bytes) -> tuple[str, str]:

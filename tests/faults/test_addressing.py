@@ -48,8 +48,13 @@ def test_one_exchange_is_not_enough_and_is_noted(can_table, spoken):
     found = found_in(can_table, frames)
     assert found.events.is_empty()
     (note,) = found.notes
-    assert note.startswith("0x710 and 0x77A exchanged what looks like UDS 1 times")
+    assert note.startswith("0x710 and 0x77A look like UDS (1 of the 2 exchanges that prove it)")
     assert found_in(can_table, frames, (Addressing(request_id=0x710, response_id=0x77A),)).events.height == 1
+
+
+def test_an_exchange_that_a_gateway_repeats_on_another_channel_counts_once(can_table, spoken):
+    frames = spoken(0, 0x710, "1902ff") + spoken(S, 0x77A, CODES)
+    assert found_in(can_table, frames + [f._replace(channel="CAN2") for f in frames]).events.is_empty()
 
 
 def test_a_frame_that_is_not_isotp_is_against_the_proof(can, can_table, spoken):
@@ -144,3 +149,12 @@ def test_channels_do_not_mix(can_table, spoken):
     found = found_in(can_table, moved)
     assert found.events.is_empty()
     assert len(found.notes) == 2
+
+
+def test_what_was_lost_is_told_by_sender(can, can_table):
+    own = (Addressing(request_id=0x6F1, response_id=0x612, mode="extended", request_address=0x12),)
+    frames = [can(0, 0x6F1, bytes.fromhex("12100a2ef190")), can(1, 0x612, bytes.fromhex("f1100a5902ff"))]
+    assert found_in(can_table, frames, own).notes == tuple(
+        f"CAN1 {sender}: 1 of 1 messages of several frames (ISO-TP) are incomplete (lost or late frames) and were left out."
+        for sender in ("0x612", "0x6F1 TA 0x12")
+    )

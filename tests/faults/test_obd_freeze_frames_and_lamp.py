@@ -37,6 +37,7 @@ def talk(spoken, *exchanges, request_id=0x7DF, response_id=0x7E8):
         (0x11, "80", "throttle position", "50.2 %"),
         (0x1F, "0e10", "run time since engine start", "3600 s"),
         (0x22, "03e8", "fuel rail pressure, relative to vacuum", "79.00 kPa"),
+        (0x3C, "0fa0", "catalyst temperature, bank 1, sensor 1", "360.0 °C"),
         (0x42, "3039", "control module voltage", "12.345 V"),
         (0x44, "8000", "commanded equivalence ratio", "1.000"),
         (0x5E, "0064", "engine fuel rate", "5.00 L/h"),
@@ -77,7 +78,7 @@ def test_readiness_has_the_monitors_that_are_supported(data):
 
 
 def test_the_lamp_is_an_event_while_it_is_on(can_table, spoken, find):
-    on, off = "4101820761 21".replace(" ", "") + "21", "410100076100"
+    on, off = "410182076121", "410100076100"
     frames = talk(
         spoken, (0, "0101", off), (10, "0101", on), (20, "0101", on), (25, "010c", "410c1af8"), (30, "0101", off)
     )
@@ -101,6 +102,11 @@ def test_the_lamp_is_an_event_while_it_is_on(can_table, spoken, find):
         "readiness oxygen sensor": "incomplete",
         "readiness oxygen sensor heater": "complete",
     }
+
+
+def test_the_lamp_is_found_behind_other_parameters(can_table, spoken, find):
+    events = find(can_table(talk(spoken, (0, "010c0d01", "410c1af80d320182076121")))).events
+    assert events.select("code", "message").rows() == [("OBD_MIL", "malfunction lamp on, 2 confirmed codes")]
 
 
 @pytest.mark.parametrize(
