@@ -28,8 +28,8 @@ UNEXPLAINED_CONFIDENCE: Final = 0.25
 SAME_MOMENT_S: Final = 1.0
 """First reports so close together have no order: polling and broadcast cycles are as long."""
 
-NOT_NOW: Final = frozenset({"j1939_dm2", "j1939_dm6", "j1939_dm23", "j1939_dm27", "obd_mode07"})
-"""Sources that list what was active in the past, or was seen once and is not confirmed."""
+NOT_NOW: Final = frozenset({"previously_active", "pending"})
+"""Statuses of what was active in the past, or was seen once and is not confirmed."""
 
 _WEIGHT: Final = {Severity.INFO: 1, Severity.WARNING: 2, Severity.ERROR: 4, Severity.CRITICAL: 8}
 _BADNESS: Final = tuple(Severity)
@@ -73,7 +73,8 @@ def diagnose_offline(
             unexplained.setdefault(item.code, []).append(item)
     causes += [_unexplained(items, evidence) for items in unexplained.values()][: MAX_CAUSES - len(causes)]
     causes.sort(key=lambda c: -c.confidence)
-    severity = max((item.severity for item in evidence.items), key=_BADNESS.index, default=Severity.INFO)
+    present = [item.severity for item in evidence.items if item.status not in NOT_NOW]
+    severity = max(present, key=_BADNESS.index, default=Severity.INFO)
     drivable = _DRIVABLE_BY_SEVERITY[severity]
     if found:
         drivable = min((drivable, found[0].cause.drivable), key=_LEAST_DRIVABLE.index)
@@ -116,7 +117,7 @@ def _match(cause: Cause, evidence: Evidence) -> _Match | None:
 
 
 def _is_there_now(item: EvidenceItem) -> bool:
-    return item.severity is not Severity.INFO and item.source not in NOT_NOW
+    return item.severity is not Severity.INFO and item.status not in NOT_NOW
 
 
 def _read_share(evidence: Evidence) -> float:

@@ -64,7 +64,8 @@ def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None) -> pl.Data
 
     Returns:
         `ERROR_EVENTS`. Severity, its rule and the lamps are those of the worst report; text and evidence those of
-        the first; the ECU's counter, its status and that of its code those of the last.
+        the first; the ECU's counter, its status and that of its code those of the last; details those of all reports,
+        the first value of each key.
     """
     if reports.is_empty():
         return ERROR_EVENTS.empty()
@@ -79,19 +80,22 @@ def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None) -> pl.Data
         .with_columns(occurrence=pl.col("starts").cast(pl.UInt32).cum_sum().over(FAULT))
     )
     worst = pl.col("severity").cast(SEVERITY).to_physical().arg_max()
+    details = pl.col("details").drop_nulls().explode(empty_as_null=False)
     grouped = numbered.group_by(*FAULT, "occurrence", maintain_order=True).agg(
         pl.col("severity", "severity_rule", "lamp_status").get(worst),
         pl.col("message").first().str.slice(0, MAX_TEXT_CHARACTERS),
         pl.col("recording", "frame").first(),
-        pl.col("ecu_name", "details").drop_nulls().first(),
+        pl.col("ecu_name").drop_nulls().first(),
         pl.col("occurrence_count", "status", "dtc_status").last(),
         first_seen=pl.col("timestamp").first(),
         last_seen=pl.col("timestamp").last(),
         frame_count=pl.len(),
+        details=details.filter(details.struct.field("key").is_first_distinct()),
         payload_hex=pl.col("payload").first().bin.slice(0, MAX_EVIDENCE_BYTES).bin.encode("hex"),
     )
     active_s = (pl.col("last_seen") - pl.col("first_seen")) / 1e9
-    return ERROR_EVENTS.cast(grouped.with_columns(active_s=active_s))
+    details = pl.when(pl.col("details").list.len() > 0).then("details")
+    return ERROR_EVENTS.cast(grouped.with_columns(active_s=active_s, details=details))
 
 
 def numbered(events: pl.DataFrame) -> pl.DataFrame:

@@ -12,12 +12,13 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Self
 
 import polars as pl
 from pydantic import BaseModel, Field, model_validator
 
 from argus_assets.errors import BadSetting
+from argus_assets.faults.addressing import DEFAULT, Addressing, Mode
 from argus_assets.faults.bus_health import BitRate
 from argus_assets.faults.dbc import CanSignal, Dbc, find_signal
 from argus_assets.faults.detector import PlugIn
@@ -94,7 +95,7 @@ class Bus(Strict):
     data_bitrate: int | None = Field(None, gt=0, le=20_000_000)
 
 
-class Addressing(Strict):
+class AddressingEntry(Strict):
     """Which identifiers carry diagnostics of an ECU over ISO-TP (ISO 15765-2).
 
     Attributes:
@@ -102,25 +103,35 @@ class Addressing(Strict):
         response_id: Identifier of the ECU's responses.
         mode: `normal`: the identifiers say everything. `extended`: the first byte is the target address. `mixed`: it is
             an address extension.
-        address: That byte, as it stands in the ECU's responses.
+        request_address: That byte in the tester's requests; any unless given.
+        response_address: That byte in the ECU's responses; any unless given.
         ecu: Name of the ECU.
-        channels: Patterns of the channels.
     """
 
     request_id: _CanId
     response_id: _CanId
-    mode: Literal["normal", "extended", "mixed"] = "normal"
-    address: _Byte | None = None
+    mode: Mode = "normal"
+    request_address: _Byte | None = None
+    response_address: _Byte | None = None
     ecu: str | None = Field(None, min_length=1, max_length=80)
-    channels: Patterns = ("*",)
 
     @model_validator(mode="after")
     def _address_byte(self) -> Self:
-        if (self.mode == "normal") != (self.address is None):
-            said = "has no address byte" if self.mode == "normal" else "needs address, the byte before the message"
-            msg = f"mode {self.mode!r} {said}"
+        if self.mode == "normal" and (self.request_address is not None or self.response_address is not None):
+            msg = "mode 'normal' has no address byte"
             raise ValueError(msg)
         return self
+
+    def made(self) -> Addressing:
+        """The addressing that the entry states."""
+        return Addressing(
+            request_id=self.request_id,
+            response_id=self.response_id,
+            mode=self.mode,
+            request_address=self.request_address,
+            response_address=self.response_address,
+            ecu_name=self.ecu,
+        )
 
 
 class Detectors(Strict):
@@ -139,7 +150,7 @@ class _File(Strict):
     code_pattern: tuple[CodePattern, ...] = ()
     dictionary: tuple[DictionaryFiles, ...] = ()
     bus: tuple[Bus, ...] = ()
-    addressing: tuple[Addressing, ...] = ()
+    addressing: tuple[AddressingEntry, ...] = ()
     detectors: Detectors = Detectors()
 
 
@@ -153,7 +164,7 @@ class FaultConfig:
         code_patterns: Of this fleet; they count before the shipped one.
         dictionary: What codes mean.
         buses: The first that fits a channel counts.
-        addressings: ISO-TP beside the addresses of OBD.
+        addressings: ISO-TP, those of OBD first.
         disabled: Names of detectors that do not run.
         plug_ins: Detectors of other packages.
         notes: What was passed over, a sentence each.
@@ -166,7 +177,7 @@ class FaultConfig:
     code_patterns: tuple[CodePattern, ...] = ()
     dictionary: Dictionary = field(default_factory=built_in)
     buses: tuple[Bus, ...] = ()
-    addressings: tuple[Addressing, ...] = ()
+    addressings: tuple[Addressing, ...] = DEFAULT
     disabled: frozenset[str] = frozenset()
     plug_ins: tuple[PlugIn, ...] = ()
     notes: tuple[str, ...] = ()
@@ -225,7 +236,7 @@ def read_config(path: Path) -> FaultConfig:
         code_patterns=declared.code_pattern,
         dictionary=Dictionary.of(read_additions(folder / name for name in dictionaries)),
         buses=declared.bus,
-        addressings=declared.addressing,
+        addressings=(*DEFAULT, *(entry.made() for entry in declared.addressing)),
         disabled=disabled,
         digest=_digest(declared, rules, contents),
     )

@@ -5,8 +5,9 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults import can_errors, j1939, obd, rule_events, software
+from argus_assets.faults import can_errors, diagnostic, j1939, rule_events, software
 from argus_assets.faults.activations import numbered
+from argus_assets.faults.addressing import wanted as wanted_by_diagnostics
 from argus_assets.faults.bus_health import bus_health
 from argus_assets.faults.can import data_frames
 from argus_assets.faults.config import FaultConfig, default_config
@@ -16,10 +17,7 @@ from argus_assets.faults.severity import with_dictionary_severity
 from argus_assets.faults.signals import wanted as wanted_by_rules
 from argus_assets.recordings.drive import Drive
 
-_BY_IDENTIFIER: Final = {"j1939": j1939, "obd": obd}
-"""Detectors over CAN data frames that they choose by identifier: `WANTED`, and `find` over those rows."""
-
-BUILT_IN: Final = (*_BY_IDENTIFIER, "can_errors", "bus_health", "software", "rules")
+BUILT_IN: Final = ("j1939", "diagnostics", "can_errors", "bus_health", "software", "rules")
 """Names of the detectors of this package, by which they are disabled."""
 
 
@@ -49,11 +47,23 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
         config: How faults are looked for; the shipped rules and dictionary unless given.
     """
     config = default_config() if config is None else config
-    by_identifier = [detector for name, detector in _BY_IDENTIFIER.items() if config.runs(name)]
-    by_rules = wanted_by_rules(config) if config.runs("rules") else None
-    filters = [detector.WANTED for detector in by_identifier] + ([] if by_rules is None else [by_rules])
-    rows = data_frames(drive.frames, pl.any_horizontal(filters) if filters else pl.lit(value=False)).collect()
-    found = [detector.find(rows.filter(detector.WANTED)) for detector in by_identifier]
+    filters: dict[str, pl.Expr | None] = {
+        "j1939": j1939.WANTED,
+        "diagnostics": wanted_by_diagnostics(config.addressings),
+        "rules": wanted_by_rules(config),
+    }
+    in_force = {name: wanted for name, wanted in filters.items() if wanted is not None and config.runs(name)}
+    rows = data_frames(drive.frames, pl.any_horizontal(pl.lit(value=False), *in_force.values())).collect()
+
+    def of(name: str) -> pl.DataFrame:
+        """The CAN frames that a detector chooses by their identifiers."""
+        return rows.filter(in_force[name]) if name in in_force else rows.clear()
+
+    found: list[Found] = []
+    if config.runs("j1939"):
+        found.append(j1939.find(of("j1939")))
+    if config.runs("diagnostics"):
+        found.append(diagnostic.find(of("diagnostics"), config.addressings))
     buses = BUS_STATS.empty()
     if config.runs("can_errors"):
         found.append(can_errors.find(drive))
@@ -64,7 +74,7 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
     if config.runs("software"):
         found.append(software.find(drive, config.code_patterns))
     if config.runs("rules"):
-        found.append(rule_events.find(drive, rows.clear() if by_rules is None else rows.filter(by_rules), config))
+        found.append(rule_events.find(drive, of("rules"), config))
     plugged = Found.together(plug_in.find(drive) for plug_in in config.plug_ins)
     # Two of them may report the same fault.
     found.append(Found(numbered(plugged.events), plugged.notes))

@@ -1,37 +1,47 @@
-"""OBD-II mode 03: confirmed emission-related trouble codes.
+"""OBD-II: stored codes (modes 03, 07, 0A), the lamp and readiness (mode 01 PID 01), freeze frames (mode 02).
 
-Services: ISO 15031-5 / SAE J1979. Identifiers on CAN: ISO 15765-4. Two-byte codes: SAE J2012.
+Services: ISO 15031-5 / SAE J1979. Clearing (mode 04) is in `clearing.py`, refusals in `negative_response.py`.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import activations, as_reports
-from argus_assets.faults.can import IS_EXTENDED, TIME_ORDER
-from argus_assets.faults.detector import Found
-from argus_assets.faults.isotp import reassemble
+from argus_assets.faults.activations import as_reports
+from argus_assets.faults.attaching import attach
+from argus_assets.faults.clearing import cleared_before
+from argus_assets.faults.conversation import EVIDENCE, REPORTER, positive
+from argus_assets.faults.dtc import dtc_text
+from argus_assets.faults.obd_pids import (
+    PID_FREEZE_FRAME_CODE,
+    PID_MONITOR_STATUS,
+    monitor_status,
+    pid_value,
+    split_pids,
+)
+from argus_assets.faults.schema import DETAILS
 
-MODE_03_ANSWER: Final = 0x43
-_CAN_ID: Final = pl.col("arbitration_id")
+_CURRENT_DATA: Final = 0x01
+_FREEZE_FRAME: Final = 0x02
+_PERMANENT: Final = 0x0A
 
-WANTED: Final = (~IS_EXTENDED & _CAN_ID.is_between(0x7E8, 0x7EF)) | (IS_EXTENDED & ((_CAN_ID & ~0xFF) == 0x18DAF100))
-"""Filter for the answers of ECUs to the tester: 11-bit 0x7E8 to 0x7EF, 29-bit 0x18DAF1xx (ISO 15765-4, 10.5)."""
+CODE_MODES: Final = {
+    0x03: ("obd_mode03", "confirmed", "obd: confirmed code (mode 03)"),
+    0x07: ("obd_mode07", "pending", "obd: pending code (mode 07)"),
+    _PERMANENT: ("obd_mode0a", "permanent", "obd: permanent code (mode 0A)"),
+}
+"""Modes that list codes: source, status, severity rule."""
+
+MIL_CODE: Final = "OBD_MIL"
 
 
-def dtc_text(high: int, low: int) -> str:
-    """A two-byte code as people write it: two bits of letter, two of the first digit, twelve in hex (SAE J2012)."""
-    return f"{'PCBU'[high >> 6]}{high >> 4 & 0b11}{high & 0x0F:X}{low:02X}"
-
-
-def parse_mode_03(payload: bytes) -> tuple[str, ...] | None:
-    """The codes of a mode 03 answer, in its order, `None` when it is shorter than the count it states.
+def parse_codes(payload: bytes) -> tuple[str, ...] | None:
+    """The codes of a mode 03, 07 or 0A answer, in its order, `None` when it is shorter than the count it states.
 
     Over CAN the number of codes stands behind the service byte. The pair 0x0000 is filling.
 
     Args:
-        payload: A whole message that starts with 0x43.
+        payload: A whole message that starts with 0x43, 0x47 or 0x4A.
     """
     if len(payload) < 2 or len(payload) < 2 + 2 * payload[1]:
         return None
@@ -39,75 +49,154 @@ def parse_mode_03(payload: bytes) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(dtc_text(*pair) for pair in pairs if any(pair)))
 
 
-def find(rows: pl.DataFrame) -> Found:
-    """Find the codes that ECUs answer to mode 03.
+def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Report every code of every list, and the lamp whenever it is on.
 
     Args:
-        rows: `can.data_frames` of `WANTED`.
-    """
-    reports, notes = find_reports(rows)
-    return Found(activations(reports, longest_gap_ns=None), notes)
-
-
-def find_reports(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Report every code of every mode 03 answer.
-
-    Args:
-        rows: `can.data_frames` of `WANTED`.
+        answers: `conversation.ANSWERS`.
+        clears: `clearing.clears`.
 
     Returns:
         `activations.REPORTS`, and notes on what could not be read.
     """
-    reassembled = reassemble(rows.sort(TIME_ORDER))
-    is_answer = pl.col("payload").bin.starts_with(bytes([MODE_03_ANSWER]))
-    answers = reassembled.messages.filter(is_answer)
-    answers = answers.join(_parse_distinct(answers["payload"]), on="payload", how="left")
+    clears = clears.with_columns(scope=pl.col("scope").str.slice(0, len("P0301")))
+    found = [_codes(answers, clears, mode) for mode in CODE_MODES]
+    codes = pl.concat([reports for reports, _ in found])
+    frames, frame_notes = _freeze_frames(answers, clears)
+    codes, unclaimed = attach(codes, frames)
+    fault = [*REPORTER, "code"]
+    notes = [note for _, of_mode in found for note in of_mode] + frame_notes
+    notes += [
+        f"{channel} {ecu}: a freeze frame of {code} was read, but no answer that lists this code."
+        for channel, ecu, code in unclaimed.select(fault).unique().sort(fault).iter_rows()
+    ]
+    return pl.concat([as_reports(codes), as_reports(_lamp(answers))]), tuple(notes)
+
+
+def _codes(answers: pl.DataFrame, clears: pl.DataFrame, mode: int) -> tuple[pl.DataFrame, list[str]]:
+    """The reports of one mode, with `order`."""
+    source, status, rule = CODE_MODES[mode]
+    lists = positive(answers, mode)
+    # Answers repeat as often as the tester asks, so the distinct ones are few.
+    distinct = lists["payload"].unique()
+    parsed = pl.DataFrame(
+        [(payload, parse_codes(payload)) for payload in distinct],
+        schema={"payload": pl.Binary, "code": pl.List(pl.String)},
+        orient="row",
+    )
+    lists = lists.join(parsed, on="payload", maintain_order="left")
     reports = (
-        answers.filter(pl.col("codes").is_not_null())
-        .sort(TIME_ORDER)
-        .with_columns(seq=pl.int_range(pl.len()).over("channel", "arbitration_id"))
-        .explode("codes", empty_as_null=True)
-        .filter(pl.col("codes").is_not_null())
+        lists.filter(pl.col("code").is_not_null())
+        .select(*EVIDENCE, "code", seq=pl.int_range(pl.len()).over(REPORTER))
+        .explode("code", empty_as_null=True)
+        .filter(pl.col("code").is_not_null())
+        .with_columns(source=pl.lit(source), status=pl.lit(status), severity_rule=pl.lit(rule))
+    )
+    if mode != _PERMANENT:  # No tester can clear a permanent code.
+        reports = reports.with_columns(seq=pl.col("seq") + cleared_before(reports, clears))
+    short = lists.filter(pl.col("code").is_null()).group_by(REPORTER).len().sort(REPORTER)
+    return reports, [
+        f"{channel} {ecu}: {count} mode {mode:02X} answers hold fewer codes than they state and were left out."
+        for channel, ecu, count in short.iter_rows()
+    ]
+
+
+def _parameters(answers: pl.DataFrame, mode: int) -> pl.DataFrame:
+    """The parameters of mode 01 or 02 answers: columns of `EVIDENCE`, pid, number (of the freeze frame), data."""
+    of_mode = positive(answers, mode)
+    if mode == _CURRENT_DATA:
+        # All other current data are signals, and by far the most answers. One of several parameters may hold it behind.
+        status, size = bytes([PID_MONITOR_STATUS]), pl.col("payload").bin.size()
+        has_status = pl.col("payload").bin.slice(1, 1) == status
+        of_mode = of_mode.filter(has_status | ((size > 6) & pl.col("payload").bin.contains(status)))
+    distinct = of_mode["payload"].unique()
+    found = [
+        {"payload": payload, "pid": pid, "number": number, "data": data}
+        for payload in distinct
+        for pid, number, data in split_pids(payload[1:], with_frame_number=mode == _FREEZE_FRAME)
+    ]
+    schema = {"payload": pl.Binary, "pid": pl.Int64, "number": pl.Int64, "data": pl.Binary}
+    return of_mode.select(EVIDENCE).join(pl.DataFrame(found, schema=schema), on="payload", maintain_order="left_right")
+
+
+def _lamp(answers: pl.DataFrame) -> pl.DataFrame:
+    """A report for each answer that says that the malfunction lamp is on."""
+    states = _parameters(answers, _CURRENT_DATA).filter(pl.col("pid") == PID_MONITOR_STATUS)
+    rows: list[dict[str, object]] = []
+    for data in states["data"].unique():
+        status = monitor_status(data)
+        details = {
+            "dtc_count": str(status.dtc_count),
+            "ignition": "compression" if status.is_compression else "spark",
+            **{f"readiness {name}": "complete" if done else "incomplete" for name, done in status.readiness.items()},
+        }
+        rows.append(
+            {
+                "data": data,
+                "is_on": status.is_lamp_on,
+                "message": f"malfunction lamp on, {status.dtc_count} confirmed codes",
+                "details": [{"key": key, "value": value} for key, value in details.items()],
+            }
+        )
+    schema = {"data": pl.Binary, "is_on": pl.Boolean, "message": pl.String, "details": DETAILS}
+    return (
+        states.with_columns(seq=pl.int_range(pl.len()).over(REPORTER))
+        .join(pl.DataFrame(rows, schema=schema), on="data", maintain_order="left")
+        .filter("is_on")
         .with_columns(
-            code="codes",
-            source=pl.lit("obd_mode03"),
-            status=pl.lit("confirmed"),
-            ecu=_ecu(reports_of=answers),
-            severity_rule=pl.lit("obd: confirmed code (mode 03)"),
+            code=pl.lit(MIL_CODE),
+            source=pl.lit("obd_mode01"),
+            status=pl.lit("active"),
+            severity_rule=pl.lit("obd: malfunction lamp on (mode 01)"),
         )
     )
-    return as_reports(reports), (*_transport_notes(reassembled.multi_frame), *_answer_notes(answers))
 
 
-def _parse_distinct(payloads: pl.Series) -> pl.DataFrame:
-    """Each distinct answer with its codes; answers repeat as often as the tester asks."""
-    distinct = payloads.unique()
-    codes = [parse_mode_03(payload) for payload in distinct]
-    return pl.DataFrame(
-        {"payload": distinct, "codes": [None if found is None else list(found) for found in codes]},
-        schema={"payload": pl.Binary, "codes": pl.List(pl.String)},
+def _freeze_frames(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Freeze frames with the code that they were stored for.
+
+    A frame is read by an answer for each of its values. Its code is in PID 02, and a clearing erases it.
+
+    Returns:
+        order, channel, ecu, code and details, and notes on values that have no code.
+    """
+    values = _parameters(answers, _FREEZE_FRAME).sort("order")
+    codes = {
+        data: dtc_text(*data) if any(data) else None
+        for data in values.filter(pl.col("pid") == PID_FREEZE_FRAME_CODE)["data"].unique()
+    }
+    states = values.select("pid", "data").unique().filter(pl.col("pid") != PID_FREEZE_FRAME_CODE)
+    texts = pl.DataFrame(
+        [(pid, data, *pid_value(pid, data)) for pid, data in states.iter_rows()],
+        schema={"pid": pl.Int64, "data": pl.Binary, "key": pl.String, "value": pl.String},
+        orient="row",
     )
-
-
-def _ecu(*, reports_of: pl.DataFrame) -> pl.Expr:
-    """`0x7E8` of an identifier."""
-    names = {can_id: f"0x{can_id:X}" for can_id in reports_of["arbitration_id"].unique()}
-    return pl.col("arbitration_id").replace_strict(names, return_dtype=pl.String)
-
-
-def _transport_notes(multi_frame: pl.DataFrame) -> Iterator[str]:
-    counts = multi_frame.group_by("channel", "arbitration_id").agg(
-        incomplete=(~pl.col("complete")).sum(), messages=pl.len()
+    stored_code = pl.when(pl.col("pid") == PID_FREEZE_FRAME_CODE).then("data")
+    frame = [*REPORTER, "number", "epoch"]
+    values = values.with_columns(code=pl.lit(None, dtype=pl.String)).with_columns(
+        # Clearings of single codes leave the other codes' frames alone.
+        epoch=cleared_before(values.select("order", *REPORTER, code=pl.lit("")), clears.filter(pl.col("scope") == ""))
     )
-    for channel, can_id, incomplete, total in counts.sort("channel", "arbitration_id").iter_rows():
-        if incomplete:
-            yield (
-                f"{channel} 0x{can_id:X}: {incomplete} of {total} answers of several frames (ISO-TP) are incomplete "
-                "(lost or late frames) and were left out."
-            )
-
-
-def _answer_notes(answers: pl.DataFrame) -> Iterator[str]:
-    short = answers.filter(pl.col("codes").is_null()).group_by("channel", "arbitration_id").len()
-    for channel, can_id, count in short.sort(pl.all()).iter_rows():
-        yield f"{channel} 0x{can_id:X}: {count} mode 03 answers hold fewer codes than they state and were left out."
+    values = values.with_columns(
+        # The latest code that was read before a value, else the first one read after it.
+        code=stored_code.forward_fill()
+        .over(frame)
+        .fill_null(stored_code.backward_fill().over(frame))
+        .replace_strict(codes, default=None, return_dtype=pl.String)
+    )
+    named = values.filter(pl.col("pid") != PID_FREEZE_FRAME_CODE).join(texts, on=["pid", "data"], maintain_order="left")
+    lost = named.filter(pl.col("code").is_null()).group_by(REPORTER).len().sort(REPORTER)
+    notes = [
+        f"{channel} {ecu}: {count} freeze frame values belong to no code (PID 02 was not read) and were left out."
+        for channel, ecu, count in lost.iter_rows()
+    ]
+    frames = (
+        named.filter(pl.col("code").is_not_null())
+        .unique([*frame, "code", "key"], keep="last", maintain_order=True)
+        .group_by(*frame, "code", maintain_order=True)
+        .agg(
+            pl.col("order").min(),
+            details=pl.struct(key=pl.format("freeze frame {}: {}", "number", "key"), value="value"),
+        )
+    )
+    return frames.sort("order"), notes

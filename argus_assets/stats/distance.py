@@ -21,9 +21,12 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.can import IS_EXTENDED, byte, data_frames
-from argus_assets.faults.obd import WANTED as OBD_ANSWERS
 from argus_assets.recordings.drive import Drive
 from argus_assets.stats.motion import F64, I64, counted_km, integrated_km, track_km
+
+_ID: Final = pl.col("arbitration_id")
+_OBD_ANSWERS: Final = (~IS_EXTENDED & _ID.is_between(0x7E8, 0x7EF)) | (IS_EXTENDED & ((_ID & ~0xFF) == 0x18DAF100))
+"""Answers of ECUs to an OBD tester (ISO 15765-4, 10.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ _VEHICLE_DISTANCE: Final = _j1939(65248, first=4, count=4, factor=0.125)
 _WHEEL_SPEED: Final = _j1939(65265, first=1, count=2, factor=1 / 256)
 _OBD_ODOMETER: Final = _CanValue(
     # A single frame of six bytes: the answer to service 01, the PID and its four bytes.
-    OBD_ANSWERS & (byte(0) == 6) & (byte(1) == 0x41) & (byte(2) == 0xA6),
+    _OBD_ANSWERS & (byte(0) == 6) & (byte(1) == 0x41) & (byte(2) == 0xA6),
     sender_mask=0x1FFFFFFF,
     sender="0x{:X}",
     first=3,

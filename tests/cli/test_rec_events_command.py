@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from argus_assets.cli import root
 from argus_assets.errors import BadRecording
+from argus_assets.faults.config import default_config
 from argus_assets.simulate.fleet import simulate_fleet
 
 FIELDS = {
@@ -39,8 +40,9 @@ def test_json_of_a_drive(drives):
     assert result.exit_code == 0
     faults = json.loads(result.stdout)
     assert all(set(fault) == FIELDS for fault in faults)
-    assert [fault["code"] for fault in faults] == ["SPN100/FMI1", "SPN1569/FMI31"]
-    root_cause, consequence = faults
+    by_dm1 = [fault for fault in faults if fault["source"] == "j1939_dm1"]
+    assert [fault["code"] for fault in by_dm1] == ["SPN100/FMI1", "SPN1569/FMI31"]
+    root_cause, consequence = by_dm1
     assert (root_cause["source"], root_cause["ecu"], root_cause["severity"]) == ("j1939_dm1", "SA 0x00", "critical")
     assert root_cause["occurrences"] == 1 < consequence["occurrences"]
     assert root_cause["first_seen_ns"] < consequence["first_seen_ns"] <= consequence["last_seen_ns"]
@@ -86,7 +88,7 @@ def test_a_bad_file_does_not_hide_the_faults_of_the_others(drives, tmp_path):
     path.touch()
     result = run("--json", path, *drives["truck_oil_pressure"])
     assert result.exit_code == 1
-    assert [fault["code"] for fault in json.loads(result.stdout)] == ["SPN100/FMI1", "SPN1569/FMI31"]
+    assert {fault["code"] for fault in json.loads(result.stdout)} >= {"SPN100/FMI1", "SPN1569/FMI31"}
     assert "empty_file" in result.stderr
 
 
@@ -111,6 +113,7 @@ def test_a_file_that_cannot_be_opened_is_told_with_its_reason(tmp_path, monkeypa
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 
+    default_config()  # its file is opened too
     # Tests may run as root, whom no file mode stops.
     monkeypatch.setattr(Path, "open", refuse)
     result = CliRunner().invoke(root, ["rec", "events", str(path)])

@@ -33,6 +33,26 @@ def can() -> type[Can]:
     return Can
 
 
+@pytest.fixture(scope="session")
+def spoken(can) -> Callable[..., list[Can]]:
+    """Segment a message by ISO-TP into classic frames, 10 ms apart (a plain sender: no flow control)."""
+
+    def segment(time_ns: int, arbitration_id: int, payload: bytes | str, channel: str = "CAN1") -> list[Can]:
+        payload = bytes.fromhex(payload) if isinstance(payload, str) else payload
+        if len(payload) <= 7:
+            frames = [bytes([len(payload)]) + payload]
+        else:
+            frames = [(0x1000 | len(payload)).to_bytes(2, "big") + payload[:6]]
+            for number, at in enumerate(range(6, len(payload), 7), 1):
+                frames.append(bytes([0x20 | number % 16]) + payload[at : at + 7])
+        return [
+            can(time_ns + 10_000_000 * n, arbitration_id, frame.ljust(8, b"\xcc"), channel)
+            for n, frame in enumerate(frames)
+        ]
+
+    return segment
+
+
 def _table(table: Table, rows: list[dict[str, Any]], recording: str) -> pl.LazyFrame:
     for number, row in enumerate(rows):
         row.setdefault("frame", number)

@@ -53,17 +53,17 @@ data_bitrate = 2_000_000
 request_id = 0x6F1
 response_id = 0x612
 mode = "extended"
-address = 0xF1
+response_address = 0xF1
 ecu = "DME"
 
 [detectors]
-disable = ["obd", "RULE_DISK_LATENCY"]
+disable = ["diagnostics", "RULE_DISK_LATENCY"]
 """
 
 
 @pytest.fixture
 def load(tmp_path: Path):
-    def write(text: str, *, dbc: str = DBC, codes: str = "code,text\n"):
+    def write(text: str, *, dbc: str = DBC, codes: str = "code,description\nACME-7,Pump stands still\n"):
         (tmp_path / "vehicle.dbc").write_text(dbc)
         (tmp_path / "codes.csv").write_text(codes)
         path = tmp_path / "faults.toml"
@@ -84,12 +84,12 @@ def test_everything_that_can_be_configured(load, tmp_path: Path) -> None:
     assert config.signals["Coolant"][0].channels == ("CAN1", "CAN2")
     assert config.signals["Coolant"][0].sender == "ENGINE"
     assert [(p.pattern, p.group) for p in config.code_patterns] == [(r"ERR-(\d+)", 1)]
-    assert config.dictionaries == (tmp_path / "codes.csv",)
+    assert config.dictionary.describe("ACME-7").text == "Pump stands still"
     assert config.buses == (Bus(channels=("CAN*",), bitrate=500_000, data_bitrate=2_000_000),)
-    assert config.addressings == (
-        Addressing(request_id=0x6F1, response_id=0x612, mode="extended", address=0xF1, ecu="DME"),
+    assert config.addressings[-1] == Addressing(
+        request_id=0x6F1, response_id=0x612, mode="extended", response_address=0xF1, ecu_name="DME"
     )
-    assert not config.runs("obd")
+    assert not config.runs("diagnostics")
     assert config.runs("j1939")
 
 
@@ -109,9 +109,9 @@ def test_the_version_follows_whatever_can_change_events(load) -> None:
         load(FULL).version,
         load(FULL.replace("above = 95", "above = 96")).version,
         load(FULL.replace("500_000", "250_000")).version,
-        load(FULL.replace('disable = ["obd", ', "disable = [")).version,
+        load(FULL.replace('disable = ["diagnostics", ', "disable = [")).version,
         load(FULL, dbc=DBC.replace("(1,-40)", "(1,-41)")).version,
-        load(FULL, codes="code,text\nX,y\n").version,
+        load(FULL, codes="code,description\nX,y\n").version,
     ]
     assert versions[0] == versions[1], "an empty file changes nothing"
     assert len(set(versions[1:])) == len(versions) - 1
@@ -144,9 +144,8 @@ def test_the_version_follows_whatever_can_change_events(load) -> None:
         ('"vehicle.dbc"', '"codes.csv"', "codes.csv cannot be read as a DBC file"),
         ("bitrate = 500_000", "bitrate = 0", r"bus\[0\]\.bitrate: .*greater than 0, found 0"),
         ("request_id = 0x6F1", "request_id = 0x20000000", r"addressing\[0\]\.request_id"),
-        ("address = 0xF1", "", "mode 'extended' needs address"),
         ('mode = "extended"', "", "mode 'normal' has no address byte"),
-        ('"obd", ', '"obdd", ', "there is no detector 'obdd'"),
+        ('"diagnostics", ', '"diagnosticz", ', "there is no detector 'diagnosticz'"),
         ("[[bus]]", "[[buses]]", "unknown key 'buses'; allowed are database, rule"),
         ("[[bus]]", "[[bus", "is no TOML"),
     ],

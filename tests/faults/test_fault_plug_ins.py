@@ -163,7 +163,8 @@ def test_a_detector_can_be_turned_off_also_one_that_cannot_be_used(install) -> N
     assert install("raise RuntimeError", off).plug_ins == ()
     with pytest.raises(BadSetting, match="there is no detector 'acme-sped'") as caught:
         install(GOOD, off.replace("speed", "sped"))
-    assert "acme-speed, j1939" in caught.value.help
+    assert "acme-speed" in caught.value.help
+    assert "j1939" in caught.value.help
 
 
 def test_the_command_runs_it_and_tells_what_is_passed_over(install, drive) -> None:

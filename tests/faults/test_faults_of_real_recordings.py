@@ -2,12 +2,13 @@
 
 import polars as pl
 
+from argus_assets.faults.addressing import by_sender
 from argus_assets.faults.can import TIME_ORDER, data_frames
+from argus_assets.faults.diagnostic import WANTED as DIAGNOSTIC_WANTED
 from argus_assets.faults.finding import find_events
 from argus_assets.faults.isotp import reassemble as reassemble_isotp
 from argus_assets.faults.j1939 import WANTED as J1939_WANTED
 from argus_assets.faults.j1939_tp import reassemble as reassemble_tp
-from argus_assets.faults.obd import WANTED as OBD_WANTED
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.reading import read_recording
 
@@ -19,7 +20,8 @@ PGN_ENGINE_CONFIGURATION = 0xFEE3
 def test_isotp_answers_of_a_canedge(recordings):
     batch, _ = read_recording(recordings / "canedge" / "17BD1DB7_00000006_00000170.MF4")
     frames = batch.frames.lazy().with_columns(recording=pl.lit("r"))
-    found = reassemble_isotp(data_frames(frames, OBD_WANTED).collect().sort(TIME_ORDER))
+    rows = data_frames(frames, DIAGNOSTIC_WANTED).collect().sort(TIME_ORDER)
+    found = reassemble_isotp(by_sender(rows).frames)
 
     whole, single, begun, want, data, count = [], [], 0, 0, b"", 0
     for can_id, payload in batch.frames.select("arbitration_id", "payload").iter_rows():

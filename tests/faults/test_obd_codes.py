@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.obd import dtc_text, parse_mode_03
+from argus_assets.faults.dtc import dtc_text
+from argus_assets.faults.obd import parse_codes
 
 S = 1_000_000_000
 NONE = "024300"
@@ -24,7 +25,7 @@ def test_dtc_text(number):
 def test_codes_of_an_answer(numbers, fillers, behind):
     pairs = b"".join(n.to_bytes(2, "big") for n in numbers) + bytes(2 * fillers)
     payload = bytes([0x43, len(numbers) + fillers]) + pairs + behind
-    found = parse_mode_03(payload)
+    found = parse_codes(payload)
     assert found == tuple(dtc_text(*n.to_bytes(2, "big")) for n in numbers)
 
 
@@ -48,12 +49,13 @@ def test_active_until_an_answer_of_the_same_ecu_lists_it_no_more(can, can_table,
 
 
 def test_29_bit_identifiers(can, can_table, find):
-    events = find(can_table([answer(can, 0, MISFIRE, 0x18DAF110), answer(can, 0, MISFIRE, 0x18DAF210)])).events
-    assert events["ecu"].to_list() == ["0x18DAF110"]
+    # A gateway of a fleet asks under an address of its own.
+    events = find(can_table([answer(can, 0, MISFIRE, 0x18DAF110), answer(can, 0, MISFIRE, 0x18DAFA10)])).events
+    assert events["ecu"].to_list() == ["0x18DAF110", "0x18DAFA10"]
 
 
 def test_other_services_and_requests_are_no_answers(can, can_table, find):
-    frames = [answer(can, 0, "037f0311"), answer(can, 1, "04470103 01"), answer(can, 2, MISFIRE, 0x7E0)]
+    frames = [answer(can, 0, "037f0378"), answer(can, 1, "0446010301"), answer(can, 2, MISFIRE, 0x7E0)]
     assert find(can_table(frames)).events.is_empty()
 
 
@@ -67,5 +69,5 @@ def test_a_lost_frame_of_a_long_answer_is_noted(can, can_table, find):
     findings = find(can_table([answer(can, 0, "100a430401010102")]))
     assert findings.events.is_empty()
     assert findings.notes == (
-        "CAN1 0x7E8: 1 of 1 answers of several frames (ISO-TP) are incomplete (lost or late frames) and were left out.",
+        "CAN1 0x7E8: 1 of 1 messages of several frames (ISO-TP) are incomplete (lost or late frames) and were left out.",
     )

@@ -1,0 +1,64 @@
+"""Diagnostics on CAN: OBD and UDS share ISO-TP, so their messages are put together once and handed to both."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import polars as pl
+
+from argus_assets.faults import clearing, negative_response, obd, uds
+from argus_assets.faults.activations import activations
+from argus_assets.faults.addressing import DEFAULT, Addressing, BySender, by_sender, wanted
+from argus_assets.faults.addressing_proof import prove
+from argus_assets.faults.can import TIME_ORDER
+from argus_assets.faults.conversation import converse
+from argus_assets.faults.detector import Found
+from argus_assets.faults.isotp import Reassembled, reassemble
+
+WANTED: Final = wanted()
+"""Filter for the frames that can carry diagnostics by `addressing.DEFAULT`."""
+
+
+def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Found:
+    """Find what ECUs report to testers.
+
+    Args:
+        rows: `can.data_frames` of `addressing.wanted(addressings)`, in any order.
+        addressings: How the vehicle's ECUs are asked and answer; 29-bit identifiers mostly need none.
+    """
+    if rows.is_empty():
+        return Found.together(())
+    rows = rows.sort(TIME_ORDER)
+    proven, proof_notes = prove(rows, addressings)
+    sent = by_sender(rows, (*addressings, *proven))
+    reassembled = reassemble(sent.frames)
+    answers = converse(sent, reassembled.messages)
+    clears = clearing.clears(answers)
+    # Stored codes stay until an answer or a clearing says otherwise, however rarely the tester asks.
+    stored = [obd.find_reports(answers, clears), uds.find_reports(answers, clears)]
+    refusals = negative_response.find_reports(answers)
+    events = [
+        *(activations(reports, longest_gap_ns=None) for reports, _ in stored),
+        activations(clearing.find_reports(clears), longest_gap_ns=None),
+        activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
+    ]
+    notes = [note for _, of_source in stored for note in of_source]
+    return Found(pl.concat(events), (*proof_notes, *_transport_notes(sent, reassembled), *notes))
+
+
+def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
+    counts = reassembled.multi_frame.group_by("sender").agg(
+        refused=(pl.col("refused") & ~pl.col("complete")).sum(),
+        incomplete=(~pl.col("complete") & ~pl.col("refused")).sum(),
+        messages=pl.len(),
+    )
+    for sender, refused, incomplete, total in counts.sort("sender").iter_rows():
+        of = f"of {total} messages of several frames (ISO-TP)"
+        if incomplete:
+            yield (f"{sent.names[sender]}: {incomplete} {of} are incomplete (lost or late frames) and were left out.")
+        if refused:
+            yield f"{sent.names[sender]}: {refused} {of} were refused by their receiver, which had no room for them."
+    for sender, frames in reassembled.orphans.sort("sender").iter_rows():
+        yield (
+            f"{sent.names[sender]}: {frames} consecutive frames (ISO-TP) belong to no message (its first frame is "
+            "missing or timed out) and were left out."
+        )
