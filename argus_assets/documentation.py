@@ -8,11 +8,22 @@ import sys
 from pathlib import Path
 
 from argus_assets.drop.manifest import json_schema
-from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
 
-_TABLES = (FRAMES, LOGS, DIAGNOSTICS, RECORDINGS, PROBLEMS, ERROR_EVENTS, ERROR_STATS, CODE_PAIRS, DRIVE_STATS)
+_TABLES = (
+    FRAMES,
+    LOGS,
+    DIAGNOSTICS,
+    RECORDINGS,
+    PROBLEMS,
+    ERROR_EVENTS,
+    BUS_STATS,
+    ERROR_STATS,
+    CODE_PAIRS,
+    DRIVE_STATS,
+)
 _TABLES_HEAD = """# Tables
 
 Made from the declared schemas by `make docs`. Times are integer nanoseconds since 1970-01-01 UTC.

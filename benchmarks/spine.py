@@ -178,8 +178,9 @@ def _direct(bucket: Bucket, drive: Drive, folder: Path) -> float:
         lake = Lake.from_url(str(folder / str(attempt)))
         started = time.perf_counter()
         parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=os.cpu_count() or 1)
-        events = stages.detect_faults(parsed.recordings, lake=lake).events
-        made = stages.aggregate_stats(events, parsed.recordings, lake=lake)
+        findings = stages.detect_faults(parsed.recordings, lake=lake)
+        events = findings.events
+        made = stages.aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
         evidence, diagnosis = stages.diagnose(made.error_stats, parsed.recordings, manifest, knowledge=load_knowledge())
         tables = {
             "recordings": parsed.recordings, "problems": parsed.problems, "error_events": events,

@@ -62,8 +62,9 @@ def made_drive(
     )  # fmt: skip
     lake = Lake.from_url(str(folder / "lake"))
     parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
-    events = stages.detect_faults(parsed.recordings, lake=lake).events
-    made = stages.aggregate_stats(events, parsed.recordings, lake=lake)
+    findings = stages.detect_faults(parsed.recordings, lake=lake)
+    events = findings.events
+    made = stages.aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
     evidence, diagnosis = stages.diagnose(made.error_stats, parsed.recordings, manifest, knowledge=load_knowledge())
     return MadeDrive(
         manifest, parsed.recordings, parsed.problems, events, made.error_stats, made.pairs, made.totals,

@@ -30,7 +30,7 @@ from argus_assets.drop.quarantine import Reason, quarantine
 from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError
 from argus_assets.faults.config import FaultConfig
-from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.partitions import batches
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders
@@ -422,9 +422,10 @@ def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
     log.state("error_events", "gathering")
     findings = stages.detect_faults(batch.recordings, lake=batch.lake, config=batch.faults)
     path = batch.save("error_events", findings.events, ERROR_EVENTS)
+    batch.save("bus_stats", findings.buses, BUS_STATS)
     log.materialized(
         "error_events",
-        data=_fingerprint(findings.events) + batch.faults.version.encode(),
+        data=_fingerprint(findings.events, findings.buses) + batch.faults.version.encode(),
         metadata={
             "dagster/row_count": findings.events.height,
             "faults_version": batch.faults.version,
@@ -442,7 +443,8 @@ def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
 
 def _make_error_stats(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "error_stats"
-    made = stages.aggregate_stats(batch.events, batch.recordings, lake=batch.lake)
+    buses = batch.table("bus_stats", BUS_STATS)
+    made = stages.aggregate_stats(batch.events, batch.recordings, lake=batch.lake, buses=buses)
     stats = made.error_stats
     path = batch.save("error_stats", stats, ERROR_STATS)
     batch.save("code_pairs", made.pairs, CODE_PAIRS)

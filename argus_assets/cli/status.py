@@ -107,7 +107,8 @@ def events(batch: str, as_json: bool, home: Path | None) -> None:
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and value < 1e6 else str(value)
+    """On one line, so that an event is one."""
+    return f"{value:.3g}" if isinstance(value, float) and value < 1e6 else " / ".join(str(value).splitlines())
 
 
 def _partition(instance: "dg.DagsterInstance", batch: str) -> str:

@@ -139,10 +139,11 @@ def _details(class_bits: int, data: bytes) -> list[tuple[str, str]]:
         if data[3] in socketcan.LOCATIONS:
             found.append(("location", socketcan.LOCATIONS[data[3]]))
     if class_bits & socketcan.TRANSCEIVER:
-        lines = [
-            f"{line}: {faults[data[4] & mask]}" for mask, line, faults in _TRANSCEIVER_LINES if data[4] & mask in faults
+        found += [
+            (f"transceiver, {line}", faults[data[4] & mask])
+            for mask, line, faults in _TRANSCEIVER_LINES
+            if data[4] & mask in faults
         ]
-        found += [("transceiver", text) for text in lines]
     # Drivers filled the counters in before they had a class bit for them.
     if class_bits & socketcan.COUNTERS or data[6] or data[7]:
         found += [("tx_errors", str(data[6])), ("rx_errors", str(data[7]))]

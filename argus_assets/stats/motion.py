@@ -90,9 +90,10 @@ def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
             }
         )
         .group_by("second", maintain_order=True)
-        .median()
+        # Times stay integers: damage may have made one of them too large for a float to come back from.
+        .agg(pl.col("time_ns").get(pl.len() // 2), pl.col("x", "y", "z").median())
     )
-    time_ns = each_second["time_ns"].to_numpy().astype(np.int64)
+    time_ns = each_second["time_ns"].to_numpy()
     points = each_second.select("x", "y", "z").to_numpy()
 
     def step(i: I64, j: I64) -> F64:

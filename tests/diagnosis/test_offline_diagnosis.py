@@ -115,9 +115,9 @@ def test_matching_is_by_whole_code() -> None:
     assert not matches("p0301", ("P0301",))
 
 
-@pytest.mark.parametrize("source", sorted(NOT_NOW))
-def test_a_code_that_is_not_there_now_shows_no_cause_and_supports_one(source: str) -> None:
-    past = item(1, "SPN110/FMI16").model_copy(update={"source": source})
+@pytest.mark.parametrize("status", sorted(NOT_NOW))
+def test_a_code_that_is_not_there_now_shows_no_cause_and_supports_one(status: str) -> None:
+    past = item(1, "SPN110/FMI16").model_copy(update={"status": status})
     alone = diagnose_offline(evidence(past), KNOWLEDGE)
     assert [c.cause for c in alone.root_causes] == ["unexplained_code:SPN110/FMI16"]
     both = diagnose_offline(evidence(past, item(2, "SPN110/FMI0")), KNOWLEDGE)

@@ -148,7 +148,7 @@ def test_details_say_where_and_what(can, can_table):
     event = events_of(can, can_table, (0, 0x98, data(b2=0x81, b3=0x0A, b4=0x44))).row(0, named=True)
     assert event["details"] == [
         {"key": "direction", "value": "transmitting"}, {"key": "location", "value": "data"},
-        {"key": "transceiver", "value": "CAN high: no wire"}, {"key": "transceiver", "value": "CAN low: no wire"},
+        {"key": "transceiver, CAN high", "value": "no wire"}, {"key": "transceiver, CAN low", "value": "no wire"},
     ]  # fmt: skip
     assert (event["ecu"], event["channel"], event["payload_hex"]) == ("CAN1", "CAN1", "0000810a44000000")
 

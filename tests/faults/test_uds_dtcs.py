@@ -202,7 +202,7 @@ LIST, LIST_CONFIRMED, LIST_PENDING = "1902ff", "190208", "190204"
     [
         ("89", "active", "uds: warning indicator requested", "error"),
         ("88", "confirmed", "uds: warning indicator requested", "error"),
-        ("2f", "active", "uds: test failed now and confirmed", "error"),
+        ("2f", "active", "dictionary: P0301-00 Misfires in cylinder 1", "error"),
         ("01", "active", "uds: test failed now, not confirmed", "warning"),
         ("2c", "confirmed", "uds: confirmed, not failing now", "warning"),
         ("64", "pending", "uds: pending, not failing now", "info"),

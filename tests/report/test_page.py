@@ -76,7 +76,7 @@ def test_a_drive_without_faults_says_so_and_has_no_empty_sections(healthy: MadeD
 
 
 def test_the_head_tells_hours_distance_and_bus_load_where_they_are_known(faulty: MadeDrive) -> None:
-    assert "km by wheel speed" in Page(faulty.page()).text
+    assert "km by odometer" in Page(faulty.page()).text
     gap = faulty.totals.with_columns(span_h=pl.lit(2.0), recorded_h=pl.lit(1.5), busiest_channel=pl.lit("CAN1"))
     loaded = gap.with_columns(bus_load_mean_pct=pl.lit(41.7), bus_load_peak_pct=pl.lit(88.2))
     text = Page(MadeDrive(**{**vars(faulty), "totals": loaded}).page()).text

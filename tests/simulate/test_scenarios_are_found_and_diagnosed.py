@@ -11,42 +11,16 @@ from argus_assets.simulate.scenarios import SCENARIOS
 SEEDS = (1009, 2003, 3001)
 """Nothing was tuned on these."""
 
-WAITING = {
-    # DM2, DM6
-    "truck_old_codes",
-    "truck_air_filter_pending",
-    # a cyclic message that stops
-    "truck_brake_unit_silent",
-    "car_bus_loss",
-    "car_engine_unit_silent",
-    # CAN error frames
-    "car_bus_short",
-    "car_logger_alone",
-    "av_vehicle_bus_disturbed",
-    # OBD service 07, UDS
-    "car_noise",
-    "car_wheel_sensor",
-    "car_transmission_sensor",
-    # rules over signals
-    "av_lidar_dropout",
-    "av_lidar_window",
-    "av_compute_overheat",
-    "av_memory_leak",
-    "av_disk_slow",
-    "av_flipped_chunk",
-}
-"""Scenarios with codes that no detector finds yet."""
 
 CASES = [
     pytest.param(
         s.name,
         seed,
-        marks=[pytest.mark.xfail(reason="no detector for one of its codes yet", strict=True)] * (s.name in WAITING),
         id=f"{s.name}-{seed}",
     )
     for number, s in enumerate(SCENARIOS.values())
-    # One seed for each, and each seed for a third of them; the hard ones get all.
-    for seed in (SEEDS if s.damage or s.name in WAITING else SEEDS[number % 3 : number % 3 + 1])
+    # One seed for each, and each seed for a third of them; damaged ones get all.
+    for seed in (SEEDS if s.damage else SEEDS[number % 3 : number % 3 + 1])
 ]
 
 

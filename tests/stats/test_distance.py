@@ -194,6 +194,7 @@ def test_a_location_fix_of_foxglove_needs_no_status():
 def test_the_simulated_truck_drove_what_its_wheels_say(tmp_path: Path):
     totals = made_drive(tmp_path, "truck_oil_pressure").totals.row(0, named=True)
     at = np.linspace(0, 30, 3001)
-    assert (totals["distance_source"], totals["distance_signal"]) == ("wheel_speed", "SA 0x00 on CAN1")
-    assert totals["distance_km"] == pytest.approx(np.trapezoid(speed_profile(at, 30, 85), at) / 3600, rel=0.01)
+    assert totals["distance_source"] == "j1939_high_resolution_distance"
+    assert totals["distance_signal"] == "SA 0x17 on CAN1"
+    assert totals["distance_km"] == pytest.approx(np.trapezoid(speed_profile(at, 30, 85), at) / 3600, abs=0.03)
     assert totals["recorded_h"] * 3600 == pytest.approx(30, abs=0.1)
