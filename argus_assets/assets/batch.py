@@ -525,6 +525,7 @@ def _make_batch_report(log: _BatchLog, batch: _Batch) -> None:
         },
         evidence=batch.evidence,
         diagnosis=batch.diagnosis,
+        dictionary=batch.faults.dictionary,
     ).encode()
     path = batch.lake.write_bytes(batch.path("report.html"), page)
     log.materialized(

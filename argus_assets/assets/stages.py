@@ -27,6 +27,7 @@ from argus_assets.drop.quarantine import Reason
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile
 from argus_assets.faults.config import FaultConfig
+from argus_assets.faults.dictionary import Dictionary, built_in
 from argus_assets.faults.finding import Findings, find_events
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.model import RecordingSummary, Source
@@ -283,6 +284,7 @@ def render(
     tables: Mapping[str, pl.DataFrame],
     evidence: Evidence,
     diagnosis: Diagnosis,
+    dictionary: Dictionary | None = None,
 ) -> str:
     """The batch's page.
 
@@ -292,9 +294,9 @@ def render(
         tables: `recordings`, `problems`, `error_events`, `error_stats`, `code_pairs` and `drive_stats`.
         evidence: What the diagnosis rests on.
         diagnosis: The answer.
+        dictionary: What codes mean; the built-in one unless given.
     """
-    from argus_assets.faults.dictionary import describe
-
+    meanings = dictionary or built_in()
     return render_page(
         batch=PageBatch(
             partition_key=partition,
@@ -313,5 +315,5 @@ def render(
         totals=tables["drive_stats"],
         diagnosis=diagnosis,
         evidence=evidence,
-        describe=lambda code: describe(code).text,
+        describe=lambda code: meanings.describe(code).text,
     )

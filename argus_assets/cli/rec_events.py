@@ -13,11 +13,16 @@ from argus_assets.cli import faults as faults_of
 
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
+    from argus_assets.faults.dictionary import Dictionary
     from argus_assets.faults.finding import Findings
     from argus_assets.recordings.model import RecordingSummary
     from argus_assets.recordings.registry import Decoders
 
 _STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
+_STATUS_WORDS: Final = {
+    "active": "", "confirmed": "stored", "pending": "pending", "permanent": "permanent", "previously_active": "past",
+    "occurred": "",
+}  # fmt: skip
 
 
 @click.command()
@@ -30,8 +35,9 @@ def events(files: tuple[Path, ...], as_json: bool, declarations: Path | None, fa
 
     What could not be read is told on standard error. Exits with 1 when nothing could be read of one of the files.
     """
-    findings, summaries = _find(files, decoders_of.load(declarations), faults_of.load(faults))
-    found = _documents(findings)
+    config = faults_of.load(faults)
+    findings, summaries = _find(files, decoders_of.load(declarations), config)
+    found = _documents(findings, config.dictionary)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif any(_was_read(s) for s in summaries):
@@ -87,11 +93,9 @@ def _names(files: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in files]
 
 
-def _documents(findings: "Findings") -> list[dict[str, Any]]:
+def _documents(findings: "Findings", dictionary: "Dictionary") -> list[dict[str, Any]]:
     """One JSON object for each code of each ECU on each channel: worst first, then earliest first."""
     import polars as pl
-
-    from argus_assets.faults.dictionary import describe
 
     # Events come in order of time, so that "first" is the earliest.
     faults = (
@@ -99,6 +103,7 @@ def _documents(findings: "Findings") -> list[dict[str, Any]]:
         .agg(
             pl.col("severity", "severity_rule").get(pl.col("severity").to_physical().arg_max()),
             pl.col("message", "recording", "frame", "payload_hex").first(),
+            pl.col("status").last(),
             pl.col("frame_count").sum(),
             occurrences=pl.len(),
             first_seen_ns=pl.col("first_seen").first().dt.timestamp("ns"),
@@ -113,12 +118,13 @@ def _documents(findings: "Findings") -> list[dict[str, Any]]:
             "ecu": row["ecu"],
             "channel": row["channel"],
             "occurrences": row["occurrences"],
+            "status": row["status"],
             "frame_count": row["frame_count"],
             "first_seen_ns": row["first_seen_ns"],
             "last_seen_ns": row["last_seen_ns"],
             "severity": row["severity"],
             "severity_rule": row["severity_rule"],
-            "description": describe(row["code"]).text,
+            "description": dictionary.describe(row["code"]).text,
             "message": row["message"],
             "evidence": {key: row[key] for key in ("recording", "frame", "payload_hex")},
         }
@@ -137,19 +143,23 @@ def _print_faults(faults: Sequence[dict[str, Any]], *, frames: int) -> None:
         click.echo(f"no faults found in {frames:,} frames")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("severity", "code", "meaning", "ECU", "channel", "times", "first seen"):
+    for column in ("severity", "code", "", "meaning", "ECU", "times", "first seen"):
         table.add_column(
             column,
             justify="right" if column == "times" else "left",
-            # Only the meaning may take several lines: codes and names stay whole, to be searched for.
-            no_wrap=column != "meaning",
+            # Codes stay whole, to be searched for. In a narrow terminal, the others take several lines.
+            no_wrap=column not in ("meaning", "ECU"),
+            overflow="fold",
+            min_width=16 if column == "meaning" else None,
         )
     first_seen = [datetime.fromtimestamp(fault["first_seen_ns"] // 10**9, UTC) for fault in faults]
     for fault, moment in zip(faults, first_seen, strict=True):
         table.add_row(
             Text(fault["severity"], style=_STYLES[fault["severity"]]),
             # Texts of a recording are shown as they are, not read as markup.
-            *(Text(fault[key]) for key in ("code", "description", "ecu", "channel")),
+            Text(fault["code"]),
+            _STATUS_WORDS[fault["status"]],
+            *(Text(fault[key]) for key in ("description", "ecu")),
             str(fault["occurrences"]),
             f"{moment:%H:%M:%S}",
         )

@@ -12,7 +12,7 @@ from argus_assets.faults.config import default_config
 from argus_assets.simulate.fleet import simulate_fleet
 
 FIELDS = {
-    "code", "source", "ecu", "channel", "occurrences", "frame_count", "first_seen_ns", "last_seen_ns", "severity",
+    "code", "source", "ecu", "channel", "occurrences", "status", "frame_count", "first_seen_ns", "last_seen_ns", "severity",
     "severity_rule", "description", "message", "evidence",
 }  # fmt: skip
 
