@@ -1,202 +1,155 @@
-"""SAE J1939-73 DM1 (5.7.1): the trouble codes that an ECU reports as active, each second while there are any."""
+"""SAE J1939-73: the trouble codes that ECUs of heavy vehicles report, and who cleared them.
+
+The parts stand beside this module: identifiers (`j1939_id`), the diagnostic messages and what they mean
+(`j1939_dm`), their bytes (`j1939_dtc`), transport of long ones (`j1939_tp`), NAMEs of the ECUs (`j1939_name`), and
+clearing (`j1939_clear`).
+"""
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import FAULT, activations, as_reports
-from argus_assets.faults.can import IS_EXTENDED, PROVENANCE, TIME_ORDER
+from argus_assets.faults.activations import activations, as_reports
+from argus_assets.faults.can import PROVENANCE, TIME_ORDER
 from argus_assets.faults.detector import Found
-from argus_assets.faults.j1939_tp import IS_TRANSPORT, reassemble
+from argus_assets.faults.j1939_clear import IS_CLEAR, clear_events, cleared_lists, find_clears
+from argus_assets.faults.j1939_dm import LISTS
+from argus_assets.faults.j1939_dtc import MIN_BYTES, Dtc, parse
+from argus_assets.faults.j1939_id import SOURCE_ADDRESS, carries, sa, sa_text
+from argus_assets.faults.j1939_name import IS_CLAIM, find_claims, with_names
+from argus_assets.faults.j1939_tp import reassemble
+from argus_assets.faults.j1939_tp_frames import IS_TRANSPORT
+from argus_assets.faults.schema import DETAILS
 
-PGN_DM1: Final = 0xFECA
-_IS_DM1: Final = (pl.col("arbitration_id") & 0x03FFFF00) == PGN_DM1 << 8
+WANTED: Final = carries(*LISTS) | IS_TRANSPORT | IS_CLEAR | IS_CLAIM
+"""Filter for the frames that carry trouble codes, clear them, or name the ECUs."""
 
-WANTED: Final = IS_EXTENDED & (_IS_DM1 | IS_TRANSPORT)
-"""Filter for the frames that can carry a DM1."""
+_REPORTER: Final = ("channel", "source_address", "pgn")
+"""An ECU's diagnostic message of one kind."""
 
-LONGEST_GAP_NS: Final = 10_000_000_000 - 1
-"""Ten DM1 in a row that did not come mean that the ECU has stopped reporting its codes."""
-
-_LAMPS: Final = (("red stop", 4), ("malfunction", 6), ("amber warning", 2), ("protect", 0))
-"""Lamps, worst first, with their place in byte 1: two bits each."""
-
-_LAMP_ON: Final = 1
-_LAMP_NOT_AVAILABLE: Final = 3
-_MIN_BYTES: Final = 6
-"""Two bytes of lamps and one code."""
-
-_NO_CODE: Final = ((0, 0), (0x7FFFF, 31))
-"""SPN and FMI that stand for no code: all zeros (5.7.1.1), and the ones that fill unused bytes."""
-
-
-class Dtc(NamedTuple):
-    """One trouble code as DM1 carries it (5.7.1, SPN conversion method version 4).
-
-    Attributes:
-        spn: Suspect parameter number, 19 bits.
-        fmi: Failure mode identifier, 5 bits.
-        occurrence_count: The ECU's counter: 126 is at least 126, 127 is not available.
-        conversion_method: 0 for version 4. 1 stands for one of three older layouts of the SPN that cannot be told
-            apart, so the SPN may be wrong.
-    """
-
-    spn: int
-    fmi: int
-    occurrence_count: int
-    conversion_method: int
-
-    @property
-    def code(self) -> str:
-        """`SPN100/FMI1`."""
-        return f"SPN{self.spn}/FMI{self.fmi}"
-
-
-class LampStatus(NamedTuple):
-    """The lamps of a DM1.
-
-    Attributes:
-        on: Lamps that are on, worst first.
-        available: Whether the ECU knows the state of any lamp.
-    """
-
-    on: tuple[str, ...]
-    available: bool
-
-    @property
-    def rule(self) -> str:
-        """The severity rule that applies (`severity.RULES`)."""
-        if self.on:
-            return f"lamp: {self.on[0]}"
-        return "lamp: none on" if self.available else "lamp: not available"
-
-
-class Dm1(NamedTuple):
-    """A DM1 message. Its lamps belong to the ECU, not to one code."""
-
-    lamps: LampStatus
-    dtcs: tuple[Dtc, ...]
-
-
-def parse_dm1(payload: bytes) -> Dm1 | None:
-    """Decode a DM1, `None` when it is too short to be one. Bytes behind the last whole code are filling."""
-    if len(payload) < _MIN_BYTES:
-        return None
-    states = {name: payload[0] >> shift & 0b11 for name, shift in _LAMPS}
-    lamps = LampStatus(
-        tuple(name for name, state in states.items() if state == _LAMP_ON),
-        available=any(state != _LAMP_NOT_AVAILABLE for state in states.values()),
-    )
-    return Dm1(lamps, tuple(_codes(payload)))
-
-
-def _codes(payload: bytes) -> Iterator[Dtc]:
-    seen = set(_NO_CODE)
-    for at in range(2, len(payload) - 3, 4):
-        low, middle, high_fmi, count = payload[at : at + 4]
-        dtc = Dtc(low | middle << 8 | high_fmi >> 5 << 16, high_fmi & 0x1F, count & 0x7F, count >> 7)
-        if dtc[:2] not in seen:
-            seen.add(dtc[:2])
-            yield dtc
+_DTC: Final = pl.Struct({"code": pl.String, "occurrence_count": pl.UInt8, "message": pl.String, "details": DETAILS})
+_CONTENT: Final = pl.Schema(
+    {"payload": pl.Binary(), "rule": pl.String(), "lamp_status": pl.String(), "dtcs": pl.List(_DTC)}
+)
 
 
 def find(rows: pl.DataFrame) -> Found:
-    """Find the faults that ECUs report by DM1.
+    """Find the faults that ECUs report, and the clears.
 
     Args:
         rows: `can.data_frames` of `WANTED`.
-    """
-    reports, notes = find_reports(rows)
-    return Found(activations(reports, longest_gap_ns=LONGEST_GAP_NS), notes)
-
-
-def find_reports(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Report every code of every DM1.
-
-    Args:
-        rows: `can.data_frames` of `WANTED`.
-
-    Returns:
-        `activations.REPORTS`, and notes on what could not be read.
     """
     rows = rows.sort(TIME_ORDER)
-    single = rows.filter(_IS_DM1).with_columns(source_address=pl.col("arbitration_id").cast(pl.Int64) % 2**8)
-    transported = reassemble(rows, pgn=PGN_DM1)
-    columns = ["channel", "source_address", "timestamp", *PROVENANCE, "payload"]
-    messages = (
-        pl.concat([single.select(columns), transported.messages.select(columns)])
-        .sort(TIME_ORDER)
-        .join(_parse_distinct(single["payload"].append(transported.messages["payload"])), on="payload", how="left")
+    claims, claim_notes = find_claims(rows)
+    clears = find_clears(rows)
+    transported = reassemble(rows, pgns=LISTS)
+    messages = _messages(rows, transported.messages)
+    cleared = cleared_lists(clears, messages.select("channel", "source_address"))
+    reports = _reports(messages, cleared, claims)
+    events = [
+        activations(reports.filter(pl.col("source").is_in(_sources(gap))), longest_gap_ns=gap)
+        for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
+    ]
+    return Found(
+        pl.concat([*events, clear_events(clears, claims)]),
+        (*_transport_notes(transported.sessions), *_message_notes(messages, reports), *claim_notes),
     )
-    reports = (
-        messages.filter(pl.col("rule").is_not_null())
-        .sort(TIME_ORDER)
-        .with_columns(seq=pl.int_range(pl.len()).over("channel", "source_address"))
+
+
+def _messages(rows: pl.DataFrame, transported: pl.DataFrame) -> pl.DataFrame:
+    """All diagnostic messages in time order, with their content; `rule` is null where there is none."""
+    columns = [*_REPORTER, "timestamp", *PROVENANCE, "payload"]
+    single = rows.filter(carries(*LISTS)).with_columns(
+        source_address=SOURCE_ADDRESS, pgn=pl.col("arbitration_id").cast(pl.Int64) // 2**8 % 2**16
+    )
+    every = pl.concat([single.select(columns), transported.select(columns)]).sort(TIME_ORDER)
+    return every.join(_parse_distinct(every["payload"]), on="payload", how="left", maintain_order="left")
+
+
+def _reports(messages: pl.DataFrame, cleared: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
+    """`activations.REPORTS` of every code of every message. A list that was cleared is a message without codes."""
+    emptied = cleared.with_columns(dtcs=pl.lit([], dtype=_CONTENT["dtcs"]))
+    listed = (
+        pl.concat([messages.filter(pl.col("rule").is_not_null()), emptied], how="diagonal")
+        .sort(TIME_ORDER, maintain_order=True)
+        .with_columns(seq=pl.int_range(pl.len()).over(_REPORTER))
         .explode("dtcs", empty_as_null=True)
         .filter(pl.col("dtcs").is_not_null())
         .unnest("dtcs")
         .with_columns(
-            pl.col("rule").alias("severity_rule"),
-            source=pl.lit("j1939_dm1"),
-            status=pl.lit("active"),
-            ecu=_ecu(),
+            source=_of_list("source"),
+            status=_of_list("status"),
+            severity_rule=pl.coalesce(_of_list("rule"), "rule"),
+            ecu=sa_text(pl.col("source_address")),
+            address="source_address",
         )
     )
-    return as_reports(reports), (*_transport_notes(transported.sessions), *_message_notes(messages, reports))
+    return as_reports(with_names(listed, claims))
 
 
 def _parse_distinct(payloads: pl.Series) -> pl.DataFrame:
     """Each distinct payload with its content. A DM1 repeats each second with the same bytes, so they are few."""
     rows: list[dict[str, object]] = []
     for payload in payloads.unique():
-        dm1 = parse_dm1(payload)
-        if dm1 is not None:
+        message = parse(payload)
+        if message is not None:
             rows.append(
                 {
                     "payload": payload,
-                    "rule": dm1.lamps.rule,
-                    "lamp_status": ", ".join(dm1.lamps.on) or ("none on" if dm1.lamps.available else "not available"),
+                    "rule": message.lamps.rule,
+                    "lamp_status": message.lamps.text,
                     "dtcs": [
-                        {
-                            "code": dtc.code,
-                            "occurrence_count": dtc.occurrence_count,
-                            "message": "SPN in an older layout (conversion method 1): the number may be wrong"
-                            if dtc.conversion_method
-                            else None,
-                        }
-                        for dtc in dm1.dtcs
+                        {"code": dtc.code, "occurrence_count": dtc.occurrence_count, **_doubt(dtc)}
+                        for dtc in message.dtcs
                     ],
                 }
             )
-    dtc = pl.Struct({"code": pl.String, "occurrence_count": pl.UInt8, "message": pl.String})
-    return pl.DataFrame(
-        rows, schema={"payload": pl.Binary, "rule": pl.String, "lamp_status": pl.String, "dtcs": pl.List(dtc)}
-    )
+    return pl.DataFrame(rows, schema=_CONTENT)
 
 
-def _ecu() -> pl.Expr:
-    """`SA 0x0B` of a source address."""
-    names = {address: f"SA 0x{address:02X}" for address in range(256)}
-    return pl.col("source_address").replace_strict(names, return_dtype=pl.String)
+def _doubt(dtc: Dtc) -> dict[str, object]:
+    """What a code may mean if its SPN is in an older layout."""
+    if not dtc.conversion_method:
+        return {"message": None, "details": None}
+    readings = {f"spn_version_{version}": str(spn) for version, spn in enumerate(dtc.older_spns, start=1)}
+    first, second, third = readings.values()
+    return {
+        "message": f"SPN in an older layout (conversion method 1): {third}, or {first} or {second}; "
+        "the ECU's maker knows which",
+        "details": [{"key": key, "value": value} for key, value in readings.items()],
+    }
+
+
+def _sources(longest_gap_ns: int | None) -> list[str]:
+    return [dm.source for dm in LISTS.values() if dm.longest_gap_ns == longest_gap_ns]
+
+
+def _of_list(field: str) -> pl.Expr:
+    """A field of `j1939_dm.Dm` for a column of PGNs."""
+    return pl.col("pgn").replace_strict({pgn: getattr(dm, field) for pgn, dm in LISTS.items()}, return_dtype=pl.String)
 
 
 def _transport_notes(sessions: pl.DataFrame) -> Iterator[str]:
-    counts = sessions.group_by("channel", "source_address").agg(
-        incomplete=(~pl.col("complete")).sum(), sessions=pl.len()
-    )
-    for channel, address, incomplete, total in counts.sort("channel", "source_address").iter_rows():
+    counts = sessions.group_by(_REPORTER).agg(incomplete=(~pl.col("complete")).sum(), sessions=pl.len())
+    for channel, address, pgn, incomplete, total in counts.sort(_REPORTER).iter_rows():
         if incomplete:
             yield (
-                f"{channel} SA 0x{address:02X}: {incomplete} of {total} DM1 messages by transport protocol are "
-                "incomplete (lost or late packets) and were left out."
+                f"{channel} {sa(address)}: {incomplete} of {total} {LISTS[pgn].name} messages by transport protocol "
+                "are incomplete (lost or late packets, or aborted) and were left out."
             )
 
 
 def _message_notes(messages: pl.DataFrame, reports: pl.DataFrame) -> Iterator[str]:
     short = messages.filter(pl.col("rule").is_null())
-    for channel, address, count in short.group_by("channel", "source_address").len().sort(pl.all()).iter_rows():
-        yield f"{channel} SA 0x{address:02X}: {count} DM1 frames are shorter than {_MIN_BYTES} bytes and were left out."
-    old = reports.filter(pl.col("message").is_not_null()).unique(list(FAULT))
+    for channel, address, pgn, count in short.group_by(_REPORTER).len().sort(_REPORTER).iter_rows():
+        yield (
+            f"{channel} {sa(address)}: {count} {LISTS[pgn].name} frames are shorter than {MIN_BYTES} bytes "
+            "and were left out."
+        )
+    old = reports.filter(pl.col("message").is_not_null()).unique(["channel", "ecu", "code"])
     for channel, ecu, codes in old.group_by("channel", "ecu").agg(pl.len()).sort(pl.all()).iter_rows():
-        yield f"{channel} {ecu}: {codes} codes use an older SPN layout (conversion method 1); their SPN may be wrong."
+        yield (
+            f"{channel} {ecu}: {codes} codes use an older SPN layout (conversion method 1); their SPN may be wrong, "
+            "and each event tells the others that it may be."
+        )

@@ -65,7 +65,7 @@ def test_j1939_transport_of_a_canedge(recordings):
                     whole.append(data[:size])
                 else:
                     sessions[pair] = (size, data, number + 1)
-        found = reassemble_tp(rows, pgn=pgn)
+        found = reassemble_tp(rows, pgns=[pgn])
         assert found.sessions.height == begun
         assert sorted(found.messages["payload"].to_list()) == sorted(whole)
     assert begun > 0

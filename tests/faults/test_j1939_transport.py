@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.faults.can import TIME_ORDER, data_frames
-from argus_assets.faults.j1939 import PGN_DM1, WANTED
+from argus_assets.faults.j1939 import WANTED
 from argus_assets.faults.j1939_tp import reassemble
 
 MS = 1_000_000
+PGN_DM1 = 0xFECA
 PGN = PGN_DM1.to_bytes(3, "little")
 
 
@@ -96,7 +97,7 @@ def test_whole_messages_are_found_and_the_others_counted(sent, data, can, can_ta
     shuffled = data.draw(st.permutations(frames))
     rows = data_frames(can_table(shuffled), WANTED).collect().sort(TIME_ORDER)
 
-    found = reassemble(rows, pgn=PGN_DM1)
+    found = reassemble(rows, pgns=[PGN_DM1])
 
     expected = Counter((m.address, m.payload) for m in sent if m.complete)
     assert Counter(found.messages.select("source_address", "payload").iter_rows()) == expected
@@ -108,7 +109,7 @@ def test_whole_messages_are_found_and_the_others_counted(sent, data, can, can_ta
 def test_evidence_is_the_announcing_frame(can, can_table):
     frames = broadcast(7 * MS, 0x0B, bytes(14))
     rows = data_frames(can_table(can(*f) for f in frames), WANTED).collect()
-    message = reassemble(rows, pgn=PGN_DM1).messages.row(0, named=True)
+    message = reassemble(rows, pgns=[PGN_DM1]).messages.row(0, named=True)
     assert (message["recording"], message["frame"]) == ("drive.mf4", 0)
     assert message["timestamp"] % 10**9 == 7 * MS
 
@@ -117,7 +118,7 @@ def test_packets_of_a_lost_announcement_do_not_end_up_in_the_message_before(can,
     first = broadcast(0, 0x0B, b"\x01" * 14)[:1]
     orphans = broadcast(1000 * MS, 0x0B, b"\x02" * 14)[1:]
     rows = data_frames(can_table(can(*f) for f in [*first, *orphans]), WANTED).collect()
-    found = reassemble(rows, pgn=PGN_DM1)
+    found = reassemble(rows, pgns=[PGN_DM1])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
 
@@ -127,7 +128,7 @@ def test_a_broadcast_goes_on_in_order_only(can, can_table):
     first = broadcast(0, 0x0B, b"\x01" * 18)[:3]
     orphans = broadcast(100 * MS, 0x0B, b"\x02" * 18)[1:]
     rows = data_frames(can_table(can(*f) for f in [*first, *orphans]), WANTED).collect()
-    found = reassemble(rows, pgn=PGN_DM1)
+    found = reassemble(rows, pgns=[PGN_DM1])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
 
@@ -138,7 +139,7 @@ def test_abort_ends_a_connection(aborting, can, can_table):
     abort_id = 0x18ECF900 if aborting == "sender" else 0x18EC00F9
     abort = (frames[3][0] - 1, abort_id, bytes([255, 1, 0xFF, 0xFF, 0xFF]) + PGN)
     rows = data_frames(can_table(can(*f) for f in sorted([*frames, abort])), WANTED).collect()
-    found = reassemble(rows, pgn=PGN_DM1)
+    found = reassemble(rows, pgns=[PGN_DM1])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
 
@@ -148,6 +149,6 @@ def test_announced_size_that_does_not_fit_its_packets_is_incomplete(size, can, c
     _, *data = broadcast(0, 0x0B, bytes(14))
     announcement = (0, 0x18ECFF0B, bytes([32, *size.to_bytes(2, "little"), 2, 0xFF]) + PGN)
     rows = data_frames(can_table(can(*f) for f in [announcement, *data]), WANTED).collect()
-    found = reassemble(rows, pgn=PGN_DM1)
+    found = reassemble(rows, pgns=[PGN_DM1])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
