@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.can import PROVENANCE
-from argus_assets.faults.j1939_tp_frames import BROADCAST, END, OPEN, PACKET, PACKET_BYTES, PAIR, steps
+from argus_assets.faults.j1939_tp_frames import ANSWER, BROADCAST, END, OPEN, PACKET, PACKET_BYTES, PAIR, steps
 
 _MIN_BYTES, _MAX_BYTES = 9, 1785
 _EXTENDED_MAX_BYTES: Final = PACKET_BYTES * (2**24 - 1)
@@ -67,7 +67,9 @@ def reassemble(rows: pl.DataFrame, *, pgns: Collection[int]) -> Transported:
         # All of these are null in a session without any packet.
         complete=(
             (pl.col("packets") == (pl.col("size") + PACKET_BYTES - 1) // PACKET_BYTES)
+            # One packet of each number: two of the same number are of two messages.
             & (pl.col("received") == pl.col("packets"))
+            & (pl.col("numbers") == pl.col("packets"))
             & pl.when("is_extended")
             .then(pl.col("size").is_between(_MAX_BYTES + 1, _EXTENDED_MAX_BYTES))
             .otherwise(pl.col("size").is_between(_MIN_BYTES, _MAX_BYTES))
@@ -84,15 +86,25 @@ def reassemble(rows: pl.DataFrame, *, pgns: Collection[int]) -> Transported:
 
 
 def _number_sessions(every_step: pl.DataFrame) -> pl.DataFrame:
-    """Number the sessions of each pair. What follows an end is counted as one that was never announced."""
+    """Number the sessions of each pair. What follows an end is counted as one that was never announced.
+
+    An announcement that is said again before anything came of it only keeps the session waiting.
+    """
+    again = (
+        (pl.col("kind") == OPEN)
+        & (pl.col("kind").shift(1).over(PAIR) == OPEN)
+        & (pl.col("payload") == pl.col("payload").shift(1).over(PAIR))
+        & (pl.col("timestamp").diff().over(PAIR) <= BROADCAST_TIMEOUT_NS)
+    )
+    once = every_step.with_columns(kind=pl.when(again).then(pl.lit(ANSWER)).otherwise("kind"))
     opens = pl.col("kind") == OPEN
     announced = pl.when(opens).then("pgn").forward_fill().over(PAIR)
     ends = (pl.col("kind") == END) & (pl.col("pgn") == announced).fill_null(value=False)
-    return every_step.with_columns(session=(opens | ends).cast(pl.Int64).cum_sum().over(PAIR))
+    return once.with_columns(session=(opens | ends).cast(pl.Int64).cum_sum().over(PAIR))
 
 
 def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
-    """Each session's packets in order: received (how many), and hex (their bytes one behind another)."""
+    """Each session's packets in order: received (how many), numbers (how many distinct), and hex (their bytes one behind another)."""
     longest = pl.when("is_broadcast").then(BROADCAST_TIMEOUT_NS).otherwise(CONNECTION_TIMEOUT_NS)
     in_time = (pl.col("timestamp").diff().over(_SESSION) <= longest).fill_null(value=True)
     number = pl.col("sequence") + pl.when("is_extended").then("offset").otherwise(0)
@@ -104,7 +116,7 @@ def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFram
         .join(opened.select(*_SESSION, "packets", "is_broadcast"), on=_SESSION, maintain_order="left")
         .with_columns(pl.col("offset", "granted").forward_fill().over(_SESSION), alive=in_time.cum_min().over(_SESSION))
         .filter(pl.col("kind") == PACKET, "alive", is_granted)
-        .with_columns(number=number)
+        .with_columns(number=number, part=pl.col("payload").bin.slice(1, PACKET_BYTES))
         # A broadcast is sent once, in order: a logger may write a frame twice, but a number that is not the next one
         # is of another message.
         .filter(~(pl.col("is_broadcast") & is_repeated))
@@ -117,11 +129,12 @@ def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFram
         .with_columns(before=pl.col("is_first").cast(pl.Int64).cum_sum().over(_SESSION) - pl.col("is_first"))
         # What comes behind the last missing packet is not of this message.
         .filter(pl.col("before") < pl.col("packets"))
-        .unique([*_SESSION, "number", "payload"], keep="first", maintain_order=True)
+        .unique([*_SESSION, "number", "part"], keep="first", maintain_order=True)
         .sort(*_SESSION, "number")
         .group_by(_SESSION, maintain_order=True)
         .agg(
             received=pl.len(),
-            hex=pl.col("payload").bin.slice(1, PACKET_BYTES).bin.encode("hex").str.join(""),
+            numbers=pl.col("number").n_unique(),
+            hex=pl.col("part").bin.encode("hex").str.join(""),
         )
     )

@@ -32,6 +32,7 @@ END: Final = "end"
 BROADCAST: Final = 32
 """Control byte of a BAM."""
 _ABORT: Final = 255
+_CONTROL_BYTES: Final = 8
 
 _CONTROLS: Final = {
     False: {BROADCAST: OPEN, 16: OPEN, 17: ANSWER, 19: END, _ABORT: END},
@@ -68,8 +69,8 @@ def steps(rows: pl.DataFrame) -> pl.DataFrame:
             is_packet=carries(_PGN_DT, _PGN_EXTENDED_DT),
         )
         .with_columns(kind=_kind())
-        # A control byte that the protocol does not have is no step.
-        .filter(pl.col("kind").is_not_null())
+        # A control byte that the protocol does not have is no step, and neither is a control message cut short.
+        .filter(pl.col("kind").is_not_null(), pl.col("is_packet") | (pl.col("payload").bin.size() >= _CONTROL_BYTES))
         .with_columns(control=pl.when(~pl.col("is_packet")).then(byte(0)))
     )
     # An abort comes from either side, and its PGN tells which of two sessions in opposite directions it means.

@@ -1,32 +1,34 @@
-"""DM1 messages → frames in random interleaving, with loss → messages: the whole ones found, the others counted."""
+"""J1939 messages → frames in random interleaving, with loss → messages: the whole ones found, the others counted."""
 
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from j1939_reference import receive
+from j1939_sender import MS, TOOL, Frame, abort, broadcast, connection, extended, is_packet
 
 from argus_assets.faults.can import TIME_ORDER, data_frames
 from argus_assets.faults.j1939 import WANTED
-from argus_assets.faults.j1939_tp import reassemble
+from argus_assets.faults.j1939_tp import Transported, reassemble
 
-MS = 1_000_000
-PGN_DM1 = 0xFECA
-PGN = PGN_DM1.to_bytes(3, "little")
+DM1, DM2, COMPONENT_ID = 0xFECA, 0xFECB, 0xFEEB
+WANTED_PGNS = [DM1, DM2]
 
 
 class Sent(NamedTuple):
-    """One message, all its frames as (time_ns, id, payload), and the positions of those that are lost."""
+    """One message, all its frames, and the positions of those that are lost."""
 
     address: int
+    pgn: int
     payload: bytes
-    frames: tuple[tuple[int, int, bytes], ...]
+    frames: tuple[Frame, ...]
     lost: frozenset[int]
 
     @property
-    def received(self) -> list[tuple[int, int, bytes]]:
+    def received(self) -> list[Frame]:
         return [frame for n, frame in enumerate(self.frames) if n not in self.lost]
 
     @property
@@ -39,36 +41,8 @@ class Sent(NamedTuple):
         return self.announced and packets_in(self.frames) == packets_in(self.received)
 
 
-def packets_in(frames: Iterable[tuple[int, int, bytes]]) -> set[bytes]:
-    return {payload for _, can_id, payload in frames if can_id >> 16 & 0xFF == 0xEB}
-
-
-def packets(address: int, destination: int, payload: bytes) -> list[tuple[int, bytes]]:
-    can_id = 0x1CEB0000 | destination << 8 | address
-    parts = [payload[at : at + 7].ljust(7, b"\xff") for at in range(0, len(payload), 7)]
-    return [(can_id, bytes([number]) + part) for number, part in enumerate(parts, start=1)]
-
-
-def broadcast(start_ns: int, address: int, payload: bytes) -> list[tuple[int, int, bytes]]:
-    data = packets(address, 0xFF, payload)
-    announcement = bytes([32, *len(payload).to_bytes(2, "little"), len(data), 0xFF]) + PGN
-    steps = [(0x18ECFF00 | address, announcement), *data]
-    return [(start_ns + 50 * MS * n, can_id, data) for n, (can_id, data) in enumerate(steps)]
-
-
-def connection(
-    start_ns: int, address: int, peer: int, payload: bytes, again: frozenset[int]
-) -> list[tuple[int, int, bytes]]:
-    """RTS, then a CTS for each packet; packets in `again` are asked for twice."""
-    data = packets(address, peer, payload)
-    from_peer = 0x18EC0000 | address << 8 | peer
-    rts = bytes([16, *len(payload).to_bytes(2, "little"), len(data), 0xFF]) + PGN
-    steps = [(0x18EC0000 | peer << 8 | address, rts)]
-    for number, packet in enumerate(data, start=1):
-        for _ in range(2 if number in again else 1):
-            steps += [(from_peer, bytes([17, 1, number, 0xFF, 0xFF]) + PGN), packet]
-    steps.append((from_peer, bytes([19, *len(payload).to_bytes(2, "little"), len(data), 0xFF]) + PGN))
-    return [(start_ns + 20 * MS * n, can_id, data) for n, (can_id, data) in enumerate(steps)]
+def packets_in(frames: Iterable[Frame]) -> set[bytes]:
+    return {frame.payload for frame in frames if is_packet(frame)}
 
 
 @st.composite
@@ -78,77 +52,180 @@ def messages(draw) -> list[Sent]:
     for address in draw(st.lists(st.integers(0, 200), min_size=1, max_size=4, unique=True)):
         start_ns = draw(st.integers(0, 900)) * MS
         for _ in range(draw(st.integers(1, 4))):
-            payload = bytes(2) + draw(st.binary(min_size=8, max_size=60).filter(lambda b: len(b) % 4 == 0))
+            pgn = draw(st.sampled_from([DM1, DM2, COMPONENT_ID]))
+            payload = draw(st.binary(min_size=9, max_size=60))
             if draw(st.booleans()):
-                frames = broadcast(start_ns, address, payload)
+                frames = broadcast(start_ns, pgn, address, payload)
             else:
-                again = draw(st.frozensets(st.integers(1, 9)))
-                frames = connection(start_ns, address, 0xF9, payload, again)
+                frames = connection(start_ns, pgn, address, payload, again=draw(st.frozensets(st.integers(1, 9))))
             lost = draw(st.just(frozenset()) | st.frozensets(st.integers(0, len(frames) - 1), max_size=2))
-            sent.append(Sent(address, payload, tuple(frames), lost))
-            # The next DM1 comes a second after this one has ended, and later than any time-out.
-            start_ns = frames[-1][0] + draw(st.integers(1300, 3000)) * MS
+            sent.append(Sent(address, pgn, payload, tuple(frames), lost))
+            # The next one comes after this one has ended, and later than any time-out.
+            start_ns = frames[-1].time_ns + draw(st.integers(1300, 3000)) * MS
     return sent
 
 
+@pytest.fixture(scope="session")
+def reassembled(can, can_table):
+    def run(frames: Iterable[Frame]) -> Transported:
+        rows = data_frames(can_table(can(*f) for f in frames), WANTED).collect().sort(TIME_ORDER)
+        return reassemble(rows, pgns=WANTED_PGNS)
+
+    return run
+
+
 @given(sent=messages(), data=st.data())
-def test_whole_messages_are_found_and_the_others_counted(sent, data, can, can_table):
-    frames = [can(*f) for m in sent for f in m.received]
-    shuffled = data.draw(st.permutations(frames))
-    rows = data_frames(can_table(shuffled), WANTED).collect().sort(TIME_ORDER)
+def test_whole_messages_are_found_and_the_others_counted(sent, data, reassembled):
+    shuffled = data.draw(st.permutations([frame for m in sent for frame in m.received]))
 
-    found = reassemble(rows, pgns=[PGN_DM1])
+    found = reassembled(shuffled)
 
-    expected = Counter((m.address, m.payload) for m in sent if m.complete)
-    assert Counter(found.messages.select("source_address", "payload").iter_rows()) == expected
-    incomplete = sum(m.announced and not m.complete for m in sent)
-    assert found.sessions.filter(~found.sessions["complete"]).height == incomplete
+    wanted = [m for m in sent if m.pgn in WANTED_PGNS]
+    expected = Counter((m.address, m.pgn, m.payload) for m in wanted if m.complete)
+    assert Counter(found.messages.select("source_address", "pgn", "payload").iter_rows()) == expected
     assert found.sessions["complete"].sum() == expected.total()
+    incomplete = sum(m.announced and not m.complete for m in wanted)
+    assert found.sessions.height - expected.total() == incomplete
 
 
-def test_evidence_is_the_announcing_frame(can, can_table):
-    frames = broadcast(7 * MS, 0x0B, bytes(14))
-    rows = data_frames(can_table(can(*f) for f in frames), WANTED).collect()
-    message = reassemble(rows, pgns=[PGN_DM1]).messages.row(0, named=True)
+@st.composite
+def disorder(draw) -> list[Frame]:
+    """Frames of few pairs as no bus would bring them: lost, doubled, late, mixed, aborted, cut short."""
+    frames: list[Frame] = []
+    for _ in range(draw(st.integers(1, 5))):
+        start_ns = draw(st.integers(0, 1500)) * MS
+        pgn, address = draw(st.sampled_from([DM1, DM2])), draw(st.sampled_from([0x00, 0x03]))
+        # Few distinct bytes, so that packets of different messages are often equal.
+        payload = bytes(draw(st.lists(st.sampled_from([0, 1]), min_size=9, max_size=30)))
+        make = draw(st.sampled_from([broadcast, connection]))
+        frames += make(start_ns, pgn, address, payload)
+        if draw(st.booleans()):
+            ends = draw(st.permutations([address, TOOL]))
+            frames.append(abort(start_ns + draw(st.integers(0, 200)) * MS, pgn, *ends))
+    kept = []
+    for frame in frames:
+        copies = draw(st.sampled_from([0, 1, 1, 1, 1, 2]))
+        late = draw(st.sampled_from([0, 0, 0, 0, 1, 60, 800, 1300]))
+        size = draw(st.sampled_from([8, 8, 8, 8, 8, 8, 7, 5, 1, 0]))
+        kept += [Frame(frame.time_ns + late * MS * n, frame.can_id, frame.payload[:size]) for n in range(copies)]
+        if late and copies == 1:
+            kept[-1] = kept[-1]._replace(time_ns=frame.time_ns + late * MS)
+    return sorted(kept, key=lambda f: f.time_ns)
+
+
+@settings(max_examples=150)
+@given(frames=disorder())
+def test_disorder_is_read_as_a_receiver_reads_it(frames, reassembled):
+    found = reassembled(frames)
+
+    whole, incomplete = receive(((f.time_ns, "CAN1", f.can_id, f.payload) for f in frames), set(WANTED_PGNS))
+
+    columns = ["channel", "source_address", "destination_address", "pgn", "payload", "frame"]
+    assert sorted(found.messages.select(columns).iter_rows()) == sorted(whole)
+    assert (~found.sessions["complete"]).sum() == incomplete
+
+
+@settings(max_examples=15)
+@given(
+    size=st.integers(1786, 2200),
+    group_of=st.integers(60, 255),
+    again=st.sets(st.sampled_from([0, 60, 120, 255])),
+    lost=st.none() | st.integers(0, 700),
+)
+def test_extended_messages_are_found_or_counted(size, group_of, again, lost, reassembled):
+    payload = bytes(n * 7919 % 251 for n in range(size))
+    long = extended(3 * MS, DM2, 0x00, payload, group_of=group_of, again=again)
+    received = [frame for n, frame in enumerate(long) if n != lost]
+    # The same pair has a session of the plain protocol meanwhile, of the same group.
+    short = connection(5 * MS, DM2, 0x00, b"\x05" * 14)
+
+    found = reassembled([*received, *short])
+
+    whole, incomplete = receive(
+        ((f.time_ns, "CAN1", f.can_id, f.payload) for f in sorted([*received, *short])), set(WANTED_PGNS)
+    )
+    assert sorted(found.messages["payload"]) == sorted(m.payload for m in whole)
+    assert (~found.sessions["complete"]).sum() == incomplete
+    if lost is None or lost >= len(long):
+        assert sorted(found.messages["payload"]) == sorted([payload, b"\x05" * 14])
+
+
+def test_evidence_is_the_announcing_frame(reassembled):
+    message = reassembled(broadcast(7 * MS, DM1, 0x0B, bytes(14))).messages.row(0, named=True)
     assert (message["recording"], message["frame"]) == ("drive.mf4", 0)
     assert message["timestamp"] % 10**9 == 7 * MS
+    assert (message["source_address"], message["destination_address"], message["pgn"]) == (0x0B, 0xFF, DM1)
 
 
-def test_packets_of_a_lost_announcement_do_not_end_up_in_the_message_before(can, can_table):
-    first = broadcast(0, 0x0B, b"\x01" * 14)[:1]
-    orphans = broadcast(1000 * MS, 0x0B, b"\x02" * 14)[1:]
-    rows = data_frames(can_table(can(*f) for f in [*first, *orphans]), WANTED).collect()
-    found = reassemble(rows, pgns=[PGN_DM1])
+def test_packets_of_a_lost_announcement_do_not_end_up_in_the_message_before(reassembled):
+    first = broadcast(0, DM1, 0x0B, b"\x01" * 14)[:1]
+    orphans = broadcast(1000 * MS, DM1, 0x0B, b"\x02" * 14)[1:]
+    found = reassembled([*first, *orphans])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
 
 
-def test_a_broadcast_goes_on_in_order_only(can, can_table):
+def test_a_broadcast_goes_on_in_order_only(reassembled):
     """The last packet and the next announcement are lost: packets of the next message come in time, but from 1."""
-    first = broadcast(0, 0x0B, b"\x01" * 18)[:3]
-    orphans = broadcast(100 * MS, 0x0B, b"\x02" * 18)[1:]
-    rows = data_frames(can_table(can(*f) for f in [*first, *orphans]), WANTED).collect()
-    found = reassemble(rows, pgns=[PGN_DM1])
+    first = broadcast(0, DM1, 0x0B, b"\x01" * 18)[:3]
+    orphans = broadcast(100 * MS, DM1, 0x0B, b"\x02" * 18)[1:]
+    found = reassembled([*first, *orphans])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
 
 
-@pytest.mark.parametrize("aborting", ["sender", "receiver"])
-def test_abort_ends_a_connection(aborting, can, can_table):
-    frames = connection(0, 0x00, 0xF9, b"\x01" * 14, frozenset())
-    abort_id = 0x18ECF900 if aborting == "sender" else 0x18EC00F9
-    abort = (frames[3][0] - 1, abort_id, bytes([255, 1, 0xFF, 0xFF, 0xFF]) + PGN)
-    rows = data_frames(can_table(can(*f) for f in sorted([*frames, abort])), WANTED).collect()
-    found = reassemble(rows, pgns=[PGN_DM1])
+def test_a_broadcast_that_the_logger_wrote_twice_is_read_once(reassembled):
+    twice = [frame for frame in broadcast(0, DM1, 0x0B, bytes(range(18))) for _ in range(2)]
+    found = reassembled(twice)
+    assert found.messages["payload"].to_list() == [bytes(range(18))]
+    assert found.sessions["complete"].to_list() == [True]
+
+
+def test_announcements_of_which_nothing_more_was_recorded_are_counted(reassembled):
+    """A logger that filters packets away still shows that there were messages."""
+    found = reassembled(broadcast(n * 1000 * MS, DM1, 0x0B, bytes(range(18)))[0] for n in range(3))
+    assert found.sessions["complete"].to_list() == [False] * 3
+
+
+def test_a_packet_that_comes_again_with_other_bytes_spoils_a_connection(reassembled):
+    """End and next announcement are lost: the packets of the next message must not fill the gap of this one."""
+    first = [f for f in connection(0, DM1, 0x00, b"\x01" * 21)[:-1] if f.payload[:2] != b"\x03\x01"]
+    second = [f for f in connection(150 * MS, DM1, 0x00, b"\x02" * 21)[1:-1] if is_packet(f)]
+    found = reassembled([*first, *second])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [(0x00, TOOL), (TOOL, 0x00)])
+@pytest.mark.parametrize("in_extended", [False, True])
+def test_abort_ends_a_connection(sender, receiver, in_extended, reassembled):
+    frames = extended(0, DM1, 0, b"\x01" * 1786) if in_extended else connection(0, DM1, 0, b"\x01" * 14)
+    ending = abort(frames[-2].time_ns - 1, DM1, sender, receiver, in_extended=in_extended)
+    found = reassembled(sorted([*frames, ending]))
+    assert found.messages.is_empty()
+    assert found.sessions["complete"].to_list() == [False]
+
+
+def test_an_abort_of_another_group_ends_nothing(reassembled):
+    """A session in the opposite direction is aborted meanwhile."""
+    frames = connection(0, DM1, 0x00, b"\x01" * 14)
+    ending = abort(frames[3].time_ns - 1, DM2, TOOL, 0x00)
+    assert reassembled(sorted([*frames, ending])).messages.height == 1
 
 
 @pytest.mark.parametrize("size", [0, 8, 15, 1786, 0xFFFF])
-def test_announced_size_that_does_not_fit_its_packets_is_incomplete(size, can, can_table):
-    _, *data = broadcast(0, 0x0B, bytes(14))
-    announcement = (0, 0x18ECFF0B, bytes([32, *size.to_bytes(2, "little"), 2, 0xFF]) + PGN)
-    rows = data_frames(can_table(can(*f) for f in [announcement, *data]), WANTED).collect()
-    found = reassemble(rows, pgns=[PGN_DM1])
+def test_announced_size_that_does_not_fit_its_packets_is_incomplete(size, reassembled):
+    announcement, *data = broadcast(0, DM1, 0x0B, bytes(14))
+    wrong = announcement.payload[:1] + size.to_bytes(2, "little") + announcement.payload[3:]
+    found = reassembled([announcement._replace(payload=wrong), *data])
+    assert found.messages.is_empty()
+    assert found.sessions["complete"].to_list() == [False]
+
+
+@pytest.mark.parametrize("size", [0, 14, 1785, 2**32 - 1])
+def test_extended_size_out_of_range_is_incomplete(size, reassembled):
+    announcement, *rest = extended(0, DM1, 0x00, bytes(14))
+    wrong = announcement.payload[:1] + size.to_bytes(4, "little") + announcement.payload[5:]
+    found = reassembled([announcement._replace(payload=wrong), *rest])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
