@@ -53,6 +53,8 @@ class _Session:
         if self.is_extended and (self.offset is None or payload[0] > self.granted):
             return
         number = payload[0] + (self.offset or 0)
+        if len(payload) < 8 and number != self.packets:
+            return
         repeated, self.previous = payload == self.previous, payload
         if self.broadcast:
             if repeated:
@@ -60,7 +62,7 @@ class _Session:
             if number != len(self.parts) + 1:
                 self.over = True
                 return
-        if not 1 <= number <= self.packets or (len(payload) < 8 and number != self.packets):
+        if not 1 <= number <= self.packets:
             return
         if self.parts.get(number, payload[1:8]) != payload[1:8]:
             self.spoiled = True

@@ -117,6 +117,7 @@ def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFram
         .with_columns(pl.col("offset", "granted").forward_fill().over(_SESSION), alive=in_time.cum_min().over(_SESSION))
         .filter(pl.col("kind") == PACKET, "alive", is_granted)
         .with_columns(number=number, part=pl.col("payload").bin.slice(1, PACKET_BYTES))
+        .filter(is_whole)
         # A broadcast is sent once, in order: a logger may write a frame twice, but a number that is not the next one
         # is of another message.
         .filter(~(pl.col("is_broadcast") & is_repeated))
@@ -124,7 +125,6 @@ def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFram
             in_order=(pl.col("number") == pl.int_range(1, pl.len() + 1).over(_SESSION)).cum_min().over(_SESSION)
         )
         .filter(pl.col("in_order") | ~pl.col("is_broadcast"), pl.col("number").is_between(1, pl.col("packets")))
-        .filter(is_whole)
         .with_columns(is_first=pl.col("number").is_first_distinct().over(_SESSION))
         .with_columns(before=pl.col("is_first").cast(pl.Int64).cum_sum().over(_SESSION) - pl.col("is_first"))
         # What comes behind the last missing packet is not of this message.
