@@ -1,7 +1,8 @@
-"""Requests to clear trouble codes, SAE J1939-73: DM3 for previously active codes (5.7.3), DM11 for active ones (5.7.11).
+"""Who cleared trouble codes: requests for DM3 and DM11, and what the ECUs answered.
 
-Both are parameter groups without data that somebody asks for (request, PGN 59904). The ECU that was asked answers with
-an acknowledgement (PGN 59392). A request to all ECUs is not answered (J1939-21, 5.4.4): each ECU may have followed it.
+A tool asks for DM3 (previously active codes) or DM11 (active codes) by a request (PGN 59904; J1939-21, 5.4.2) to one
+ECU or to all. An ECU that was asked alone acknowledges (PGN 59392; J1939-21, 5.4.4); to a request to all, silence is
+the usual answer, because nobody may refuse one.
 """
 
 from dataclasses import dataclass
@@ -9,124 +10,189 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.activations import REPORTS, as_reports
-from argus_assets.faults.can import PROVENANCE, byte
+from argus_assets.faults.activations import activations, as_reports
+from argus_assets.faults.can import PROVENANCE, TIME_ORDER, byte
+from argus_assets.faults.j1939_dm import CLEARS, LISTS
+from argus_assets.faults.j1939_id import DESTINATION_ADDRESS, GLOBAL_ADDRESS, SOURCE_ADDRESS, carries, sa_text
+from argus_assets.faults.j1939_name import with_names
 
-_PF_REQUEST, _PF_ACKNOWLEDGE = 0xEA, 0xE8
-_GLOBAL: Final = 0xFF
+_IS_REQUEST: Final = carries(0xEA00)
+_IS_ACKNOWLEDGEMENT: Final = carries(0xE800)
 
-_DM3, _DM11 = 0xFECC, 0xFED3
-_NAMES: Final = {_DM3: "DM3", _DM11: "DM11"}
-_DM2, _DM23 = 0xFECB, 0xFDB5
-_CLEARS: Final = {
-    _DM3: (_DM2, _DM23),
-    # Permanent codes (DM28) stay until the ECU itself has seen the fault gone.
-    _DM11: (0xFECA, 0xFECF, 0xFED4, 0xFD82, _DM2, _DM23),
-}
-"""Diagnostic messages whose codes each of them clears."""
+IS_CLEAR: Final = _IS_REQUEST | _IS_ACKNOWLEDGEMENT
+"""Filter for the frames that can ask for a clear or answer to it."""
 
-ANSWER_TIMEOUT_NS: Final = 1_250_000_000
-"""Longest wait for an acknowledgement (J1939-21, 5.12.3)."""
+ANSWER_TIMEOUT_NS: Final = 5_000_000_000
+"""Longest wait for an answer. J1939-21 gives an ECU 0.2 s, but erasing takes time: J1939-84 waits 5 s."""
 
-IS_CLEARING: Final = (pl.col("arbitration_id") & 0x03FF0000).is_in([_PF_REQUEST << 16, _PF_ACKNOWLEDGE << 16])
-"""Filter for requests and acknowledgements, of whatever parameter group."""
+_POSITIVE: Final = 0
+_ANSWERS: Final = {_POSITIVE: "acknowledged", 1: "refused", 2: "access denied", 3: "busy"}
+"""Control byte of an acknowledgement."""
+_UNKNOWN_ANSWER: Final = "answered in a way that J1939 does not have"
 
-_ANSWERS: Final = {0: "acknowledged", 1: "refused", 2: "access denied", 3: "cannot respond now"}
-"""Control byte of an acknowledgement (J1939-21, 5.4.4)."""
+_NOT_STATED: Final = 0xFF
+"""Address acknowledged, from ECUs that are older than this byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clears:
-    """What was asked to be cleared.
+    """Requests to clear, and what came of them.
 
     Attributes:
-        reports: `activations.REPORTS`: a moment for each request, of the ECU that was asked.
-        cleared: pgn, channel, source_address and timestamp (ns) of each diagnostic message without its codes.
+        requests: In time order: request (number), channel, timestamp (ns), recording, frame, payload, pgn (of DM3 or
+            DM11), requester and asked (addresses; requester null where nobody stated it), recorded (false: only the
+            answer is in the recordings).
+        answers: In time order: request, channel, timestamp (ns), recording, frame, pgn, address, control.
     """
 
-    reports: pl.DataFrame
-    cleared: pl.DataFrame
+    requests: pl.DataFrame
+    answers: pl.DataFrame
 
 
 def find_clears(rows: pl.DataFrame) -> Clears:
-    """Find the requests to clear, with their answers.
+    """The requests to clear trouble codes among `rows`.
 
     Args:
-        rows: `can.data_frames`, in time order.
+        rows: `can.data_frames` in time order.
     """
-    can_id = pl.col("arbitration_id").cast(pl.Int64)
-    addressed = rows.filter(IS_CLEARING).with_columns(
-        is_request=can_id // 2**16 % 2**8 == _PF_REQUEST, sender=can_id % 2**8, receiver=can_id // 2**8 % 2**8
-    )
+    shared = ("channel", "timestamp", *PROVENANCE, "payload")
+    wanted = pl.col("pgn").is_in(list(CLEARS))
     requests = (
-        addressed.filter("is_request")
-        .with_columns(pgn=byte(0) + byte(1) * 2**8 + byte(2) * 2**16)
-        .filter(pl.col("pgn").is_in(list(_CLEARS)))
+        rows.filter(_IS_REQUEST)
+        .select(*shared, pgn=_pgn_at(0), requester=SOURCE_ADDRESS, asked=DESTINATION_ADDRESS)
+        .filter(wanted)
     )
-    if requests.is_empty():
-        nothing = {"pgn": pl.Int64, "channel": pl.String, "source_address": pl.Int64, "timestamp": pl.Int64}
-        return Clears(pl.DataFrame(schema=REPORTS), pl.DataFrame(schema=nothing))
     answers = (
-        # An acknowledgement goes to all; byte 5 names who had asked, 255 in older ones.
-        addressed.filter(~pl.col("is_request"))
-        .with_columns(pgn=byte(5) + byte(6) * 2**8 + byte(7) * 2**16)
-        .select("channel", "pgn", "timestamp", receiver="sender", control=byte(0), answered_ns="timestamp")
+        rows.filter(_IS_ACKNOWLEDGEMENT)
+        .select(*shared, pgn=_pgn_at(5), address=SOURCE_ADDRESS, control=byte(0), acknowledged=byte(4))
+        .filter(wanted)
+        .with_columns(acknowledged=pl.when(pl.col("acknowledged") != _NOT_STATED).then("acknowledged"))
     )
-    asked = requests.join_asof(
-        answers.sort("timestamp", maintain_order=True),
-        on="timestamp",
-        by=["channel", "pgn", "receiver"],
-        strategy="forward",
-        tolerance=ANSWER_TIMEOUT_NS,
-        check_sortedness=False,
-    ).with_columns(
-        is_global=pl.col("receiver") == _GLOBAL,
-        answer=pl.col("control").replace_strict(_ANSWERS, default="answered with an unknown code"),
+    requests = requests.with_row_index("request").with_columns(recorded=pl.lit(value=True))
+    answers = _with_request(answers, requests)
+    # An answer alone tells of a request that was not recorded.
+    alone = (
+        answers.filter(pl.col("request").is_null())
+        .drop("request")
+        .with_row_index("request", offset=requests.height)
+        .with_columns(requester="acknowledged", asked="address", recorded=pl.lit(value=False))
     )
-    named = asked.with_columns(
-        dm=pl.col("pgn").replace_strict(_NAMES),
-        answer=pl.when(pl.col("control").is_not_null())
-        .then("answer")
-        .when("is_global")
-        .then(pl.lit("asked of all, which nobody answers"))
-        .otherwise(pl.lit("no answer")),
+    answered = pl.concat([answers.filter(pl.col("request").is_not_null()), alone.select(answers.columns)])
+    return Clears(
+        pl.concat([requests, alone.select(requests.columns)]).sort(TIME_ORDER),
+        answered.select("request", "channel", "timestamp", *PROVENANCE, "pgn", "address", "control").sort(TIME_ORDER),
     )
-    reports = named.select(
-        "channel",
-        "timestamp",
-        "payload",
-        *PROVENANCE,
-        source=pl.concat_str(pl.lit("j1939_"), pl.col("dm").str.to_lowercase()),
+
+
+def cleared_lists(clears: Clears, reporters: pl.DataFrame) -> pl.DataFrame:
+    """The lists of trouble codes that became empty by a clear.
+
+    An ECU that acknowledged is taken at its word, at that time. One that did not answer to a request to all has
+    cleared its codes; one that refused has not, and neither has one that was asked alone and did not answer.
+
+    Args:
+        clears: `find_clears`.
+        reporters: channel and source_address of the ECUs that report codes.
+
+    Returns:
+        channel, source_address, pgn (of the list), timestamp (ns), recording, frame.
+    """
+    moment = ("channel", "source_address", "clear", "timestamp", *PROVENANCE)
+    acknowledged = clears.answers.filter(pl.col("control") == _POSITIVE).rename(
+        {"address": "source_address", "pgn": "clear"}
+    )
+    answered = clears.answers.select("request", source_address="address")
+    silent = (
+        clears.requests.filter(pl.col("asked") == GLOBAL_ADDRESS)
+        .rename({"pgn": "clear"})
+        .join(reporters.unique(), on="channel")
+        .join(answered, on=["request", "source_address"], how="anti")
+    )
+    affected = pl.DataFrame(
+        [(clear, pgn) for pgn, dm in LISTS.items() for clear in dm.cleared_by],
+        schema={"clear": pl.Int64, "pgn": pl.Int64},
+        orient="row",
+    )
+    return (
+        pl.concat([acknowledged.select(moment), silent.select(moment)])
+        .join(affected, on="clear", maintain_order="left_right")
+        .select("channel", "source_address", "pgn", "timestamp", *PROVENANCE)
+    )
+
+
+def clear_events(clears: Clears, claims: pl.DataFrame) -> pl.DataFrame:
+    """One event for each request: who asked whom, and what came of it.
+
+    Args:
+        clears: `find_clears`.
+        claims: `j1939_name.find_claims`.
+
+    Returns:
+        `schema.ERROR_EVENTS`; the ECU is the one that was asked (`SA 0xFF`: all).
+    """
+    # An ECU that is busy may answer again: its last word counts.
+    outcomes = (
+        clears.answers.group_by("request", "address", maintain_order=True)
+        .agg(pl.col("control").last())
+        .with_columns(word=pl.col("control").replace_strict(_ANSWERS, default=_UNKNOWN_ANSWER, return_dtype=pl.String))
+        .with_columns(word=pl.format("{} by {}", "word", sa_text(pl.col("address"))))
+        .group_by("request", maintain_order=True)
+        .agg(answer=pl.col("word").str.join(", "))
+    )
+    asked_all = pl.col("asked") == GLOBAL_ADDRESS
+    told = clears.requests.join(outcomes, on="request", how="left", maintain_order="left").with_columns(
+        pl.col("answer").fill_null("no answer"),
+        requested_by=sa_text(pl.col("requester")).fill_null("an unknown address"),
+        ecu=sa_text(pl.col("asked")),
+        seen=pl.when("recorded").then(pl.lit("")).otherwise(pl.lit(" (the request was not recorded)")),
+        name=_of_clear("name"),
+        what=_of_clear("what"),
+    )
+    named = with_names(told.with_columns(address="asked"), claims)
+    whom = pl.when(asked_all).then(pl.lit("all ECUs")).otherwise("ecu")
+    reports = named.with_columns(
         code=pl.lit("J1939_CLEAR"),
-        ecu=pl.when("is_global").then(pl.lit("all")).otherwise(_address("receiver")),
+        source=_of_clear("source"),
         status=pl.lit("occurred"),
-        severity_rule=pl.lit("j1939: codes cleared"),
-        message=pl.format("{} asked by {}: {}", "dm", _address("sender"), "answer"),
-        # Each request is a moment of its own.
+        severity_rule=pl.lit("j1939: clear of trouble codes"),
+        message=pl.format("{} asked {} to clear {} ({}): {}{}", "requested_by", whom, "what", "name", "answer", "seen"),
+        details=pl.concat_list(
+            pl.struct(key=pl.lit(key), value=value)
+            for key, value in (("requested_by", "requested_by"), ("requested_of", whom), ("answer", "answer"))
+        ),
+        # Each request is an occurrence of its own.
         seq=2 * pl.int_range(pl.len()),
     )
-    followed = asked.filter((pl.col("control") == 0) | (pl.col("is_global") & pl.col("control").is_null()))
-    return Clears(as_reports(reports), _cleared(followed, rows))
+    return activations(as_reports(reports), longest_gap_ns=None)
 
 
-def _cleared(followed: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """A row for each diagnostic message that a request emptied; a request to all emptied those of every ECU."""
-    owners = rows.select("channel", source_address=pl.col("arbitration_id").cast(pl.Int64) % 2**8).unique()
-    emptied = followed.select(
-        "channel",
-        "receiver",
-        "is_global",
-        timestamp=pl.coalesce("answered_ns", "timestamp"),
-        pgn=pl.col("pgn").replace_strict(
-            {pgn: list(emptied) for pgn, emptied in _CLEARS.items()}, return_dtype=pl.List(pl.Int64)
-        ),
-    ).explode("pgn")
-    single = emptied.filter(~pl.col("is_global")).with_columns(source_address="receiver")
-    every = emptied.filter("is_global").join(owners, on="channel", maintain_order="left")
-    columns = ["pgn", "channel", "source_address", "timestamp"]
-    return pl.concat([single.select(columns), every.select(columns)])
+def _with_request(answers: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
+    """Add the number of the request that an answer is to: the latest one that asked this ECU, alone or with all."""
+    asked_alone = requests.filter(pl.col("asked") != GLOBAL_ADDRESS).rename({"asked": "address"})
+    asked_all = requests.filter(pl.col("asked") == GLOBAL_ADDRESS)
+    by_request = {}
+    for column, candidates, by in (
+        ("_alone", asked_alone, ["channel", "pgn", "address"]),
+        ("_with_all", asked_all, ["channel", "pgn"]),
+    ):
+        found = answers.join_asof(
+            candidates.select(*by, "timestamp", "requester", "request"),
+            on="timestamp",
+            by=by,
+            tolerance=ANSWER_TIMEOUT_NS,
+            # polars cannot check the order within groups; both are sorted as a whole.
+            check_sortedness=False,
+        )
+        is_to_it = (pl.col("acknowledged") == pl.col("requester")).fill_null(value=True)
+        by_request[column] = found.select(pl.when(is_to_it).then("request")).to_series()
+    return answers.with_columns(**by_request).select(pl.exclude(*by_request), request=pl.max_horizontal(*by_request))
 
 
-def _address(column: str) -> pl.Expr:
-    names = {address: f"SA 0x{address:02X}" for address in range(256)}
-    return pl.col(column).replace_strict(names, return_dtype=pl.String)
+def _pgn_at(index: int) -> pl.Expr:
+    return byte(index) + byte(index + 1) * 2**8 + byte(index + 2) * 2**16
+
+
+def _of_clear(field: str) -> pl.Expr:
+    return pl.col("pgn").replace_strict(
+        {pgn: getattr(clear, field) for pgn, clear in CLEARS.items()}, return_dtype=pl.String
+    )

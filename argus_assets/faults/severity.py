@@ -22,17 +22,28 @@ RULES: Final[Mapping[str, Severity]] = {
     "lamp: malfunction": Severity.ERROR,
     # Amber warns without asking to stop; protect is for what is mostly not electronic, such as a hot coolant.
     "lamp: amber warning": Severity.WARNING,
+    # A lamp that an ECU lets flash fast asks for more than a steady one: damage goes on, or a derate is near. Slow
+    # flashing decides nothing: it is the value 0, which ECUs that do not know of flashing send too.
+    "lamp: malfunction (fast flash)": Severity.CRITICAL,
+    "lamp: amber warning (fast flash)": Severity.ERROR,
+    # World-harmonised OBD (UN GTR 5): codes of the milder classes light the lamp briefly, or on demand.
+    "lamp: malfunction (short)": Severity.WARNING,
+    "lamp: malfunction (class C)": Severity.WARNING,
     "lamp: protect": Severity.WARNING,
     # An ECU without lamps says nothing of how bad it is, which is not the same as "harmless".
     "lamp: not available": Severity.WARNING,
     "lamp: not available, SPN in doubt": Severity.WARNING,
     "lamp: none on": Severity.INFO,
-    # SAE J1939-73: a code that was active before, or that has not been confirmed, asks for nothing now.
-    "j1939: previously active": Severity.INFO,
-    "j1939: pending": Severity.INFO,
-    # Permanent emission codes stay until the ECU has seen the fault gone: somebody has to look.
-    "j1939: permanent": Severity.WARNING,
-    "j1939: codes cleared": Severity.INFO,
+    # SAE J1939-73: what the list stands for decides. Its lamps are those of the ECU's active codes.
+    "j1939: emission-related, malfunction lamp on (DM12)": Severity.ERROR,
+    # An ECU drops a permanent code only after it has seen for itself that the fault is gone.
+    "j1939: emission-related, permanent (DM28)": Severity.ERROR,
+    "j1939: emission-related, pending (DM6)": Severity.WARNING,
+    "j1939: pending (DM27)": Severity.WARNING,
+    "j1939: emission-related, previously active (DM23)": Severity.WARNING,
+    "j1939: previously active (DM2)": Severity.INFO,
+    # A clear is what somebody did, not a fault.
+    "j1939: clear of trouble codes": Severity.INFO,
     # SAE J1979: mode 03 lists codes that were confirmed, for most of them over two driving cycles.
     "obd: confirmed code (mode 03)": Severity.ERROR,
     # A pending code failed in this or the last driving cycle only. A permanent one waits for proof of its repair; while

@@ -11,7 +11,8 @@ from argus_assets.faults.bits import Payloads, decode, raw_bits
 from argus_assets.faults.can import IS_EXTENDED, PROVENANCE, TIME_ORDER
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.dbc import CanSignal
-from argus_assets.faults.j1939_tp import IS_TRANSPORT, reassemble
+from argus_assets.faults.j1939_tp import reassemble
+from argus_assets.faults.j1939_tp_frames import IS_TRANSPORT
 from argus_assets.faults.rules import SignalName
 from argus_assets.recordings.drive import Drive
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.faults.j1939 import MESSAGES
+from argus_assets.faults.j1939_dm import CLEARS, LISTS
 
 S = 1_000_000_000
 MS = 1_000_000
 DM1 = 0xFECA
 ADDRESSES = (0x00, 0x03, 0x31)
 CODES = ((100, 1), (190, 0), (520_192, 7), (3_031, 9), (91, 3))
-CLEARS = {0xFECC: (0xFECB, 0xFDB5), 0xFED3: (0xFECA, 0xFECF, 0xFED4, 0xFD82, 0xFECB, 0xFDB5)}
+EMPTIED = {0xFECC: {0xFECB, 0xFDB5}, 0xFED3: {0xFECA, 0xFECF, 0xFED4, 0xFD82, 0xFDB5}}
 
 
 class Sent(NamedTuple):
@@ -65,7 +65,7 @@ steps = st.lists(
     st.one_of(
         st.builds(
             Sent,
-            st.sampled_from(sorted(MESSAGES)),
+            st.sampled_from(sorted(LISTS)),
             st.sampled_from(ADDRESSES),
             st.lists(st.sampled_from(CODES), max_size=4, unique=True).map(tuple),
             st.none() | st.integers(0, 3),
@@ -89,7 +89,7 @@ def test_activations_are_those_of_a_state_machine(steps, can, can_table, find):
         if isinstance(step, Clear):
             frames += frames_of_clear(step, at)
             followed = step.to == 0xFF or step.control == 0
-            for pgn in CLEARS[step.pgn] if followed else ():
+            for pgn in EMPTIED[step.pgn] if followed else ():
                 for address in ADDRESSES if step.to == 0xFF else (step.to,):
                     active[pgn, address].clear()
             continue
@@ -115,7 +115,7 @@ def test_activations_are_those_of_a_state_machine(steps, can, can_table, find):
     for source, ecu, code in events.select("source", "ecu", "code").iter_rows():
         counted[source, ecu, code] += 1
     assert counted == {
-        (MESSAGES[pgn].source, f"SA 0x{address:02X}", f"SPN{spn}/FMI{fmi}"): times
+        (LISTS[pgn].source, f"SA 0x{address:02X}", f"SPN{spn}/FMI{fmi}"): times
         for (pgn, address, (spn, fmi)), times in expected.items()
         if times
     }
@@ -126,7 +126,7 @@ def test_activations_are_those_of_a_state_machine(steps, can, can_table, find):
 
 
 def test_each_message_says_what_it_says_of_its_codes(can, can_table, find):
-    frames = [f for n, pgn in enumerate(MESSAGES) for f in frames_of(Sent(pgn, 0x00, CODES[:1], None), n * S)]
+    frames = [f for n, pgn in enumerate(LISTS) for f in frames_of(Sent(pgn, 0x00, CODES[:1], None), n * S)]
     events = find(can_table(can(*f) for f in frames)).events
     assert dict(events.select("source", "status").iter_rows()) == {
         "j1939_dm1": "active", "j1939_dm2": "previously_active", "j1939_dm6": "pending", "j1939_dm12": "confirmed",
@@ -134,8 +134,10 @@ def test_each_message_says_what_it_says_of_its_codes(can, can_table, find):
     }  # fmt: skip
     # The amber lamp is that of the active codes: it does not make a past or a pending code worse.
     severities = dict(events.select("source", "severity").iter_rows())
-    assert severities["j1939_dm1"] == severities["j1939_dm12"] == "warning"
-    assert severities["j1939_dm2"] == severities["j1939_dm6"] == "info"
+    assert severities == {
+        "j1939_dm1": "warning", "j1939_dm2": "info", "j1939_dm6": "warning", "j1939_dm12": "error",
+        "j1939_dm23": "warning", "j1939_dm27": "warning", "j1939_dm28": "error",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -168,8 +170,8 @@ def test_one_of_the_readings_of_an_older_layout_is_right(spn, version, can, can_
         assert (low, middle, high) in {(0, 0, 0), (0xFF, 0xFF, 7)}
         return
     readings = {d["key"]: d["value"] for d in events["details"][0]}
-    assert readings[f"SPN in layout version {version}"] == str(spn)
-    assert "number may be wrong" in events["message"][0]
+    assert readings[f"spn_version_{version}"] == str(spn)
+    assert "conversion method 1" in events["message"][0]
 
 
 def test_a_clear_says_who_asked_and_what_became_of_it(can, can_table, find):
@@ -180,9 +182,16 @@ def test_a_clear_says_who_asked_and_what_became_of_it(can, can_table, find):
         *frames_of_clear(Clear(0xFECC, 0x0B, None), 15 * S),
     ]
     events = find(can_table(can(*f) for f in frames)).events
-    assert events.select("source", "ecu", "message", "severity", "status").rows() == [
-        ("j1939_dm11", "SA 0x00", "DM11 asked by SA 0xF9: acknowledged", "info", "occurred"),
-        ("j1939_dm11", "SA 0x03", "DM11 asked by SA 0xF9: access denied", "info", "occurred"),
-        ("j1939_dm3", "all", "DM3 asked by SA 0xF9: asked of all, which nobody answers", "info", "occurred"),
-        ("j1939_dm3", "SA 0x0B", "DM3 asked by SA 0xF9: no answer", "info", "occurred"),
+    assert events.select("source", "ecu", "severity", "status").rows() == [
+        ("j1939_dm11", "SA 0x00", "info", "occurred"),
+        ("j1939_dm11", "SA 0x03", "info", "occurred"),
+        ("j1939_dm3", "SA 0xFF", "info", "occurred"),
+        ("j1939_dm3", "SA 0x0B", "info", "occurred"),
+    ]
+    answers = [{d["key"]: d["value"] for d in details}["answer"] for details in events["details"]]
+    assert [answer.split(" by ")[0] for answer in answers] == [
+        "acknowledged",
+        "access denied",
+        "no answer",
+        "no answer",
     ]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.j1939_name import Name, parse_name
+from argus_assets.faults.j1939_name import Name
 
 S = 1_000_000_000
 WIDTHS = (21, 11, 3, 5, 8, 7, 4, 3, 1)
@@ -20,22 +20,17 @@ def encoded(name: Name) -> bytes:
 
 
 names = st.builds(
-    Name, *(st.integers(0, 2**width - 1) for width in WIDTHS[:-1]), is_arbitrary_address_capable=st.booleans()
+    Name, *(st.integers(0, 2**width - 1) for width in WIDTHS[:-1]), arbitrary_address_capable=st.booleans()
 )
 
 
 def engine(identity: int) -> bytes:
-    return encoded(Name(identity, 123, 0, 0, 0, 1, 0, 1, is_arbitrary_address_capable=False))
+    return encoded(Name(identity, 123, 0, 0, 0, 1, 0, 1, arbitrary_address_capable=False))
 
 
 @given(names)
 def test_fields_round_trip(name):
-    assert parse_name(encoded(name)) == name
-
-
-@given(st.binary(max_size=7))
-def test_fewer_bytes_are_no_name(payload):
-    assert parse_name(payload) is None
+    assert Name.of(encoded(name)) == name
 
 
 def test_events_bear_the_name_that_held_the_address(can, can_table, find):
@@ -50,12 +45,7 @@ def test_events_bear_the_name_that_held_the_address(can, can_table, find):
     ]
     events = find(can_table(frames)).events
     assert events.select("ecu", "ecu_name").rows() == [
-        ("SA 0x00", "engine, manufacturer 123, identity 1"),
-        ("SA 0x00", "engine, manufacturer 123, identity 2"),
+        ("SA 0x00", "engine #0, manufacturer 123, identity 1"),
+        ("SA 0x00", "engine #0, manufacturer 123, identity 2"),
         ("SA 0x0B", None),
     ]
-
-
-def test_instances_and_unknown_functions_are_in_the_text():
-    name = Name(7, 5, 1, 2, 200, 0, 0, 0, is_arbitrary_address_capable=True)
-    assert name.text == "function 200, instance 3, ECU 2, manufacturer 5, identity 7"

@@ -102,12 +102,19 @@ def test_a_short_dm1_is_noted_and_changes_nothing(can, can_table, find):
     assert findings.notes == ("CAN1 SA 0x00: 1 DM1 frames are shorter than 6 bytes and were left out.",)
 
 
-def test_an_older_spn_layout_is_told(can, can_table, find):
-    findings = find(can_table([dm1(can, n, "04ff64000181ffff") for n in range(2)]))
-    assert "conversion method 1" in findings.events["message"][0]
-    assert findings.notes == (
-        "CAN1 SA 0x00: 1 codes use an older SPN layout (conversion method 1); their SPN may be wrong.",
-    )
+def test_an_older_spn_layout_is_told_with_its_readings(can, can_table, find):
+    # SPN 84 is 10 and the lowest three bits 4: in version 1 the high byte stands first, in version 2 the low byte.
+    findings = find(can_table([dm1(can, n, "04ff000a8281ffff") for n in range(2)]))
+    event = findings.events.row(0, named=True)
+    assert (event["code"], event["occurrence_count"]) == ("SPN264704/FMI2", 1)
+    assert event["details"] == [
+        {"key": "spn_version_1", "value": "84"},
+        {"key": "spn_version_2", "value": "20484"},
+        {"key": "spn_version_3", "value": "264704"},
+    ]
+    assert "264704, or 84 or 20484" in event["message"]
+    assert len(findings.notes) == 1
+    assert findings.notes[0].startswith("CAN1 SA 0x00: 1 codes use an older SPN layout (conversion method 1)")
 
 
 def test_no_frames_give_an_empty_table(find):
