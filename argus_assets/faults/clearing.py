@@ -10,7 +10,7 @@ import polars as pl
 
 from argus_assets.faults.activations import as_reports
 from argus_assets.faults.conversation import EVIDENCE, REPORTER, positive
-from argus_assets.faults.dtc import uds_dtc_text
+from argus_assets.faults.dtc import SAE_J1939_73, dtc_formats, uds_dtc_text
 
 OBD_CLEAR: Final = 0x04
 UDS_CLEAR: Final = 0x14
@@ -35,27 +35,27 @@ def clears(answers: pl.DataFrame) -> pl.DataFrame:
     of_obd = positive(answers, OBD_CLEAR).with_columns(
         source=pl.lit("obd_mode04"), scope=pl.lit(""), message=pl.lit("all emission-related codes cleared")
     )
-    of_uds = positive(answers, UDS_CLEAR)
-    groups = of_uds["request"].unique()
+    of_uds = positive(answers, UDS_CLEAR).join(dtc_formats(answers), on=REPORTER, how="left", maintain_order="left")
+    cleared = of_uds.select("request", "dtc_format").unique()
     scopes = pl.DataFrame(
-        [(group, *_scope(group)) for group in groups],
-        schema={"request": pl.Binary, "scope": pl.String, "message": pl.String},
+        [(*group, *_scope(*group)) for group in cleared.iter_rows()],
+        schema={**cleared.schema, "scope": pl.String, "message": pl.String},
         orient="row",
     )
-    of_uds = of_uds.join(scopes, on="request", nulls_equal=True).with_columns(source=pl.lit("uds_clear"))
+    of_uds = of_uds.join(scopes, on=cleared.columns, nulls_equal=True).with_columns(source=pl.lit("uds_clear"))
     columns = [*EVIDENCE, "source", "scope", "message"]
     return pl.concat([of_obd.select(columns), of_uds.select(columns)]).sort("order")
 
 
-def _scope(request: bytes | None) -> tuple[str, str]:
+def _scope(request: bytes | None, dtc_format: int | None) -> tuple[str, str]:
     if request is None or len(request) < 4:
         return "", "codes cleared; which ones was not recorded"
     group = int.from_bytes(request[1:4], "big")
     if group >= _FUNCTIONAL_GROUPS:
         return "", "all codes cleared" if group == 0xFFFFFF else f"codes of group 0x{group:06X} cleared"
-    if group in _SYSTEM_GROUPS:
+    if group in _SYSTEM_GROUPS and dtc_format != SAE_J1939_73:
         return _SYSTEM_GROUPS[group], f"{_SYSTEM_GROUPS[group]} codes cleared (group 0x{group:06X})"
-    code = uds_dtc_text(request[1:4], None)
+    code = uds_dtc_text(request[1:4], dtc_format)
     return code, f"{code} cleared"
 
 

@@ -2,6 +2,17 @@
 
 from typing import Final
 
+import polars as pl
+
+from argus_assets.faults.can import byte
+from argus_assets.faults.conversation import REPORTER, positive
+
+READ_DTC_INFORMATION: Final = 0x19
+COUNT_BY_STATUS_MASK: Final = 0x01
+"""Sub-function whose answer states the format of the ECU's codes (ISO 14229-1, 11.3)."""
+
+_COUNT_BYTES: Final = 6
+
 SAE_J1939_73: Final = 0x02
 ISO_11992_4: Final = 0x03
 """DTC format identifiers (ISO 14229-1, table D.1). All others are laid out as SAE J2012 has it."""
@@ -30,3 +41,17 @@ def uds_dtc_text(dtc: bytes, dtc_format: int | None) -> str:
     if dtc_format == ISO_11992_4:
         return f"DTC_{dtc.hex().upper()}"
     return f"{dtc_text(high, middle)}-{low:02X}"
+
+
+def dtc_formats(answers: pl.DataFrame) -> pl.DataFrame:
+    """The format of each ECU's codes, as far as it was told. It does not change.
+
+    Args:
+        answers: `conversation.ANSWERS`.
+
+    Returns:
+        channel, ecu, dtc_format (DTC format identifier, Int64).
+    """
+    is_count = (byte(1) == COUNT_BY_STATUS_MASK) & (pl.col("payload").bin.size() == _COUNT_BYTES)
+    counts = positive(answers, READ_DTC_INFORMATION).filter(is_count)
+    return counts.group_by(REPORTER).agg(dtc_format=byte(3).last())

@@ -63,14 +63,15 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
     found = [_codes(answers, clears, mode) for mode in CODE_MODES]
     codes = pl.concat([reports for reports, _ in found])
     frames, frame_notes = _freeze_frames(answers, clears)
+    lamp, lamp_notes = _lamp(answers)
     codes, unclaimed = attach(codes, frames)
     fault = [*REPORTER, "code"]
-    notes = [note for _, of_mode in found for note in of_mode] + frame_notes
+    notes = [note for _, of_mode in found for note in of_mode] + lamp_notes + frame_notes
     notes += [
         f"{channel} {ecu}: a freeze frame of {code} was read, but no answer that lists this code."
         for channel, ecu, code in unclaimed.select(fault).unique().sort(fault).iter_rows()
     ]
-    return pl.concat([as_reports(codes), as_reports(_lamp(answers))]), tuple(notes)
+    return pl.concat([as_reports(codes), as_reports(lamp)]), tuple(notes)
 
 
 def _codes(answers: pl.DataFrame, clears: pl.DataFrame, mode: int) -> tuple[pl.DataFrame, list[str]]:
@@ -101,27 +102,45 @@ def _codes(answers: pl.DataFrame, clears: pl.DataFrame, mode: int) -> tuple[pl.D
     ]
 
 
-def _parameters(answers: pl.DataFrame, mode: int) -> pl.DataFrame:
-    """The parameters of mode 01 or 02 answers: columns of `EVIDENCE`, pid, number (of the freeze frame), data."""
+def _parameters(answers: pl.DataFrame, mode: int) -> tuple[pl.DataFrame, list[str]]:
+    """The parameters of mode 01 or 02 answers, and notes on answers that are cut short.
+
+    Returns:
+        Columns of `EVIDENCE`, pid, number (of the freeze frame), data.
+    """
     of_mode = positive(answers, mode)
     if mode == _CURRENT_DATA:
         # All other current data are signals, and by far the most answers. One of several parameters may hold it behind.
         status, size = bytes([PID_MONITOR_STATUS]), pl.col("payload").bin.size()
         has_status = pl.col("payload").bin.slice(1, 1) == status
         of_mode = of_mode.filter(has_status | ((size > 6) & pl.col("payload").bin.contains(status)))
-    distinct = of_mode["payload"].unique()
-    found = [
-        {"payload": payload, "pid": pid, "number": number, "data": data}
-        for payload in distinct
-        for pid, number, data in split_pids(payload[1:], with_frame_number=mode == _FREEZE_FRAME)
+    rows: list[dict[str, object]] = []
+    for payload in of_mode["payload"].unique():
+        parameters, rest = split_pids(payload[1:], with_frame_number=mode == _FREEZE_FRAME)
+        rows.append(
+            {
+                "payload": payload,
+                "parameters": [{"pid": p.pid, "number": p.frame_number, "data": p.data} for p in parameters],
+                "is_whole": not rest,
+            }
+        )
+    parameter = pl.Struct({"pid": pl.Int64, "number": pl.Int64, "data": pl.Binary})
+    schema = {"payload": pl.Binary, "parameters": pl.List(parameter), "is_whole": pl.Boolean}
+    split = of_mode.select(EVIDENCE).join(pl.DataFrame(rows, schema=schema), on="payload", maintain_order="left_right")
+    short = split.filter(~pl.col("is_whole")).group_by(REPORTER).len().sort(REPORTER)
+    notes = [
+        f"{channel} {ecu}: {count} mode {mode:02X} answers end inside a parameter, which was left out."
+        for channel, ecu, count in short.iter_rows()
     ]
-    schema = {"payload": pl.Binary, "pid": pl.Int64, "number": pl.Int64, "data": pl.Binary}
-    return of_mode.select(EVIDENCE).join(pl.DataFrame(found, schema=schema), on="payload", maintain_order="left_right")
+    return split.drop("is_whole").explode("parameters", empty_as_null=True).unnest("parameters").drop_nulls(
+        "pid"
+    ), notes
 
 
-def _lamp(answers: pl.DataFrame) -> pl.DataFrame:
+def _lamp(answers: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """A report for each answer that says that the malfunction lamp is on."""
-    states = _parameters(answers, _CURRENT_DATA).filter(pl.col("pid") == PID_MONITOR_STATUS)
+    parameters, notes = _parameters(answers, _CURRENT_DATA)
+    states = parameters.filter(pl.col("pid") == PID_MONITOR_STATUS)
     rows: list[dict[str, object]] = []
     for data in states["data"].unique():
         status = monitor_status(data)
@@ -139,7 +158,7 @@ def _lamp(answers: pl.DataFrame) -> pl.DataFrame:
             }
         )
     schema = {"data": pl.Binary, "is_on": pl.Boolean, "message": pl.String, "details": DETAILS}
-    return (
+    reports = (
         states.with_columns(seq=pl.int_range(pl.len()).over(REPORTER))
         .join(pl.DataFrame(rows, schema=schema), on="data", maintain_order="left")
         .filter("is_on")
@@ -150,6 +169,7 @@ def _lamp(answers: pl.DataFrame) -> pl.DataFrame:
             severity_rule=pl.lit("obd: malfunction lamp on (mode 01)"),
         )
     )
+    return reports, notes
 
 
 def _freeze_frames(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
@@ -160,7 +180,8 @@ def _freeze_frames(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.Data
     Returns:
         order, channel, ecu, code and details, and notes on values that have no code.
     """
-    values = _parameters(answers, _FREEZE_FRAME).sort("order")
+    values, cut_short = _parameters(answers, _FREEZE_FRAME)
+    values = values.sort("order")
     codes = {
         data: dtc_text(*data) if any(data) else None
         for data in values.filter(pl.col("pid") == PID_FREEZE_FRAME_CODE)["data"].unique()
@@ -186,7 +207,7 @@ def _freeze_frames(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.Data
     )
     named = values.filter(pl.col("pid") != PID_FREEZE_FRAME_CODE).join(texts, on=["pid", "data"], maintain_order="left")
     lost = named.filter(pl.col("code").is_null()).group_by(REPORTER).len().sort(REPORTER)
-    notes = [
+    notes = cut_short + [
         f"{channel} {ecu}: {count} freeze frame values belong to no code (PID 02 was not read) and were left out."
         for channel, ecu, count in lost.iter_rows()
     ]

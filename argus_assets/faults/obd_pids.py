@@ -1,6 +1,6 @@
 """OBD parameters (PIDs) that freeze frames hold, scaled (ISO 15031-5 / SAE J1979 annex B, in our own words)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 PID_MONITOR_STATUS: Final = 0x01
@@ -118,8 +118,22 @@ def pid_value(pid: int, data: bytes) -> tuple[str, str]:
     return entry.name, entry.text(data)
 
 
-def split_pids(data: bytes, *, with_frame_number: bool) -> Iterator[tuple[int, int, bytes]]:
-    """The parameters of an answer, which may hold several: PID, number of the freeze frame (0 without), data.
+class Parameter(NamedTuple):
+    """One parameter in an answer.
+
+    Attributes:
+        pid: Its number.
+        frame_number: Number of the freeze frame, 0 for current data.
+        data: Its bytes.
+    """
+
+    pid: int
+    frame_number: int
+    data: bytes
+
+
+def split_pids(data: bytes, *, with_frame_number: bool) -> tuple[tuple[Parameter, ...], bytes]:
+    """The parameters of an answer, which may hold several, and the rest that is too short to be one.
 
     The size of a PID that is not known is that of the rest: what follows it cannot be told apart.
 
@@ -128,13 +142,14 @@ def split_pids(data: bytes, *, with_frame_number: bool) -> Iterator[tuple[int, i
         with_frame_number: Mode 02 has the number of the freeze frame behind each PID.
     """
     head = 2 if with_frame_number else 1
+    found: list[Parameter] = []
     while len(data) > head:
-        pid = data[0]
-        end = head + _SIZES.get(pid, len(data) - head)
+        end = head + _SIZES.get(data[0], len(data) - head)
         if end > len(data):
-            return
-        yield pid, data[1] if with_frame_number else 0, data[head:end]
+            break
+        found.append(Parameter(data[0], data[1] if with_frame_number else 0, data[head:end]))
         data = data[end:]
+    return tuple(found), data
 
 
 _COMMON_MONITORS: Final = ("misfire", "fuel system", "components")

@@ -15,13 +15,11 @@ from argus_assets.faults.attaching import attach
 from argus_assets.faults.can import byte
 from argus_assets.faults.clearing import cleared_before
 from argus_assets.faults.conversation import EVIDENCE, REPORTER, positive
-from argus_assets.faults.dtc import uds_dtc_text
+from argus_assets.faults.dtc import COUNT_BY_STATUS_MASK, READ_DTC_INFORMATION, dtc_formats, uds_dtc_text
 from argus_assets.faults.schema import DETAILS
 
-READ_DTC_INFORMATION: Final = 0x19
 _READ_DATA_BY_IDENTIFIER: Final = 0x22
 
-_COUNT: Final = 0x01
 _BY_STATUS_MASK: Final = 0x02
 _SNAPSHOT_IDENTIFICATION: Final = 0x03
 _SNAPSHOT: Final = 0x04
@@ -97,7 +95,7 @@ def parse_dtc_answer(payload: bytes, did_sizes: Mapping[int, int]) -> DtcAnswer 
     if len(payload) < 2:
         return None
     sub_function, data = payload[1], payload[2:]
-    if sub_function == _COUNT and len(data) == 4:
+    if sub_function == COUNT_BY_STATUS_MASK and len(data) == 4:
         return DtcAnswer(
             sub_function, availability_mask=data[0], dtc_format=data[1], total=int.from_bytes(data[2:], "big")
         )
@@ -188,7 +186,7 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
 
 
 def _told(answers: pl.DataFrame) -> pl.DataFrame:
-    """The answers to 0x19, decoded: columns of `EVIDENCE`, is_whole, and those of `DtcAnswer`.
+    """The answers to 0x19, decoded: columns of `EVIDENCE`, is_whole, those of `DtcAnswer`, and their ECU's dtc_format.
 
     `asked` holds the status bits for which this answer lists every code: 0 where what it does not list stays open.
     """
@@ -219,7 +217,6 @@ def _told(answers: pl.DataFrame) -> pl.DataFrame:
                             }
                             for code in answer.codes
                         ],
-                        "dtc_format": answer.dtc_format,
                         "total": answer.total,
                     }
                 ),
@@ -233,7 +230,6 @@ def _told(answers: pl.DataFrame) -> pl.DataFrame:
         "sub_function": pl.Int64,
         "availability_mask": pl.Int64,
         "codes": pl.List(pl.Struct({"dtc": pl.Binary, "dtc_status": pl.Int64, "details": DETAILS})),
-        "dtc_format": pl.Int64,
         "total": pl.Int64,
     }
     mask = pl.col("request").bin.get(2, null_on_oob=True).cast(pl.Int64)
@@ -250,10 +246,10 @@ def _told(answers: pl.DataFrame) -> pl.DataFrame:
     return (
         of_service.select(*EVIDENCE, "request")
         .join(pl.DataFrame(rows, schema=schema), on=[*REPORTER, "payload"], maintain_order="left")
+        .join(dtc_formats(answers), on=REPORTER, how="left", maintain_order="left")
         .with_columns(
-            # The bits that an ECU supports and the format of its codes do not change.
+            # The bits that an ECU supports do not change.
             availability_mask=supported.fill_null(supported.drop_nulls().last().over(REPORTER)).fill_null(_ALL_BITS),
-            dtc_format=pl.col("dtc_format").drop_nulls().last().over(REPORTER),
             mask=mask,
             asked=asked,
         )

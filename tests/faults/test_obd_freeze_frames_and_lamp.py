@@ -54,7 +54,12 @@ def test_an_answer_of_several_parameters(pids, with_frame_number, data):
     sent = [(pid, data.draw(st.integers(0, 9)) if with_frame_number else 0, data.draw(_of_size(pid))) for pid in pids]
     number = (lambda n: bytes([n])) if with_frame_number else (lambda n: b"")
     answer = b"".join(bytes([pid]) + number(n) + value for pid, n, value in sent)
-    assert list(split_pids(answer, with_frame_number=with_frame_number)) == sent
+    assert split_pids(answer, with_frame_number=with_frame_number) == (tuple(sent), b"")
+    if sent:
+        cut = data.draw(st.integers(1, len(sent[-1][2])))
+        found, rest = split_pids(answer[:-cut], with_frame_number=with_frame_number)
+        assert found == tuple(sent[:-1])
+        assert rest == answer[sum(1 + with_frame_number + len(v) for _, _, v in sent[:-1]) : -cut]
 
 
 def _of_size(pid):
@@ -63,7 +68,9 @@ def _of_size(pid):
 
 @given(st.binary(max_size=20), st.booleans())
 def test_any_bytes_are_survived(data, with_frame_number):
-    for pid, _, value in split_pids(data, with_frame_number=with_frame_number):
+    found, rest = split_pids(data, with_frame_number=with_frame_number)
+    assert sum(1 + with_frame_number + len(p.data) for p in found) + len(rest) == len(data)
+    for pid, _, value in found:
         pid_value(pid, value)
 
 
@@ -167,6 +174,18 @@ def test_freeze_frames_that_cannot_be_given_to_a_code_are_noted(can_table, spoke
     assert found.notes == (
         "CAN1 0x7E9: 1 freeze frame values belong to no code (PID 02 was not read) and were left out.",
         "CAN1 0x7E8: a freeze frame of P0301 was read, but no answer that lists this code.",
+    )
+
+
+def test_answers_that_end_inside_a_parameter_are_noted_and_change_nothing(can_table, spoken, find):
+    on = "410182076121"
+    exchanges = [(0, "0101", on), (1, "0101", "41018207"), (2, "0101", on), *FRAME_OF_P0301, (5, "020c00", "420c001a")]
+    found = find(can_table(talk(spoken, *exchanges, (6, "03", "43010301"))))
+    assert found.events.filter(found.events["code"] == "OBD_MIL")["frame_count"].to_list() == [2]
+    assert details_of(found)["P0301", 1, "obd_mode03"] == SHOWN
+    assert found.notes == (
+        "CAN1 0x7E8: 1 mode 01 answers end inside a parameter, which was left out.",
+        "CAN1 0x7E8: 1 mode 02 answers end inside a parameter, which was left out.",
     )
 
 

@@ -286,6 +286,22 @@ def test_codes_in_the_format_of_j1939(can_table, spoken, find):
     assert events_of(found, "code") == [("SPN100/FMI1",)]
 
 
+@pytest.mark.parametrize(
+    ("group", "message", "occurrences"),
+    [
+        ("640001", "SPN100/FMI1 cleared", 2),
+        ("640002", "SPN100/FMI2 cleared", 1),
+        ("400000", "SPN64/FMI0 cleared", 1),  # no group of a system
+        ("ffffff", "all codes cleared", 2),
+    ],
+)
+def test_clearing_goes_by_the_format_of_the_ecu(group, message, occurrences, can_table, spoken, find):
+    lists = [(at, LIST_CONFIRMED, "5902ff64000109") for at in (1, 3)]
+    found = find(can_table(talk(spoken, *lists, (2, "14" + group, "54"), (4, "190108", "5901ff020001"))))
+    assert len(events_of(found, "code")) == occurrences
+    assert found.events.filter(found.events["code"] == "UDS_CLEAR")["message"].to_list() == [message]
+
+
 def test_what_could_not_be_read_is_noted(can_table, spoken, find):
     found = find(
         can_table(
