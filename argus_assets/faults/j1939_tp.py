@@ -109,33 +109,40 @@ def _number_sessions(every_step: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
-    """Each session's packets in order: received (how many), numbers (how many distinct), and hex (their bytes one behind another)."""
+    """Each session's packets in order.
+
+    Returns:
+        session; received (how many packets) and numbers (how many distinct); hex (their bytes one behind another).
+    """
+    begins = (pl.col("session").diff() != 0).fill_null(value=True)
     longest = pl.when("is_broadcast").then(BROADCAST_TIMEOUT_NS).otherwise(CONNECTION_TIMEOUT_NS)
-    in_time = (pl.col("timestamp").diff().over("session") <= longest).fill_null(value=True)
-    number = pl.col("sequence") + pl.when("is_extended").then("offset").otherwise(0)
-    is_granted = (~pl.col("is_extended") | (pl.col("sequence") <= pl.col("granted"))).fill_null(value=False)
+    is_late = ~begins & (pl.col("timestamp").diff() > longest)
+    # The announcement, with which a session begins, grants nothing.
+    granted = pl.when(begins).then(0).otherwise("granted").forward_fill()
+    number = pl.col("sequence") + pl.when("is_extended").then(pl.col("offset").forward_fill()).otherwise(0)
+    is_granted = ~pl.col("is_extended") | (pl.col("sequence") <= granted)
     is_whole = (pl.col("payload").bin.size() > PACKET_BYTES) | (pl.col("number") == pl.col("packets"))
-    is_repeated = (pl.col("payload") == pl.col("payload").shift(1).over("session")).fill_null(value=False)
+    is_repeated = ~begins & (pl.col("payload") == pl.col("payload").shift(1))
+    is_of_another = pl.col("number") != _so_far(pl.int_range(pl.len()) >= 0, begins)
     return (
         numbered.select("session", "kind", "timestamp", "payload", "sequence", "offset", "granted")
         .join(opened.select("session", "is_extended", "packets", "is_broadcast"), on="session", maintain_order="left")
-        .with_columns(
-            pl.col("offset", "granted").forward_fill().over("session"), alive=in_time.cum_min().over("session")
-        )
-        .filter(pl.col("kind") == PACKET, "alive", is_granted)
-        .with_columns(number=number, part=pl.col("payload").bin.slice(1, PACKET_BYTES))
+        # One session behind another: windows over many small groups would be slow.
+        .sort("session", maintain_order=True)
+        .with_columns(number=number, is_granted=is_granted, late=_so_far(is_late, begins))
+        .filter("is_granted", pl.col("kind") == PACKET, pl.col("late") == 0)
         .filter(is_whole)
         # A broadcast is sent once, in order: a logger may write a frame twice, but a number that is not the next one
         # is of another message.
         .filter(~(pl.col("is_broadcast") & is_repeated))
+        .with_columns(others=_so_far(is_of_another, begins))
+        .filter(~pl.col("is_broadcast") | (pl.col("others") == 0), pl.col("number").is_between(1, pl.col("packets")))
         .with_columns(
-            in_order=(pl.col("number") == pl.int_range(1, pl.len() + 1).over("session")).cum_min().over("session")
+            is_first=pl.struct("session", "number").is_first_distinct(),
+            part=pl.col("payload").bin.slice(1, PACKET_BYTES),
         )
-        .filter(pl.col("in_order") | ~pl.col("is_broadcast"), pl.col("number").is_between(1, pl.col("packets")))
-        .with_columns(is_first=pl.col("number").is_first_distinct().over("session"))
-        .with_columns(before=pl.col("is_first").cast(pl.Int64).cum_sum().over("session") - pl.col("is_first"))
         # What comes behind the last missing packet is not of this message.
-        .filter(pl.col("before") < pl.col("packets"))
+        .filter(_so_far(pl.col("is_first"), begins) - pl.col("is_first") < pl.col("packets"))
         .unique(["session", "number", "part"], keep="first", maintain_order=True)
         .sort("session", "number")
         .group_by("session", maintain_order=True)
@@ -145,3 +152,9 @@ def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFram
             hex=pl.col("part").bin.encode("hex").str.join(""),
         )
     )
+
+
+def _so_far(flag: pl.Expr, begins: pl.Expr) -> pl.Expr:
+    """How often `flag` was true in a session up to a row, where the rows of a session stand together."""
+    total = flag.cast(pl.Int64).cum_sum()
+    return total - pl.when(begins).then(total - flag.cast(pl.Int64)).forward_fill()
