@@ -22,7 +22,6 @@ BROADCAST_TIMEOUT_NS: Final = 750_000_000
 CONNECTION_TIMEOUT_NS: Final = 1_250_000_000
 """T2 and T3: longest wait for a packet after a CTS, or for an answer after a packet (J1939-21, 5.10.2.4)."""
 
-_SESSION: Final = (*PAIR, "session")
 _WHO: Final = ("channel", "source_address", "destination_address", "pgn")
 
 
@@ -53,8 +52,9 @@ def reassemble(rows: pl.DataFrame, *, pgns: Collection[int]) -> Transported:
     """
     numbered = _number_sessions(steps(rows))
     opened = numbered.filter(pl.col("kind") == OPEN, pl.col("pgn").is_in(list(pgns))).select(
-        *_SESSION,
-        "pgn",
+        "session",
+        "is_extended",
+        *_WHO,
         "timestamp",
         *PROVENANCE,
         "size",
@@ -62,7 +62,7 @@ def reassemble(rows: pl.DataFrame, *, pgns: Collection[int]) -> Transported:
         is_broadcast=pl.col("control") == BROADCAST,
     )
     sessions = opened.join(
-        _joined_packets(numbered, opened), on=_SESSION, how="left", maintain_order="left"
+        _joined_packets(numbered, opened), on="session", how="left", maintain_order="left"
     ).with_columns(
         # All of these are null in a session without any packet.
         complete=(
@@ -86,55 +86,75 @@ def reassemble(rows: pl.DataFrame, *, pgns: Collection[int]) -> Transported:
 
 
 def _number_sessions(every_step: pl.DataFrame) -> pl.DataFrame:
-    """Number the sessions of each pair. What follows an end is counted as one that was never announced.
+    """Number the sessions, each by the step that began it. What follows an end is one that was never announced.
 
     An announcement that is said again before anything came of it only keeps the session waiting.
     """
+    # Windows over one whole number are several times as fast as over four columns.
+    pairs = every_step.select(PAIR).unique().with_row_index("pair")
+    paired = every_step.join(pairs, on=PAIR, maintain_order="left")
     again = (
         (pl.col("kind") == OPEN)
-        & (pl.col("kind").shift(1).over(PAIR) == OPEN)
-        & (pl.col("payload") == pl.col("payload").shift(1).over(PAIR))
-        & (pl.col("timestamp").diff().over(PAIR) <= BROADCAST_TIMEOUT_NS)
+        & (pl.col("kind").shift(1).over("pair") == OPEN)
+        & (pl.col("payload") == pl.col("payload").shift(1).over("pair"))
+        & (pl.col("timestamp").diff().over("pair") <= BROADCAST_TIMEOUT_NS)
     )
-    once = every_step.with_columns(kind=pl.when(again).then(pl.lit(ANSWER)).otherwise("kind"))
+    once = paired.with_columns(kind=pl.when(again).then(pl.lit(ANSWER)).otherwise("kind"))
     opens = pl.col("kind") == OPEN
-    announced = pl.when(opens).then("pgn").forward_fill().over(PAIR)
+    announced = pl.when(opens).then("pgn").forward_fill().over("pair")
     ends = (pl.col("kind") == END) & (pl.col("pgn") == announced).fill_null(value=False)
-    return once.with_columns(session=(opens | ends).cast(pl.Int64).cum_sum().over(PAIR))
+    return once.with_columns(session=pl.when(opens | ends).then(pl.int_range(pl.len()))).with_columns(
+        pl.col("session").forward_fill().over("pair")
+    )
 
 
 def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
-    """Each session's packets in order: received (how many), numbers (how many distinct), and hex (their bytes one behind another)."""
+    """Each session's packets in order.
+
+    Returns:
+        session; received (how many packets) and numbers (how many distinct); hex (their bytes one behind another).
+    """
+    begins = (pl.col("session").diff() != 0).fill_null(value=True)
     longest = pl.when("is_broadcast").then(BROADCAST_TIMEOUT_NS).otherwise(CONNECTION_TIMEOUT_NS)
-    in_time = (pl.col("timestamp").diff().over(_SESSION) <= longest).fill_null(value=True)
-    number = pl.col("sequence") + pl.when("is_extended").then("offset").otherwise(0)
-    is_granted = (~pl.col("is_extended") | (pl.col("sequence") <= pl.col("granted"))).fill_null(value=False)
+    is_late = ~begins & (pl.col("timestamp").diff() > longest)
+    # The announcement, with which a session begins, grants nothing.
+    granted = pl.when(begins).then(0).otherwise("granted").forward_fill()
+    number = pl.col("sequence") + pl.when("is_extended").then(pl.col("offset").forward_fill()).otherwise(0)
+    is_granted = ~pl.col("is_extended") | (pl.col("sequence") <= granted)
     is_whole = (pl.col("payload").bin.size() > PACKET_BYTES) | (pl.col("number") == pl.col("packets"))
-    is_repeated = (pl.col("payload") == pl.col("payload").shift(1).over(_SESSION)).fill_null(value=False)
+    is_repeated = ~begins & (pl.col("payload") == pl.col("payload").shift(1))
+    is_of_another = pl.col("number") != _so_far(pl.int_range(pl.len()) >= 0, begins)
     return (
-        numbered.select(*_SESSION, "kind", "timestamp", "payload", "sequence", "offset", "granted")
-        .join(opened.select(*_SESSION, "packets", "is_broadcast"), on=_SESSION, maintain_order="left")
-        .with_columns(pl.col("offset", "granted").forward_fill().over(_SESSION), alive=in_time.cum_min().over(_SESSION))
-        .filter(pl.col("kind") == PACKET, "alive", is_granted)
-        .with_columns(number=number, part=pl.col("payload").bin.slice(1, PACKET_BYTES))
+        numbered.select("session", "kind", "timestamp", "payload", "sequence", "offset", "granted")
+        .join(opened.select("session", "is_extended", "packets", "is_broadcast"), on="session", maintain_order="left")
+        # One session behind another: windows over many small groups would be slow.
+        .sort("session", maintain_order=True)
+        .with_columns(number=number, is_granted=is_granted, late=_so_far(is_late, begins))
+        .filter("is_granted", pl.col("kind") == PACKET, pl.col("late") == 0)
         .filter(is_whole)
         # A broadcast is sent once, in order: a logger may write a frame twice, but a number that is not the next one
         # is of another message.
         .filter(~(pl.col("is_broadcast") & is_repeated))
+        .with_columns(others=_so_far(is_of_another, begins))
+        .filter(~pl.col("is_broadcast") | (pl.col("others") == 0), pl.col("number").is_between(1, pl.col("packets")))
         .with_columns(
-            in_order=(pl.col("number") == pl.int_range(1, pl.len() + 1).over(_SESSION)).cum_min().over(_SESSION)
+            is_first=pl.struct("session", "number").is_first_distinct(),
+            part=pl.col("payload").bin.slice(1, PACKET_BYTES),
         )
-        .filter(pl.col("in_order") | ~pl.col("is_broadcast"), pl.col("number").is_between(1, pl.col("packets")))
-        .with_columns(is_first=pl.col("number").is_first_distinct().over(_SESSION))
-        .with_columns(before=pl.col("is_first").cast(pl.Int64).cum_sum().over(_SESSION) - pl.col("is_first"))
         # What comes behind the last missing packet is not of this message.
-        .filter(pl.col("before") < pl.col("packets"))
-        .unique([*_SESSION, "number", "part"], keep="first", maintain_order=True)
-        .sort(*_SESSION, "number")
-        .group_by(_SESSION, maintain_order=True)
+        .filter(_so_far(pl.col("is_first"), begins) - pl.col("is_first") < pl.col("packets"))
+        .unique(["session", "number", "part"], keep="first", maintain_order=True)
+        .sort("session", "number")
+        .group_by("session", maintain_order=True)
         .agg(
             received=pl.len(),
             numbers=pl.col("number").n_unique(),
             hex=pl.col("part").bin.encode("hex").str.join(""),
         )
     )
+
+
+def _so_far(flag: pl.Expr, begins: pl.Expr) -> pl.Expr:
+    """How often `flag` was true in a session up to a row, where the rows of a session stand together."""
+    total = flag.cast(pl.Int64).cum_sum()
+    return total - pl.when(begins).then(total - flag.cast(pl.Int64)).forward_fill()

@@ -74,6 +74,7 @@ def reassembled(can, can_table):
     return run
 
 
+@settings(deadline=None)
 @given(sent=messages(), data=st.data())
 def test_whole_messages_are_found_and_the_others_counted(sent, data, reassembled):
     shuffled = data.draw(st.permutations([frame for m in sent for frame in m.received]))
@@ -113,7 +114,7 @@ def disorder(draw) -> list[Frame]:
     return sorted(kept, key=lambda f: f.time_ns)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(frames=disorder())
 def test_disorder_is_read_as_a_receiver_reads_it(frames, reassembled):
     found = reassembled(frames)
@@ -125,7 +126,7 @@ def test_disorder_is_read_as_a_receiver_reads_it(frames, reassembled):
     assert (~found.sessions["complete"]).sum() == incomplete
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(
     size=st.integers(1786, 2200),
     group_of=st.integers(60, 255),
@@ -194,6 +195,31 @@ def test_a_packet_that_comes_again_with_other_bytes_spoils_a_connection(reassemb
     found = reassembled([*first, *second])
     assert found.messages.is_empty()
     assert found.sessions["complete"].to_list() == [False]
+
+
+def test_what_comes_after_the_last_packet_changes_nothing(reassembled):
+    first = connection(0, DM1, 0x00, b"\x01" * 14)[:-1]
+    stray = connection(100 * MS, DM1, 0x00, b"\x02" * 14)[2]
+    assert reassembled([*first, stray]).messages["payload"].to_list() == [b"\x01" * 14]
+
+
+@pytest.mark.parametrize(("make", "longest"), [(broadcast, 750), (connection, 1250), (extended, 1250)])
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_packet_is_waited_for_as_long_as_the_standard_says(make, longest, late, reassembled):
+    frames = make(0, DM1, 0x00, b"\x01" * (1786 if make is extended else 14))
+    before, last = [(n, f) for n, f in enumerate(frames) if is_packet(f)][-1][0], frames[-1]
+    waited = frames[before - 1].time_ns + longest * MS + late
+    moved = [*frames[:before], frames[before]._replace(time_ns=waited), last._replace(time_ns=waited + MS)]
+    found = reassembled(moved if make is not broadcast else moved[:-1])
+    assert found.sessions["complete"].to_list() == [not late]
+
+
+def test_an_extended_packet_beyond_those_of_its_offset_is_ignored(reassembled):
+    frames = extended(0, DM1, 0x00, b"\x01" * 1786, group_of=200)
+    first_packet = next(f for f in frames if is_packet(f))
+    # Number 201 stands behind another offset.
+    stray = Frame(first_packet.time_ns + 1, first_packet.can_id, bytes([201]) + b"\x02" * 7)
+    assert reassembled(sorted([*frames, stray])).messages["payload"].to_list() == [b"\x01" * 1786]
 
 
 @pytest.mark.parametrize(("sender", "receiver"), [(0x00, TOOL), (TOOL, 0x00)])
