@@ -80,12 +80,18 @@ def _reports(messages: pl.DataFrame, cleared: pl.DataFrame, claims: pl.DataFrame
         .with_columns(
             source=_of_list("source"),
             status=_of_list("status"),
-            severity_rule=pl.coalesce(_of_list("rule"), "rule"),
+            severity_rule=pl.coalesce(_of_list("rule"), _by_lamps()),
             ecu=sa_text(pl.col("source_address")),
             address="source_address",
         )
     )
     return as_reports(with_names(listed, claims))
+
+
+def _by_lamps() -> pl.Expr:
+    """The rule of the lamps. The dictionary must not judge a code whose SPN may be another."""
+    in_doubt = pl.col("details").is_not_null() & (pl.col("rule") == "lamp: not available")
+    return pl.when(in_doubt).then(pl.lit("lamp: not available, SPN in doubt")).otherwise("rule")
 
 
 def _parse_distinct(payloads: pl.Series) -> pl.DataFrame:

@@ -132,6 +132,11 @@ class Mdf4Reader:
         structure = self._blocks.structure()
         self._start_ns, self._unfinished = structure.start_ns, structure.unfinished
         layouts = self._layouts(structure)
+        if not self._blocks.problems and not any(data.groups for data in structure.data_groups):
+            self._problem(
+                "bad_record", "channel groups", "none that a link leads to", 0,
+                "The recording is empty, or its structure is damaged.",
+            )  # fmt: skip
         bus: list[DataGroup] = []
         signals: list[DataGroup] = []
         for group in structure.data_groups:

@@ -122,3 +122,10 @@ def test_no_frames_give_an_empty_table(find):
     assert findings.events.schema == ERROR_EVENTS.schema
     assert findings.events.is_empty()
     assert findings.notes == ()
+
+
+def test_the_dictionary_does_not_judge_an_spn_in_doubt(can, can_table, find):
+    # SPN 110 with FMI 0, a critical code of the dictionary, from an ECU that knows no lamps.
+    known, in_doubt = "ffff6e000001ffff", "ffff6e000081ffff"
+    events = find(can_table([dm1(can, 0, known), dm1(can, 0, in_doubt, address=3)])).events
+    assert events.select("ecu", "severity").rows() == [("SA 0x00", "critical"), ("SA 0x03", "warning")]
