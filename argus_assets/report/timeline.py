@@ -11,6 +11,7 @@ from argus_assets.stats.errors import top
 from argus_assets.stats.schema import HISTOGRAM_BINS
 
 LANES: Final = 10
+_NAME_CHARACTERS: Final = 28
 MAX_BARS: Final = 200
 """A lane of more activations shows how much of each part of the drive they filled: single bars could not be told apart."""
 
@@ -82,7 +83,7 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
                 )
         axes.set_ylim(lanes.height - 0.4, -0.6)
         axes.set_xlim(0, drive_s / scale)
-        axes.set_yticks(range(lanes.height), [f"{c}  {_short(e)}" for c, e in lanes.select("code", "ecu").iter_rows()])
+        axes.set_yticks(range(lanes.height), [_lane_name(*row) for row in lanes.select("code", "ecu").iter_rows()])
         axes.set_xlabel(f"{unit} since the drive's first frame")
         axes.tick_params(length=0, labelsize=9)
         axes.grid(axis="x", color="#d8dce1", linewidth=0.6)
@@ -103,8 +104,14 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
     return svg.replace("<svg ", f'<svg role="img" aria-label="{_spoken(lanes)}" ', 1)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 16 else f"{text[:15]}…"
+def _lane_name(code: str, ecu: str) -> str:
+    """Code and ECU in the room that is left of the plot; the code goes before."""
+    code = _short(code, _NAME_CHARACTERS - 6)
+    return f"{code}  {_short(ecu, min(16, _NAME_CHARACTERS - len(code)))}"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _spoken(lanes: pl.DataFrame) -> str:

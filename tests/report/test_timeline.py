@@ -34,6 +34,15 @@ def test_lanes_stand_in_the_order_of_first_appearance(faulty: MadeDrive) -> None
     assert [spoken.index(code) for code in order] == sorted(spoken.index(code) for code in order)
 
 
+def test_a_long_code_leaves_the_plot_its_room_and_stays_readable(faulty: MadeDrive) -> None:
+    names = {"code": pl.lit("RULE_LIDAR_POINT_RATE"), "ecu": pl.lit("/sensing/lidar/status")}
+    svg = timeline_svg(
+        faulty.events.with_columns(**names), faulty.stats.head(1).with_columns(**names),
+        drive_from_ns=faulty.recordings["first_timestamp"].dt.timestamp("ns").min(), drive_to_ns=2 * 10**18,
+    )  # fmt: skip
+    assert "RULE_LIDAR_POINT_RATE  /sensi…" in texts(svg)
+
+
 def test_there_is_a_bar_for_every_activation(faulty: MadeDrive) -> None:
     lanes = faulty.stats.head(LANES).select("code", "ecu")
     shown = faulty.events.join(lanes, on=["code", "ecu"], how="semi")
