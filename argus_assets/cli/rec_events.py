@@ -124,11 +124,15 @@ def _documents(findings: "Findings", dictionary: "Dictionary") -> list[dict[str,
             "last_seen_ns": row["last_seen_ns"],
             "severity": row["severity"],
             "severity_rule": row["severity_rule"],
-            "description": dictionary.describe(row["code"]).text,
+            "description": entry.text,
+            "causes": entry.causes,
+            "checks": entry.checks,
+            "must_not": entry.must_not,
             "message": row["message"],
             "evidence": {key: row[key] for key in ("recording", "frame", "payload_hex")},
         }
         for row in faults.iter_rows(named=True)
+        for entry in [dictionary.describe(row["code"])]
     ]
 
 

@@ -150,17 +150,20 @@ def _listed(items: tuple[EvidenceItem, ...]) -> str:
 def _unexplained(items: list[EvidenceItem], evidence: Evidence) -> RootCause:
     """One code that no known cause explains, on all ECUs that report it."""
     code = items[0].code
+    entry = describe(code)
+    usual = f" Usual causes, most likely first: {'; '.join(entry.causes)}." if entry.causes else ""
     first = min(items, key=lambda item: item.seconds_into_drive)
     others = f", and of {len(items) - 1} other ECUs" if len(items) > 1 else ""
     weight = max(_WEIGHT[item.severity] for item in items) / max(_WEIGHT.values())
     return RootCause(
         cause=f"unexplained_code:{code}",
-        title=f"{code}: {describe(code).text}",
+        title=f"{code}: {entry.text}",
         explanation=f"{code} of {first.ecu} was active from {first.seconds_into_drive:.1f} s on{others}. "
-        "No known pattern fits it.",
+        f"No known pattern fits it.{usual}",
         confidence=round(UNEXPLAINED_CONFIDENCE * weight * _read_share(evidence), 3),
         supports=tuple(item.id for item in items),
-        actions=(
+        actions=(*entry.checks, *entry.must_not)
+        or (
             f"Look up {code} for this vehicle and follow its diagnostic plan.",
             "Look at the frames around its first report.",
         ),

@@ -13,7 +13,7 @@ from argus_assets.simulate.fleet import simulate_fleet
 
 FIELDS = {
     "code", "source", "ecu", "channel", "occurrences", "status", "frame_count", "first_seen_ns", "last_seen_ns", "severity",
-    "severity_rule", "description", "message", "evidence",
+    "severity_rule", "description", "causes", "checks", "must_not", "message", "evidence",
 }  # fmt: skip
 
 

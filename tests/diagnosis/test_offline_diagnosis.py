@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from argus_assets.diagnosis.check import cited_ids_exist
 from argus_assets.diagnosis.knowledge import load_knowledge, matches
 from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, NOT_NOW, diagnose_offline
+from argus_assets.faults.dictionary import describe
 from argus_assets.faults.schema import Severity
 
 KNOWLEDGE = load_knowledge()
@@ -92,6 +93,14 @@ def test_an_unknown_code_is_named_as_unexplained() -> None:
     answer = diagnose_offline(evidence(item(1, "P1ABC")), KNOWLEDGE)
     assert [c.cause for c in answer.root_causes] == ["unexplained_code:P1ABC"]
     assert "No known pattern fits" in answer.root_causes[0].explanation
+
+
+def test_a_code_of_the_dictionary_that_no_cause_explains_brings_its_checks_and_warnings() -> None:
+    entry = describe("B0001")
+    answer = diagnose_offline(evidence(item(1, "B0001")), KNOWLEDGE)
+    (cause,) = answer.root_causes
+    assert cause.actions == (*entry.checks, *entry.must_not)
+    assert entry.causes[0] in cause.explanation
 
 
 @pytest.mark.parametrize(
