@@ -42,6 +42,7 @@ def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Fou
         activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
     ]
     notes = [note for _, of_source in stored for note in of_source]
+    notes += negative_response.notes(answers)
     return Found(pl.concat(events), (*proof_notes, *_transport_notes(sent, reassembled), *notes))
 
 

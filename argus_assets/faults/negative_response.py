@@ -1,11 +1,15 @@
 """Refused requests: negative answers (0x7F) of OBD and UDS as events of their own (ISO 14229-1, annex A.1)."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
 
 from argus_assets.faults.activations import as_reports
 from argus_assets.faults.can import byte
+
+_MIN_BYTES: Final = 3
+"""0x7F, the service that was refused, and the response code."""
 
 RESPONSE_PENDING: Final = 0x78
 """The ECU needs more time; the answer proper follows."""
@@ -164,3 +168,10 @@ def find_reports(answers: pl.DataFrame) -> pl.DataFrame:
             seq=pl.lit(0),
         )
     )
+
+
+def notes(answers: pl.DataFrame) -> Iterator[str]:
+    """Refusals that are cut short, counted by ECU."""
+    short = answers.filter("is_negative", pl.col("payload").bin.size() < _MIN_BYTES)
+    for channel, ecu, count in short.group_by("channel", "ecu").len().sort("channel", "ecu").iter_rows():
+        yield f"{channel} {ecu}: {count} negative responses are shorter than {_MIN_BYTES} bytes and were left out."

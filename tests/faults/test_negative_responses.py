@@ -61,3 +61,9 @@ def test_a_burst_of_refusals_ends_after_ten_seconds(can_table, spoken, find):
     assert events.select("ecu", "occurrence", "frame_count").rows() == [
         ("0x7E8", 1, 3), ("0x7E9", 1, 1), ("0x7E8", 2, 1)
     ]  # fmt: skip
+
+
+def test_a_refusal_that_is_cut_short_is_noted(can_table, spoken, find):
+    found = find(can_table(answers(spoken, (0, "7f22"), (1, "7f"), (2, "7f2231"))))
+    assert found.events["code"].to_list() == ["UDS_NRC_22_31"]
+    assert found.notes == ("CAN1 0x7E8: 2 negative responses are shorter than 3 bytes and were left out.",)
