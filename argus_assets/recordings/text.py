@@ -369,7 +369,7 @@ def _asc_date(line: str) -> int | None:
         at = datetime(
             int(match[8]), _MONTHS[match[1].capitalize()], int(match[2]), hour, int(match[4]), int(match[5]), tzinfo=UTC
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return int(at.timestamp()) * 10**9 + int((match[6] or "").ljust(9, "0")[:9])
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Flattener = Callable[[U8, I64, I64], tuple[pl.DataFrame, Flags]]
 """(buffer, starts, sizes) → one row for each message, and which of them are readable."""
 
+_NOT_ONE_VALUE: Final = r"^\s*$|\}\s*\{"
 _MAX_DEPTH: Final = 16
 _TIME: Final = pl.Datetime("ns", "UTC")
 _DURATION: Final = pl.Duration("ns")
@@ -88,20 +89,25 @@ def _json_dtype(schema: Any, depth: int) -> pl.DataType:  # noqa: ANN401 - any J
 def _decode_json(raw: pl.Series, dtype: pl.Struct) -> tuple[pl.DataFrame, Flags]:
     text = as_text(raw)
     ok = np.ones(len(text), np.bool_)
+    # No value, or two of them in one message, would shift the rows behind it.
+    decoded = None if text.str.contains(_NOT_ONE_VALUE).any() else _json_values(text, dtype)
+    if decoded is None:
+        # One message is not JSON, or not of its schema: find which.
+        found = [_json_values(pl.Series([value], dtype=pl.String), dtype) for value in text]
+        ok = np.array([piece is not None for piece in found], np.bool_)
+        nothing = pl.Series([None], dtype=dtype)
+        decoded = pl.concat([nothing if piece is None else piece for piece in found])
+    ok = np.asarray(ok & decoded.is_not_null().to_numpy())
+    return _flat(pl.DataFrame({"": decoded}).unnest("")), ok
+
+
+def _json_values(text: pl.Series, dtype: pl.Struct) -> pl.Series | None:
+    """One value for each text, `None` where they are not that."""
     try:
         decoded = text.str.json_decode(dtype)
     except pl.exceptions.PolarsError:
-        # One message is not JSON, or not of its schema: find which.
-        pieces: list[pl.Series] = []
-        for i, value in enumerate(text):
-            try:
-                pieces.append(pl.Series([value], dtype=pl.String).str.json_decode(dtype))
-            except pl.exceptions.PolarsError:
-                ok[i] = False
-                pieces.append(pl.Series([None], dtype=dtype))
-        decoded = pl.concat(pieces)
-    ok = np.asarray(ok & decoded.is_not_null().to_numpy())
-    return _flat(pl.DataFrame({"": decoded}).unnest("")), ok
+        return None
+    return decoded if len(decoded) == len(text) else None
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:

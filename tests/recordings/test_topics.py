@@ -368,3 +368,16 @@ def test_a_fixed_array_of_any_size_in_a_definition_takes_no_memory(items: int) -
     table, readable = flatten(np.zeros(64 + PADDING, np.uint8), np.array([0]), np.array([64]))
     assert not readable.any()
     assert table.columns == ["y"], "a long array has no column"
+
+
+@pytest.mark.parametrize("odd", [b"", b" ", b'{"a": 1}{"a": 2}', b'{"a": 1}\n{"a": 2}', b"{", b"[1]"])
+def test_a_message_that_is_not_one_json_value_shifts_no_other(odd: bytes) -> None:
+    schema = b'{"type": "object", "properties": {"a": {"type": "integer"}}}'
+    flatten = flattener("json", "M", "jsonschema", schema)
+    assert flatten is not None
+    sent = [b'{"a": 5}', odd, b'{"a": 7}', b'{\n  "a": 8\n}']
+    buffer = np.frombuffer(b"".join(sent) + bytes(PADDING), np.uint8)
+    sizes = np.array([len(m) for m in sent], np.int64)
+    table, readable = flatten(buffer, np.cumsum(sizes) - sizes, sizes)
+    assert readable.tolist() == [True, False, True, True]
+    assert table["a"].to_list() == [5, None, 7, 8]
