@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from argus_assets.errors import BadSetting
 
@@ -34,6 +34,44 @@ class Settings(BaseModel):
         Path | None,
         Field(description="TOML file of rules, signals and more on how faults are looked for; see docs/faults.md."),
     ] = None
+    llm_model: Annotated[
+        str | None,
+        Field(
+            description="Language model that diagnoses, as its endpoint names it; none for rules alone.", min_length=1
+        ),
+    ] = None
+    llm_url: Annotated[
+        str | None,
+        Field(description="Base URL of an OpenAI-compatible endpoint; none for OpenAI's own.", pattern=r"^https?://"),
+    ] = None
+    llm_api_key: Annotated[SecretStr | None, Field(description="Key of the endpoint, where it wants one.")] = None
+    llm_daily_tokens: Annotated[
+        int, Field(description="Tokens that may be spent in a day (UTC), prompts and answers together.", ge=0)
+    ] = 100_000
+    llm_concurrency: Annotated[
+        int, Field(description="Calls to the model at the same time, over all processes.", ge=1, le=256)
+    ] = 4
+    llm_deadline_s: Annotated[
+        float, Field(description="Seconds that a diagnosis waits for the model, retries included.", gt=0, le=600)
+    ] = 30.0
+    llm_prices: Annotated[Path | None, Field(description="TOML file of prices of models; see docs/diagnosis.md.")] = (
+        None
+    )
+    embedding_model: Annotated[
+        str | None,
+        Field(description="Model that makes vectors of cases; none for vectors of code counts.", min_length=1),
+    ] = None
+    embedding_url: Annotated[
+        str | None,
+        Field(description="Base URL of its OpenAI-compatible endpoint; none for OpenAI's own.", pattern=r"^https?://"),
+    ] = None
+    embedding_api_key: Annotated[SecretStr | None, Field(description="Key of that endpoint.")] = None
+    pseudonym_key: Annotated[
+        SecretStr | None,
+        Field(
+            description="Key from which vehicles get their pseudonyms; made and kept in the home when there is none."
+        ),
+    ] = None
     sensor_interval_s: Annotated[int, Field(description="Seconds between two looks into the inbox.", ge=1, le=3600)] = 5
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
@@ -46,7 +84,7 @@ class Settings(BaseModel):
         """
         given = {name: environ[key] for name, key in cls.variables().items() if environ.get(key)}
         home = Path(given.get("home") or Path(environ.get("HOME") or os.path.sep) / ".argus").expanduser().absolute()
-        for name in given.keys() & {"decoders", "faults"}:  # children have other working folders
+        for name in given.keys() & {"decoders", "faults", "llm_prices"}:  # children have other working folders
             given[name] = str(Path(given[name]).expanduser().absolute())
         given.setdefault("bucket_url", str(home / "bucket"))
         given.setdefault("lake_url", str(home / "lake"))
@@ -68,4 +106,8 @@ class Settings(BaseModel):
 
     def environment(self) -> dict[str, str]:
         """The variables that give exactly these settings to a child process."""
-        return {key: str(value) for name, key in self.variables().items() if (value := getattr(self, name)) is not None}
+        return {
+            key: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, key in self.variables().items()
+            if (value := getattr(self, name)) is not None
+        }
