@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 import s3fs
 from hypothesis import settings
@@ -50,6 +51,20 @@ def postgres() -> Iterator[str]:
     # Not below pytest's folder, which every session of pytest closes to other users: as root, the server is one.
     with tempfile.TemporaryDirectory(prefix="argus-pg-") as folder, EmbeddedPostgres(Path(folder) / "postgres") as url:
         yield url
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """URL of an empty database of this test alone."""
+    name = f"t_{os.urandom(6).hex()}"
+    connection = psycopg2.connect(postgres)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    yield postgres.replace("/argus?", f"/{name}?")
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    connection.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A real Dagster instance on a real PostgreSQL, and drives to drop."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-import psycopg2
 import pytest
 
 from argus_assets.assets.batch import batch_assets
@@ -48,22 +46,14 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drive]:
 
 
 @pytest.fixture
-def instance(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+def instance(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """An instance with the project's own dagster.yaml, in a database of its own."""
-    name = f"t_{os.urandom(6).hex()}"
-    connection = psycopg2.connect(postgres)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
     home = tmp_path / "dagster"
     home.mkdir()
     shutil.copy(dagster_yaml(), home / "dagster.yaml")
-    monkeypatch.setenv("ARGUS_DATABASE_URL", postgres.replace("/argus?", f"/{name}?"))
+    monkeypatch.setenv("ARGUS_DATABASE_URL", database_url)
     with dg.DagsterInstance.from_config(str(home)) as made:
         yield made
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    connection.close()
 
 
 @dataclass
