@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.check import cited_ids_exist
+from argus_assets.diagnosis.floor import NOT_NOW
 from argus_assets.diagnosis.knowledge import load_knowledge, matches
-from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, NOT_NOW, diagnose_offline
+from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, diagnose_offline
 from argus_assets.faults.dictionary import describe
 from argus_assets.faults.schema import Severity
 
