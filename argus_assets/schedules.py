@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, get_args
 
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
@@ -17,6 +17,8 @@ REDIAGNOSE_CRON: Final = "7 * * * *"
 WINDOW: Final = timedelta(days=7)
 PAGE: Final = 1000
 MAX_BATCHES_A_RUN: Final = 50
+
+_REASONS: Final[dict[str, Degraded]] = {reason: reason for reason in get_args(Degraded)}
 
 
 def build_rediagnose_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinition:
@@ -100,8 +102,4 @@ def find_degraded(
 
 def _degraded(made: dg.AssetMaterialization) -> Degraded | None:
     value = made.metadata.get("degraded")
-    match value.value if value is not None else None:
-        case "no_model" | "over_budget" | "model_failed" | "invalid_answer" as reason:
-            return reason
-        case _:
-            return None
+    return _REASONS.get(str(value.value)) if value is not None else None

@@ -20,8 +20,8 @@ import polars as pl
 from dagster import DagsterEventType
 
 from argus_assets.assets import stages
-from argus_assets.diagnosis.check import cited_ids_exist
 from argus_assets.diagnosis.budget import priority_of
+from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
@@ -159,7 +159,11 @@ BATCH_CHECKS: Final = (
         description=f"At most {DAMAGED_SHARE_LIMIT_PCT:g}% of the frames were lost to damage, and every file was read.",
     ),
     dg.AssetCheckSpec("stats_add_up", asset="error_stats", description="Stats count the activations that events hold."),
-    dg.AssetCheckSpec("cites_evidence", asset="diagnosis", description="Every cited item is in the evidence."),
+    dg.AssetCheckSpec(
+        "cites_evidence",
+        asset="diagnosis",
+        description="Every citation is in the evidence, and its frames are in the tables.",
+    ),
 )
 
 
@@ -219,7 +223,7 @@ class _Batch:
     can_subset=True,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def batch_assets(
+def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
     context: dg.AssetExecutionContext,
     bucket: BucketResource,
     lake: LakeResource,
@@ -493,6 +497,7 @@ def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
             "code_pairs": batch.table("code_pairs", CODE_PAIRS),
         },
         services=batch.diagnostician.services(),
+        now=datetime.now(UTC),
         memory=batch.diagnostician.memory(),
         vehicle=batch.diagnostician.pseudonym(batch.ref.vehicle_id),
         dictionary=batch.faults.dictionary,
@@ -523,13 +528,13 @@ def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
             "diagnosis": dg.MetadataValue.md(diagnosis_markdown(diagnosis, evidence)),
         },
     )
-    missing = cited_ids_exist(diagnosis, evidence)
+    wrong = citation_problems(diagnosis, evidence, Facts.of(batch.events, batch.recordings))
     log.check(
         "diagnosis",
         "cites_evidence",
-        passed=not missing,
+        passed=not wrong,
         severity=dg.AssetCheckSeverity.ERROR,
-        missing=", ".join(missing),
+        wrong="\n".join(wrong),
     )
 
 

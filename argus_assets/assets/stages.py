@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -273,6 +274,7 @@ def diagnose(
     digest: str,
     tables: Mapping[str, pl.DataFrame],
     services: Services,
+    now: datetime,
     memory: DriveMemory | None = None,
     vehicle: str = "",
     dictionary: Dictionary | None = None,
@@ -285,6 +287,7 @@ def diagnose(
         digest: Of its manifest.
         tables: `recordings`, `problems`, `error_events`, `error_stats` and `code_pairs`.
         services: What the diagnosis may use.
+        now: The time.
         memory: The faults of earlier drives.
         vehicle: Pseudonym of the vehicle.
         dictionary: What codes mean; the built-in one unless given.
@@ -321,7 +324,8 @@ def diagnose(
         replace(services, describe=meanings.describe),
         facts=Facts.of(events, recordings),
         batch=partition,
-        at=manifest.recorded_to,
+        at=now,
+        now=now,
     )
     if memory is not None:
         memory.remember(facts)

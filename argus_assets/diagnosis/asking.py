@@ -10,7 +10,7 @@ counts instead when it is longer. A wait that would pass the deadline is not beg
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from argus_assets.diagnosis.budget import bound
@@ -107,7 +107,7 @@ def ask(
         try:
             with model.slot(timeout_s=until - clock()):
                 reservation = ledger.reserve(bound(request), batch=batch, model=model.name, priority=priority)
-                reply = _attempt(model, request, ledger, reservation, cost, until - clock(), spent)
+                reply = _attempt(model, request, ledger, reservation, cost=cost, timeout_s=until - clock(), spent=spent)
         except OverBudget:
             if not spent.calls:
                 raise
@@ -128,7 +128,7 @@ class _Spent:
     """What all attempts took until now."""
 
     calls: int = 0
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = 0.0
 
     def add(self, usage: Usage, cost_usd: float | None) -> None:
@@ -148,6 +148,7 @@ def _attempt(
     request: ModelRequest,
     ledger: Ledger,
     reservation: Reservation,
+    *,
     cost: Cost,
     timeout_s: float,
     spent: _Spent,

@@ -46,9 +46,8 @@ def tokens_of(text: str) -> int:
 
 def bound(request: ModelRequest) -> int:
     """Upper bound of what one attempt costs, prompt and answer."""
-    schema = json.dumps(request.schema)
-    # The schema counts twice: servers without structured output get it in the prompt as well.
-    texts = [request.system, request.user, schema, schema, *(request.previous or ())]
+    # Servers without structured output get the schema in the prompt, and others may count it.
+    texts = [request.system, request.user, json.dumps(request.schema), *(request.previous or ())]
     return sum(tokens_of(text) + TOKENS_A_MESSAGE for text in texts) + request.max_tokens
 
 

@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from argus_assets.diagnosis.answer import Validated, parse_answer, repair_message, validate_answer
+from argus_assets.diagnosis.answer import CitationLookup, Validated, parse_answer, repair_message, validate_answer
 from argus_assets.diagnosis.asking import Asked, AskFailed, ask
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.calibration import Calibration
-from argus_assets.diagnosis.citations import Facts
 from argus_assets.diagnosis.fast_path import known_answer
-from argus_assets.diagnosis.floor import merged_checks
 from argus_assets.diagnosis.knowledge import Knowledge
-from argus_assets.diagnosis.model import Degraded, Diagnosis, Evidence, SimilarCase
+from argus_assets.diagnosis.model import Degraded, Diagnosis, Evidence, Mode, SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import (
     AnswerCache,
@@ -41,7 +40,8 @@ from argus_assets.diagnosis.reuse import reuse, saved_answer
 from argus_assets.diagnosis.signature import cache_key, fault_signature
 from argus_assets.faults.dictionary import Entry, describe
 
-SIMILAR_CASES = 5
+SIMILAR_CASES: Final = 5
+MAX_ANSWER_TOKENS: Final = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Services:
         model: A language model; needs `ledger`.
         deadline_s: Seconds for all calls of one diagnosis together.
         max_tokens: Of one answer.
+        clock: Seconds of a clock that never goes back.
         describe: What a code means.
     """
 
@@ -63,8 +64,9 @@ class Services:
     prices: Prices = field(default_factory=Prices)
     calibration: Calibration = field(default_factory=Calibration)
     deadline_s: float = 30.0
-    max_tokens: int = 1_500
+    max_tokens: int = MAX_ANSWER_TOKENS
     describe: Callable[[str], Entry] = describe
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(slots=True)
@@ -85,7 +87,9 @@ class _Spent:
         self.cost_usd = None if self.cost_usd is None or asked.cost_usd is None else self.cost_usd + asked.cost_usd
 
 
-def diagnose(evidence: Evidence, services: Services, *, facts: Facts, batch: str, at: datetime) -> Diagnosis:
+def diagnose(
+    evidence: Evidence, services: Services, *, facts: CitationLookup, batch: str, at: datetime, now: datetime
+) -> Diagnosis:
     """Diagnose one drive.
 
     Args:
@@ -93,7 +97,8 @@ def diagnose(evidence: Evidence, services: Services, *, facts: Facts, batch: str
         services: What may be used.
         facts: The tables in which citations are looked up again.
         batch: Its partition.
-        at: When the drive was: cases confirmed for drives after it are not known yet.
+        at: When the drive was: recency of cases counts from here.
+        now: The time, for what is saved.
 
     Raises:
         Unavailable: The database did not answer.
@@ -111,13 +116,15 @@ def diagnose(evidence: Evidence, services: Services, *, facts: Facts, batch: str
         )
         return made.model_copy(update={"signature": signature})
 
+    if not evidence.coverage.frames:
+        return by_rules("nothing could be read", None)
     rules = by_rules("no language model is configured", "no_model")
     known = known_answer(evidence, rules, [case for case in same if case.partition != batch])
     if known is not None:
         return services.calibration.apply(known.diagnosis)
-    if services.model is None or services.ledger is None or not evidence.items:
-        return services.calibration.apply(rules if evidence.items else by_rules("there is nothing to explain", None))
-    asking = _Asking(evidence, services, services.model, services.ledger, facts, batch, signature, rules)
+    if services.model is None or services.ledger is None:
+        return services.calibration.apply(rules)
+    asking = _Asking(evidence, services, services.model, services.ledger, facts, batch, signature, rules, now)
     answered = asking.from_saved() or asking.from_model(similar)
     if isinstance(answered, Diagnosis):
         return services.calibration.apply(answered)
@@ -139,10 +146,11 @@ class _Asking:
     services: Services
     model: LanguageModel
     ledger: Ledger
-    facts: Facts
+    facts: CitationLookup
     batch: str
     signature: str
     rules: Diagnosis
+    now: datetime
     spent: _Spent = field(default_factory=_Spent)
 
     @property
@@ -171,10 +179,10 @@ class _Asking:
     def from_model(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
         """Ask; once more with what was wrong when the answer is invalid."""
         request = build_request(self.evidence, self.services.knowledge, similar, max_tokens=self.services.max_tokens)
-        until = time.monotonic() + self.services.deadline_s
+        until = self.services.clock() + self.services.deadline_s
         problems: Sequence[str] = ()
         for attempt in ("answer", "repair"):
-            left = until - time.monotonic()
+            left = until - self.services.clock()
             if left <= 0:
                 return _NoAnswer(f"no valid answer in {self.services.deadline_s:g} s", "model_failed")
             try:

@@ -1,6 +1,5 @@
 """Everything a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,15 @@ from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.ports import DriveMemory
 from argus_assets.diagnosis.prices import Prices
 from argus_assets.diagnosis.pseudonym import pseudonym
-from argus_assets.faults.dictionary import Dictionary
 from argus_assets.resources.answers import PostgresAnswerCache
 from argus_assets.resources.cases import PostgresCaseStore
 from argus_assets.resources.database import Database
 from argus_assets.resources.drives import PostgresDriveMemory
+from argus_assets.resources.embeddings import OpenAiEmbedder
 from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.resources.llm import OpenAiModel
+from argus_assets.resources.pseudonyms import load_or_make_key
+from argus_assets.resources.slots import CallSlots
 
 
 class DiagnosisResource(dg.ConfigurableResource[Any]):
@@ -34,6 +36,10 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         concurrency: Calls at the same time, over all processes.
         deadline_s: Seconds for the calls of one diagnosis together.
         prices: TOML file of prices.
+        embedding_model: Makes the vectors of cases; none for vectors of code counts.
+        embedding_url: Its OpenAI-compatible endpoint; none for OpenAI's own.
+        embedding_api_key: Of that endpoint.
+        pseudonym_key: Key of the vehicles' pseudonyms; kept in `home` when none is given.
     """
 
     database_url: str
@@ -52,6 +58,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
 
     _services: Services | None = PrivateAttr(default=None)
     _database: Database | None = PrivateAttr(default=None)
+    _secret: bytes | None = PrivateAttr(default=None)
 
     @property
     def has_model(self) -> bool:
@@ -71,7 +78,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
     def cases(self) -> PostgresCaseStore:
         """The confirmed cases."""
         embedder = (
-            OpenAiEmbedder(url=self.embedding_url, model=self.embedding_model, api_key=self.embedding_api_key)
+            OpenAiEmbedder(self.embedding_model, url=self.embedding_url, api_key=self.embedding_api_key)
             if self.embedding_model
             else None
         )
@@ -95,18 +102,27 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
                 cases=cases,
                 answers=PostgresAnswerCache(self.database()),
                 ledger=self.ledger(),
-                model=self._language_model(),
+                model=self.language_model(),
                 prices=Prices.load(Path(self.prices) if self.prices else None),
                 calibration=Calibration.of(cases.outcomes()),
                 deadline_s=self.deadline_s,
             )
         return self._services
 
+    def language_model(self) -> OpenAiModel | None:
+        """The configured model."""
+        if self.model is None:
+            return None
+        return OpenAiModel(
+            self.model, url=self.url, api_key=self.api_key, slots=CallSlots(self.database(), self.concurrency).slot
+        )
+
     def pseudonym(self, vehicle_id: str) -> str:
         """What a vehicle is called where its name must not go."""
-        return pseudonym(vehicle_id, self._key())
+        if self._secret is None:
+            self._secret = self.pseudonym_key.encode() if self.pseudonym_key else load_or_make_key(Path(self.home))
+        return pseudonym(vehicle_id, self._secret)
 
     def tokens_left(self) -> int:
         """Of today's budget."""
-        today = self.ledger().today()
-        return max(0, today.limit - today.spent - today.reserved)
+        return self.ledger().today().left

@@ -46,7 +46,9 @@ class Nothing:
         return "not there"
 
 
-def answer(*, cause: str = "misfire_cylinder_1", code: str = "P0301", item_id: str = "E1", severity: str = "error") -> str:
+def answer(
+    *, cause: str = "misfire_cylinder_1", code: str = "P0301", item_id: str = "E1", severity: str = "error"
+) -> str:
     return json.dumps(
         {
             "summary": "Cylinder 1 misfires [E1].",
