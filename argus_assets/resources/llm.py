@@ -107,6 +107,7 @@ class OpenAiModel:
             raise ModelFailed("timeout", f"no whole answer in {timeout_s:.1f} s", retryable=True) from error
 
     async def _ask(self, request: ModelRequest) -> ModelReply:
+        import httpx2  # the client's own HTTP library; reading a body raises its errors as they are
         import openai
 
         async with openai.AsyncOpenAI(
@@ -126,7 +127,7 @@ class OpenAiModel:
                 except openai.APIStatusError as error:
                     if not self._learn(error):
                         raise _refusal(error, self._url, self._hide) from None
-                except (openai.APIConnectionError, openai.APIError, OSError) as error:
+                except (openai.APIError, httpx2.HTTPError, OSError) as error:
                     # Refused before anything was sent costs nothing; what broke later may have been answered.
                     refused = _is_refused_connection(error)
                     raise ModelFailed(
