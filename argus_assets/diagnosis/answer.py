@@ -37,7 +37,9 @@ _CODE: Final = re.compile(
 )
 _ITEM: Final = re.compile(r"\[?\bE(\d{1,2})\b\]?")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
-_LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|(?:https?|ftp|file|data|javascript)\s?:\S*|www\.\S+", re.IGNORECASE)
+_LINK: Final = re.compile(
+    r"!?\[([^\]]*)\]\([^)]*\)|(?:data|javascript)\s?:\S*|[a-z][a-z0-9+.-]*://\S*|www\.\S+", re.IGNORECASE
+)
 _MARKUP: Final = re.compile(r"<[^>]{0,200}>|[`*_#|~]{2,}|`")
 
 
