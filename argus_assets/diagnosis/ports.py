@@ -283,6 +283,24 @@ class CaseStore(Protocol):
         ...
 
 
+class Embedder(Protocol):
+    """A model that turns texts into vectors."""
+
+    @property
+    def name(self) -> str:
+        """Model name, as its endpoint knows it. Vectors of different names are not comparable."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """A vector for each text, in their order, all of one length.
+
+        Raises:
+            Unavailable: The model did not answer, or not with vectors.
+            BadSetting: It cannot be used as it is set.
+        """
+        ...
+
+
 # ---------------------------------------------------------------------------------------------- history
 
 
