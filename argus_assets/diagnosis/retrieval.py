@@ -155,6 +155,15 @@ def causes_of(cases: Sequence[SimilarCase]) -> list[tuple[str, float]]:
     return [(cause, weight / total) for cause, weight in sorted(weights.items(), key=lambda x: -x[1]) if total]
 
 
+def is_visible(case: Case, query: CaseQuery) -> bool:
+    """Whether a case may be found: of the platform, confirmed by then, and not the batch itself."""
+    return (
+        case.platform == query.platform
+        and case.confirmed_at <= query.at
+        and (case.partition is None or case.partition != query.exclude_partition)
+    )
+
+
 def best(candidates: Iterable[tuple[Case, float]], query: CaseQuery, *, limit: int) -> tuple[SimilarCase, ...]:
     """Rank the most similar cases by similarity times recency.
 
@@ -204,7 +213,7 @@ class MemoryCaseStore:
 
     def search(self, query: CaseQuery, *, limit: int = 5) -> Found:
         """The most similar cases, and how they were found."""
-        visible = [case for case in self._cases.values() if _is_visible(case, query)]
+        visible = [case for case in self._cases.values() if is_visible(case, query)]
         near = nearby(query.release, {case.release for case in visible})
         sharing = [case for case in visible if features(query.codes).keys() & features(case.codes).keys()]
         found = self._most_similar([case for case in sharing if case.release in near], query, limit)
@@ -223,12 +232,20 @@ class MemoryCaseStore:
         """All confirmed predictions."""
         return [o for case in self._cases.values() if (o := outcome_of(case)) is not None]
 
-    def _most_similar(self, cases: list[Case], query: CaseQuery, limit: int) -> tuple[SimilarCase, ...]:
-        if not cases:
-            return ()
+    def idf(self) -> IdfTable:
+        """The table in force."""
+        self._refresh()
+        return self._idf
+
+    def _refresh(self) -> None:
         if self._stale:
             self._idf = self._given_idf or IdfTable.of([case.codes for case in self._cases.values()])
             self._vectors, self._stale = {}, False
+
+    def _most_similar(self, cases: list[Case], query: CaseQuery, limit: int) -> tuple[SimilarCase, ...]:
+        if not cases:
+            return ()
+        self._refresh()
         for case in cases:
             if case.id not in self._vectors:
                 self._vectors[case.id] = code_vector(case.codes, self._idf)
@@ -261,14 +278,6 @@ def case_text(codes: Sequence[CodeCount], meaning: Callable[[str], str]) -> str:
 
 def _counts(evidence: Evidence) -> tuple[CodeCount, ...]:
     return tuple(CodeCount(code=i.code, ecu=i.ecu, occurrences=i.occurrences) for i in evidence.items)
-
-
-def _is_visible(case: Case, query: CaseQuery) -> bool:
-    return (
-        case.platform == query.platform
-        and case.confirmed_at <= query.at
-        and (case.partition is None or case.partition != query.exclude_partition)
-    )
 
 
 def _similar(case: Case, cosine: float, query: CaseQuery) -> SimilarCase:

@@ -421,7 +421,7 @@ def _update_vectors(cursor: "Cursor", vectors: Mapping[str, Vector], version: in
 
 def _literal(vector: Vector) -> str:
     """A vector as pgvector reads it; most of its numbers are 0."""
-    return "[" + ",".join("0" if x == 0 else repr(x) for x in vector.tolist()) + "]"
+    return "[" + ",".join("0" if x == 0 else f"{x:.9g}" for x in vector.tolist()) + "]"
 
 
 def _one(cursor: "Cursor") -> Any:  # noqa: ANN401 - a column of any type
