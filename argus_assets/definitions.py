@@ -6,11 +6,13 @@ from collections.abc import Mapping
 import dagster as dg
 
 from argus_assets.assets.batch import batch_assets, vehicle_drop
-from argus_assets.jobs import batch_job
+from argus_assets.jobs import batch_job, rediagnose_job
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
+from argus_assets.schedules import build_rediagnose_schedule
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.settings import Settings
 
@@ -19,22 +21,47 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
     """All definitions.
 
     Args:
-        settings: Sensor interval, bucket, lake, decoders and faults.
-        resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`).
+        settings: What the environment says.
+        resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `diagnostician`).
     """
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
-        jobs=[batch_job],
+        jobs=[batch_job, rediagnose_job],
+        schedules=[build_rediagnose_schedule(rediagnose_job)],
         sensors=[build_completed_batches_sensor(batch_job, interval_s=settings.sensor_interval_s)],
         resources={
             "bucket": BucketResource(url=settings.bucket_url),
             "lake": LakeResource(url=settings.lake_url),
             "decoders": DecodersResource(path=str(settings.decoders) if settings.decoders else None),
             "faults": FaultsResource(path=str(settings.faults) if settings.faults else None),
+            "diagnostician": _diagnostician(settings),
             **(resources or {}),
         },
         # A run's processes cost more than its work: everything of a run happens in its one process.
         executor=dg.in_process_executor,
+    )
+
+
+def _diagnostician(settings: Settings) -> DiagnosisResource:
+    """Secrets stay in the environment: a configuration is shown in the UI."""
+
+    def secret(name: str) -> str | None:
+        return dg.EnvVar(Settings.variables()[name]) if getattr(settings, name) is not None else None
+
+    return DiagnosisResource(
+        database_url=dg.EnvVar("ARGUS_DATABASE_URL"),
+        home=str(settings.home),
+        model=settings.llm_model,
+        url=settings.llm_url,
+        api_key=secret("llm_api_key"),
+        daily_tokens=settings.llm_daily_tokens,
+        concurrency=settings.llm_concurrency,
+        deadline_s=settings.llm_deadline_s,
+        prices=str(settings.llm_prices) if settings.llm_prices else None,
+        embedding_model=settings.embedding_model,
+        embedding_url=settings.embedding_url,
+        embedding_api_key=secret("embedding_api_key"),
+        pseudonym_key=secret("pseudonym_key"),
     )
 
 

@@ -10,3 +10,10 @@ batch_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="Takes one batch, or a range of batches, from recordings to page.",
 )
+
+rediagnose_job = dg.define_asset_job(
+    "rediagnose_job",
+    selection=dg.AssetSelection.assets("diagnosis", "batch_report"),
+    executor_def=dg.in_process_executor,
+    description="Diagnoses batches again from the statistics that they have, and makes their pages anew.",
+)

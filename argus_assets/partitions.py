@@ -1,5 +1,6 @@
-"""Partitions: one per batch, in the order in which batches were first seen."""
+"""Partitions: one per batch, in the order in which batches were first seen; and the runs over them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import dagster as dg
@@ -7,5 +8,37 @@ import dagster as dg
 BATCHES: Final = "batches"
 """Name under which Dagster keeps the batches' keys."""
 
+RANGE_START: Final = "dagster/asset_partition_range_start"
+RANGE_END: Final = "dagster/asset_partition_range_end"
+PARTITION: Final = "dagster/partition"
+
+IN_FLIGHT: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
 batches = dg.DynamicPartitionsDefinition(name=BATCHES)
 """Keys are `<date recorded>_<vehicle_id>_<batch_id>`; see `drop/keys.py`."""
+
+
+def request_run(run_key: str, keys: Sequence[str], *, tags: dict[str, str] | None = None) -> dg.RunRequest:
+    """A run over neighbours in the order of the partitions: one key, or a range."""
+    if len(keys) == 1:
+        return dg.RunRequest(run_key=run_key, partition_key=keys[0], tags=tags or {})
+    range_tags = {RANGE_START: keys[0], RANGE_END: keys[-1], "argus/batches": str(len(keys))}
+    return dg.RunRequest(run_key=run_key, tags={**range_tags, **(tags or {})})
+
+
+def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) -> set[str]:
+    """Keys of the batches that are queued or running."""
+    keys: set[str] = set()
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT))):
+        if (key := run.tags.get(PARTITION)) is not None:
+            keys.add(key)
+        first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
+        if first in existing and last in existing:
+            keys.update(existing[existing.index(first) : existing.index(last) + 1])
+    return keys

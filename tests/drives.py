@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from argus_assets.assets import stages
+from argus_assets.diagnosis.flow import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
@@ -65,7 +66,14 @@ def made_drive(
     findings = stages.detect_faults(parsed.recordings, lake=lake)
     events = findings.events
     made = stages.aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
-    evidence, diagnosis = stages.diagnose(made.error_stats, parsed.recordings, manifest, knowledge=load_knowledge())
+    evidence, diagnosis = stages.diagnose(
+        manifest, "20261118T110640Z_v_b", digest="d", services=Services(knowledge=load_knowledge()),
+        now=manifest.recorded_to,
+        tables={
+            "recordings": parsed.recordings, "problems": parsed.problems, "error_events": events,
+            "error_stats": made.error_stats, "code_pairs": made.pairs,
+        },
+    )  # fmt: skip
     return MadeDrive(
         manifest, parsed.recordings, parsed.problems, events, made.error_stats, made.pairs, made.totals,
         evidence, diagnosis,

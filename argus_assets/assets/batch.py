@@ -20,8 +20,8 @@ import polars as pl
 from dagster import DagsterEventType
 
 from argus_assets.assets import stages
-from argus_assets.diagnosis.check import cited_ids_exist
-from argus_assets.diagnosis.knowledge import Knowledge, load_knowledge
+from argus_assets.diagnosis.budget import priority_of
+from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
@@ -38,6 +38,7 @@ from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.summary import diagnosis_markdown
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
@@ -139,14 +140,14 @@ BATCH_SPECS: Final = (
         ["error_stats"],
         "Root causes, most likely first, each with the evidence for and against it and what to do.",
         kinds={"json"},
-        code_version="2",
+        code_version="3",
     ),
     _spec(
         "batch_report",
         ["diagnosis"],
         "One self-contained HTML page for the workshop.",
         kinds={"html"},
-        code_version="2",
+        code_version="3",
     ),
 )
 
@@ -158,7 +159,11 @@ BATCH_CHECKS: Final = (
         description=f"At most {DAMAGED_SHARE_LIMIT_PCT:g}% of the frames were lost to damage, and every file was read.",
     ),
     dg.AssetCheckSpec("stats_add_up", asset="error_stats", description="Stats count the activations that events hold."),
-    dg.AssetCheckSpec("cites_evidence", asset="diagnosis", description="Every cited item is in the evidence."),
+    dg.AssetCheckSpec(
+        "cites_evidence",
+        asset="diagnosis",
+        description="Every citation is in the evidence, and its frames are in the tables.",
+    ),
 )
 
 
@@ -173,9 +178,9 @@ class _Batch:
     manifest: Manifest
     bucket: Bucket
     lake: Lake
-    knowledge: Knowledge
     decoders: Decoders
     faults: FaultConfig
+    diagnostician: DiagnosisResource
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
@@ -218,12 +223,13 @@ class _Batch:
     can_subset=True,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def batch_assets(
+def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
     context: dg.AssetExecutionContext,
     bucket: BucketResource,
     lake: LakeResource,
     decoders: DecodersResource,
     faults: FaultsResource,
+    diagnostician: DiagnosisResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Take each batch of the run through the selected stages; a batch that fails does not stop the others.
 
@@ -232,7 +238,6 @@ def batch_assets(
     selected = [s for s in STAGES if dg.AssetKey(s) in context.selected_asset_keys]
     done_before = _made_by_interrupted_attempts(context)
     opened_bucket, opened_lake = bucket.bucket(), lake.lake()
-    knowledge = load_knowledge()
     formats = decoders.decoders()
     config = faults.config()
     for note in (*formats.notes, *config.notes):
@@ -247,9 +252,9 @@ def batch_assets(
                 partition,
                 opened_bucket,
                 opened_lake,
-                knowledge=knowledge,
                 decoders=formats,
                 faults=config,
+                diagnostician=diagnostician,
             )
             log.digest = batch.digest
             for stage in selected:
@@ -480,7 +485,23 @@ def _make_error_stats(log: _BatchLog, batch: _Batch) -> None:
 def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "diagnosis"
     log.state("diagnosis", "diagnosing")
-    evidence, diagnosis = stages.diagnose(batch.stats, batch.recordings, batch.manifest, knowledge=batch.knowledge)
+    evidence, diagnosis = stages.diagnose(
+        batch.manifest,
+        batch.partition,
+        digest=batch.digest,
+        tables={
+            "recordings": batch.recordings,
+            "problems": batch.table("problems", PROBLEMS),
+            "error_events": batch.events,
+            "error_stats": batch.stats,
+            "code_pairs": batch.table("code_pairs", CODE_PAIRS),
+        },
+        services=batch.diagnostician.services(),
+        now=datetime.now(UTC),
+        memory=batch.diagnostician.memory(),
+        vehicle=batch.diagnostician.pseudonym(batch.ref.vehicle_id),
+        dictionary=batch.faults.dictionary,
+    )
     batch.evidence, batch.diagnosis = evidence, diagnosis
     batch.lake.write_bytes(batch.path("evidence.json"), evidence.model_dump_json(indent=2).encode())
     document = diagnosis.model_dump_json(indent=2).encode()
@@ -495,18 +516,25 @@ def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
             "cause": diagnosis.root_causes[0].cause if diagnosis.root_causes else "none",
             "confidence": diagnosis.root_causes[0].confidence if diagnosis.root_causes else 0.0,
             "mode": diagnosis.mode,
+            "mode_reason": diagnosis.mode_reason,
+            "degraded": diagnosis.degraded or "no",
+            "priority": priority_of(evidence),
+            "similar_cases": len(diagnosis.similar_cases),
+            "calls": diagnosis.calls,
             "tokens": diagnosis.prompt_tokens + diagnosis.completion_tokens,
+            **({} if diagnosis.cost_usd is None else {"cost_usd": diagnosis.cost_usd}),
+            **({} if diagnosis.model is None else {"model": diagnosis.model}),
             "path": dg.MetadataValue.path(path),
             "diagnosis": dg.MetadataValue.md(diagnosis_markdown(diagnosis, evidence)),
         },
     )
-    missing = cited_ids_exist(diagnosis, evidence)
+    wrong = citation_problems(diagnosis, evidence, Facts.of(batch.events, batch.recordings))
     log.check(
         "diagnosis",
         "cites_evidence",
-        passed=not missing,
+        passed=not wrong,
         severity=dg.AssetCheckSeverity.ERROR,
-        missing=", ".join(missing),
+        wrong="\n".join(wrong),
     )
 
 
@@ -571,9 +599,9 @@ def _load(
     bucket: Bucket,
     lake: Lake,
     *,
-    knowledge: Knowledge,
     decoders: Decoders,
     faults: FaultConfig,
+    diagnostician: DiagnosisResource,
 ) -> _Batch:
     ref = parse_partition_key(partition)
     digest = latest_digest(instance, "vehicle_drop", partition)
@@ -591,9 +619,9 @@ def _load(
         manifest=parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id),
         bucket=bucket,
         lake=lake,
-        knowledge=knowledge,
         decoders=decoders,
         faults=faults,
+        diagnostician=diagnostician,
     )
 
 
@@ -654,6 +682,7 @@ def _completed(batch: _Batch, run_id: str) -> BatchResult:
             CauseResult(cause=c.cause, title=c.title, confidence=c.confidence) for c in diagnosis.root_causes
         ),
         page=batch.lake.path(batch.path("report.html")),
+        diagnosis=diagnosis.model_dump(mode="json"),
     )
 
 

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from difflib import get_close_matches
@@ -17,10 +17,8 @@ from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
-from argus_assets.diagnosis.knowledge import Knowledge
 from argus_assets.diagnosis.ports import Case, CodeCount
 from argus_assets.diagnosis.redaction import redact
-from argus_assets.diagnosis.vocabulary import UNEXPLAINED
 
 CaseFormat = Literal["jsonl", "csv"]
 
@@ -32,7 +30,7 @@ COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "recorded_at": "required: when the drive began, ISO 8601; UTC where no offset is given",
         "codes": "required: CODE[@ECU][*OCCURRENCES], separated by semicolons, such as P0301@engine*12;P0351",
         "cause": "required: identifier of the cause, as in the knowledge base or of your own, such as loose_ground_strap",
-        "title": "the cause in plain words; required where the knowledge base does not have it",
+        "title": "the cause in plain words; required where the cause is not known yet",
         "fix": "what helped",
         "note": "anything else",
         "confirmed_at": "required: when a person confirmed or corrected it, ISO 8601",
@@ -46,7 +44,7 @@ COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Column → what it holds. In JSON lines `codes` is an array of objects with `code`, `ecu` and `occurrences`."""
 
-CAUSE: Final = re.compile(rf"[a-z][a-z0-9_]{{1,127}}|{re.escape(UNEXPLAINED)}[!-~]{{1,100}}")
+CAUSE: Final = re.compile(r"[a-z][a-z0-9_]{1,127}")
 """Form of a cause's identifier."""
 
 _MAX_IDENTIFIER: Final = 200
@@ -91,34 +89,34 @@ def format_of(name: str) -> CaseFormat | None:
     return endings.get(name.rpartition(".")[2].lower())
 
 
-def near_misses(cause: str, knowledge: Knowledge) -> list[str]:
-    """Known causes whose identifiers are like `cause`, the most alike first."""
-    return get_close_matches(cause, [known.id for known in knowledge.causes], n=3, cutoff=0.6)
+def near_misses(cause: str, known: Iterable[str]) -> list[str]:
+    """Identifiers of causes that are like `cause`, the most alike first."""
+    return get_close_matches(cause, sorted(known), n=3, cutoff=0.6)
 
 
-def read_cases(text: str, format: CaseFormat, knowledge: Knowledge) -> Iterator[Case | BadRow]:  # noqa: A002 - the plain word
+def read_cases(text: str, format: CaseFormat, titles: Mapping[str, str]) -> Iterator[Case | BadRow]:  # noqa: A002 - the plain word
     """Each row as a case, or why it is none. Empty lines are passed over; an id may stand in one row only.
 
     Args:
         text: The file.
         format: Of the file.
-        knowledge: Gives the titles of known causes.
+        titles: Of known causes, by identifier.
     """
     seen: dict[str, int] = {}
-    titles = {cause.id: cause.title for cause in knowledge.causes}
     for line, row in _json_rows(text) if format == "jsonl" else _csv_rows(text):
         if isinstance(row, BadRow):
             yield row
             continue
         try:
             case = _case(row, titles)
-            if case.id in seen:
-                raise _Refused("id", f"each id once (line {seen[case.id]} has it)", case.id)
         except _Refused as error:
             yield BadRow(line, error.field, error.expected, error.found)
-        else:
-            seen[case.id] = line
-            yield case
+            continue
+        if case.id in seen:
+            yield BadRow(line, "id", f"each id once (line {seen[case.id]} has it)", case.id)
+            continue
+        seen[case.id] = line
+        yield case
 
 
 def write_cases(cases: Iterable[Case], format: CaseFormat) -> str:  # noqa: A002 - the plain word
@@ -191,7 +189,7 @@ def _case(row: dict[str, Any], titles: Mapping[str, str]) -> Case:
         raise _Refused("cause", "lower-case letters, digits and underscores, a letter first", given["cause"])
     if not given.get("title"):
         if given["cause"] not in titles:
-            raise _Refused("title", f"a title, as the knowledge base has no cause {given['cause']!r}", "nothing")
+            raise _Refused("title", f"a title, as no cause {given['cause']!r} is known", "nothing")
         given["title"] = titles[given["cause"]]
     for name in _FREE_TEXT:
         if isinstance(given.get(name), str):
@@ -241,7 +239,7 @@ def _code(text: str) -> CodeCount:
     told = "CODE[@ECU][*OCCURRENCES], such as P0301@engine*12"
     left, star, count = text.partition("*")
     code, at, ecu = left.partition("@")
-    if star and not re.fullmatch(r"[1-9][0-9]{0,15}", count) or not code or (at and not ecu):
+    if (star and not re.fullmatch(r"[1-9][0-9]{0,15}", count)) or not code or (at and not ecu):
         raise _Refused("codes", told, text)
     return CodeCount(code=unquote(code), ecu=unquote(ecu), occurrences=int(count) if star else 1)
 

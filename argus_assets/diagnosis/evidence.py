@@ -1,18 +1,42 @@
 """Error stats → evidence: the compact document that a diagnosis rests on and may cite."""
 
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
 import polars as pl
 
-from argus_assets.diagnosis.model import Coverage, Evidence, EvidenceItem
-from argus_assets.diagnosis.redaction import redact
+from argus_assets.diagnosis.citations import SHA256_DIGITS
+from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceItem, EvidencePair
+from argus_assets.diagnosis.ports import Past
+from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
+from argus_assets.faults import dictionary
 from argus_assets.faults.schema import Severity
 from argus_assets.stats.errors import top
+from argus_assets.stats.ranking import SAME_MOMENT_NS
 
-K = 10
+K: Final = 10
 """Codes that go into the evidence."""
+
+MAX_PAIRS: Final = 12
+MAX_DAMAGE: Final = 20
+MAX_KINDS: Final = 5
+MAX_RELATED: Final = 8
 
 
 def build_evidence(
-    stats: pl.DataFrame, recordings: pl.DataFrame, *, platform: str, release: str, drive_s: float, k: int = K
+    stats: pl.DataFrame,
+    recordings: pl.DataFrame,
+    *,
+    platform: str,
+    release: str,
+    drive_s: float,
+    k: int = K,
+    events: pl.DataFrame | None = None,
+    problems: pl.DataFrame | None = None,
+    pairs: pl.DataFrame | None = None,
+    vehicle: str = "",
+    past: Past | None = None,
+    describe: Callable[[str], str] = lambda code: dictionary.describe(code).text,
 ) -> Evidence:
     """Pick the `k` most important faults and say how much of the drive could be read.
 
@@ -23,42 +47,123 @@ def build_evidence(
         release: Software release it ran.
         drive_s: Length of the drive, seconds.
         k: How many.
+        events: `faults.schema.ERROR_EVENTS`: which frames show a fault, and which lamps they lit.
+        problems: `recordings.schema.PROBLEMS`: what is wrong with recordings.
+        pairs: `stats.schema.CODE_PAIRS`: which faults came together.
+        vehicle: Pseudonym of the vehicle.
+        past: What was before this drive.
+        describe: A code in plain words.
     """
+    chosen = top(stats, k).sort("rank")
     again = stats.filter(pl.col("same_as").is_not_null()).sort("rank")
-    items = tuple(
-        EvidenceItem(
-            id=f"E{row['rank']}",
-            code=row["code"],
-            source=row["source"],
-            ecu=redact(row["ecu"]),
-            status=row["status"],
-            severity=Severity(row["severity"]),
-            occurrences=row["occurrences"],
-            frame_count=row["frame_count"],
-            active_s=round(row["active_s"], 3),
-            active_share_pct=round(row["active_share_pct"], 2),
-            seconds_into_drive=round(row["seconds_into_drive"], 3),
-            co_occurring=tuple(row["co_occurring"]),
-            also_reported=tuple(
-                f"{source}: {status}"
-                for source, status in again.filter(same_as=row["rank"]).select("source", "status").iter_rows()
-            ),
-            message=redact(row["message"]) if row["message"] else None,
-            recording=row["recording"],
-            frame=row["frame"],
+    digests = dict(recordings.select("recording", pl.col("sha256").str.slice(0, SHA256_DIGITS)).iter_rows())
+    appeared = _appeared(chosen)
+    items: list[EvidenceItem] = []
+    for row in chosen.iter_rows(named=True):
+        mine = None if events is None else _activations(events, row)
+        told = again.filter(same_as=row["rank"]).select("source", "status").iter_rows()
+        items.append(
+            EvidenceItem(
+                id=f"E{row['rank']}",
+                code=redact(row["code"]),
+                source=row["source"],
+                ecu=redact(row["ecu"]),
+                status=row["status"],
+                severity=Severity(row["severity"]),
+                meaning=redact(describe(row["code"])),
+                occurrences=row["occurrences"],
+                frame_count=row["frame_count"],
+                active_s=round(row["active_s"], 3),
+                active_share_pct=round(row["active_share_pct"], 2),
+                seconds_into_drive=round(row["seconds_into_drive"], 3),
+                appeared=appeared[row["rank"]],
+                lamps=() if mine is None else _lamps(mine),
+                co_occurring=tuple(redact(code) for code in row["co_occurring"][:MAX_RELATED]),
+                also_reported=tuple(f"{source}: {status}" for source, status in told)[:MAX_RELATED],
+                message=redact(row["message"]) if row["message"] else None,
+                recording=row["recording"],
+                recording_sha256=digests.get(row["recording"]) or "",
+                frame=row["frame"],
+                last_frame=None if mine is None else _last_frame(mine, row),
+                history=None if past is None else past.items.get((row["code"], row["ecu"])),
+            )
         )
-        for row in top(stats, k).iter_rows(named=True)
-    )
     return Evidence(
-        platform=platform,
-        release=release,
+        platform=safe_identifier(platform),
+        release=safe_release(release),
+        vehicle=vehicle,
         coverage=Coverage(
             recordings=recordings.height,
             recordings_read=recordings.filter(pl.col("state") != "failed").height,
             frames=int(recordings["frames"].sum()),
             frames_lost=int(recordings["frames_lost"].sum()),
-            drive_s=drive_s,
+            drive_s=round(drive_s, 3),
         ),
-        items=items,
+        items=tuple(items),
+        pairs=() if pairs is None else _pairs(pairs, chosen["rank"].to_list()),
+        damage=_damage(recordings, problems),
+        history=None if past is None else past.history,
         codes_total=stats["same_as"].null_count(),
+    )
+
+
+def _appeared(chosen: pl.DataFrame) -> dict[int, int]:
+    """Rank → place in the order of first appearance, from 1; what appeared within a second shares a place."""
+    seen = chosen.select("rank", at=pl.col("first_seen").dt.timestamp("ns")).sort("at", "rank")
+    later = (pl.col("at").diff() > SAME_MOMENT_NS).fill_null(value=False).cum_sum() + 1
+    return dict(seen.select("rank", later).iter_rows())
+
+
+def _activations(events: pl.DataFrame, row: Mapping[str, Any]) -> pl.DataFrame:
+    return events.filter(
+        (pl.col("code") == row["code"])
+        & (pl.col("ecu") == row["ecu"])
+        & (pl.col("source").cast(pl.String) == row["source"])
+    )
+
+
+def _lamps(mine: pl.DataFrame) -> tuple[str, ...]:
+    texts = mine["lamp_status"].drop_nulls().unique().sort()
+    return tuple(sorted({lamp for text in texts for lamp in text.split(", ") if lamp}))
+
+
+def _last_frame(mine: pl.DataFrame, row: Mapping[str, Any]) -> int | None:
+    """The last frame that begins an activation, in the recording of the first report."""
+    found = mine.filter((pl.col("recording") == row["recording"]) & (pl.col("frame") >= row["frame"]))
+    last = found["frame"].max()
+    return None if last is None else int(last)  # type: ignore[arg-type]
+
+
+def _pairs(pairs: pl.DataFrame, ranks: list[int]) -> tuple[EvidencePair, ...]:
+    """Those among the items, the most often together first."""
+    found = pairs.filter(pl.col("rank_a").is_in(ranks) & pl.col("rank_b").is_in(ranks)).sort(
+        "joint_activations", "rank_a", "rank_b", descending=[True, False, False]
+    )
+    return tuple(
+        EvidencePair(
+            a=f"E{row['rank_a']}",
+            b=f"E{row['rank_b']}",
+            joint_activations=row["joint_activations"],
+            lift=None if row["lift"] is None else float(f"{row['lift']:.3g}"),
+            median_lead_s=round(row["median_lead_s"], 2),
+        )
+        for row in found.head(MAX_PAIRS).iter_rows(named=True)
+    )
+
+
+def _damage(recordings: pl.DataFrame, problems: pl.DataFrame | None) -> tuple[Damage, ...]:
+    kinds: dict[str, list[str]] = {}
+    if problems is not None:
+        for recording, kind in problems.select("recording", pl.col("kind").cast(pl.String)).iter_rows():
+            kinds.setdefault(recording, []).append(kind)
+    hurt = recordings.filter(pl.col("state") != "parsed").sort("recording")
+    return tuple(
+        Damage(
+            recording=row["recording"],
+            state=str(row["state"]),
+            frames=row["frames"],
+            frames_lost=row["frames_lost"],
+            problems=tuple(dict.fromkeys(kinds.get(row["recording"], ())))[:MAX_KINDS],
+        )
+        for row in hurt.head(MAX_DAMAGE).iter_rows(named=True)
     )

@@ -56,6 +56,28 @@ class History(Document):
     previous_release_drives: int = 0
 
 
+class Citation(Document):
+    """Where what a claim says can be seen.
+
+    Attributes:
+        item: Id of the evidence item.
+        code: Its code.
+        ecu: Who reports it.
+        recording: Name of the recording.
+        recording_sha256: First 12 hex digits of its SHA-256.
+        first_frame: First frame that begins an activation.
+        last_frame: Last one, in the same recording.
+    """
+
+    item: str
+    code: str
+    ecu: str
+    recording: str
+    recording_sha256: str
+    first_frame: int
+    last_frame: int
+
+
 class EvidenceItem(Document):
     """One fault of the drive: what a claim may cite.
 
@@ -94,6 +116,18 @@ class EvidenceItem(Document):
     frame: int
     last_frame: int | None = None
     history: ItemHistory | None = None
+
+    def citation(self) -> Citation:
+        """Where it can be seen."""
+        return Citation(
+            item=self.id,
+            code=self.code,
+            ecu=self.ecu,
+            recording=self.recording,
+            recording_sha256=self.recording_sha256,
+            first_frame=self.frame,
+            last_frame=self.frame if self.last_frame is None else self.last_frame,
+        )
 
 
 class EvidencePair(Document):
@@ -160,28 +194,6 @@ class Evidence(Document):
     def key(self) -> str:
         """SHA-256 of the canonical JSON: the same evidence has the same key."""
         return sha256(self.model_dump_json().encode()).hexdigest()
-
-
-class Citation(Document):
-    """Where what a claim says can be seen.
-
-    Attributes:
-        item: Id of the evidence item.
-        code: Its code.
-        ecu: Who reports it.
-        recording: Name of the recording.
-        recording_sha256: First 12 hex digits of its SHA-256.
-        first_frame: First frame that begins an activation.
-        last_frame: Last one, in the same recording.
-    """
-
-    item: str
-    code: str
-    ecu: str
-    recording: str
-    recording_sha256: str
-    first_frame: int
-    last_frame: int
 
 
 class Claim(Document):

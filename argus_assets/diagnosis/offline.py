@@ -1,45 +1,56 @@
-"""The offline diagnosis: deterministic, from the knowledge base alone.
+"""The offline diagnosis: deterministic, from the knowledge base and from confirmed cases.
 
 For each cause whose own codes are there (`shows`), with weights w(severity) = 1, 2, 4, 8:
 
     explained  = Σ w of the items that the cause shows or explains / Σ w of all items
     order      = share of the explained items that were first seen no earlier than the cause's own first code
     rarity     = share of its groups of own codes that need more than one code or ECU (a fuller signature says more)
+    cases      = share of the similar cases' weight that voted for it · the best similarity among them
     against    = 1 for each item that speaks for another cause, at most 2
-    confidence = (0.35 + 0.35·explained + 0.15·order + 0.10·rarity - 0.15·against) · frames read / frames known
+    confidence = (0.35 + 0.35·explained + 0.15·order + 0.10·rarity + 0.10·cases - 0.15·against)
+                 · frames read / frames known
 
-The confidence is capped at 0.95: a rule never saw the vehicle. Items that nothing explains are named as such.
+The confidence is capped at 0.95: a rule never saw the vehicle. A cause that only confirmed cases know is a candidate
+with 0.25 + 0.45·cases, when a case is similar by at least `MIN_SIMILARITY`. Items that nothing explains are named as
+such.
 
-A cause needs a code that is there now. Codes of the past and pending ones (`NOT_NOW`), and those that are for
+A cause needs a code that is there now. Codes of the past and pending ones (`floor.NOT_NOW`), and those that are for
 information only, support a cause and show none.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from argus_assets.diagnosis.floor import (
+    drivable_floor,
+    is_there_now,
+    merged_checks,
+    severity_floor,
+    stricter,
+)
 from argus_assets.diagnosis.knowledge import Cause, Knowledge, matches
-from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem, RootCause
-from argus_assets.faults.dictionary import describe
+from argus_assets.diagnosis.model import (
+    Claim,
+    Degraded,
+    Diagnosis,
+    Evidence,
+    EvidenceItem,
+    RootCause,
+    SimilarCase,
+)
+from argus_assets.diagnosis.vocabulary import UNEXPLAINED, System
+from argus_assets.faults.dictionary import Entry, describe
 from argus_assets.faults.schema import Severity
 
 MAX_CAUSES: Final = 5
 MAX_CONFIDENCE: Final = 0.95
 UNEXPLAINED_CONFIDENCE: Final = 0.25
+MIN_SIMILARITY: Final = 0.6
 SAME_MOMENT_S: Final = 1.0
 """First reports so close together have no order: polling and broadcast cycles are as long."""
 
-NOT_NOW: Final = frozenset({"previously_active", "pending"})
-"""Statuses of what was active in the past, or was seen once and is not confirmed."""
-
 _WEIGHT: Final = {Severity.INFO: 1, Severity.WARNING: 2, Severity.ERROR: 4, Severity.CRITICAL: 8}
-_BADNESS: Final = tuple(Severity)
-_DRIVABLE_BY_SEVERITY: Final[dict[Severity, Literal["yes", "with_care", "no"]]] = {
-    Severity.INFO: "yes",
-    Severity.WARNING: "with_care",
-    Severity.ERROR: "with_care",
-    Severity.CRITICAL: "no",
-}
-_LEAST_DRIVABLE: Final[tuple[Literal["yes", "with_care", "no"], ...]] = ("no", "with_care", "yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,54 +62,98 @@ class _Match:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Vote:
+    """What confirmed cases say of one cause."""
+
+    cases: tuple[SimilarCase, ...]
+    share: float
+
+    @property
+    def strength(self) -> float:
+        return self.share * max(case.similarity for case in self.cases)
+
+
 def diagnose_offline(
-    evidence: Evidence, knowledge: Knowledge, *, reason: str = "no language model is configured"
+    evidence: Evidence,
+    knowledge: Knowledge,
+    *,
+    cases: Sequence[SimilarCase] = (),
+    reason: str = "no language model is configured",
+    degraded: Degraded | None = None,
+    describe: Callable[[str], Entry] = describe,
 ) -> Diagnosis:
-    """Diagnose from the knowledge base.
+    """Diagnose from the knowledge base and similar cases.
 
     Args:
         evidence: What is known of the drive.
         knowledge: The causes.
+        cases: Confirmed cases like this drive.
         reason: Why no language model was asked.
+        degraded: The same as a word, where a model would have been asked.
+        describe: What a code means.
     """
+    votes = _votes(cases)
     found = sorted(
-        (m for cause in knowledge.causes if (m := _match(cause, evidence)) is not None),
+        (m for cause in knowledge.causes if (m := _match(cause, evidence, votes.get(cause.id))) is not None),
         key=lambda m: (-m.score, m.own[0].seconds_into_drive, m.cause.id),
     )
-    causes = [_root_cause(m, evidence) for m in found[:MAX_CAUSES]]
+    causes = [_root_cause(m, evidence, votes.get(m.cause.id)) for m in found[:MAX_CAUSES]]
+    known = {m.cause.id for m in found}
+    causes += [c for cause, vote in votes.items() if cause not in known and (c := _by_cases(cause, vote, evidence))]
+    causes = causes[:MAX_CAUSES]
     explained = {item.id for m in found for item in (*m.own, *m.explained)}
+    explained |= {i for cause in causes for i in cause.supports}
     unexplained: dict[str, list[EvidenceItem]] = {}
     for item in evidence.items:
         if item.id not in explained and item.severity is not Severity.INFO:
             unexplained.setdefault(item.code, []).append(item)
-    causes += [_unexplained(items, evidence) for items in unexplained.values()][: MAX_CAUSES - len(causes)]
+    room = MAX_CAUSES - len(causes)
+    causes += [_unexplained(items, evidence, describe) for items in unexplained.values()][:room]
     causes.sort(key=lambda c: -c.confidence)
-    present = [item.severity for item in evidence.items if item.status not in NOT_NOW]
-    severity = max(present, key=_BADNESS.index, default=Severity.INFO)
-    drivable = _DRIVABLE_BY_SEVERITY[severity]
-    if found:
-        drivable = min((drivable, found[0].cause.drivable), key=_LEAST_DRIVABLE.index)
+    severity = severity_floor(evidence)
+    drivable = drivable_floor(evidence, severity)
+    if found and evidence.coverage.frames:
+        drivable = stricter(drivable, found[0].cause.drivable)
     return Diagnosis(
         mode="offline",
         mode_reason=reason,
+        degraded=degraded,
         coverage=evidence.coverage.statement(),
         verdict=_verdict(evidence, causes),
+        summary=_summary(evidence, causes),
         severity=severity,
-        drivable=drivable if evidence.coverage.frames else "with_care",
+        drivable=drivable,
         root_causes=tuple(causes),
+        checks=merged_checks([cause.actions for cause in causes]),
+        similar_cases=tuple(cases),
         evidence_key=evidence.key(),
         knowledge_version=knowledge.version,
     )
 
 
-def _match(cause: Cause, evidence: Evidence) -> _Match | None:
+def _votes(cases: Sequence[SimilarCase]) -> dict[str, _Vote]:
+    """What the cases say, by cause, the most weight first."""
+    total = sum(case.weight for case in cases)
+    if total <= 0:
+        return {}
+    by_cause: dict[str, list[SimilarCase]] = {}
+    for case in cases:
+        by_cause.setdefault(case.cause, []).append(case)
+    votes = {
+        cause: _Vote(tuple(of_it), sum(case.weight for case in of_it) / total) for cause, of_it in by_cause.items()
+    }
+    return dict(sorted(votes.items(), key=lambda entry: (-entry[1].strength, entry[0])))
+
+
+def _match(cause: Cause, evidence: Evidence, vote: _Vote | None) -> _Match | None:
     own: list[EvidenceItem] = []
     for group in cause.shows:
         fitting = [item for item in evidence.items if matches(item.code, group)]
         if not fitting:
             return None
         own += [item for item in fitting if item not in own]
-    if not any(_is_there_now(item) for item in own):
+    if not any(is_there_now(item) for item in own):
         return None
     if len({item.ecu for item in own}) < cause.min_ecus:
         return None
@@ -112,42 +167,84 @@ def _match(cause: Cause, evidence: Evidence) -> _Match | None:
     order = len(in_order) / len(explained) if explained else 1.0
     rarity = 1.0 if len(cause.shows) > 1 or cause.min_ecus > 1 else 0.0
     score = 0.35 + 0.35 * share + 0.15 * order + 0.10 * rarity - 0.15 * min(2, len(against))
+    score += 0.10 * vote.strength if vote else 0.0
     # Rounded before causes are ranked: what damage took from all of them alike must not change their order.
     return _Match(cause, tuple(own), tuple(explained), tuple(against), round(min(MAX_CONFIDENCE, max(0.05, score)), 6))
-
-
-def _is_there_now(item: EvidenceItem) -> bool:
-    return item.severity is not Severity.INFO and item.status not in NOT_NOW
 
 
 def _read_share(evidence: Evidence) -> float:
     return evidence.coverage.frames_read_pct / 100
 
 
-def _root_cause(match: _Match, evidence: Evidence) -> RootCause:
+def _root_cause(match: _Match, evidence: Evidence, vote: _Vote | None) -> RootCause:
     cause = match.cause
-    own = _listed(match.own)
-    told = f"{cause.explanation} It shows by {own}."
-    if match.explained:
-        told += f" It would also explain {_listed(match.explained)}."
-    if match.against:
-        told += f" Against it speaks {_listed(match.against)}."
+    explanation = cause.explanation
+    if vote:
+        explanation += f" {_cases_say(vote)}"
     return RootCause(
         cause=cause.id,
         title=cause.title,
-        explanation=told,
+        explanation=explanation,
+        system=System(cause.system),
         confidence=round(match.score * _read_share(evidence), 3),
         supports=tuple(item.id for item in (*match.own, *match.explained)),
         contradicts=tuple(item.id for item in match.against),
         actions=cause.actions,
+        claims=tuple(_claims(match)),
     )
 
 
-def _listed(items: tuple[EvidenceItem, ...]) -> str:
-    return ", ".join(f"{item.code} of {item.ecu} at {item.seconds_into_drive:.1f} s" for item in items)
+def _claims(match: _Match) -> list[Claim]:
+    claims = [_claim("for", f"It shows by {_listed(match.own)}.", match.own)]
+    started = match.own[0].seconds_into_drive
+    after = tuple(i for i in match.explained if i.seconds_into_drive >= started - SAME_MOMENT_S)
+    before = tuple(i for i in match.explained if i not in after)
+    if after:
+        claims.append(_claim("for", f"It explains {_listed(after)}, which came no earlier.", after))
+    if before:
+        claims.append(
+            _claim("against", f"It would explain {_listed(before)}, but that came before the cause showed.", before)
+        )
+    if match.against:
+        claims.append(_claim("against", f"Another cause is spoken for by {_listed(match.against)}.", match.against))
+    return claims
 
 
-def _unexplained(items: list[EvidenceItem], evidence: Evidence) -> RootCause:
+def _claim(speaks: Literal["for", "against"], text: str, items: Sequence[EvidenceItem]) -> Claim:
+    return Claim(text=text, speaks=speaks, cites=tuple(item.citation() for item in items))
+
+
+def _listed(items: Sequence[EvidenceItem]) -> str:
+    return ", ".join(f"{item.code} of {item.ecu} at {item.seconds_into_drive:.1f} s [{item.id}]" for item in items)
+
+
+def _cases_say(vote: _Vote) -> str:
+    count = len(vote.cases)
+    last = max(case.confirmed_on for case in vote.cases)
+    return f"{count} similar case{'s were' if count > 1 else ' was'} confirmed as this, the last on {last}."
+
+
+def _by_cases(cause: str, vote: _Vote, evidence: Evidence) -> RootCause | None:
+    """A cause that cases were confirmed as and no pattern of the knowledge base shows."""
+    best = max(vote.cases, key=lambda case: (case.similarity, case.id))
+    shared = {code for case in vote.cases for code in case.shared_codes}
+    items = [item for item in evidence.items if item.code in shared and is_there_now(item)]
+    if best.similarity < MIN_SIMILARITY or not items:
+        return None
+    fixes = tuple(dict.fromkeys(f"What helped in case {case.id}: {case.fix}" for case in vote.cases if case.fix))
+    score = round(min(MAX_CONFIDENCE, 0.25 + 0.45 * vote.strength), 6)
+    return RootCause(
+        cause=cause,
+        title=best.title,
+        explanation=f"{_cases_say(vote)} No pattern of the knowledge base shows it.",
+        confidence=round(score * _read_share(evidence), 3),
+        supports=tuple(item.id for item in items),
+        actions=fixes or (f"Read case {best.id}: what was found there may be it here.",),
+        claims=(_claim("for", f"The cases had {_listed(items)} too.", items),),
+    )
+
+
+def _unexplained(items: list[EvidenceItem], evidence: Evidence, describe: Callable[[str], Entry]) -> RootCause:
     """One code that no known cause explains, on all ECUs that report it."""
     code = items[0].code
     entry = describe(code)
@@ -156,7 +253,7 @@ def _unexplained(items: list[EvidenceItem], evidence: Evidence) -> RootCause:
     others = f", and of {len(items) - 1} other ECUs" if len(items) > 1 else ""
     weight = max(_WEIGHT[item.severity] for item in items) / max(_WEIGHT.values())
     return RootCause(
-        cause=f"unexplained_code:{code}",
+        cause=f"{UNEXPLAINED}{code}",
         title=f"{code}: {entry.text}",
         explanation=f"{code} of {first.ecu} was active from {first.seconds_into_drive:.1f} s on{others}. "
         f"No known pattern fits it.{usual}",
@@ -167,6 +264,7 @@ def _unexplained(items: list[EvidenceItem], evidence: Evidence) -> RootCause:
             f"Look up {code} for this vehicle and follow its diagnostic plan.",
             "Look at the frames around its first report.",
         ),
+        claims=(_claim("for", f"It is reported: {_listed(items)}.", items),),
     )
 
 
@@ -179,3 +277,54 @@ def _verdict(evidence: Evidence, causes: list[RootCause]) -> str:
     if evidence.coverage.recordings_read < evidence.coverage.recordings:
         return "No fault found in what could be read; some recordings could not."
     return "No fault found."
+
+
+def _summary(evidence: Evidence, causes: list[RootCause]) -> str:
+    """A few sentences: how much the first cause explains, what is new, what else it may be, what is missing."""
+    if not causes:
+        return ""
+    first = causes[0]
+    troubles = [item for item in evidence.items if item.severity is not Severity.INFO]
+    told = sum(item.id in first.supports for item in troubles)
+    sentences = [f"{first.title} accounts for {told} of the {_number(len(troubles), 'fault')} looked at."]
+    sentences += history_sentences(evidence, first.supports)
+    if len(causes) > 1:
+        sentences.append(f"Otherwise: {'; '.join(f'{c.title} ({c.confidence:.0%})' for c in causes[1:3])}.")
+    if evidence.damage:
+        sentences.append(f"{_number(len(evidence.damage), 'recording')} of the drive lost data: faults may be missing.")
+    return " ".join(sentences)
+
+
+def history_sentences(evidence: Evidence, ids: Sequence[str]) -> list[str]:
+    """How the first of the named items stands against this vehicle's and this release's earlier drives, in words."""
+    history = evidence.history
+    item = next((i for i in evidence.items if i.id in ids and i.history is not None), None)
+    if history is None or item is None or item.history is None:
+        return []
+    past = item.history
+    sentences: list[str] = []
+    if past.vehicle == "new":
+        sentences.append(f"{item.code} is new on this vehicle (none in {_number(history.vehicle_drives, 'drive')}).")
+    elif past.vehicle == "recurring":
+        sentences.append(
+            f"{item.code} was there in the drive before, and in {past.vehicle_drives_with} of the last "
+            f"{_number(history.vehicle_drives, 'drive')}."
+        )
+    elif past.vehicle == "back":
+        sentences.append(f"{item.code} is back: last seen {past.days_since_last or 0:.0f} days ago.")
+    if history.release_drives:
+        text = (
+            f"On release {evidence.release} it was seen in {past.release_drives_with} of "
+            f"{_number(history.release_drives, 'other drive')}"
+        )
+        if history.previous_release is not None and history.previous_release_drives:
+            text += (
+                f", on {history.previous_release} in {past.previous_release_drives_with} of "
+                f"{history.previous_release_drives}"
+            )
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
@@ -260,22 +259,28 @@ def first_keys(existing: Iterable[str]) -> dict[tuple[str, str], str]:
 def plan_runs(
     batches: Sequence[PlannedBatch], *, order: Sequence[str], max_batches_per_run: int
 ) -> tuple[PlannedRun, ...]:
-    """Cut the batches into runs over contiguous stretches of `order`.
+    """Cut the batches into runs over contiguous stretches of `order`."""
+    batch_of = {b.partition: b for b in batches}
+    return tuple(
+        PlannedRun(keys, _run_key([batch_of[key] for key in keys]))
+        for keys in stretches(batch_of, order=order, most=max_batches_per_run)
+    )
+
+
+def stretches(keys: Iterable[str], *, order: Sequence[str], most: int) -> list[tuple[str, ...]]:
+    """Cut keys into contiguous stretches of `order`, of at most so many keys.
 
     A Dagster range includes every key between its ends, so a stretch never spans a key that is not wanted.
     """
     position = {key: at for at, key in enumerate(order)}
-    wanted = sorted(batches, key=lambda b: position[b.partition])
-    stretches: list[list[PlannedBatch]] = []
-    if wanted:
-        stretches.append([wanted[0]])
-    for before, batch in pairwise(wanted):
-        adjacent = position[batch.partition] == position[before.partition] + 1
-        if adjacent and len(stretches[-1]) < max_batches_per_run:
-            stretches[-1].append(batch)
+    wanted = sorted(keys, key=position.__getitem__)
+    found: list[list[str]] = []
+    for key in wanted:
+        if found and len(found[-1]) < most and position[key] == position[found[-1][-1]] + 1:
+            found[-1].append(key)
         else:
-            stretches.append([batch])
-    return tuple(PlannedRun(tuple(b.partition for b in stretch), _run_key(stretch)) for stretch in stretches)
+            found.append([key])
+    return [tuple(stretch) for stretch in found]
 
 
 def _run_key(stretch: Sequence[PlannedBatch]) -> str:

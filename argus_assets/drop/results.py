@@ -1,7 +1,7 @@
 """`results/<vehicle_id>/<batch_id>.json`: what came of a drop, for whoever dropped it."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,7 @@ class BatchResult(BaseModel):
         error: What broke, where processing failed.
         error_is_permanent: Whether trying again without a change can help (false) or not (true).
         page: Where the page is.
+        diagnosis: The whole diagnosis, as `diagnosis.model.Diagnosis` documents it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +55,7 @@ class BatchResult(BaseModel):
     diagnosis_mode: str | None = None
     root_causes: tuple[CauseResult, ...] = ()
     page: str | None = None
+    diagnosis: dict[str, Any] | None = None
     reasons: tuple[Reason, ...] = ()
     error: str | None = None
     error_is_permanent: bool | None = None

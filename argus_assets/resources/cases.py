@@ -160,6 +160,12 @@ class PostgresCaseStore:
             found = _select(cursor, "id = %(id)s", {"id": id, "limit": 1})
         return found[0] if found else None
 
+    def causes(self) -> dict[str, str]:
+        """All causes of cases with their titles, the latest where there are several."""
+        with self._reading() as cursor:
+            cursor.execute("SELECT DISTINCT ON (cause) cause, title FROM argus.cases ORDER BY cause, confirmed_at DESC")
+            return dict(cursor.fetchall())
+
     def counts(self) -> dict[str, int]:
         """Number of cases by platform."""
         with self._reading() as cursor:

@@ -41,14 +41,25 @@ class Database:
             Unavailable: The database did not answer, or went away.
             BadSetting: It lacks pgvector.
         """
+        with self.session(autocommit=False) as connection, connection:
+            yield connection
+
+    @contextmanager
+    def session(self, *, autocommit: bool = True) -> Generator["Connection"]:
+        """A connection of one's own, closed at the end of the block: what its session holds is given back.
+
+        Raises:
+            Unavailable: The database did not answer, or went away.
+            BadSetting: It lacks pgvector.
+        """
         import psycopg2
 
         self._migrate()
         try:
             connection = psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
             try:
-                with connection:
-                    yield connection
+                connection.autocommit = autocommit
+                yield connection
             finally:
                 connection.close()
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from argus_assets.diagnosis.vectors import DIMENSIONS
 from argus_assets.errors import ArgusError, BadSetting, Unavailable
+from argus_assets.resources.llm import OPENAI_URL
 from argus_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,16 +33,18 @@ class OpenAiEmbedder:
     """A model that turns texts into vectors. Safe to use from several threads.
 
     Args:
-        url: Base URL of the endpoint, without `/embeddings`; `None` for OpenAI's own.
         model: As the endpoint names it.
-        key: Where the endpoint wants one.
+        url: Base URL of the endpoint, without `/embeddings`; OpenAI's own without.
+        api_key: Where the endpoint wants one.
         deadline_s: For one request of `BATCH_TEXTS` texts, until its last byte.
     """
 
-    def __init__(self, url: str | None, model: str, key: str | None = None, *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self, model: str, *, url: str | None = None, api_key: str | None = None, deadline_s: float = DEADLINE_S
+    ) -> None:
         self.name = model
-        self._url = url
-        self._key = key
+        self._url = url or OPENAI_URL
+        self._key = api_key
         self._deadline_s = deadline_s
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -126,7 +129,9 @@ def embedder_of(settings: Settings) -> OpenAiEmbedder | None:
     if settings.embedding_model is None:
         return None
     key = settings.embedding_api_key
-    return OpenAiEmbedder(settings.embedding_url, settings.embedding_model, key.get_secret_value() if key else None)
+    return OpenAiEmbedder(
+        settings.embedding_model, url=settings.embedding_url, api_key=key.get_secret_value() if key else None
+    )
 
 
 def _post(client: "OpenAI", model: str, texts: Sequence[str], outcome: list[str | Exception]) -> None:

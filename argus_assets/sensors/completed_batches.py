@@ -23,7 +23,6 @@ from argus_assets.drop.intake import (
     IntakeCursor,
     IntakePlan,
     PlannedBatch,
-    PlannedRun,
     Requested,
     first_keys,
     plan_intake,
@@ -33,7 +32,7 @@ from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, manifest_digest, pars
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest
-from argus_assets.partitions import BATCHES, batches
+from argus_assets.partitions import BATCHES, batches, partitions_in_flight, request_run
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import Lake, LakeResource
 
@@ -41,18 +40,6 @@ MAX_MANIFESTS: Final = 200
 READ_SECONDS: Final = 20.0
 READ_BYTES: Final = 64 * 1024**2
 READERS: Final = 16
-
-RANGE_START: Final = "dagster/asset_partition_range_start"
-RANGE_END: Final = "dagster/asset_partition_range_end"
-PARTITION: Final = "dagster/partition"
-
-IN_FLIGHT: Final = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 
 
 _Item = TypeVar("_Item")
@@ -188,18 +175,6 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
 # ---------------------------------------------------------------------------------------------- Dagster's records
 
 
-def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) -> set[str]:
-    """Keys of the batches that are queued or running."""
-    keys: set[str] = set()
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT))):
-        if (key := run.tags.get(PARTITION)) is not None:
-            keys.add(key)
-        first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
-        if first in existing and last in existing:
-            keys.update(existing[existing.index(first) : existing.index(last) + 1])
-    return keys
-
-
 def _finished(
     instance: dg.DagsterInstance, candidates: Sequence[Candidate], existing: Sequence[str]
 ) -> set[tuple[str, str]]:
@@ -285,22 +260,13 @@ def _result(plan: IntakePlan, cursor: IntakeCursor, now: datetime) -> dg.SensorR
         f"unchanged, {len(plan.waiting)} waiting for their run to end"
     )
     return dg.SensorResult(
-        run_requests=[_request(run) for run in plan.runs],
+        run_requests=[request_run(run.run_key, run.partitions) for run in plan.runs],
         skip_reason=None if plan.runs else dg.SkipReason(text),
         cursor=cursor.model_dump_json(),
         dynamic_partitions_requests=[batches.build_add_request(list(plan.new_partitions))]
         if plan.new_partitions
         else [],
         asset_events=events,
-    )
-
-
-def _request(run: PlannedRun) -> dg.RunRequest:
-    if len(run.partitions) == 1:
-        return dg.RunRequest(run_key=run.run_key, partition_key=run.partitions[0])
-    return dg.RunRequest(
-        run_key=run.run_key,
-        tags={RANGE_START: run.partitions[0], RANGE_END: run.partitions[-1], "argus/batches": str(len(run.partitions))},
     )
 
 

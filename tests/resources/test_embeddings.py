@@ -79,7 +79,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 def test_each_text_gets_its_vector_in_batches(endpoint: Endpoint) -> None:
     texts = [f"P0{n}" for n in range(2 * BATCH_TEXTS + 3)]
-    assert OpenAiEmbedder(endpoint.url, "m", "secret").embed(texts) == [vector_of(t) for t in texts]
+    assert OpenAiEmbedder("m", url=endpoint.url, api_key="secret").embed(texts) == [vector_of(t) for t in texts]
     assert [len(r["input"]) for r in endpoint.requests] == [BATCH_TEXTS, BATCH_TEXTS, 3]
     assert {r["path"] for r in endpoint.requests} == {"/v1/embeddings"}
     assert {r["model"] for r in endpoint.requests} == {"m"}
@@ -87,7 +87,7 @@ def test_each_text_gets_its_vector_in_batches(endpoint: Endpoint) -> None:
 
 
 def test_no_text_is_no_request(endpoint: Endpoint) -> None:
-    assert OpenAiEmbedder(endpoint.url, "m").embed([]) == []
+    assert OpenAiEmbedder("m", url=endpoint.url).embed([]) == []
     assert endpoint.requests == []
 
 
@@ -122,7 +122,7 @@ def test_a_wrong_answer_is_told_after_one_request(endpoint: Endpoint, name: str)
     status, content, error, told = WRONG[name]
     endpoint.answer = lambda _: (status, content)
     with pytest.raises(error, match=told) as raised:
-        OpenAiEmbedder(endpoint.url, "m").embed(["a", "b"])
+        OpenAiEmbedder("m", url=endpoint.url).embed(["a", "b"])
     assert raised.value.help
     assert len(endpoint.requests) == 1
 
@@ -130,12 +130,12 @@ def test_a_wrong_answer_is_told_after_one_request(endpoint: Endpoint, name: str)
 def test_an_answer_that_drips_is_given_up(endpoint: Endpoint) -> None:
     endpoint.drip_s = 0.05
     with pytest.raises(Unavailable, match=r"within 0\.5 s"):
-        OpenAiEmbedder(endpoint.url, "m", deadline_s=0.5).embed(["a", "b", "c"])
+        OpenAiEmbedder("m", url=endpoint.url, deadline_s=0.5).embed(["a", "b", "c"])
 
 
 def test_an_endpoint_that_is_not_there_is_told() -> None:
     with pytest.raises(Unavailable, match="did not answer"):
-        OpenAiEmbedder(f"http://127.0.0.1:{free_port()}", "m", deadline_s=5).embed(["a"])
+        OpenAiEmbedder("m", url=f"http://127.0.0.1:{free_port()}", deadline_s=5).embed(["a"])
 
 
 def test_settings_name_the_model(endpoint: Endpoint) -> None:
@@ -152,7 +152,7 @@ def test_settings_name_the_model(endpoint: Endpoint) -> None:
 
 
 def test_cases_are_found_by_vectors_of_the_endpoint(endpoint: Endpoint, database_url: str) -> None:
-    store = PostgresCaseStore(Database(database_url), OpenAiEmbedder(endpoint.url, "m"))
+    store = PostgresCaseStore(Database(database_url), OpenAiEmbedder("m", url=endpoint.url))
     store.add([case(1, "P0420"), case(2, "P0420", "P0301")])
     found = store.search(query("P0420"))
     assert found.compared_by == "m"

@@ -1,5 +1,6 @@
 """A real Dagster instance on a real PostgreSQL, and drives to drop."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.embedded.platform import dagster_yaml
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.decoders import DecodersResource
+from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.sensors.completed_batches import take_completed_batches
@@ -124,5 +126,6 @@ def site(tmp_path: Path, instance: dg.DagsterInstance) -> Site:
         "lake": LakeResource(url=lake),
         "decoders": DecodersResource(),
         "faults": FaultsResource(),
+        "diagnostician": DiagnosisResource(database_url=os.environ["ARGUS_DATABASE_URL"], home=str(tmp_path / "home")),
     }
     return Site(bucket, Lake.from_url(lake), instance, resources)

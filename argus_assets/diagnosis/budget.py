@@ -1,0 +1,69 @@
+"""How many tokens a call may take, and which calls may take them when the day's tokens run short.
+
+A call is bounded before it is made: `ceil(utf8_bytes / 2.5) + max_tokens`. No tokenizer in use makes more tokens of
+text than that, so what is settled afterwards is not above what was reserved.
+
+The day's tokens are spent by priority:
+
+    priority = severity · novelty · spread
+
+    severity    worst fault that is there now     critical 1.0, error 0.7, warning 0.4; nothing there now: priority 0
+    novelty     newest fault that is there now    new on this vehicle 1.0 (also without history), back 0.8, recurring 0.5
+    spread      other vehicles that have it       0.7 for none, rising by 0.1 with each doubling, at most 1.0
+
+A call of priority p may bring the day's total up to `share_of_budget(p)` of it:
+
+    priority    0     0.2    0.5    0.7 and more
+    share       40%   57%    83%    100%
+
+so that what is trivial leaves room for what is not, whatever comes first.
+"""
+
+import json
+import math
+from typing import Final
+
+from argus_assets.diagnosis.floor import is_there_now
+from argus_assets.diagnosis.model import Evidence
+from argus_assets.diagnosis.ports import ModelRequest
+from argus_assets.faults.schema import Severity
+
+BYTES_A_TOKEN: Final = 2.5
+TOKENS_A_MESSAGE: Final = 8
+"""Marks around each message."""
+
+LEAST_SHARE: Final = 0.4
+FULL_SHARE_PRIORITY: Final = 0.7
+
+_SEVERITY: Final = {Severity.INFO: 0.0, Severity.WARNING: 0.4, Severity.ERROR: 0.7, Severity.CRITICAL: 1.0}
+_NOVELTY: Final = {"new": 1.0, "back": 0.8, "recurring": 0.5}
+
+
+def tokens_of(text: str) -> int:
+    """Upper bound of the tokens of a text."""
+    return math.ceil(len(text.encode()) / BYTES_A_TOKEN)
+
+
+def bound(request: ModelRequest) -> int:
+    """Upper bound of what one attempt costs, prompt and answer."""
+    # Servers without structured output get the schema in the prompt, and others may count it.
+    texts = [request.system, request.user, json.dumps(request.schema), *(request.previous or ())]
+    return sum(tokens_of(text) + TOKENS_A_MESSAGE for text in texts) + request.max_tokens
+
+
+def priority_of(evidence: Evidence) -> float:
+    """How important a model's answer is for this drive, 0 to 1; see the module."""
+    now = [item for item in evidence.items if is_there_now(item)]
+    if not now:
+        return 0.0
+    histories = [item.history for item in now]
+    severity = max(_SEVERITY[item.severity] for item in now)
+    novelty = max(_NOVELTY[h.vehicle] if h is not None and h.vehicle is not None else 1.0 for h in histories)
+    vehicles = max((h.vehicles_with for h in histories if h is not None), default=0)
+    spread = min(1.0, 0.7 + 0.1 * math.log2(1 + vehicles))
+    return round(severity * novelty * spread, 6)
+
+
+def share_of_budget(priority: float) -> float:
+    """The share of the day's tokens that a call of this priority may bring the total up to."""
+    return LEAST_SHARE + (1.0 - LEAST_SHARE) * min(1.0, max(0.0, priority) / FULL_SHARE_PRIORITY)

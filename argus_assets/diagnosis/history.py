@@ -1,0 +1,48 @@
+"""What the memory of drives keeps of one."""
+
+from datetime import datetime
+
+import polars as pl
+
+from argus_assets.diagnosis.ports import DriveFacts
+
+
+def drive_facts(
+    partition: str,
+    *,
+    vehicle_id: str,
+    platform: str,
+    release: str,
+    recorded_from: datetime,
+    recorded_h: float,
+    manifest_digest: str,
+    stats: pl.DataFrame,
+) -> DriveFacts:
+    """The troubles of a drive that stand for themselves, each once for its code and ECU.
+
+    Args:
+        partition: Of the batch.
+        vehicle_id: Name of the vehicle; it stays in the platform's own database.
+        platform: Of the vehicle.
+        release: Software release it ran.
+        recorded_from: Beginning of the drive.
+        recorded_h: Hours recorded.
+        manifest_digest: Of the batch's manifest.
+        stats: `stats.schema.ERROR_STATS`.
+    """
+    troubles = (
+        stats.filter(pl.col("same_as").is_null())
+        .sort("rank")
+        .unique(["code", "ecu"], keep="first", maintain_order=True)
+        .select("code", "ecu", pl.col("status", "severity").cast(pl.String), "occurrences")
+    )
+    return DriveFacts(
+        partition=partition,
+        vehicle_id=vehicle_id,
+        platform=platform,
+        release=release,
+        recorded_from=recorded_from,
+        recorded_h=recorded_h,
+        manifest_digest=manifest_digest,
+        faults=tuple(troubles.iter_rows()),
+    )

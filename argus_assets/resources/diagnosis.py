@@ -1,0 +1,128 @@
+"""Everything a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from argus_assets.diagnosis.calibration import Calibration
+from argus_assets.diagnosis.flow import Services
+from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.ports import DriveMemory
+from argus_assets.diagnosis.prices import Prices
+from argus_assets.diagnosis.pseudonym import pseudonym
+from argus_assets.resources.answers import PostgresAnswerCache
+from argus_assets.resources.cases import PostgresCaseStore
+from argus_assets.resources.database import Database
+from argus_assets.resources.drives import PostgresDriveMemory
+from argus_assets.resources.embeddings import OpenAiEmbedder
+from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.resources.llm import OpenAiModel
+from argus_assets.resources.pseudonyms import load_or_make_key
+from argus_assets.resources.slots import CallSlots
+
+
+class DiagnosisResource(dg.ConfigurableResource[Any]):
+    """What diagnoses are made with.
+
+    Attributes:
+        database_url: `postgresql://…` of the platform's database.
+        home: Folder of the platform, which keeps the key of pseudonyms when none is given.
+        model: Language model; none for rules alone.
+        url: Its OpenAI-compatible endpoint; none for OpenAI's own.
+        api_key: Of the endpoint.
+        daily_tokens: Budget of a day (UTC).
+        concurrency: Calls at the same time, over all processes.
+        deadline_s: Seconds for the calls of one diagnosis together.
+        prices: TOML file of prices.
+        embedding_model: Makes the vectors of cases; none for vectors of code counts.
+        embedding_url: Its OpenAI-compatible endpoint; none for OpenAI's own.
+        embedding_api_key: Of that endpoint.
+        pseudonym_key: Key of the vehicles' pseudonyms; kept in `home` when none is given.
+    """
+
+    database_url: str
+    home: str
+    model: str | None = None
+    url: str | None = None
+    api_key: str | None = None
+    daily_tokens: int = 100_000
+    concurrency: int = 4
+    deadline_s: float = 30.0
+    prices: str | None = None
+    embedding_model: str | None = None
+    embedding_url: str | None = None
+    embedding_api_key: str | None = None
+    pseudonym_key: str | None = None
+
+    _services: Services | None = PrivateAttr(default=None)
+    _database: Database | None = PrivateAttr(default=None)
+    _secret: bytes | None = PrivateAttr(default=None)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a language model is configured."""
+        return self.model is not None
+
+    def database(self) -> Database:
+        """The platform's database."""
+        if self._database is None:
+            self._database = Database(self.database_url)
+        return self._database
+
+    def ledger(self) -> PostgresLedger:
+        """Who spent how many tokens."""
+        return PostgresLedger(self.database(), daily_tokens=self.daily_tokens)
+
+    def cases(self) -> PostgresCaseStore:
+        """The confirmed cases."""
+        embedder = (
+            OpenAiEmbedder(self.embedding_model, url=self.embedding_url, api_key=self.embedding_api_key)
+            if self.embedding_model
+            else None
+        )
+        return PostgresCaseStore(self.database(), embedder=embedder)
+
+    def memory(self) -> DriveMemory:
+        """The faults of earlier drives."""
+        return PostgresDriveMemory(self.database())
+
+    def services(self) -> Services:
+        """What the flow uses; made once, with what cases have taught until then.
+
+        Raises:
+            Unavailable: The database did not answer.
+            BadSetting: It lacks pgvector, or the table of prices cannot be used.
+        """
+        if self._services is None:
+            cases = self.cases()
+            self._services = Services(
+                knowledge=load_knowledge(),
+                cases=cases,
+                answers=PostgresAnswerCache(self.database()),
+                ledger=self.ledger(),
+                model=self.language_model(),
+                prices=Prices.load(Path(self.prices) if self.prices else None),
+                calibration=Calibration.of(cases.outcomes()),
+                deadline_s=self.deadline_s,
+            )
+        return self._services
+
+    def language_model(self) -> OpenAiModel | None:
+        """The configured model."""
+        if self.model is None:
+            return None
+        return OpenAiModel(
+            self.model, url=self.url, api_key=self.api_key, slots=CallSlots(self.database(), self.concurrency).slot
+        )
+
+    def pseudonym(self, vehicle_id: str) -> str:
+        """What a vehicle is called where its name must not go."""
+        if self._secret is None:
+            self._secret = self.pseudonym_key.encode() if self.pseudonym_key else load_or_make_key(Path(self.home))
+        return pseudonym(vehicle_id, self._secret)
+
+    def tokens_left(self) -> int:
+        """Of today's budget."""
+        return self.ledger().today().left

@@ -1,0 +1,42 @@
+"""The key of pseudonyms, made once for a platform and kept in its home."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from argus_assets.errors import BadSetting
+
+FILE: Final = "pseudonym.key"
+KEY_BYTES: Final = 32
+
+
+def load_or_make_key(home: Path) -> bytes:
+    """The key of a platform; made when there is none yet. Processes that ask at the same time get the same.
+
+    Raises:
+        BadSetting: The file is there and holds no key, or the home cannot be written.
+    """
+    path = home / FILE
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            fresh = home / f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}"
+            fresh.touch(mode=0o600, exist_ok=False)
+            fresh.write_text(secrets.token_hex(KEY_BYTES))
+            try:
+                os.link(fresh, path)  # whole or not at all, and never over another's
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        key = bytes.fromhex(path.read_text().strip())
+    except ValueError as error:
+        raise BadSetting(f"{path} holds no key.", help="Put the old one back, or set ARGUS_PSEUDONYM_KEY.") from error
+    except OSError as error:
+        raise BadSetting(
+            f"The key of pseudonyms cannot be kept in {path}: {error}.", help="Set ARGUS_PSEUDONYM_KEY."
+        ) from error
+    if len(key) < KEY_BYTES // 2:
+        raise BadSetting(f"{path} holds a key of {len(key)} bytes.", help="Put the old one back, or delete the file.")
+    return key

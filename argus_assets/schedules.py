@@ -1,0 +1,105 @@
+"""Schedules: what is done again without anybody asking."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Final, get_args
+
+import dagster as dg
+from dagster._core.definitions.target import ExecutableDefinition
+
+from argus_assets.diagnosis.again import COUNTED, DegradedDiagnosis, worth_trying
+from argus_assets.diagnosis.model import Degraded
+from argus_assets.drop.intake import stretches
+from argus_assets.partitions import BATCHES, partitions_in_flight, request_run
+from argus_assets.resources.diagnosis import DiagnosisResource
+
+REDIAGNOSE_CRON: Final = "7 * * * *"
+WINDOW: Final = timedelta(days=7)
+PAGE: Final = 1000
+MAX_BATCHES_A_RUN: Final = 50
+
+_REASONS: Final[dict[str, Degraded]] = {reason: reason for reason in get_args(Degraded)}
+
+
+def build_rediagnose_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinition:
+    """Hourly: a new day has a new budget, and an endpoint that failed may be back."""
+
+    @dg.schedule(
+        name="rediagnose_degraded",
+        job=job,
+        cron_schedule=REDIAGNOSE_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Diagnoses again, the most important first, what rules had to answer because the budget was spent "
+        "or the language model failed.",
+    )
+    def rediagnose_degraded(
+        context: dg.ScheduleEvaluationContext, diagnostician: DiagnosisResource
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        if not diagnostician.has_model:
+            return dg.SkipReason("No language model is configured (ARGUS_LLM_MODEL).")
+        existing = context.instance.get_dynamic_partitions(BATCHES)
+        degraded = find_degraded(context.instance, existing, since=datetime.now(UTC) - WINDOW)
+        busy = partitions_in_flight(context.instance, existing)
+        wanted = worth_trying([d for d in degraded if d.partition not in busy], tokens_left=diagnostician.tokens_left())
+        if not wanted:
+            return dg.SkipReason(f"{len(degraded)} degraded diagnoses, none to be tried now.")
+        at = context.scheduled_execution_time.isoformat()
+        return [
+            request_run(f"rediagnose/{keys[0]}+{len(keys) - 1}@{at}", keys, tags={"argus/why": "rediagnose_degraded"})
+            for keys in stretches(wanted, order=existing, most=MAX_BATCHES_A_RUN)
+        ]
+
+    return rediagnose_degraded
+
+
+def find_degraded(
+    instance: dg.DagsterInstance, existing: Collection[str], *, since: datetime
+) -> list[DegradedDiagnosis]:
+    """Batches whose last diagnosis is degraded, from the event log.
+
+    Args:
+        instance: Dagster's records.
+        existing: Keys of the batches that still are.
+        since: How far to look back.
+    """
+    alive = set(existing)
+    last: dict[str, tuple[str, DegradedDiagnosis | None]] = {}
+    attempts: dict[str, int] = {}
+    cursor: str | None = None
+    while True:
+        page = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey("diagnosis"), after_timestamp=since.timestamp()),
+            limit=PAGE,
+            cursor=cursor,
+        )
+        for record in page.records:
+            made = record.asset_materialization
+            if made is None or made.partition not in alive:
+                continue
+            digest = str(made.metadata["manifest_digest"].value)
+            reason = _degraded(made)
+            known = last.get(made.partition)
+            if known is None:
+                priority = made.metadata.get("priority")
+                found = (
+                    DegradedDiagnosis(made.partition, reason, float(str(priority.value)) if priority else 0.0, 0)
+                    if reason
+                    else None
+                )
+                last[made.partition] = known = (digest, found)
+            if known[1] is not None and known[0] == digest and reason in COUNTED:
+                attempts[made.partition] = attempts.get(made.partition, 0) + 1
+        if not page.has_more:
+            break
+        cursor = page.cursor
+    return [
+        DegradedDiagnosis(d.partition, d.reason, d.priority, attempts.get(d.partition, 0))
+        for _, d in last.values()
+        if d is not None
+    ]
+
+
+def _degraded(made: dg.AssetMaterialization) -> Degraded | None:
+    value = made.metadata.get("degraded")
+    return _REASONS.get(str(value.value)) if value is not None else None

@@ -1,0 +1,215 @@
+"""The model's client against a server that misbehaves on purpose: every failure has a kind, a price and an end."""
+
+import json
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from scripted_model import ScriptedModel, completion, cut, drip, error, raw, says, silent
+
+from argus_assets.diagnosis.asking import AskFailed, ask
+from argus_assets.diagnosis.budget import bound
+from argus_assets.diagnosis.ports import ModelFailed, ModelRequest, Reservation, Usage
+from argus_assets.resources.llm import MAX_REPLY_BYTES, OpenAiModel
+
+KEY = "sk-very-secret-1234567890"
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+REQUEST = ModelRequest("be brief", "how many?", SCHEMA, max_tokens=50)
+FREE = Usage()
+
+
+def attempt(*behaviours, timeout_s: float = 5.0, request: ModelRequest = REQUEST):
+    with ScriptedModel(behaviours) as server:
+        model = OpenAiModel("m", url=server.url, api_key=KEY)
+        return model.attempt(request, timeout_s=timeout_s), server, model
+
+
+def failure(*behaviours, timeout_s: float = 5.0) -> ModelFailed:
+    with pytest.raises(ModelFailed) as caught:
+        attempt(*behaviours, timeout_s=timeout_s)
+    assert KEY not in str(caught.value)
+    return caught.value
+
+
+def test_an_answer_comes_with_its_tokens() -> None:
+    reply, server, model = attempt(says('{"a": 3}'))
+    assert (reply.text, reply.model) == ('{"a": 3}', "scripted-1")
+    assert reply.usage == Usage(100, 20, 40)
+    (seen,) = server.seen
+    assert seen.path == "/v1/chat/completions"
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert seen.body["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert (seen.body["max_tokens"], seen.body["model"]) == (50, "m")
+    assert KEY not in repr(model)
+
+
+def test_a_refused_answer_and_why_are_told_to_the_model() -> None:
+    repair = ModelRequest("be brief", "how many?", SCHEMA, 50, previous=("x", "that is no JSON"))
+    _, server, _ = attempt(says("{}"), request=repair)
+    assert [m["role"] for m in server.seen[0].body["messages"]] == ["system", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ('```json\n{"a": 1}\n```', '{"a": 1}'),
+        ('<think>hm, {"a": 2}?</think>\n{"a": 1}', '{"a": 1}'),
+        ('  {"a": 1}\n', '{"a": 1}'),
+    ],
+)
+def test_fences_and_thoughts_are_taken_off(text: str, bare: str) -> None:
+    assert attempt(says(text))[0].text == bare
+
+
+@pytest.mark.parametrize("level", ["json_object", "text"])
+def test_a_server_without_schemas_gets_them_in_the_prompt_and_it_is_remembered(level: str) -> None:
+    def knows_only(handler, seen) -> None:
+        form = seen.body.get("response_format", {}).get("type", "text")
+        allowed = ["text", "json_object"] if level == "json_object" else ["text"]
+        (says('{"a": 1}') if form in allowed else error(400, f"response_format {form} is not supported"))(handler, seen)
+
+    with ScriptedModel([knows_only]) as server:
+        model = OpenAiModel("m", url=server.url)
+        assert model.attempt(REQUEST, timeout_s=5).usage == Usage(100, 20, 40), "refused steps cost nothing"
+        assert model.structure == level
+        tried = len(server.seen)
+        model.attempt(REQUEST, timeout_s=5)
+        assert len(server.seen) == tried + 1
+        assert json.dumps(SCHEMA) in server.seen[-1].text
+        assert "authorization" not in server.seen[-1].headers or KEY not in server.seen[-1].headers["authorization"]
+
+
+def test_parameters_that_a_server_does_not_know_are_left_out() -> None:
+    def modern(handler, seen) -> None:
+        if "max_tokens" in seen.body:
+            error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")(handler, seen)
+        elif "temperature" in seen.body:
+            error(400, "Unsupported value: 'temperature' does not support 0.")(handler, seen)
+        else:
+            says("{}")(handler, seen)
+
+    reply, server, _ = attempt(modern)
+    assert reply.text == "{}"
+    assert server.seen[-1].body["max_completion_tokens"] == 50
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "retryable", "usage"),
+    [
+        (error(429, "slow down"), "rate_limited", True, FREE),
+        (error(500, "oops"), "server_error", True, None),
+        (error(503, "busy"), "server_error", True, None),
+        (error(401, f"bad key {KEY}"), "rejected", False, FREE),
+        (error(404, "no such model"), "rejected", False, FREE),
+        (error(400, "context length exceeded"), "rejected", False, FREE),
+        (raw(200, b"<html>login</html>"), "bad_reply", True, None),
+        (raw(200, b""), "bad_reply", True, None),
+        (raw(200, b'{"choices": []}'), "bad_reply", True, None),
+        (raw(200, b'["choices"]'), "bad_reply", True, None),
+        (raw(200, b'{"choices": [{"message": null}]}'), "bad_reply", True, None),
+        (raw(200, b"\xff\xfe\x00"), "bad_reply", True, None),
+        (raw(200, b"x" * (MAX_REPLY_BYTES + 1)), "bad_reply", False, None),
+        (raw(302, b"", {"Location": "http://127.0.0.1:9/v1"}), "rejected", False, FREE),
+        (cut, "connection", True, None),
+        (says("{", finish_reason="length"), "bad_reply", False, Usage(100, 20, 40)),
+        (says("", finish_reason="content_filter"), "refused", False, Usage(100, 20, 40)),
+        (says(None, refusal="I cannot help with that"), "refused", False, Usage(100, 20, 40)),
+        (says("  "), "bad_reply", True, Usage(100, 20, 40)),
+    ],
+)  # fmt: skip
+def test_every_misbehaviour_has_a_kind_and_a_price(behaviour, kind, retryable, usage) -> None:
+    failed = failure(behaviour)
+    assert (failed.kind, failed.retryable, failed.usage) == (kind, retryable, usage)
+
+
+@pytest.mark.parametrize("told", [None, {}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "many"}])
+def test_without_a_usage_it_is_bounded(told) -> None:
+    usage = attempt(raw(200, json.dumps(completion('{"a": 1}', usage=told)).encode()))[0].usage
+    assert usage.estimated
+    assert 0 < usage.total <= bound(REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "61"}, 61.0),
+        ({"Retry-After-Ms": "1500"}, 1.5),
+        ({"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)}, 90.0),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(headers, seconds) -> None:
+    assert failure(error(429, "x", headers)).retry_after_s == (
+        None if seconds is None else pytest.approx(seconds, abs=15)
+    )
+
+
+@pytest.mark.parametrize("behaviour", [drip(20), silent])
+def test_the_deadline_holds_until_the_last_byte(behaviour) -> None:
+    before = threading.active_count()
+    started = time.monotonic()
+    failed = failure(behaviour, timeout_s=0.5)
+    assert (failed.kind, failed.retryable, failed.usage) == ("timeout", True, None)
+    assert time.monotonic() - started < 10, "the server would have gone on for 20 s and more"
+    while threading.active_count() > before and time.monotonic() - started < 15:
+        time.sleep(0.01)  # the server's own thread for this request is about to end
+    assert threading.active_count() <= before
+
+
+def test_nobody_listening_costs_nothing() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    model = OpenAiModel("m", url=f"http://127.0.0.1:{port}/v1", api_key=KEY)
+    with pytest.raises(ModelFailed) as caught:
+        model.attempt(REQUEST, timeout_s=5)
+    assert (caught.value.kind, caught.value.retryable, caught.value.usage) == ("connection", True, FREE)
+
+
+class Purse:
+    def __init__(self) -> None:
+        self.settled: list[tuple[str, int]] = []
+
+    def reserve(self, tokens, *, batch, model, priority) -> Reservation:
+        return Reservation(1, tokens)
+
+    def settle(self, reservation, usage, *, outcome, cost_usd) -> None:
+        self.settled.append((outcome, usage.total))
+
+
+def asked(*behaviours, deadline_s: float = 20.0):
+    purse, waits = Purse(), []
+    with ScriptedModel(behaviours) as server:
+        model = OpenAiModel("m", url=server.url, api_key=KEY)
+        try:
+            made = ask(
+                model, REQUEST, ledger=purse, batch="b", priority=1.0, cost=lambda _m, _u: None, deadline_s=deadline_s,
+                sleep=waits.append, chance=lambda: 0.5,
+            )  # fmt: skip
+        except AskFailed as failed:
+            made = failed
+    return made, purse, waits
+
+
+def test_failures_are_tried_again_and_paid_for() -> None:
+    made, purse, waits = asked(error(429, "x", {"Retry-After": "3"}), error(500, "x"), says("{}"))
+    assert (made.calls, made.reply.text) == (3, "{}")
+    assert waits == [3.0, 2.0]
+    assert purse.settled == [("rate_limited", 0), ("server_error", bound(REQUEST)), ("answered", 120)]
+    assert made.usage.total == bound(REQUEST) + 120
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
+    made, purse, waits = asked(error(429, "x", {"Retry-After": "61"}), says("{}"))
+    assert isinstance(made, AskFailed)
+    assert (made.kind, waits, len(purse.settled)) == ("rate_limited", [], 1)
+
+
+def test_what_cannot_help_is_not_tried_again() -> None:
+    made, purse, _ = asked(error(401, "bad key"), says("{}"))
+    assert (made.kind, made.calls, len(purse.settled)) == ("rejected", 1, 1)
