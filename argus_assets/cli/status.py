@@ -79,7 +79,7 @@ def events(batch: str, as_json: bool, home: Path | None) -> None:
     from argus_assets.status import timeline
 
     with _connected(home) as (instance, _):
-        found = timeline(instance, _partition(instance, batch))
+        found = timeline(instance, partition_of(instance, batch))
     if as_json:
         click.echo(
             json.dumps(
@@ -111,11 +111,16 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) and value < 1e6 else " / ".join(str(value).splitlines())
 
 
-def _partition(instance: "dg.DagsterInstance", batch: str) -> str:
+def partition_of(instance: "dg.DagsterInstance", batch: str) -> str:
+    """Partition key of BATCH as a person named it.
+
+    Raises:
+        BadSetting: No batch is known by that name.
+    """
     from argus_assets.errors import BadSetting
     from argus_assets.status import find_partition
 
-    key = find_partition(instance, batch)
+    key = findpartition_of(instance, batch)
     if key is None:
         raise BadSetting(
             f"No batch is known as {batch!r}.",
@@ -129,13 +134,13 @@ def _read(instance: "dg.DagsterInstance", bucket: "Bucket", batch: str | None) -
 
     if batch is None:
         return list_batches(instance, bucket)
-    if find_partition(instance, batch) is None:
+    if findpartition_of(instance, batch) is None:
         only_bucket = [
             s for s in list_batches(instance, bucket) if batch in (s.batch_id, f"{s.vehicle_id}/{s.batch_id}")
         ]
         if only_bucket:
             return only_bucket[:1]
-    return [batch_status(instance, bucket, _partition(instance, batch))]
+    return [batch_status(instance, bucket, partition_of(instance, batch))]
 
 
 def _render(found: "list[BatchStatus]", *, detailed: bool) -> "Table":

@@ -31,7 +31,8 @@ CREATE TABLE argus.cases (
 );
 
 CREATE INDEX cases_features ON argus.cases USING gin (features);
-CREATE INDEX cases_vector ON argus.cases USING hnsw (vector vector_cosine_ops);
+-- Cases of one cause lie close together and far from all others, which a sparser graph loses (docs/benchmarks/diagnosis.md).
+CREATE INDEX cases_vector ON argus.cases USING hnsw (vector vector_cosine_ops) WITH (m = 32, ef_construction = 200);
 CREATE INDEX cases_release ON argus.cases (platform, release, confirmed_at);
 CREATE INDEX cases_signature ON argus.cases (signature, platform);
 CREATE INDEX cases_confirmed_at ON argus.cases (confirmed_at DESC, id);
