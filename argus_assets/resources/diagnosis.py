@@ -78,7 +78,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
     def cases(self) -> PostgresCaseStore:
         """The confirmed cases."""
         embedder = (
-            OpenAiEmbedder(self.embedding_url, self.embedding_model, self.embedding_api_key)
+            OpenAiEmbedder(self.embedding_model, url=self.embedding_url, api_key=self.embedding_api_key)
             if self.embedding_model
             else None
         )
