@@ -120,7 +120,7 @@ def partition_of(instance: "dg.DagsterInstance", batch: str) -> str:
     from argus_assets.errors import BadSetting
     from argus_assets.status import find_partition
 
-    key = findpartition_of(instance, batch)
+    key = find_partition(instance, batch)
     if key is None:
         raise BadSetting(
             f"No batch is known as {batch!r}.",
@@ -134,7 +134,7 @@ def _read(instance: "dg.DagsterInstance", bucket: "Bucket", batch: str | None) -
 
     if batch is None:
         return list_batches(instance, bucket)
-    if findpartition_of(instance, batch) is None:
+    if find_partition(instance, batch) is None:
         only_bucket = [
             s for s in list_batches(instance, bucket) if batch in (s.batch_id, f"{s.vehicle_id}/{s.batch_id}")
         ]
