@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 _COMMANDS: Final = {
+    "case": "argus_assets.cli.case:case",
     "demo": "argus_assets.cli.demo:demo",
     "doctor": "argus_assets.cli.doctor:doctor",
     "drop": "argus_assets.cli.drop:drop",

@@ -90,12 +90,15 @@ class PostgresCaseStore:
     Args:
         database: Where.
         embedder: Makes the vectors; without one they are made of code counts.
+
+    Attributes:
+        method: What this store makes vectors with: `codes`, or the name of the embedding model.
     """
 
     def __init__(self, database: Database, embedder: Embedder | None = None) -> None:
         self._database = database
         self._embedder = embedder
-        self._method = CODES if embedder is None else embedder.name
+        self.method = CODES if embedder is None else embedder.name
         self._idf: dict[int, IdfTable] = {}
 
     # ------------------------------------------------------------------------------------------ reading
@@ -121,7 +124,7 @@ class PostgresCaseStore:
                 return self._nearest(
                     cursor, query, code_vector(query.codes, self._idf_of(cursor, version)), version, limit
                 )
-            if version.method == self._method and embedded is not None:
+            if version.method == self.method and embedded is not None:
                 return self._nearest(cursor, query, embedded, version, limit)
             _log.warning("The vectors of %s are not used: cases are compared by their codes", version.method)
             arguments = {**_arguments(query), "limit": UNINDEXED_CASES}
@@ -200,10 +203,10 @@ class PostgresCaseStore:
         embedded = self._embedded(list(new.values()))
         with self._writing() as cursor:
             version = _in_force(cursor)
-            if version is not None and version.method != self._method:
+            if version is not None and version.method != self.method:
                 raise BadSetting(
                     f"The vectors of the cases are made by {_told(version.method)}, this would add some by "
-                    f"{_told(self._method)}.",
+                    f"{_told(self.method)}.",
                     help="`argus case reindex` makes all of them anew; or set ARGUS_EMBEDDING_MODEL as it was.",
                 )
             cursor.execute("SELECT count(*) FROM argus.cases WHERE NOT id = ANY(%s)", (list(new),))
@@ -302,7 +305,7 @@ class PostgresCaseStore:
         documents = _one(cursor) + len(new)
         cursor.execute(
             "INSERT INTO argus.idf_versions (method, documents, df) VALUES (%s, %s, %s) RETURNING version",
-            (self._method, documents, json.dumps(df)),
+            (self.method, documents, json.dumps(df)),
         )
         return IdfTable(_one(cursor), documents, df)
 
@@ -334,13 +337,13 @@ class PostgresCaseStore:
         if self._embedder is None:
             return {}
         made = self._embedder.embed([case_text(case.codes, _meaning) for case in cases])
-        return {case.id: padded(v, name=self._method) for case, v in zip(cases, made, strict=True)}
+        return {case.id: padded(v, name=self.method) for case, v in zip(cases, made, strict=True)}
 
     def _embedded_query(self, query: CaseQuery) -> Vector | None:
         if self._embedder is None:
             return None
         try:
-            return padded(self._embedder.embed([case_text(query.codes, _meaning)])[0], name=self._method)
+            return padded(self._embedder.embed([case_text(query.codes, _meaning)])[0], name=self.method)
         except ArgusError as error:
             _log.warning("%s", error)
             return None
