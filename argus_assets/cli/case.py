@@ -147,7 +147,7 @@ def export(file: Path, home: Path | None) -> None:
         cases = site.store.find()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(write_cases(cases, kind), encoding="utf-8", newline="")
-    click.echo(f"{_cases(len(cases))} in {file}")
+    click.echo(f"{cases_told(len(cases))} in {file}")
 
 
 @case.command()
@@ -201,7 +201,7 @@ def show(id: str, as_json: bool, home: Path | None) -> None:  # noqa: A002 - the
         return
     rows = {
         "cause": f"{found.cause} ({found.title})",
-        "diagnosed as": _prediction(found),
+        "diagnosed as": "it was not" if found.predicted_cause is None else _prediction(found),
         "fix": found.fix or "-",
         "note": found.note or "-",
         "confirmed": f"{found.confirmed_at:%Y-%m-%d %H:%M} UTC"
@@ -236,7 +236,11 @@ def rm(id: str, home: Path | None) -> None:  # noqa: A002 - the argument's name
 @json_option
 @home_option
 def similar(batch: str, limit: int, as_json: bool, home: Path | None) -> None:
-    """Show which cases a diagnosis of BATCH would be given now, and why."""
+    """Show which cases a diagnosis of BATCH would be given now, and why.
+
+    Similarity is the cosine of the codes' vectors, 0 to 1. Recency falls from 1 for a drive of today to 0.5 for an old
+    one. Weight is their product: what cases are ranked and counted by.
+    """
     from argus_assets.diagnosis.retrieval import case_query, causes_of
 
     with opened(home) as site:
@@ -267,7 +271,7 @@ def reindex(home: Path | None) -> None:
         made = site.store.reindex(on_written=advance)
         method = site.store.method
     by = "code counts" if method == "codes" else f"the embedding model {method}"
-    click.echo(f"Vectors of {_cases(made)} made by {by}.")
+    click.echo(f"Vectors of {cases_told(made)} made by {by}.")
 
 
 @contextmanager
@@ -392,10 +396,10 @@ def _print_similar(
     click.echo("Votes: " + ", ".join(f"{cause} {share:.0%}" for cause, share in votes))
     by = "code counts" if found.compared_by == "codes" else f"the embedding model {found.compared_by}"
     if found.scope == "near releases":
-        where = f"Compared with cases of release {query.release} and up to three before and after it"
+        where = f"release {query.release} and up to three before and after it"
     else:
-        where = f"Compared with cases of all releases: fewer than {limit} near {query.release} are similar enough"
-    click.echo(f"{where}, by {by}.")
+        where = f"all releases, as fewer than {limit} near {query.release} are similar enough"
+    click.echo(f"Compared by {by}, with cases of {where}.")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> object:
@@ -443,7 +447,8 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
-def _cases(count: int) -> str:
+def cases_told(count: int) -> str:
+    """A number of cases in words."""
     return "1 case" if count == 1 else f"{count:,} cases"
 
 

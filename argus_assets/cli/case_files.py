@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from argus_assets.cli.case import FILE, bad_rows_told, opened, progress
+from argus_assets.cli.case import FILE, bad_rows_told, cases_told, opened, progress
 from argus_assets.cli.status import home_option
 from argus_assets.diagnosis.case_files import COLUMNS, BadRow, format_of, near_misses, read_cases
 from argus_assets.errors import BadSetting
@@ -59,7 +59,8 @@ def import_(file: Path, skip_bad: bool, home: Path | None) -> None:
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         click.secho(f"New cause {cause}{meant}", fg="yellow", err=True)
     new = total - before
-    click.echo(f"{new:,} cases added, {len(cases) - new:,} replaced, {len(bad):,} rows left out. Cases: {total:,}.")
+    left_out = f"; {len(bad):,} row{'s' if len(bad) > 1 else ''} left out" if bad else ""
+    click.echo(f"Added {cases_told(new)}, replaced {len(cases) - new:,}{left_out}. Cases: {total:,}.")
 
 
 def _text(file: Path) -> str:

@@ -27,6 +27,9 @@ NEAR_RELEASES: Final = 3
 
 SIMILAR_ENOUGH: Final = 0.5
 CANDIDATES: Final = 4
+SAME_SIGNATURE: Final = 100
+"""Cases of one signature that are looked at: more make nobody surer."""
+
 HALF_LIFE_DAYS: Final = 5.0
 """94% of incidents that come again do so within 20 days (RCACopilot, EuroSys 2024): four half-lives."""
 
@@ -222,15 +225,15 @@ class MemoryCaseStore:
         return Found(self._most_similar(sharing, query, limit), "all releases")
 
     def with_signature(self, signature: str, *, platform: str) -> Sequence[Case]:
-        """Cases of exactly this fault signature, newest first."""
+        """Cases of exactly this fault signature, newest first, at most `SAME_SIGNATURE`."""
         if not signature:
             return []
         found = [c for c in self._cases.values() if c.signature == signature and c.platform == platform]
-        return sorted(found, key=newest_first)
+        return sorted(found, key=_newest_first)[:SAME_SIGNATURE]
 
     def outcomes(self) -> Sequence[Outcome]:
         """All confirmed predictions."""
-        return [o for case in self._cases.values() if (o := outcome_of(case)) is not None]
+        return [o for case in self._cases.values() if (o := _outcome_of(case)) is not None]
 
     def idf(self) -> IdfTable:
         """The table in force."""
@@ -254,13 +257,11 @@ class MemoryCaseStore:
         return best([(cases[i], float(cosines[i])) for i in first], query, limit=limit)
 
 
-def newest_first(case: Case) -> tuple[float, str]:
-    """Key that sorts cases by when they were confirmed, the last first."""
+def _newest_first(case: Case) -> tuple[float, str]:
     return -case.confirmed_at.timestamp(), case.id
 
 
-def outcome_of(case: Case) -> Outcome | None:
-    """What became of a case's prediction; `None` when there was none."""
+def _outcome_of(case: Case) -> Outcome | None:
     if case.predicted_cause is None or case.predicted_confidence is None:
         return None
     return Outcome(case.predicted_mode or "", case.predicted_confidence, case.predicted_cause == case.cause)

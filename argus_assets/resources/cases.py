@@ -16,13 +16,13 @@ from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.ports import Case, CaseQuery, CodeCount, Embedder, Outcome
 from argus_assets.diagnosis.retrieval import (
     CANDIDATES,
+    SAME_SIGNATURE,
     Found,
     MemoryCaseStore,
     best,
     case_text,
     is_enough,
     nearby,
-    outcome_of,
 )
 from argus_assets.diagnosis.vectors import IdfTable, Vector, code_vector, features, padded
 from argus_assets.errors import ArgusError, BadSetting
@@ -132,18 +132,22 @@ class PostgresCaseStore:
             return MemoryCaseStore(found).search(query, limit=limit)
 
     def with_signature(self, signature: str, *, platform: str) -> Sequence[Case]:
-        """Cases of exactly this fault signature, newest first."""
+        """Cases of exactly this fault signature, newest first, at most `SAME_SIGNATURE`."""
         if not signature:
             return []
         with self._reading() as cursor:
             where = "signature = %(signature)s AND platform = %(platform)s"
-            return _select(cursor, where, {"signature": signature, "platform": platform, "limit": None})
+            arguments = {"signature": signature, "platform": platform, "limit": SAME_SIGNATURE}
+            return _select(cursor, where, arguments)
 
     def outcomes(self) -> Sequence[Outcome]:
         """All confirmed predictions."""
         with self._reading() as cursor:
-            found = _select(cursor, "predicted_cause IS NOT NULL", {"limit": None})
-        return [o for case in found if (o := outcome_of(case)) is not None]
+            cursor.execute(
+                "SELECT coalesce(predicted_mode, ''), predicted_confidence, predicted_cause = cause FROM argus.cases "
+                "WHERE predicted_cause IS NOT NULL AND predicted_confidence IS NOT NULL ORDER BY id"
+            )
+            return [Outcome(*row) for row in cursor.fetchall()]
 
     def find(self, *, platform: str | None = None, cause: str | None = None, limit: int | None = None) -> list[Case]:
         """Cases, newest first.

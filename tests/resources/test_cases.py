@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.ports import Case, CaseQuery, Outcome
-from argus_assets.diagnosis.retrieval import CANDIDATES, MemoryCaseStore, is_visible
+from argus_assets.diagnosis.retrieval import CANDIDATES, SAME_SIGNATURE, MemoryCaseStore, is_visible
 from argus_assets.diagnosis.vectors import IdfTable, code_vector, features
 from argus_assets.errors import BadSetting, Unavailable
 from argus_assets.resources.cases import BATCH, EF_SEARCH, PostgresCaseStore
@@ -160,6 +160,16 @@ def test_a_case_is_replaced_removed_and_found_by_what_is_asked(store: PostgresCa
     assert store.remove("c1")
     assert not store.remove("c1")
     assert store.get("c1") is None
+
+
+def test_of_one_signature_the_newest_are_looked_at(store: PostgresCaseStore) -> None:
+    cases = [
+        case(n, "P0420", signature="s", recorded_at=DAY0 + timedelta(minutes=n)) for n in range(SAME_SIGNATURE + 5)
+    ]
+    store.add(cases)
+    found = store.with_signature("s", platform="car")
+    assert list(found) == list(MemoryCaseStore(cases).with_signature("s", platform="car"))
+    assert [c.id for c in found] == [f"c{n}" for n in range(SAME_SIGNATURE + 4, 4, -1)]
 
 
 def test_an_empty_store_and_a_drive_without_codes_find_nothing(store: PostgresCaseStore) -> None:
