@@ -10,7 +10,7 @@ from pathlib import Path
 from argus_assets.drop.manifest import json_schema
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 
 _TABLES = (
     FRAMES,
@@ -23,6 +23,7 @@ _TABLES = (
     ERROR_STATS,
     CODE_PAIRS,
     DRIVE_STATS,
+    SPEED,
 )
 _TABLES_HEAD = """# Tables
 

@@ -28,6 +28,7 @@ class MadeDrive:
     stats: pl.DataFrame
     pairs: pl.DataFrame
     totals: pl.DataFrame
+    speed: pl.DataFrame
     evidence: Evidence
     diagnosis: Diagnosis
 
@@ -35,7 +36,7 @@ class MadeDrive:
         tables = {
             "recordings": self.recordings, "problems": self.problems,
             "error_events": self.events, "error_stats": self.stats,
-            "code_pairs": self.pairs, "drive_stats": self.totals,
+            "code_pairs": self.pairs, "drive_stats": self.totals, "speed": self.speed,
         }  # fmt: skip
         return stages.render(
             self.manifest, "20261118T110640Z_v_b", tables=tables, evidence=self.evidence, diagnosis=self.diagnosis
@@ -75,6 +76,6 @@ def made_drive(
         },
     )  # fmt: skip
     return MadeDrive(
-        manifest, parsed.recordings, parsed.problems, events, made.error_stats, made.pairs, made.totals,
+        manifest, parsed.recordings, parsed.problems, events, made.error_stats, made.pairs, made.totals, made.speed,
         evidence, diagnosis,
     )  # fmt: skip

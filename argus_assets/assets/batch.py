@@ -41,7 +41,7 @@ from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import Lake, LakeResource
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.tables import Table
 
 OWNERS: Final = ["team:fleet_diagnostics"]
@@ -130,9 +130,9 @@ BATCH_SPECS: Final = (
         "error_stats",
         ["error_events"],
         "One row for each fault of each ECU: occurrences, active time, rate, what came with it, and its rank. Beside it "
-        "the pairs of faults that came together, and the totals of the drive.",
+        "the pairs of faults that came together, the totals of the drive, and its speed.",
         kinds={"polars", "parquet"},
-        code_version="2",
+        code_version="3",
         table=ERROR_STATS,
     ),
     _spec(
@@ -454,10 +454,11 @@ def _make_error_stats(log: _BatchLog, batch: _Batch) -> None:
     path = batch.save("error_stats", stats, ERROR_STATS)
     batch.save("code_pairs", made.pairs, CODE_PAIRS)
     batch.save("drive_stats", made.totals, DRIVE_STATS)
+    batch.save("speed", made.speed, SPEED)
     occurrences = int(stats["occurrences"].sum())
     log.materialized(
         "error_stats",
-        data=_fingerprint(stats, made.pairs, made.totals),
+        data=_fingerprint(stats, made.pairs, made.totals, made.speed),
         metadata={
             "dagster/row_count": stats.height,
             # A total that is not known is left out.
@@ -550,6 +551,7 @@ def _make_batch_report(log: _BatchLog, batch: _Batch) -> None:
             "error_stats": batch.stats,
             "code_pairs": batch.table("code_pairs", CODE_PAIRS),
             "drive_stats": batch.table("drive_stats", DRIVE_STATS),
+            "speed": batch.table("speed", SPEED),
         },
         evidence=batch.evidence,
         diagnosis=batch.diagnosis,

@@ -50,7 +50,10 @@ from argus_assets.report.page import PageBatch, render_page
 from argus_assets.resources.lake import Lake
 from argus_assets.stats.distance import Distance, measure
 from argus_assets.stats.drive import DriveStatistics, aggregate
+from argus_assets.stats.readings import motion_frames
 from argus_assets.stats.recorded import RecordedTime
+from argus_assets.stats.schema import SPEED
+from argus_assets.stats.speed import speed_series
 
 _COPY_BYTES = 8 * 1024 * 1024
 
@@ -225,15 +228,19 @@ def detect_faults(recordings: pl.DataFrame, *, lake: Lake, config: FaultConfig |
         return find_events(drive, config)
 
 
-def measure_distance(recordings: pl.DataFrame, *, lake: Lake) -> Distance | None:
-    """How far a drive went, by the parsed parts of all its recordings; `None` when nothing tells it.
+def measure_motion(recordings: pl.DataFrame, *, lake: Lake) -> tuple[Distance | None, pl.DataFrame]:
+    """How far and how fast a drive went, by the parsed parts of all its recordings.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are.
+
+    Returns:
+        The distance, `None` when nothing tells it, and `stats.schema.SPEED`.
     """
     with _open_drive(recordings, lake) as drive:
-        return measure(drive)
+        frames = motion_frames(drive)
+        return measure(drive, frames), speed_series(drive, frames)
 
 
 @contextmanager
@@ -256,15 +263,16 @@ def drive_seconds(recordings: pl.DataFrame) -> float:
 def aggregate_stats(
     events: pl.DataFrame, recordings: pl.DataFrame, *, lake: Lake, buses: pl.DataFrame | None = None
 ) -> DriveStatistics:
-    """Statistics of a drive: each fault, pairs of them, and totals.
+    """Statistics of a drive: each fault, pairs of them, totals, and the speed.
 
     Args:
         events: `faults.schema.ERROR_EVENTS`.
         recordings: `recordings.schema.RECORDINGS`.
-        lake: Where the parts are, which tell how far the drive went.
+        lake: Where the parts are, which tell how far and how fast the drive went.
         buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
     """
-    return aggregate(events, recordings, distance=measure_distance(recordings, lake=lake), buses=buses)
+    distance, speed = measure_motion(recordings, lake=lake)
+    return aggregate(events, recordings, distance=distance, speed=speed, buses=buses)
 
 
 def diagnose(
@@ -346,7 +354,8 @@ def render(
     Args:
         manifest: Of the batch.
         partition: Its partition key, shown as its name.
-        tables: `recordings`, `problems`, `error_events`, `error_stats`, `code_pairs` and `drive_stats`.
+        tables: `recordings`, `problems`, `error_events`, `error_stats`, `code_pairs` and `drive_stats`; `speed` where
+            it is known.
         evidence: What the diagnosis rests on.
         diagnosis: The answer.
         dictionary: What codes mean; the built-in one unless given.
@@ -368,7 +377,8 @@ def render(
         stats=tables["error_stats"],
         pairs=tables["code_pairs"],
         totals=tables["drive_stats"],
+        speed=tables.get("speed", SPEED.empty()),
         diagnosis=diagnosis,
         evidence=evidence,
-        describe=lambda code: meanings.describe(code).text,
+        describe=meanings.describe,
     )

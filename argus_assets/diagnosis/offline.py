@@ -278,7 +278,8 @@ def _verdict(evidence: Evidence, causes: list[RootCause]) -> str:
         return "Nothing could be read: the drive cannot be judged."
     if causes:
         more = f", and {evidence.codes_total - 1} more" if evidence.codes_total > 1 else ""
-        return f"Most likely: {causes[0].title} ({evidence.items[0].code}{more})."
+        first = next(item.code for item in evidence.items if item.id == causes[0].supports[0])
+        return f"Most likely: {causes[0].title} ({first}{more})."
     if evidence.coverage.recordings_read < evidence.coverage.recordings:
         return "No fault found in what could be read; some recordings could not."
     return "No fault found."

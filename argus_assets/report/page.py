@@ -1,5 +1,6 @@
 """The page of a batch: one HTML file that needs nothing else, for the workshop and for print."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,15 +8,31 @@ from functools import cache
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
-from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem
 from argus_assets.diagnosis.redaction import redact
+from argus_assets.faults.dictionary import Entry
 from argus_assets.report.timeline import timeline_svg
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
 
 MAX_EVENTS_A_FAULT = 20
 MAX_PAIRS_A_FAULT = 5
+MODES = {
+    "llm": "A language model answered, and every statement was checked against the recordings",
+    "cached": "The answer for the same faults was used again",
+    "fast_path": "A rule answered that is sure enough",
+    "offline": "Rules answered",
+}
+DEGRADED = {
+    "no_model": "",
+    "over_budget": "Made by rules: the day's budget for the language model is spent. It is diagnosed again when there is some.",
+    "model_failed": "Made by rules: the language model did not answer. It is diagnosed again later.",
+    "invalid_answer": "Made by rules: what the language model answered did not hold. It is diagnosed again later.",
+}
+_REFERENCE = re.compile(r"\[(E\d{1,2})\]")
+
 MIN_TIMES_FOR_LIFT = 3
 """What came together less often is told without saying how much more that is than chance."""
 
@@ -56,9 +73,10 @@ def render_page(
     stats: pl.DataFrame,
     pairs: pl.DataFrame,
     totals: pl.DataFrame,
+    speed: pl.DataFrame,
     diagnosis: Diagnosis,
     evidence: Evidence,
-    describe: Callable[[str], str],
+    describe: Callable[[str], Entry],
 ) -> str:
     """The page as text. The same input gives the same page.
 
@@ -70,17 +88,27 @@ def render_page(
         stats: `stats.schema.ERROR_STATS`.
         pairs: `stats.schema.CODE_PAIRS`.
         totals: `stats.schema.DRIVE_STATS`.
+        speed: `stats.schema.SPEED`.
         diagnosis: The answer.
         evidence: What it cites.
-        describe: A code in plain words.
+        describe: What a code means, and what the dictionary advises.
     """
     first = recordings["first_timestamp"].dt.timestamp("ns").min()
     last = recordings["last_timestamp"].dt.timestamp("ns").max()
     plot = ""
     if first is not None and last is not None:
-        plot = timeline_svg(events, stats, drive_from_ns=int(first), drive_to_ns=int(last))  # type: ignore[arg-type]
+        accounted = diagnosis.root_causes[0].supports if diagnosis.root_causes else ()
+        plot = timeline_svg(
+            events,
+            stats,
+            drive_from_ns=int(first),  # type: ignore[arg-type]
+            drive_to_ns=int(last),  # type: ignore[arg-type]
+            speed=speed,
+            explained=[int(i.removeprefix("E")) for i in accounted],
+        )
+    known = frozenset(item.id for item in evidence.items)
     items = []
-    for item, rank in zip(evidence.items, top(stats, len(evidence.items))["rank"], strict=True):
+    for item, rank in zip(evidence.items, top(stats, len(evidence.items)).sort("rank")["rank"], strict=True):
         mine = events.filter(
             (pl.col("code") == item.code)
             & (pl.col("source").cast(pl.String) == item.source)
@@ -89,7 +117,8 @@ def render_page(
         items.append(
             {
                 "item": item,
-                "text": describe(item.code),
+                "entry": describe(item.code),
+                "history": _history(item, evidence),
                 "events": mine.head(MAX_EVENTS_A_FAULT).to_dicts(),
                 "company": _company(pairs, rank),
                 "more": max(0, mine.height - MAX_EVENTS_A_FAULT),
@@ -104,8 +133,41 @@ def render_page(
         items=items,
         plot=plot,
         totals=totals.row(0, named=True),
+        checks=diagnosis.checks or (diagnosis.root_causes[0].actions if diagnosis.root_causes else ()),
+        linked=lambda text: _linked(text, known),
+        modes=MODES,
+        degraded=DEGRADED,
         recorded_s=(batch.recorded_to - batch.recorded_from).total_seconds(),
     )
+
+
+def _history(item: EvidenceItem, evidence: Evidence) -> str:
+    """How a fault stands against earlier drives, in words."""
+    past, history = item.history, evidence.history
+    if past is None or history is None:
+        return ""
+    words: list[str] = []
+    if past.vehicle == "new":
+        words.append("new on this vehicle")
+    elif past.vehicle is not None:
+        often = f"{past.vehicle_drives_with} of the last {history.vehicle_drives} drives"
+        words.append(f"{'recurring' if past.vehicle == 'recurring' else 'back'} on this vehicle ({often})")
+    if history.release_drives:
+        words.append(f"release {evidence.release}: {past.release_drives_with} of {history.release_drives} other drives")
+        if history.previous_release is not None:
+            words.append(
+                f"{history.previous_release}: {past.previous_release_drives_with} of {history.previous_release_drives}"
+            )
+    return "; ".join(words)
+
+
+def _linked(text: str, known: frozenset[str]) -> Markup:
+    """Text, escaped, whose `[E1]` lead to the evidence."""
+
+    def link(match: re.Match[str]) -> str:
+        return f'<a href="#{match[1]}">{match[1]}</a>' if match[1] in known else match[0]
+
+    return Markup(_REFERENCE.sub(link, str(escape(text))))  # noqa: S704 - escaped, and the links are ours
 
 
 def _company(pairs: pl.DataFrame, rank: int) -> list[str]:

@@ -2,18 +2,26 @@
 
 import io
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from argus_assets.stats.errors import top
+from argus_assets.stats.ranking import SAME_MOMENT_NS
 from argus_assets.stats.schema import HISTOGRAM_BINS
 
 LANES: Final = 10
 _NAME_CHARACTERS: Final = 28
 MAX_BARS: Final = 200
 """A lane of more activations shows how much of each part of the drive they filled: single bars could not be told apart."""
+
+_SPEED_INCHES: Final = 0.95
+_MAX_ARROWS: Final = 6
+_SAME_MOMENT_S: Final = SAME_MOMENT_NS / 1e9
+_LAMPS: Final = ("red stop", "malfunction", "amber", "protect")
+"""From the one that asks most for somebody to act."""
 
 _STYLE: Final = {
     "critical": ("#a50f15", "xxx"),
@@ -24,14 +32,25 @@ _STYLE: Final = {
 """Colour and hatch by severity: the hatch tells them apart in print and without colour."""
 
 
-def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: int, drive_to_ns: int) -> str:
-    """Plot when each of the most important faults was active.
+def timeline_svg(
+    events: pl.DataFrame,
+    stats: pl.DataFrame,
+    *,
+    drive_from_ns: int,
+    drive_to_ns: int,
+    speed: pl.DataFrame | None = None,
+    explained: Sequence[int] = (),
+) -> str:
+    """Plot when each of the most important faults was active, which lamps were on, and how fast the vehicle went.
 
     Args:
         events: `faults.schema.ERROR_EVENTS`.
         stats: `stats.schema.ERROR_STATS`; its first `LANES` troubles get a lane.
         drive_from_ns: First frame of the drive.
         drive_to_ns: Last frame of the drive.
+        speed: `stats.schema.SPEED`; a curve above the lanes, where there is any.
+        explained: Ranks of the faults that the first root cause accounts for: arrows go from the first of them to
+            those that followed.
 
     Returns:
         An `<svg>` element; empty without faults. The same input gives the same text.
@@ -44,15 +63,20 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
     from matplotlib.patches import Patch
 
     lanes = top(stats, LANES).sort("first_seen", "rank")
+    lamps = _lamps(events, drive_from_ns)
+    with_speed = speed is not None and speed.height > 1
     drive_s = max((drive_to_ns - drive_from_ns) / 1e9, 1e-3)
     scale, unit = (60.0, "minutes") if drive_s > 180 else (1.0, "seconds")
-    height = 0.9 + 0.42 * lanes.height
+    count = lanes.height + len(lamps)
+    plot_height = 0.42 * count
+    speed_height = _SPEED_INCHES if with_speed else 0.0
+    height = 0.95 + plot_height + speed_height
     with mpl.rc_context(
         {"svg.hashsalt": "argus", "svg.fonttype": "none", "font.family": "sans-serif", "hatch.linewidth": 0.6}
     ):
         figure = Figure(figsize=(9, height))
         FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.24, 0.62 / height, 0.74, 1 - 0.95 / height))
+        axes = figure.add_axes((0.24, 0.62 / height, 0.74, plot_height / height))
         seen: set[str] = set()
         for lane, fault in enumerate(lanes.iter_rows(named=True)):
             if fault["occurrences"] > MAX_BARS:
@@ -81,19 +105,43 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
                 axes.barh(
                     lane, width, left=start, height=0.6, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3
                 )
-        axes.set_ylim(lanes.height - 0.4, -0.6)
+        for lane, (_, spans) in enumerate(lamps, lanes.height):
+            bands = [(start / scale, max(seconds / scale, drive_s / scale * 0.004)) for start, seconds in spans]
+            axes.broken_barh(bands, (lane - 0.14, 0.28), facecolors="#3d4650")
+        if lamps:
+            axes.axhline(lanes.height - 0.5, color="#9aa3ad", linewidth=0.6)
+        _arrows(axes, lanes, explained, scale)
+        axes.set_ylim(count - 0.4, -0.6)
         axes.set_xlim(0, drive_s / scale)
-        axes.set_yticks(range(lanes.height), [_lane_name(*row) for row in lanes.select("code", "ecu").iter_rows()])
+        axes.set_yticks(
+            range(count),
+            [_lane_name(*row) for row in lanes.select("code", "ecu").iter_rows()]
+            + [f"lamp: {name}" for name, _ in lamps],
+        )
         axes.set_xlabel(f"{unit} since the drive's first frame")
         axes.tick_params(length=0, labelsize=9)
         axes.grid(axis="x", color="#d8dce1", linewidth=0.6)
         axes.set_axisbelow(True)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
+        if speed is not None and with_speed:
+            above = figure.add_axes(
+                (0.24, (0.62 + plot_height + 0.1) / height, 0.74, (speed_height - 0.2) / height), sharex=axes
+            )
+            times = (speed["timestamp"].dt.timestamp("ns") - drive_from_ns) / 1e9 / scale
+            above.plot(times, speed["speed_kmh"], color="#3d4650", linewidth=1.0)
+            above.set_ylim(bottom=0)
+            above.set_ylabel("km/h", fontsize=8, rotation=0, ha="right", va="center")
+            above.tick_params(length=0, labelsize=8, labelbottom=False)
+            above.grid(color="#d8dce1", linewidth=0.6)
+            for side in ("top", "right", "left"):
+                above.spines[side].set_visible(False)
         legend = [
             Patch(facecolor=_STYLE[s][0], hatch=_STYLE[s][1], edgecolor="white", label=s) for s in _STYLE if s in seen
         ]
-        axes.legend(handles=legend, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False, fontsize=8)
+        figure.legend(
+            handles=legend, loc="upper right", bbox_to_anchor=(0.985, 1.0), ncols=4, frameon=False, fontsize=8
+        )
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = buffer.getvalue()
@@ -102,6 +150,40 @@ def timeline_svg(events: pl.DataFrame, stats: pl.DataFrame, *, drive_from_ns: in
     # Scales with the page, and says what it shows to those who can't see it.
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{_spoken(lanes)}" ', 1)
+
+
+def _lamps(events: pl.DataFrame, drive_from_ns: int) -> list[tuple[str, list[tuple[float, float]]]]:
+    """Each lamp with the (start, length) of what lit it, in seconds of the drive; the strictest first."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    lit = events.filter(pl.col("lamp_status").is_not_null()).sort("first_seen")
+    starts = (lit["first_seen"].dt.timestamp("ns") - drive_from_ns) / 1e9
+    for start, seconds, text in zip(starts, lit["active_s"], lit["lamp_status"], strict=True):
+        for lamp in text.split(", "):
+            if lamp:
+                spans.setdefault(lamp, []).append((start, seconds))
+    return [(name, spans[name][:MAX_BARS]) for name in sorted(spans, key=_lamp_order)]
+
+
+def _lamp_order(lamp: str) -> tuple[int, str]:
+    return (next((n for n, word in enumerate(_LAMPS) if word in lamp), len(_LAMPS)), lamp)
+
+
+def _arrows(axes: Any, lanes: pl.DataFrame, explained: Sequence[int], scale: float) -> None:  # noqa: ANN401 - matplotlib
+    """From the first fault of the root cause to those that followed it."""
+    told = [
+        (lane, row["seconds_into_drive"])
+        for lane, row in enumerate(lanes.iter_rows(named=True))
+        if row["rank"] in explained
+    ]
+    for lane, at in told[1 : 1 + _MAX_ARROWS]:
+        first_lane, first_at = told[0]
+        if at - first_at > _SAME_MOMENT_S:
+            axes.annotate(
+                "",
+                xy=(at / scale, lane - 0.3),
+                xytext=(first_at / scale, first_lane + 0.32),
+                arrowprops={"arrowstyle": "->", "color": "#3d4650", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 1},
+            )
 
 
 def _lane_name(code: str, ecu: str) -> str:

@@ -8,6 +8,7 @@ from argus_assets.stats.distance import Distance
 from argus_assets.stats.errors import aggregate_faults
 from argus_assets.stats.pairs import code_pairs
 from argus_assets.stats.recorded import RecordedTime
+from argus_assets.stats.schema import SPEED
 from argus_assets.stats.totals import drive_stats
 
 
@@ -19,11 +20,13 @@ class DriveStatistics:
         error_stats: `schema.ERROR_STATS`, most important first.
         pairs: `schema.CODE_PAIRS`.
         totals: `schema.DRIVE_STATS`, one row.
+        speed: `schema.SPEED`.
     """
 
     error_stats: pl.DataFrame
     pairs: pl.DataFrame
     totals: pl.DataFrame
+    speed: pl.DataFrame
 
 
 def aggregate(
@@ -31,6 +34,7 @@ def aggregate(
     recordings: pl.DataFrame,
     *,
     distance: Distance | None = None,
+    speed: pl.DataFrame | None = None,
     buses: pl.DataFrame | None = None,
 ) -> DriveStatistics:
     """Aggregate a drive.
@@ -39,6 +43,7 @@ def aggregate(
         events: `faults.schema.ERROR_EVENTS`.
         recordings: `recordings.schema.RECORDINGS`.
         distance: How far the drive went (`distance.measure`).
+        speed: How fast it went (`speed.speed_series`).
         buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
     """
     time = RecordedTime.of(recordings, events)
@@ -47,4 +52,5 @@ def aggregate(
         faults.stats,
         code_pairs(faults, time),
         drive_stats(faults.stats, recordings, time, distance=distance, buses=buses),
+        SPEED.empty() if speed is None else speed,
     )

@@ -76,25 +76,7 @@ def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
     """
     if not len(time_ns):
         return 0.0
-    latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
-    # As points of a unit sphere: half their distance in a straight line is the root of the haversine of the arc, and
-    # neither a pole nor the date line is special.
-    each_second = (
-        pl.DataFrame(
-            {
-                "second": time_ns // 10**9,
-                "time_ns": time_ns,
-                "x": np.cos(latitude) * np.cos(longitude),
-                "y": np.cos(latitude) * np.sin(longitude),
-                "z": np.sin(latitude),
-            }
-        )
-        .group_by("second", maintain_order=True)
-        # Times stay integers: damage may have made one of them too large for a float to come back from.
-        .agg(pl.col("time_ns").get(pl.len() // 2), pl.col("x", "y", "z").median())
-    )
-    time_ns = each_second["time_ns"].to_numpy()
-    points = each_second.select("x", "y", "z").to_numpy()
+    time_ns, points = _each_second(time_ns, latitude_deg, longitude_deg)
 
     def step(i: I64, j: I64) -> F64:
         return _arc_km(np.linalg.norm(points[j] - points[i], axis=1))
@@ -112,6 +94,46 @@ def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
             total_km += moved_km
             anchor = point
     return total_km
+
+
+def track_kmh(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> tuple[I64, F64]:
+    """Speed along positions, by the steps between the seconds' medians that are at most `MAX_SPEED_GAP_NS` apart.
+
+    Args:
+        time_ns: Times of the positions, ascending.
+        latitude_deg: WGS 84.
+        longitude_deg: WGS 84.
+
+    Returns:
+        The time at which each step ends, and its speed in km/h.
+    """
+    time_ns, points = _each_second(time_ns, latitude_deg, longitude_deg)
+    gap = np.diff(time_ns)
+    near = (gap > 0) & (gap <= MAX_SPEED_GAP_NS)
+    moved_km = _arc_km(np.linalg.norm(np.diff(points, axis=0), axis=1))
+    return time_ns[1:][near], moved_km[near] / (gap[near] / _NS_PER_HOUR)
+
+
+def _each_second(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> tuple[I64, F64]:
+    """Of each second the time in its middle and the median position, a point of a unit sphere: shape (seconds, 3)."""
+    latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
+    # As points of a unit sphere: half their distance in a straight line is the root of the haversine of the arc, and
+    # neither a pole nor the date line is special.
+    each_second = (
+        pl.DataFrame(
+            {
+                "second": time_ns // 10**9,
+                "time_ns": time_ns,
+                "x": np.cos(latitude) * np.cos(longitude),
+                "y": np.cos(latitude) * np.sin(longitude),
+                "z": np.sin(latitude),
+            }
+        )
+        .group_by("second", maintain_order=True)
+        # Times stay integers: damage may have made one of them too large for a float to come back from.
+        .agg(pl.col("time_ns").get(pl.len() // 2), pl.col("x", "y", "z").median())
+    )
+    return each_second["time_ns"].to_numpy(), each_second.select("x", "y", "z").to_numpy()
 
 
 def _arc_km(chord: F64) -> F64:

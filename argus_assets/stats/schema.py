@@ -20,6 +20,9 @@ DISTANCE_SOURCES: Final = (
 )
 """What a distance was measured by, most trusted first; `stats/distance.py` documents each."""
 
+SPEED_SOURCES: Final = ("j1939_wheel_speed", "obd_speed", "speed_signal", "gnss")
+"""What a speed was measured by, most trusted first; `stats/speed.py` documents each."""
+
 ERROR_STATS: Final = Table(
     "error_stats",
     "one fault of one ECU (or node) over the whole drive, ranked: row 0 is the most important",
@@ -129,5 +132,16 @@ DRIVE_STATS: Final = Table(
         Column("codes_warning", pl.UInt32, "Codes whose worst severity is warning."),
         Column("codes_info", pl.UInt32, "Codes whose worst severity is info."),
         Column("ecus_with_faults", pl.UInt32, "ECUs and nodes that reported a fault of more than severity info."),
+    ),
+)
+
+SPEED: Final = Table(
+    "speed",
+    "the mean speed of a short part of the drive; no rows when nothing that was recorded tells it",
+    (
+        Column("timestamp", TIMESTAMP, "A reading in the middle of the part."),
+        Column("speed_kmh", pl.Float64, "Mean speed, km/h."),
+        Column("source", pl.Enum(SPEED_SOURCES), "What it was measured by."),
+        Column("signal", pl.String, "The sender or topic that it was measured by."),
     ),
 )

@@ -1,11 +1,14 @@
 """The page as text: complete, self-contained, safe from what strangers write into a recording."""
 
+from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 
 import polars as pl
 import pytest
 from drives import MadeDrive
 
+from argus_assets.diagnosis.model import History, ItemHistory, SimilarCase
 from argus_assets.report.page import MAX_EVENTS_A_FAULT
 
 
@@ -72,7 +75,7 @@ def test_a_drive_without_faults_says_so_and_has_no_empty_sections(healthy: MadeD
     page = Page(healthy.page())
     assert "No fault found." in page.text
     assert "svg" not in page.tags
-    assert page.ids == ["recordings"]
+    assert page.ids == ["recordings", "made"]
 
 
 def test_the_head_tells_hours_distance_and_bus_load_where_they_are_known(faulty: MadeDrive) -> None:
@@ -132,3 +135,53 @@ def test_what_strangers_write_stays_text(faulty: MadeDrive, hostile: str) -> Non
     assert hostile in page.text
     assert not {"script", "img", "b"} & (set(page.tags) - set(Page(faulty.page()).tags))
     assert page.tags.count("b") == Page(faulty.page()).tags.count("b")
+
+
+def full(drive: MadeDrive) -> MadeDrive:
+    """The drive, diagnosed by a model, with history and a similar case."""
+    past = ItemHistory(vehicle="new", release_drives_with=14, vehicles_with=9)
+    history = History(window_days=90, release_drives=240, previous_release="2026.09", previous_release_drives=310)
+    items = tuple(i.model_copy(update={"history": past}) for i in drive.evidence.items)
+    case = SimilarCase(
+        id="c-17", cause="engine_oil_pressure_low", title="Oil pressure too low", fix="<b>New pump</b>", platform="truck",
+        release="2026.09", similarity=0.93, weight=0.8, shared_codes=("SPN100/FMI1",), confirmed_on=date(2026, 10, 4),
+    )  # fmt: skip
+    diagnosis = drive.diagnosis.model_copy(
+        update={
+            "mode": "llm", "mode_reason": "answered", "degraded": None, "model": "m-1", "prompt_version": "p1", "calls": 2,
+            "prompt_tokens": 4000, "completion_tokens": 21, "cost_usd": None, "similar_cases": (case,),
+            "summary": "See [E1] and [E77] <i>x</i>.", "notes": ("a claim was dropped: <script>",),
+        }
+    )  # fmt: skip
+    return replace(
+        drive, evidence=drive.evidence.model_copy(update={"items": items, "history": history}), diagnosis=diagnosis
+    )
+
+
+def test_who_answered_at_what_cost_and_what_was_dropped_is_told(faulty: MadeDrive) -> None:
+    page = Page(full(faulty).page())
+    for told in (
+        "A language model answered", "m-1, prompt p1", "unknown: 2 calls, 4,021 tokens", "a claim was dropped: <script>",
+        "<b>New pump</b>", "93%", "new on this vehicle; release 2026.10: 14 of 240 other drives; 2026.09: 0 of 310",
+        "See E1 and [E77] <i>x</i>.", faulty.diagnosis.signature[:16],
+    ):  # fmt: skip
+        assert told in page.text
+    assert "script" not in page.tags
+    assert page.links.count("#E1") >= 3
+    assert {link[1:] for link in page.links} <= set(page.ids)
+
+
+@pytest.mark.parametrize("reason", ["over_budget", "model_failed", "invalid_answer"])
+def test_a_degraded_diagnosis_says_so_beside_its_verdict(faulty: MadeDrive, reason: str) -> None:
+    degraded = faulty.diagnosis.model_copy(update={"degraded": reason})
+    html = replace(faulty, diagnosis=degraded).page()
+    assert "Made by rules:" in html[: html.index('id="checks"')]
+    assert "Made by rules:" not in faulty.page()
+
+
+def test_every_claim_leads_to_its_frames(faulty: MadeDrive) -> None:
+    text = Page(faulty.page()).text
+    for cause in faulty.diagnosis.root_causes:
+        for claim in cause.claims:
+            for cite in claim.cites:
+                assert f"(SHA-256 {cite.recording_sha256}…), frame {cite.first_frame:,}" in text

@@ -84,6 +84,24 @@ def test_a_link_to_evidence_leads_to_it(opened, faulty: MadeDrive) -> None:
     assert page.locator(f"#{target}").bounding_box()["y"] < 900
 
 
+def test_one_click_shows_recording_frame_and_bytes(opened, faulty: MadeDrive) -> None:
+    page = opened(faulty)
+    event = faulty.events.filter(code=faulty.evidence.items[0].code).row(0, named=True)
+    bytes_shown = page.get_by_text(event["payload_hex"][:64])
+    assert not bytes_shown.first.is_visible()
+    page.click("article.cause a >> nth=0")
+    assert bytes_shown.first.is_visible(), "a link into a folded part opens it"
+    assert page.get_by_text(f"frame {event['frame']:,}").first.is_visible()
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_verdict_is_seen_without_scrolling(opened, faulty: MadeDrive, width: int) -> None:
+    page = opened(faulty, width)
+    for place in ("h1", ".verdict .tag >> nth=0", ".verdict .tag >> nth=1"):
+        box = page.locator(place).bounding_box()
+        assert box["y"] + box["height"] < 700
+
+
 def test_text_can_be_read_on_its_background(opened, faulty: MadeDrive) -> None:
     """WCAG 2 AA: a contrast of 4.5 to 1 for every text outside the plot."""
     page = opened(faulty)
