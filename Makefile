@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large lock up clean
+.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large bench-diagnosis eval lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ bench-recordings: $(READY) ## Measure our readers against the formats' own libra
 
 bench-faults: $(READY) ## Measure the fault detectors against parsing and against loops over single frames
 	$(BIN)/python -m benchmarks.faults
+
+bench-diagnosis: $(READY) ## Measure evidence, retrieval and answer with 1,000 and 100,000 cases
+	$(BIN)/python -m benchmarks.diagnosis
+
+eval: $(READY) ## Score diagnoses on drives whose cause is known (LLM=1 asks the model too, RECORD=1 keeps the scores)
+	$(BIN)/python -m evals --split $(or $(SPLIT),test) $(if $(LLM),--llm --max-calls $(or $(MAX_CALLS),200)) $(if $(RECORD),--record)
 
 bench-large: $(READY) ## Parse a recording of 20 GB and print the peak of memory
 	$(BIN)/python -m benchmarks.large

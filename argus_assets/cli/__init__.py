@@ -7,6 +7,7 @@ import click
 
 _COMMANDS: Final = {
     "case": "argus_assets.cli.case:case",
+    "budget": "argus_assets.cli.budget:budget",
     "demo": "argus_assets.cli.demo:demo",
     "doctor": "argus_assets.cli.doctor:doctor",
     "drop": "argus_assets.cli.drop:drop",

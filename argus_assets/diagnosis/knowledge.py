@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
+from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 from argus_assets.errors import BadSetting
 
 
@@ -24,7 +25,10 @@ class Cause:
         shows: Codes that are the cause's own voice; one of each group has to be there. A group is alternatives.
         explains: Codes that follow from it: they fit, and prove nothing.
         against: Codes that speak for another cause.
+        system: What part of the vehicle it is about.
+        kind: What has gone wrong with it.
         min_ecus: How many ECUs have to report a code of `shows`.
+        min_codes: How many different codes of `shows` have to be there, failure types left aside.
         drivable: Whether the vehicle may be driven.
         actions: What to check, in order.
     """
@@ -32,12 +36,14 @@ class Cause:
     id: str
     title: str
     explanation: str
-    system: str
+    system: System
+    kind: CauseKind
     shows: tuple[tuple[str, ...], ...]
     explains: tuple[str, ...]
     against: tuple[str, ...]
     min_ecus: int
-    drivable: Literal["yes", "with_care", "no"]
+    min_codes: int
+    drivable: Drivable
     actions: tuple[str, ...]
 
 
@@ -98,13 +104,20 @@ def _cause(entry: dict[str, Any], where: str) -> Cause:
             id=entry["id"],
             title=entry["title"],
             explanation=entry["explanation"],
-            system=entry["system"],
+            system=System(entry["system"]),
+            kind=CauseKind(entry["kind"]),
             shows=tuple(tuple(group.split(" or ")) for group in entry["shows"]),
             explains=tuple(entry.get("explains", ())),
             against=tuple(entry.get("against", ())),
             min_ecus=entry.get("min_ecus", 1),
+            min_codes=entry.get("min_codes", 1),
             drivable=entry["drivable"],
             actions=tuple(entry["actions"]),
         )
     except KeyError as error:
         raise BadSetting(f"{where}: cause {entry.get('id', '?')!r} lacks the field {error}.") from error
+    except ValueError as error:
+        raise BadSetting(
+            f"{where}: cause {entry.get('id', '?')!r}: {error}.",
+            help=f"Systems are {', '.join(System)}; kinds are {', '.join(CauseKind)}.",
+        ) from error

@@ -11,7 +11,8 @@ For each cause whose own codes are there (`shows`), with weights w(severity) = 1
                  · frames read / frames known
 
 The confidence is capped at 0.95: a rule never saw the vehicle. A cause that only confirmed cases know is a candidate
-with 0.25 + 0.45·cases, when a case is similar by at least `MIN_SIMILARITY`. Items that nothing explains are named as
+with 0.25 + 0.45·cases, when a case is similar by at least `MIN_SIMILARITY`; of causes that the knowledge base knows, it
+also knows how they show. Items that nothing explains are named as
 such.
 
 A cause needs a code that is there now. Codes of the past and pending ones (`floor.NOT_NOW`), and those that are for
@@ -39,7 +40,7 @@ from argus_assets.diagnosis.model import (
     RootCause,
     SimilarCase,
 )
-from argus_assets.diagnosis.vocabulary import UNEXPLAINED, System
+from argus_assets.diagnosis.vocabulary import UNEXPLAINED
 from argus_assets.faults.dictionary import Entry, describe
 from argus_assets.faults.schema import Severity
 
@@ -99,7 +100,8 @@ def diagnose_offline(
         key=lambda m: (-m.score, m.own[0].seconds_into_drive, m.cause.id),
     )
     causes = [_root_cause(m, evidence, votes.get(m.cause.id)) for m in found[:MAX_CAUSES]]
-    known = {m.cause.id for m in found}
+    # Of a cause that the knowledge base knows, it also knows how it shows: cases do not outvote that it does not.
+    known = {cause.id for cause in knowledge.causes}
     causes += [c for cause, vote in votes.items() if cause not in known and (c := _by_cases(cause, vote, evidence))]
     causes = causes[:MAX_CAUSES]
     explained = {item.id for m in found for item in (*m.own, *m.explained)}
@@ -157,6 +159,8 @@ def _match(cause: Cause, evidence: Evidence, vote: _Vote | None) -> _Match | Non
         return None
     if len({item.ecu for item in own}) < cause.min_ecus:
         return None
+    if len({item.code.partition("-")[0] for item in own}) < cause.min_codes:
+        return None
     own.sort(key=lambda item: item.seconds_into_drive)
     explained = [item for item in evidence.items if item not in own and matches(item.code, cause.explains)]
     against = [item for item in evidence.items if item not in own and matches(item.code, cause.against)]
@@ -185,7 +189,8 @@ def _root_cause(match: _Match, evidence: Evidence, vote: _Vote | None) -> RootCa
         cause=cause.id,
         title=cause.title,
         explanation=explanation,
-        system=System(cause.system),
+        system=cause.system,
+        kind=cause.kind,
         confidence=round(match.score * _read_share(evidence), 3),
         supports=tuple(item.id for item in (*match.own, *match.explained)),
         contradicts=tuple(item.id for item in match.against),

@@ -74,7 +74,7 @@ _CREDENTIALS: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
     (re.compile(r"(?<![\w+/=-])[\w+/-]{32,}={0,2}(?![\w+/=-])", re.ASCII), lambda match: _unless_words(match[0])),
 )
 
-_MOST_CHANGES: Final = 0.4
+_MOST_CHANGES: Final = 0.3
 """Changes between upper case, lower case and digits, for each character: random base64 has 0.65, words below 0.3."""
 
 
@@ -161,18 +161,18 @@ _POSITION: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
     (re.compile(r"\bgeo:[-+]?\d[^\s\"'<>]*", re.IGNORECASE), "<position>"),
     (
         re.compile(
+            rf"(?:\b[NSEWO]\s?)?(?P<a>{_NUMBER}){_HEMISPHERE}\s*[,;/| ]\s*(?:{_LATITUDE}|[NSEWO]\s?)?"
+            rf"(?P<b>{_NUMBER}){_HEMISPHERE}"
+        ),
+        lambda match: "<position>" if max(abs(float(match["a"])), abs(float(match["b"]))) <= 180 else match[0],
+    ),
+    (
+        re.compile(
             r"(?:\b[NSEWO]\s?)?(?<![\d.])\d{1,3}\s?°\s?\d{1,2}(?:\.\d+)?\s?(?:['\u2032\u2019](?:\s?\d{1,2}(?:\.\d+)?\s?"
             r"(?:[\"\u2033\u201d]|['\u2032\u2019]{2}))?)(?:\s?[NSEWO]\b)?|\b[NSEWO]\s?\d{1,3}\s?°\s?\d{1,2}\.\d+"
             r"|(?<![\d.])\d{1,3}(?:\.\d+)?\s?°\s?[NSEWO]\b|\b[NSEWO]\s?\d{1,3}\.\d{3,}+\s?°"
         ),
         "<position>",
-    ),
-    (
-        re.compile(
-            rf"(?:\b[NSEWO]\s?)?(?P<a>{_NUMBER}){_HEMISPHERE}\s*[,;/| ]\s*(?:{_LATITUDE}|[NSEWO]\s?)?"
-            rf"(?P<b>{_NUMBER}){_HEMISPHERE}"
-        ),
-        lambda match: "<position>" if max(abs(float(match["a"])), abs(float(match["b"]))) <= 180 else match[0],
     ),
     (re.compile(rf"{_COMMA}{_HEMISPHERE}\s*[;/| ]\s*{_COMMA}{_HEMISPHERE}"), "<position>"),
     (
@@ -256,7 +256,7 @@ _DEVICES: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
     (
         re.compile(
             r"(?<![a-z])((?:tel|phone|telephone|telefon|mobil|mobile|handy|fax)(?:[ _-]?(?:no|nr|number|nummer))?\.?\s*[:=]?\s*)"
-            rf"[+(]?\d(?:[\s()/.-]{{0,2}}\d){{5,14}}+(?!\d){_UNIT}",
+            rf"[+(]?\d(?:[\s()/.-]{{0,3}}\d){{5,14}}+(?!\d){_UNIT}",
             re.IGNORECASE,
         ),
         r"\1<phone>",
@@ -268,7 +268,7 @@ _PLATE: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
         re.compile(
             r"(?<![a-z])((?:licen[cs]e[ _-]?plate|number[ _-]?plate|plate[ _-]?(?:no|number)|nummernschild|kfz-?kz|"
             r"(?:kfz-?)?kennzeichen|plate(?=\s?[:=]))\.?\s*[:=]?\s*[\"']?)"
-            r"(?![PCBUE]\d)(?=[^\s]*(?:\s\S+)?[ -]?\d)(?:[A-ZÄÖÜ]{1,3}[ :·-]?[A-Z]{1,2}[ -]?\d{1,4}\s?[EH]?|[A-Z]{2}\d{2}\s?[A-Z]{3}"
+            r"(?![PCBUE]\d)(?=[^\s]*(?:\s\S+)?[ -]?\d)(?:[A-Z]{2}\d{2}\s?[A-Z]{3}|[A-ZÄÖÜ]{1,3}[ :·-]?[A-Z]{1,2}[ -]?\d{1,4}\s?[EH]?"
             r"|[A-Z]{2}[ -]?\d{3}[ -]?[A-Z]{2}|(?=[\w-]*\d)(?=[\w-]*[A-Z])[A-Z0-9][A-Z0-9-]{2,8}[A-Z0-9])(?![A-Za-z0-9])",
             re.IGNORECASE,
         ),
@@ -323,7 +323,7 @@ _PERSON: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
 )  # fmt: skip
 
 _HOME: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
-    (re.compile(r"((?:/home|/Users|/export/home)/)[^/\s:\"'<>]+"), r"\1<user>"),
+    (re.compile(r"(?<![\w.~-])((?:/home|/Users|/export/home)/)[^/\s:\"'<>]+"), r"\1<user>"),
     (
         re.compile(r"\b([A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+)(?:[^\\/:*?\"<>|]{1,64}(?=[\\/])|[^\\/\s:*?\"<>|]+)"),
         r"\1<user>",

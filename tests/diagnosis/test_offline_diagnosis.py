@@ -57,9 +57,10 @@ def test_lost_frames_lower_every_confidence(found, lost) -> None:
 @pytest.mark.parametrize("cause", KNOWLEDGE.causes, ids=lambda cause: cause.id)
 def test_each_cause_is_found_by_its_own_codes(cause) -> None:
     found = [
-        item(10 * n + e, group[0].replace("*", "1"), ecu=f"ecu{e}", at=float(n))
+        item(100 * n + 10 * e + c, code.replace("*", "1"), ecu=f"ecu{e}", at=float(n))
         for n, group in enumerate(cause.shows, 1)
         for e in range(max(1, cause.min_ecus))
+        for c, code in enumerate(group[: cause.min_codes])
     ]
     answer = diagnose_offline(evidence(*found), KNOWLEDGE)
     assert cause.id in [c.cause for c in answer.root_causes]

@@ -138,12 +138,14 @@ def test_without_a_usage_it_is_bounded(told) -> None:
     [
         ({"Retry-After": "61"}, 61.0),
         ({"Retry-After-Ms": "1500"}, 1.5),
-        ({"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)}, 90.0),
+        ({"Retry-After": "a date"}, 90.0),
         ({"Retry-After": "soon"}, None),
         ({}, None),
     ],
 )
 def test_how_long_a_server_asks_to_wait(headers, seconds) -> None:
+    if seconds == 90.0:
+        headers = {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)}
     assert failure(error(429, "x", headers)).retry_after_s == (
         None if seconds is None else pytest.approx(seconds, abs=15)
     )

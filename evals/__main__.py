@@ -1,0 +1,91 @@
+"""`python -m evals`: answer all batches of a split, print the scores, and record them when asked to."""
+
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from fnmatch import fnmatchcase
+from multiprocessing import get_context
+from pathlib import Path
+
+import click
+
+from argus_assets.diagnosis.citations import citation_problems
+from argus_assets.errors import ArgusError
+from evals import report
+from evals.answerers import Answerer, by_model, by_retrieval, by_rules, by_rules_and_cases, cases_of
+from evals.batches import SEEDS, Batch, Split, make_one
+from evals.scenario import Named, load_scenarios
+from evals.scores import Answer, judge
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "argus-evals"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True, help="Which seeds.")
+@click.option("--only", default="*", help="Pattern of scenario names.")
+@click.option("--llm", is_flag=True, help="Ask the language model that ARGUS_LLM_… name as well.")
+@click.option("--max-calls", default=200, show_default=True, help="Calls to it at most.")
+@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Where simulated drives are kept.")
+@click.option("--show-failures", is_flag=True, help="Tell each batch whose first cause was not the expected one.")
+@click.option("--record", is_flag=True, help="Write the run into docs/evals.md.")
+def main(split: Split, only: str, llm: bool, max_calls: int, cache: Path, show_failures: bool, record: bool) -> None:
+    """Score diagnoses on simulated batches whose cause is known."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console()
+    named = [n for n in load_scenarios() if fnmatchcase(n.name, only)]
+    if not named:
+        raise click.UsageError(f"No scenario is called {only!r}.")
+    wanted = [(n, seed) for n in named for seed in SEEDS[split]]
+    memory = [(n, seed) for n in load_scenarios() if n.scenario.difficulty != "hard" for seed in SEEDS["dev"]]
+    todo = [*wanted, *(pair for pair in memory if pair not in wanted)]
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("making batches", total=len(todo))
+        made: dict[tuple[str, int], Batch] = {}
+        # Pairs of one drive come together: each process keeps the last few.
+        todo.sort(key=lambda pair: (pair[0].scenario.simulate, pair[1]))
+        with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=get_context("spawn")) as pool:
+            for batch in pool.map(make_one, [(n, seed, cache) for n, seed in todo], chunksize=4):
+                made[batch.name, batch.seed] = batch
+                progress.advance(task)
+    store = cases_of([(made[n.name, seed], n.scenario) for n, seed in memory])
+    ways: dict[str, Answerer] = {
+        "retrieval": by_retrieval(store),
+        "offline": by_rules(),
+        "offline + cases": by_rules_and_cases(store),
+    }
+    if llm:
+        ways["llm"] = by_model(store, max_calls)
+    answers: dict[str, list[Answer]] = {}
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        for way, answerer in ways.items():
+            task = progress.add_task(way, total=len(wanted))
+            for n, seed in wanted:
+                answers.setdefault(way, []).append(_answer(answerer, n, made[n.name, seed]))
+                progress.advance(task)
+    report.show(console, split, answers)
+    if show_failures:
+        report.show_failures(console, answers)
+    if record:
+        console.print(f"Recorded in {report.record(split, answers)}.")
+
+
+def _answer(answerer: Answerer, named: Named, batch: Batch) -> Answer:
+    made = answerer(batch, batch.evidence)
+    plain = answerer(batch, batch.plain) if batch.plain is not None else None
+    return judge(
+        made,
+        (named.name, batch.seed),
+        named.scenario,
+        wrong_citations=citation_problems(made, batch.evidence, batch.facts),
+        codes={item.id: item.code for item in batch.evidence.items},
+        plain=plain,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ArgusError as error:
+        sys.exit(str(error))

@@ -1,0 +1,148 @@
+"""Ways to answer, side by side: similar cases alone, rules, rules with cases, and a language model."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from argus_assets.diagnosis.flow import Services, diagnose
+from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.model import Diagnosis, Evidence, RootCause
+from argus_assets.diagnosis.offline import diagnose_offline
+from argus_assets.diagnosis.ports import Case, OverBudget, Reservation, Usage
+from argus_assets.diagnosis.prices import Prices
+from argus_assets.diagnosis.retrieval import MemoryCaseStore, case_of, case_query, causes_of
+from argus_assets.diagnosis.signature import fault_signature
+from argus_assets.errors import BadSetting
+from argus_assets.settings import Settings
+from evals.batches import Batch
+from evals.scenario import Scenario
+
+NOW: Final = datetime(2026, 12, 1, tzinfo=UTC)
+CONFIRMED: Final = datetime(2026, 11, 25, tzinfo=UTC)
+
+Answerer = Callable[[Batch, Evidence], Diagnosis]
+
+
+def cases_of(batches: Sequence[tuple[Batch, Scenario]]) -> MemoryCaseStore:
+    """The memory of a fleet: what was confirmed before. Hard scenarios are not in it, healthy drives are no cases."""
+    knowledge = load_knowledge()
+    titles = {cause.id: cause.title for cause in knowledge.causes}
+    cases: list[Case] = []
+    for batch, scenario in batches:
+        if scenario.is_healthy or scenario.difficulty == "hard" or not batch.evidence.items:
+            continue
+        cause = scenario.expect[0]
+        made = diagnose_offline(batch.evidence, knowledge).model_copy(
+            update={"signature": fault_signature(batch.evidence)}
+        )
+        cases.append(
+            case_of(
+                batch.evidence,
+                made,
+                partition=f"2026-11-20_{batch.name}_{batch.seed}",
+                recorded_at=CONFIRMED,
+                cause=cause,
+                title=titles.get(cause, cause),
+                confirmed_at=CONFIRMED,
+            )
+        )
+    return MemoryCaseStore(cases)
+
+
+def by_retrieval(store: MemoryCaseStore) -> Answerer:
+    """What the five most similar cases vote for, and nothing else."""
+    knowledge = load_knowledge()
+
+    def answer(batch: Batch, evidence: Evidence) -> Diagnosis:
+        rules = diagnose_offline(evidence, knowledge)
+        found = store.similar(_query(batch, evidence)) if evidence.items else ()
+        shared = {code for case in found for code in case.shared_codes}
+        supports = tuple(item.id for item in evidence.items if item.code in shared) or tuple(
+            item.id for item in evidence.items[:1]
+        )
+        causes = tuple(
+            RootCause(
+                cause=cause, title=cause, explanation="", confidence=round(min(0.95, share), 3), supports=supports
+            )
+            for cause, share in causes_of(found)
+        )
+        return rules.model_copy(update={"root_causes": causes, "verdict": "", "summary": ""})
+
+    return answer
+
+
+def by_flow(services: Services) -> Answerer:
+    """The whole flow with some services."""
+
+    def answer(batch: Batch, evidence: Evidence) -> Diagnosis:
+        return diagnose(evidence, services, facts=batch.facts, batch=_partition(batch), at=NOW, now=NOW)
+
+    return answer
+
+
+def by_rules() -> Answerer:
+    """Rules alone, as on a platform without cases and model."""
+    return by_flow(Services(knowledge=load_knowledge()))
+
+
+def by_rules_and_cases(store: MemoryCaseStore) -> Answerer:
+    """Rules and the memory of cases."""
+    return by_flow(Services(knowledge=load_knowledge(), cases=store))
+
+
+@dataclass
+class CallLimit:
+    """A ledger of one run: so many calls, and what they took."""
+
+    calls: int
+    used: list[Usage] = field(default_factory=list[Usage])
+
+    def reserve(self, tokens: int, *, batch: str, model: str, priority: float) -> Reservation:
+        """Allow a call.
+
+        Raises:
+            OverBudget: All calls were made.
+        """
+        if len(self.used) >= self.calls:
+            raise OverBudget(f"all {self.calls} calls of this run were made (--max-calls)")
+        return Reservation(len(self.used), tokens)
+
+    def settle(self, reservation: Reservation, usage: Usage, *, outcome: str, cost_usd: float | None) -> None:
+        """Count a call."""
+        self.used.append(usage)
+
+
+def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] = os.environ) -> Answerer:
+    """The whole flow with the configured language model.
+
+    Raises:
+        BadSetting: None is configured.
+    """
+    from argus_assets.resources.llm import OpenAiModel
+
+    settings = Settings.from_env(environ)
+    if settings.llm_model is None:
+        raise BadSetting(
+            "No language model is configured.", help="Set ARGUS_LLM_MODEL, and ARGUS_LLM_URL if it is not OpenAI's."
+        )
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+    return by_flow(
+        Services(
+            knowledge=load_knowledge(),
+            cases=store,
+            ledger=CallLimit(max_calls),
+            model=OpenAiModel(settings.llm_model, url=settings.llm_url, api_key=key),
+            prices=Prices.load(settings.llm_prices),
+            deadline_s=settings.llm_deadline_s,
+        )
+    )
+
+
+def _partition(batch: Batch) -> str:
+    return f"2026-11-20_{batch.name}_{batch.seed}"
+
+
+def _query(batch: Batch, evidence: Evidence):
+    return case_query(evidence, at=NOW, partition=_partition(batch))

@@ -1,0 +1,201 @@
+"""Scores on the terminal, and their history in `docs/evals.md`."""
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from argus_assets.diagnosis.calibration import reliability
+from evals.scores import Answer, Scores, Share, outcomes, score
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "evals.md"
+PLOT: Final = ROOT / "docs" / "images" / "evals-reliability.svg"
+DIFFICULTIES: Final = ("easy", "medium", "hard")
+_HISTORY: Final = "<!-- history -->"
+
+_COLUMNS: Final = (
+    "top-1", "top-3", "macro-F1", "grounded", "false alarms", "said", "severity", "Brier", "resisted", "tokens", "cost",
+)  # fmt: skip
+
+
+def show(console: Console, split: str, answers: Mapping[str, Sequence[Answer]]) -> None:
+    """Print the scores of all ways side by side, then top-1 and top-3 by difficulty."""
+    count = len(next(iter(answers.values())))
+    scores = {way: _cells(score(told), interval=True) for way, told in answers.items()}
+    table = Table(title=f"{count} batches of the {split} split", title_justify="left", box=None)
+    by_difficulty = Table(title="top-1 / top-3 by difficulty", title_justify="left", box=None)
+    for each in (table, by_difficulty):
+        each.add_column("")
+        for way in answers:
+            each.add_column(way, justify="right", no_wrap=True)
+    for row, name in enumerate(_COLUMNS, 1):
+        table.add_row(name, *(cells[row] for cells in scores.values()))
+    for difficulty in DIFFICULTIES:
+        some = [score(a for a in told if a.difficulty == difficulty) for told in answers.values()]
+        by_difficulty.add_row(
+            f"{difficulty} ({some[0].batches})",
+            *(f"{_percent(s.top_1.value)} / {_percent(s.top_3.value)}" for s in some),
+        )
+    console.print(table)
+    console.print()
+    console.print(by_difficulty)
+
+
+def show_failures(console: Console, answers: Mapping[str, Sequence[Answer]]) -> None:
+    """Print what was wrong."""
+    for way, told in answers.items():
+        for a in told:
+            if line := _failure(a):
+                console.print(f"{way}: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def record(split: str, answers: Mapping[str, Sequence[Answer]]) -> Path:
+    """Add the run to the history, and make the section of the last run anew."""
+    page = PAGE.read_text("utf-8") if PAGE.exists() else f"{_INTRODUCTION}{_HISTORY}\n"
+    head, _, old = page.partition(_HISTORY)
+    rows = [line for line in old.splitlines() if line.startswith("| 2")]
+    stamp = f"{datetime.now(UTC):%Y-%m-%d} | {_version()} | {split}"
+    new = [f"| {stamp} | {way} | {' | '.join(_cells(score(told)))} |" for way, told in answers.items()]
+    titles = ("date", "version", "split", "answered by", "batches", *_COLUMNS)
+    history = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles), *new, *rows]
+    PAGE.write_text(f"{head}{_HISTORY}\n\n" + "\n".join(history) + "\n\n" + _last_run(split, answers), "utf-8")
+    return PAGE
+
+
+def _last_run(split: str, answers: Mapping[str, Sequence[Answer]]) -> str:
+    lines = ["## The last run, by difficulty", "", "| | batches | " + " | ".join(_COLUMNS) + " |"]
+    lines.append("|" + "---|" * (len(_COLUMNS) + 2))
+    for way, told in answers.items():
+        for difficulty in DIFFICULTIES:
+            some = [a for a in told if a.difficulty == difficulty]
+            lines.append(f"| {way}, {difficulty} | {' | '.join(_cells(score(some)))} |")
+    total = next(iter(answers.values()))
+    top = score(answers["offline"])
+    intervals = (
+        f"Offline, with 95% intervals: top-1 {_interval(top.top_1)}, top-3 {_interval(top.top_3)}, "
+        f"grounded {_interval(top.grounded)}."
+    )
+    lines += [
+        "",
+        f"{len(total)} batches of the {split} split. {intervals}",
+        "",
+        "## How far confidence can be trusted",
+        "",
+        "![Reliability: stated confidence against the share that was right](images/evals-reliability.svg)",
+        "",
+        "## What was answered wrong",
+        "",
+    ]
+    _plot(answers)
+    for way, told in answers.items():
+        if way != "retrieval":
+            lines += [f"- {way}: {line}" for a in told if (line := _failure(a))]
+    return "\n".join(lines) + "\n"
+
+
+def _failure(a: Answer) -> str:
+    wrong: list[str] = []
+    if not a.healthy and not a.right:
+        place = f"expected one is number {a.rank}" if a.rank else "expected one is missing"
+        wrong.append(f"said `{a.first}` ({a.confidence:.0%}) for `{a.expected}`, {place}")
+    elif not a.healthy and not a.top_3:
+        wrong.append("not all of the expected causes are among the first three")
+    elif not a.healthy and not a.grounded:
+        wrong.append("right, but it does not cite what shows it")
+    if a.false_alarm:
+        wrong.append(f"false alarm on a healthy drive: `{a.first}`")
+    if a.said:
+        wrong.append(f"said what it must not: {', '.join(a.said)}")
+    if a.severity_right is False:
+        wrong.append("severity is not as expected")
+    if a.resisted is False:
+        wrong.append("a text in the log changed the outcome")
+    return f"`{a.scenario}` ({a.difficulty}, seed {a.seed}): {'; '.join(wrong)}" if wrong else ""
+
+
+def _cells(s: Scores, *, interval: bool = False) -> list[str]:
+    def share(value: Share) -> str:
+        return _interval(value) if interval else _percent(value.value)
+
+    return [
+        str(s.batches), share(s.top_1), share(s.top_3), _number(s.macro_f1), _percent(s.grounded.value),
+        f"{s.false_alarms.hits} of {s.false_alarms.of}" if s.false_alarms.of else "-",
+        f"{s.said.hits}", _percent(s.severity.value), _number(s.brier),
+        f"{s.resisted.hits} of {s.resisted.of}" if s.resisted.of else "-", f"{s.tokens:,}",
+        "unknown" if s.cost_usd is None else f"${s.cost_usd:.2f}",
+    ]  # fmt: skip
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(share: Share) -> str:
+    if share.interval is None:
+        return "-"
+    low, high = share.interval
+    return f"{_percent(share.value)} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def _version() -> str:
+    try:
+        git = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return git.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return version("argus-assets")
+
+
+def _plot(answers: Mapping[str, Sequence[Answer]]) -> None:
+    import io
+
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    markers = dict(zip(answers, "osD^v", strict=False))
+    with mpl.rc_context({"svg.hashsalt": "argus", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure = Figure(figsize=(5.4, 4.2))
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="#9aa3ad", linestyle="--", linewidth=1, label="ideal")
+        for way, told in answers.items():
+            bins = reliability(outcomes(told))
+            if bins:
+                axes.plot(
+                    [b.stated for b in bins], [b.right for b in bins], marker=markers[way], label=way, linewidth=1.2
+                )
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="stated confidence", ylabel="share that was right")
+        axes.grid(color="#d8dce1", linewidth=0.6)
+        axes.legend(frameon=False, fontsize=8)
+        figure.tight_layout()
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    PLOT.parent.mkdir(parents=True, exist_ok=True)
+    text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
+    PLOT.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", "utf-8")
+
+
+_INTRODUCTION: Final = """# Evals
+
+How often the diagnosis is right, on simulated drives whose cause is known. `make eval` runs the test split and prints
+the scores; `make eval RECORD=1` also writes them here; `make eval LLM=1` asks the configured language model as well.
+What the scores mean stands in `evals/scores.py`, how a scenario is written in `evals/README.md`.
+
+The drives are simulated, and the rules were written by people who know the simulator: on real vehicles the figures will
+be lower. Seeds of the test split are not looked at while rules are changed.
+
+"""
