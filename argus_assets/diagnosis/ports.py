@@ -246,7 +246,7 @@ class CaseQuery:
     Attributes:
         codes: Root first.
         platform: Cases of this platform.
-        release: Cases of this release and those around it come before others; see `retrieval`.
+        release: Cases of this release and those around it are compared first; see `retrieval`.
         at: When the drive was: recency is counted from here, and cases confirmed later are left out.
         exclude_partition: A batch never finds itself.
     """
