@@ -55,7 +55,7 @@ bench-recordings: $(READY) ## Measure our readers against the formats' own libra
 bench-faults: $(READY) ## Measure the fault detectors against parsing and against loops over single frames
 	$(BIN)/python -m benchmarks.faults
 
-bench-diagnosis: $(READY) ## Measure evidence, retrieval and answer with 1,000 and 100,000 cases
+bench-diagnosis: $(READY) ## Measure evidence, retrieval and answer with 1,000 and 100,000 cases (7 minutes)
 	$(BIN)/python -m benchmarks.diagnosis
 
 eval: $(READY) ## Score diagnoses on drives whose cause is known (LLM=1 asks the model too, RECORD=1 keeps the scores)

@@ -35,7 +35,7 @@ from argus_assets.diagnosis.ports import (
 )
 from argus_assets.diagnosis.prices import Prices
 from argus_assets.diagnosis.prompt import PROMPT_VERSION, build_request
-from argus_assets.diagnosis.retrieval import case_query
+from argus_assets.diagnosis.retrieval import batch_name, case_query
 from argus_assets.diagnosis.reuse import reuse, saved_answer
 from argus_assets.diagnosis.signature import cache_key, fault_signature
 from argus_assets.faults.dictionary import Entry, describe
@@ -119,7 +119,7 @@ def diagnose(
     if not evidence.coverage.frames:
         return by_rules("nothing could be read", None)
     rules = by_rules("no language model is configured", "no_model")
-    known = known_answer(evidence, rules, [case for case in same if case.partition != batch])
+    known = known_answer(evidence, rules, [case for case in same if case.partition != batch_name(batch)])
     if known is not None:
         return services.calibration.apply(known.diagnosis)
     if services.model is None or services.ledger is None:
