@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from argus_assets.assets import stages
+from argus_assets.diagnosis.flow import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
@@ -181,11 +182,18 @@ def _direct(bucket: Bucket, drive: Drive, folder: Path) -> float:
         findings = stages.detect_faults(parsed.recordings, lake=lake)
         events = findings.events
         made = stages.aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
-        evidence, diagnosis = stages.diagnose(made.error_stats, parsed.recordings, manifest, knowledge=load_knowledge())
         tables = {
             "recordings": parsed.recordings, "problems": parsed.problems, "error_events": events,
             "error_stats": made.error_stats, "code_pairs": made.pairs, "drive_stats": made.totals,
         }  # fmt: skip
+        evidence, diagnosis = stages.diagnose(
+            manifest,
+            "p",
+            digest="d",
+            tables=tables,
+            services=Services(knowledge=load_knowledge()),
+            now=manifest.recorded_to,
+        )
         stages.render(manifest, "p", tables=tables, evidence=evidence, diagnosis=diagnosis)
         seconds = time.perf_counter() - started
     return seconds
