@@ -12,7 +12,7 @@ from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
-from argus_assets.schedules import build_rediagnose_schedule
+from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.settings import Settings
 

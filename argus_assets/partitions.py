@@ -1,7 +1,7 @@
 """Partitions: one per batch, in the order in which batches were first seen; and the runs over them."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import dagster as dg
 
@@ -11,6 +11,13 @@ BATCHES: Final = "batches"
 RANGE_START: Final = "dagster/asset_partition_range_start"
 RANGE_END: Final = "dagster/asset_partition_range_end"
 PARTITION: Final = "dagster/partition"
+
+WHY: Final = "argus/why"
+"""Tag of a run that says why it was started; see `Why`. Absent on what a person launched in the Dagster UI."""
+
+Why = Literal["intake", "rerun_failed", "rediagnose_degraded", "rerun", "replay"]
+"""A sensor took the drop, a schedule repeats a failure or a degraded diagnosis, a person asked for a rerun, or a
+replay of pinned batches compares versions. Nothing but `intake` may alert a second time of the same manifest."""
 
 IN_FLIGHT: Final = (
     dg.DagsterRunStatus.QUEUED,
@@ -24,12 +31,20 @@ batches = dg.DynamicPartitionsDefinition(name=BATCHES)
 """Keys are `<date recorded>_<vehicle_id>_<batch_id>`; see `drop/keys.py`."""
 
 
-def request_run(run_key: str, keys: Sequence[str], *, tags: dict[str, str] | None = None) -> dg.RunRequest:
-    """A run over neighbours in the order of the partitions: one key, or a range."""
+def request_run(run_key: str, keys: Sequence[str], *, why: Why, tags: Mapping[str, str] | None = None) -> dg.RunRequest:
+    """A run over neighbours in the order of the partitions: one key, or a range.
+
+    Args:
+        run_key: Dagster starts one run for it, ever.
+        keys: Contiguous in the order of the partitions; see `drop.intake.stretches`.
+        why: Goes into the tag `WHY`.
+        tags: Further tags.
+    """
+    given = {WHY: why, **(tags or {})}
     if len(keys) == 1:
-        return dg.RunRequest(run_key=run_key, partition_key=keys[0], tags=tags or {})
+        return dg.RunRequest(run_key=run_key, partition_key=keys[0], tags=given)
     range_tags = {RANGE_START: keys[0], RANGE_END: keys[-1], "argus/batches": str(len(keys))}
-    return dg.RunRequest(run_key=run_key, tags={**range_tags, **(tags or {})})
+    return dg.RunRequest(run_key=run_key, tags={**range_tags, **given})
 
 
 def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) -> set[str]:

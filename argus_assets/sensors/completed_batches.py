@@ -260,7 +260,7 @@ def _result(plan: IntakePlan, cursor: IntakeCursor, now: datetime) -> dg.SensorR
         f"unchanged, {len(plan.waiting)} waiting for their run to end"
     )
     return dg.SensorResult(
-        run_requests=[request_run(run.run_key, run.partitions) for run in plan.runs],
+        run_requests=[request_run(run.run_key, run.partitions, why="intake") for run in plan.runs],
         skip_reason=None if plan.runs else dg.SkipReason(text),
         cursor=cursor.model_dump_json(),
         dynamic_partitions_requests=[batches.build_add_request(list(plan.new_partitions))]

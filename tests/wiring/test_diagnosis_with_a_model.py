@@ -15,7 +15,7 @@ from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.jobs import rediagnose_job
 from argus_assets.resources.diagnosis import DiagnosisResource
-from argus_assets.schedules import build_rediagnose_schedule, find_degraded
+from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule, find_degraded
 
 pytestmark = pytest.mark.wiring
 

@@ -1,4 +1,4 @@
-"""Schedules: what is done again without anybody asking."""
+"""The schedule that tries degraded diagnoses again when there is budget or the model is back."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ def build_rediagnose_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinitio
             return dg.SkipReason(f"{len(degraded)} degraded diagnoses, none to be tried now.")
         at = context.scheduled_execution_time.isoformat()
         return [
-            request_run(f"rediagnose/{keys[0]}+{len(keys) - 1}@{at}", keys, tags={"argus/why": "rediagnose_degraded"})
+            request_run(f"rediagnose/{keys[0]}+{len(keys) - 1}@{at}", keys, why="rediagnose_degraded")
             for keys in stretches(wanted, order=existing, most=MAX_BATCHES_A_RUN)
         ]
 

@@ -1,0 +1,1 @@
+"""Schedules: what is done again without anybody asking. One module for each."""
