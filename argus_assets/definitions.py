@@ -8,6 +8,7 @@ import dagster as dg
 from argus_assets.assets.batch import batch_assets, vehicle_drop
 from argus_assets.jobs import batch_job, rediagnose_job
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.capacity import CapacityResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
@@ -22,19 +23,25 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
 
     Args:
         settings: What the environment says.
-        resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `diagnostician`).
+        resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `diagnostician`, `capacity`).
     """
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
         jobs=[batch_job, rediagnose_job],
         schedules=[build_rediagnose_schedule(rediagnose_job)],
-        sensors=[build_completed_batches_sensor(batch_job, interval_s=settings.sensor_interval_s)],
+        sensors=[
+            build_completed_batches_sensor(batch_job, interval_s=settings.sensor_interval_s, run_s=settings.run_seconds)
+        ],
         resources={
             "bucket": BucketResource(url=settings.bucket_url),
             "lake": LakeResource(url=settings.lake_url),
             "decoders": DecodersResource(path=str(settings.decoders) if settings.decoders else None),
             "faults": FaultsResource(path=str(settings.faults) if settings.faults else None),
             "diagnostician": _diagnostician(settings),
+            "capacity": CapacityResource(
+                memory_mb=settings.run_memory_mb,
+                model_calls=settings.llm_concurrency if settings.llm_model is not None else 0,
+            ),
             **(resources or {}),
         },
         # A run's processes cost more than its work: everything of a run happens in its one process.

@@ -19,6 +19,12 @@ Why = Literal["intake", "rerun_failed", "rediagnose_degraded", "rerun", "replay"
 """A sensor took the drop, a schedule repeats a failure or a degraded diagnosis, a person asked for a rerun, or a
 replay of pinned batches compares versions. Nothing but `intake` may alert a second time of the same manifest."""
 
+SIZE: Final = "argus/size"
+"""Tag of a run over one large batch (`large`): `dagster.yaml` lets few of them run at once, so small ones get through."""
+
+ESTIMATED: Final = "argus/estimated_s"
+"""Tag of a run: the seconds of work that were expected of it on the machine of the benchmarks."""
+
 IN_FLIGHT: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -57,3 +63,9 @@ def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) 
         if first in existing and last in existing:
             keys.update(existing[existing.index(first) : existing.index(last) + 1])
     return keys
+
+
+def runs_at_once(instance: dg.DagsterInstance) -> int:
+    """Runs that the queue lets go at the same time (`concurrency.runs.max_concurrent_runs`); 1 where nothing says so."""
+    queue = instance.get_concurrency_config().run_queue_config
+    return max(1, queue.max_concurrent_runs) if queue is not None else 1

@@ -73,6 +73,13 @@ class Settings(BaseModel):
         ),
     ] = None
     sensor_interval_s: Annotated[int, Field(description="Seconds between two looks into the inbox.", ge=1, le=3600)] = 5
+    run_seconds: Annotated[
+        float, Field(description="Seconds of work that the sensor puts into one run, estimated.", gt=0, le=3600)
+    ] = 60.0
+    run_memory_mb: Annotated[
+        int | None,
+        Field(description="MiB that one run may take; none for an equal share of the machine's memory.", ge=256),
+    ] = None
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
     @classmethod

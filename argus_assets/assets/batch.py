@@ -6,13 +6,16 @@ failed, and the batches that went well keep their results.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
+from threading import Event, Lock
 from typing import Any, Final
 
 import dagster as dg
@@ -20,6 +23,7 @@ import polars as pl
 from dagster import DagsterEventType
 
 from argus_assets.assets import stages
+from argus_assets.capacity import Capacity, computing_bytes, reading_bytes
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
@@ -31,18 +35,21 @@ from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
-from argus_assets.partitions import batches
+from argus_assets.partitions import WHY, batches, runs_at_once
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.summary import diagnosis_markdown
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.capacity import CapacityResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.resources.pooling import keep_connections
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.tables import Table
+from argus_assets.watching.latency import Latency, StepName, waterfall
 
 OWNERS: Final = ["team:fleet_diagnostics"]
 GROUP: Final = "batch"
@@ -58,12 +65,23 @@ WORKING_STATE: Final = {
 }
 """The batch's state while an asset is being made."""
 
+_STEP: Final[Mapping[str, StepName]] = {
+    "rec_frames": "parse",
+    "error_events": "events",
+    "error_stats": "stats",
+    "diagnosis": "diagnosis",
+    "batch_report": "report",
+}
+"""What the waterfall calls the making of an asset."""
+
 EVENT_KEY: Final = "argus/event"
 """Metadata key of the batch's own events: `BatchCreated`, `FileParsed`, `StatusChanged`."""
 
 DAMAGED_SHARE_LIMIT_PCT: Final = 5.0
 PREVIEW_ROWS: Final = 10
 TRANSIENT_ATTEMPTS: Final = 4
+EVENT_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Between attempts to write an event while PostgreSQL is away."""
 
 
 def _columns(*tables: Table) -> dg.TableSchema:
@@ -167,6 +185,42 @@ BATCH_CHECKS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """When a batch was dropped and taken, as the sensor saw it.
+
+    Attributes:
+        first_byte_at: When the first of its recordings was put, by the bucket's clock.
+        marker_at: When its manifest was put, by the bucket's clock.
+        taken_at: When the sensor took it.
+    """
+
+    first_byte_at: datetime | None
+    marker_at: datetime
+    taken_at: datetime
+
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of the event that takes the batch."""
+        return {
+            **({"first_byte_at": dg.MetadataValue.timestamp(self.first_byte_at)} if self.first_byte_at else {}),
+            "marker_at": dg.MetadataValue.timestamp(self.marker_at),
+            "taken_at": dg.MetadataValue.timestamp(self.taken_at),
+        }
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, dg.MetadataValue]) -> "Drop | None":
+        """What that metadata says, `None` where it is of an older version."""
+
+        def at(name: str) -> datetime | None:
+            value = metadata.get(name)
+            return datetime.fromtimestamp(float(str(value.value)), UTC) if value is not None else None
+
+        marker_at, taken_at = at("marker_at"), at("taken_at")
+        if marker_at is None or taken_at is None:
+            return None
+        return cls(at("first_byte_at"), marker_at, taken_at)
+
+
 @dataclass
 class _Batch:
     """One partition on its way through the stages: loads from the lake what this run did not make itself."""
@@ -181,7 +235,12 @@ class _Batch:
     decoders: Decoders
     faults: FaultConfig
     diagnostician: DiagnosisResource
+    capacity: Capacity
+    drop: Drop | None
+    run_started_at: datetime
+    begun_at: datetime
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    seconds: dict[StepName, float] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
         return f"batches/{self.partition}/{name}"
@@ -207,6 +266,23 @@ class _Batch:
     def stats(self) -> pl.DataFrame:
         return self.table("error_stats", ERROR_STATS)
 
+    def latency(self, *, report_s: float | None = None) -> Latency | None:
+        """The waterfall so far; none for a batch that this run did not take whole from its drop."""
+        if self.drop is None or len(self.seconds) < len(STAGES) - 1:
+            return None
+        return waterfall(
+            first_byte_at=self.drop.first_byte_at,
+            marker_at=self.drop.marker_at,
+            taken_at=self.drop.taken_at,
+            run_started_at=self.run_started_at,
+            begun_at=self.begun_at,
+            stages={**self.seconds, **({} if report_s is None else {"report": report_s})},
+        )
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Room to compute on the frames of the drive."""
+        return self.capacity.computing(computing_bytes(int(self.recordings["frames"].sum())))
+
     @cached_property
     def evidence(self) -> Evidence:
         return Evidence.model_validate_json(self.lake.read_bytes(self.path("evidence.json")))
@@ -230,49 +306,36 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
     decoders: DecodersResource,
     faults: FaultsResource,
     diagnostician: DiagnosisResource,
+    capacity: CapacityResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Take each batch of the run through the selected stages; a batch that fails does not stop the others.
 
+    Batches overlap: while one waits for storage or for a language model, others are parsed and counted.
+
     Yields nothing: an automatic event would cover the whole range, failed batches included. Each batch logs its own.
     """
-    selected = [s for s in STAGES if dg.AssetKey(s) in context.selected_asset_keys]
-    done_before = _made_by_interrupted_attempts(context)
-    opened_bucket, opened_lake = bucket.bucket(), lake.lake()
-    formats = decoders.decoders()
-    config = faults.config()
+    keep_connections(context.instance)
+    log = _RunLog(context)
+    formats, config = decoders.decoders(), faults.config()
     for note in (*formats.notes, *config.notes):
-        context.log.warning(note)
-    failures: dict[str, ArgusError | Exception] = {}
-    for partition in context.partition_keys:
-        started = time.perf_counter()
-        log = _BatchLog(context, partition)
-        try:
-            batch = _load(
-                context.instance,
-                partition,
-                opened_bucket,
-                opened_lake,
-                decoders=formats,
-                faults=config,
-                diagnostician=diagnostician,
-            )
-            log.digest = batch.digest
-            for stage in selected:
-                if (stage, partition, batch.digest) in done_before:
-                    context.log.info(f"{partition}: {stage} was made before the interruption, kept")
-                    continue
-                _with_retries(context, partial(_MAKE[stage], log, batch))
-            if STAGES[-1] in selected:
-                write_result(opened_bucket, _completed(batch, context.run.run_id))
-            context.log.info(f"{partition}: done in {time.perf_counter() - started:.2f} s")
-        except Exception as error:
-            failures[partition] = error
-            # A fault of the drop is told in a line; a fault of ours with its traceback.
-            context.log.error(f"{partition}: {error}", exc_info=not isinstance(error, ArgusError))  # noqa: TRY400
-            _report_failure(log, opened_bucket, opened_lake, error)
+        log.warning(note)
+    run = _Run(
+        log=log,
+        selected=[s for s in STAGES if dg.AssetKey(s) in context.selected_asset_keys],
+        done_before=_made_by_interrupted_attempts(context),
+        bucket=bucket.bucket(),
+        lake=lake.lake(),
+        decoders=formats,
+        faults=config,
+        diagnostician=diagnostician,
+        capacity=capacity.capacity(runs_at_once=runs_at_once(context.instance)),
+        started_at=_started_at(context),
+    )
+    partitions = context.partition_keys
+    failures = _take_all(run, partitions)
     if failures:
         raise dg.Failure(
-            description=f"{len(failures)} of {len(context.partition_keys)} batches failed: "
+            description=f"{len(failures)} of {len(partitions)} batches failed: "
             + "; ".join(f"{key}: {error}" for key, error in list(failures.items())[:PREVIEW_ROWS]),
             metadata={key: dg.MetadataValue.text(str(error)) for key, error in list(failures.items())[:100]},
             allow_retries=False,
@@ -280,23 +343,147 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
     yield from ()
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What all batches of a run share."""
+
+    log: "_RunLog"
+    selected: Sequence[str]
+    done_before: AbstractSet[tuple[str, str, str]]
+    bucket: Bucket
+    lake: Lake
+    decoders: Decoders
+    faults: FaultConfig
+    diagnostician: DiagnosisResource
+    capacity: Capacity
+    started_at: datetime
+    stopping: Event = field(default_factory=Event)
+
+
+def _take_all(run: _Run, partitions: Sequence[str]) -> dict[str, Exception]:
+    """Take all batches through the stages, as many side by side as the capacity says; returns those that failed."""
+    failures: dict[str, Exception] = {}
+    with ThreadPoolExecutor(min(run.capacity.batches, len(partitions)), thread_name_prefix="batch") as pool:
+        futures = {pool.submit(_take_one, run, partition): partition for partition in partitions}
+        try:
+            for future in as_completed(futures):
+                error = future.result()
+                if error is not None:
+                    failures[futures[future]] = error
+        except BaseException:
+            # The run is cancelled: what is at work ends its stage, and nothing new begins.
+            run.stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {key: failures[key] for key in partitions if key in failures}
+
+
+def _take_one(run: _Run, partition: str) -> Exception | None:
+    """Take one batch through the selected stages; returns what failed it."""
+    log = _BatchLog(run.log, partition)
+    begun_at = datetime.now(UTC)
+    started = time.perf_counter()
+    try:
+        batch = _load(run, partition, begun_at)
+        log.digest = batch.digest
+        for stage in run.selected:
+            if run.stopping.is_set():
+                return None
+            if (stage, partition, batch.digest) in run.done_before:
+                log.info(f"{stage} was made before the interruption, kept")
+                continue
+            at = time.perf_counter()
+            _with_retries(log, partial(_MAKE[stage], log, batch))
+            batch.seconds[_STEP[stage]] = time.perf_counter() - at
+        if STAGES[-1] in run.selected:
+            write_result(run.bucket, _completed(batch, run.log.run_id))
+        log.info(f"done in {time.perf_counter() - started:.2f} s")
+    except Exception as error:  # noqa: BLE001 - recorded with the batch, and the run fails at its end
+        log.failed(error)
+        _report_failure(log, run.bucket, run.lake, error)
+        return error
+    return None
+
+
+def _started_at(context: dg.AssetExecutionContext) -> datetime:
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    return datetime.fromtimestamp(record.start_time, UTC) if record and record.start_time else datetime.now(UTC)
+
+
 # ---------------------------------------------------------------------------------------------- events of a batch
+
+
+class _RunLog:
+    """Writes into Dagster's event log, one event at a time whichever thread it comes from.
+
+    An event that the database did not take is written again for half a minute: an event twice is better than a batch
+    whose outcome nobody knows.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self._context = context
+        self._lock = Lock()
+        self.run_id = context.run.run_id
+        self.why = context.run.tags.get(WHY)
+        self.instance = context.instance
+        self.selected_checks = frozenset(context.selected_asset_check_keys)
+
+    def event(self, event: dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation) -> None:
+        with self._lock:
+            for pause in (*EVENT_PAUSES_S, None):
+                try:
+                    self._context.log_event(event)  # type: ignore[arg-type] # takes evaluations too; the hint lags
+                except Exception as error:
+                    if pause is None or not _is_of_database(error):
+                        raise
+                    time.sleep(pause)
+                else:
+                    return
+
+    def info(self, text: str) -> None:
+        with self._lock:
+            self._context.log.info(text)
+
+    def warning(self, text: str) -> None:
+        with self._lock:
+            self._context.log.warning(text)
+
+    def error(self, text: str, error: Exception | None) -> None:
+        with self._lock:
+            self._context.log.error(text, exc_info=error)
+
+
+def _is_of_database(error: Exception) -> bool:
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import DBAPIError
+
+    return isinstance(error, DBAPIError | DagsterPostgresException)
 
 
 @dataclass
 class _BatchLog:
     """Writes one batch's events into Dagster's event log."""
 
-    context: dg.AssetExecutionContext
+    run: _RunLog
     partition: str
     digest: str = ""
     stage: str = STAGES[0]
+
+    def info(self, text: str) -> None:
+        self.run.info(f"{self.partition}: {text}")
+
+    def warning(self, text: str) -> None:
+        self.run.warning(f"{self.partition}: {text}")
+
+    def failed(self, error: Exception) -> None:
+        """A fault of the drop is told in a line; a fault of ours with its traceback."""
+        self.run.error(f"{self.partition}: {error}", None if isinstance(error, ArgusError) else error)
 
     def state(self, asset: str, state: str, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
         self.observe(asset, "StatusChanged", state=state, **metadata)
 
     def observe(self, asset: str, event: str, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
-        self.context.log_event(
+        self.run.event(
             dg.AssetObservation(
                 asset,
                 partition=self.partition,
@@ -306,7 +493,7 @@ class _BatchLog:
 
     def materialized(self, asset: str, *, data: bytes, metadata: Mapping[str, Any]) -> None:
         spec = next(s for s in BATCH_SPECS if s.key == dg.AssetKey(asset))
-        self.context.log_event(
+        self.run.event(
             dg.AssetMaterialization(
                 asset,
                 partition=self.partition,
@@ -319,17 +506,18 @@ class _BatchLog:
         )
 
     def check(self, asset: str, name: str, *, passed: bool, severity: dg.AssetCheckSeverity, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
-        if dg.AssetCheckKey(dg.AssetKey(asset), name) not in self.context.selected_asset_check_keys:
+        if dg.AssetCheckKey(dg.AssetKey(asset), name) not in self.run.selected_checks:
             return
-        evaluation = dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(asset),
-            check_name=name,
-            passed=passed,
-            severity=severity,
-            partition=self.partition,
-            metadata={"batch": self.partition, **metadata},
+        self.run.event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(asset),
+                check_name=name,
+                passed=passed,
+                severity=severity,
+                partition=self.partition,
+                metadata={"batch": self.partition, **metadata},
+            )
         )
-        self.context.log_event(evaluation)  # type: ignore[arg-type] # taken and stored by partition; the hint lags
 
 
 def _fingerprint(*frames: pl.DataFrame) -> bytes:
@@ -376,9 +564,10 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
         batch.manifest,
         bucket=batch.bucket,
         lake=batch.lake,
-        workers=os.cpu_count() or 1,
+        workers=batch.capacity.readers.total,
         on_parsed=parsed_one,
         decoders=batch.decoders,
+        reading=lambda size: batch.capacity.reading(reading_bytes(size)),
     )
     path = batch.save("recordings", parsed.recordings, RECORDINGS)
     batch.save("problems", parsed.problems, PROBLEMS)
@@ -425,7 +614,8 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
 def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "error_events"
     log.state("error_events", "gathering")
-    findings = stages.detect_faults(batch.recordings, lake=batch.lake, config=batch.faults)
+    with batch.computing():
+        findings = stages.detect_faults(batch.recordings, lake=batch.lake, config=batch.faults)
     path = batch.save("error_events", findings.events, ERROR_EVENTS)
     batch.save("bus_stats", findings.buses, BUS_STATS)
     log.materialized(
@@ -449,7 +639,8 @@ def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
 def _make_error_stats(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "error_stats"
     buses = batch.table("bus_stats", BUS_STATS)
-    made = stages.aggregate_stats(batch.events, batch.recordings, lake=batch.lake, buses=buses)
+    with batch.computing():
+        made = stages.aggregate_stats(batch.events, batch.recordings, lake=batch.lake, buses=buses)
     stats = made.error_stats
     path = batch.save("error_stats", stats, ERROR_STATS)
     batch.save("code_pairs", made.pairs, CODE_PAIRS)
@@ -541,7 +732,9 @@ def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
 
 def _make_batch_report(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "batch_report"
-    page = stages.render(
+    started = time.perf_counter()
+    render = partial(
+        stages.render,
         batch.manifest,
         batch.partition,
         tables={
@@ -556,13 +749,17 @@ def _make_batch_report(log: _BatchLog, batch: _Batch) -> None:
         evidence=batch.evidence,
         diagnosis=batch.diagnosis,
         dictionary=batch.faults.dictionary,
-    ).encode()
+    )
+    with batch.computing():
+        page = render(latency=batch.latency()).encode()
     path = batch.lake.write_bytes(batch.path("report.html"), page)
+    latency = batch.latency(report_s=time.perf_counter() - started)
     log.materialized(
         "batch_report",
-        data=page,
+        data=_fingerprint(batch.stats) + batch.diagnosis.model_dump_json().encode(),
         metadata={
             "size_bytes": len(page),
+            **({"latency": dg.MetadataValue.json(latency.model_dump())} if latency is not None else {}),
             "path": dg.MetadataValue.path(path),
             **({"page": dg.MetadataValue.url(f"file://{path}")} if batch.lake.is_local else {}),
         },
@@ -588,42 +785,42 @@ def manifest_path(partition: str, digest: str) -> str:
 
 def latest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
     """Digest of the manifest from which an asset of a batch was materialised last."""
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition]), limit=1
-    ).records
-    made = records[0].asset_materialization if records else None
+    made = _latest(instance, asset, partition)
     return None if made is None else str(made.metadata["manifest_digest"].value)
 
 
-def _load(
-    instance: dg.DagsterInstance,
-    partition: str,
-    bucket: Bucket,
-    lake: Lake,
-    *,
-    decoders: Decoders,
-    faults: FaultConfig,
-    diagnostician: DiagnosisResource,
-) -> _Batch:
+def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMaterialization | None:
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition]), limit=1
+    ).records
+    return records[0].asset_materialization if records else None
+
+
+def _load(run: _Run, partition: str, begun_at: datetime) -> _Batch:
     ref = parse_partition_key(partition)
-    digest = latest_digest(instance, "vehicle_drop", partition)
-    if ref is None or digest is None:
+    dropped = _latest(run.log.instance, "vehicle_drop", partition)
+    if ref is None or dropped is None:
         raise PermanentError(
             f"No manifest was ever taken for partition {partition!r}.",
             help="Drop the batch with its manifest; don't add partitions by hand.",
         )
-    raw = lake.read_bytes(manifest_path(partition, digest))
+    digest = str(dropped.metadata["manifest_digest"].value)
+    raw = run.lake.read_bytes(manifest_path(partition, digest))
     return _Batch(
         partition=partition,
         ref=BatchRef(ref.vehicle_id, ref.batch_id),
         digest=digest,
         raw_manifest=raw,
         manifest=parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id),
-        bucket=bucket,
-        lake=lake,
-        decoders=decoders,
-        faults=faults,
-        diagnostician=diagnostician,
+        bucket=run.bucket,
+        lake=run.lake,
+        decoders=run.decoders,
+        faults=run.faults,
+        diagnostician=run.diagnostician,
+        capacity=run.capacity,
+        drop=Drop.of(dropped.metadata) if run.log.why == "intake" else None,
+        run_started_at=run.started_at,
+        begun_at=begun_at,
     )
 
 
@@ -648,7 +845,7 @@ def _made_by_interrupted_attempts(context: dg.AssetExecutionContext) -> set[tupl
     return done
 
 
-def _with_retries(context: dg.AssetExecutionContext, make: Callable[[], None]) -> None:
+def _with_retries(log: _BatchLog, make: Callable[[], None]) -> None:
     """Call `make`, again after 1, 2 and 4 s when storage or another service did not answer."""
     for attempt in range(TRANSIENT_ATTEMPTS):
         try:
@@ -656,7 +853,7 @@ def _with_retries(context: dg.AssetExecutionContext, make: Callable[[], None]) -
         except TransientError as error:
             if attempt == TRANSIENT_ATTEMPTS - 1:
                 raise
-            context.log.warning(f"{error} Trying again in {2**attempt} s.")
+            log.warning(f"{error} Trying again in {2**attempt} s.")
             time.sleep(2**attempt)
         else:
             return
@@ -723,7 +920,7 @@ def _report_failure(log: _BatchLog, bucket: Bucket, lake: Lake, error: Exception
                 manifest_digest=log.digest,
                 state="quarantined" if reasons else "failed",
                 at=at,
-                run_id=log.context.run.run_id,
+                run_id=log.run.run_id,
                 reasons=reasons,
                 error=str(error),
                 error_is_permanent=permanent,
@@ -731,4 +928,4 @@ def _report_failure(log: _BatchLog, bucket: Bucket, lake: Lake, error: Exception
         )
     except ArgusError as second:
         # The event log holds the failure already; the bucket may be what is broken.
-        log.context.log.warning(f"{log.partition}: the outcome could not be written to the bucket: {second}")
+        log.warning(f"the outcome could not be written to the bucket: {second}")

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -54,6 +54,7 @@ from argus_assets.stats.readings import motion_frames
 from argus_assets.stats.recorded import RecordedTime
 from argus_assets.stats.schema import SPEED
 from argus_assets.stats.speed import speed_series
+from argus_assets.watching.latency import Latency
 
 _COPY_BYTES = 8 * 1024 * 1024
 
@@ -107,6 +108,7 @@ def parse_recordings(
     workers: int,
     on_parsed: Callable[[dict[str, object]], None] = lambda _: None,
     decoders: Decoders = BUILT_IN,
+    reading: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> ParsedBatch:
     """Parse all recordings of a batch side by side; the barrier is the return.
 
@@ -120,13 +122,17 @@ def parse_recordings(
         workers: Recordings read at the same time.
         on_parsed: Called with the row of each recording as it is finished, from this thread.
         decoders: The formats in force.
+        reading: Entered with its size while a recording is read: waits until there is room for it.
 
     Raises:
         FilesDiffer: A file is missing or its content is not what the manifest says. All files have been looked at.
         Unavailable: Storage did not answer.
     """
     with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="parse") as pool:
-        futures = [pool.submit(_parse_one, manifest, file, bucket, lake, decoders) for file in manifest.files]
+        futures = [
+            pool.submit(_parse_one, manifest, file, bucket, lake, decoders=decoders, reading=reading)
+            for file in manifest.files
+        ]
         results: list[_Parsed] = []
         wrong: list[Reason] = []
         for future in futures:
@@ -156,7 +162,15 @@ class _Parsed:
     reused: bool
 
 
-def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lake, decoders: Decoders) -> _Parsed:
+def _parse_one(
+    manifest: Manifest,
+    file: ManifestFile,
+    bucket: Bucket,
+    lake: Lake,
+    *,
+    decoders: Decoders,
+    reading: Callable[[int], AbstractContextManager[None]],
+) -> _Parsed:
     """Parse one recording, unless its content was parsed before; prove that it is the manifest's either way."""
     folder = part_folder(file.sha256, decoders, file.name)
     key = recording_key(manifest.vehicle_id, manifest.batch_id, file.name)
@@ -170,6 +184,7 @@ def _parse_one(manifest: Manifest, file: ManifestFile, bucket: Bucket, lake: Lak
         if found.size != file.size:
             raise FilesDiffer([wrong_size(file, found.size)])
         with (
+            reading(file.size),
             tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch,
             bucket.stream(key, size=found.size) as stream,
             _readable(stream, Path(scratch), decoders, file.name) as source,
@@ -348,6 +363,7 @@ def render(
     evidence: Evidence,
     diagnosis: Diagnosis,
     dictionary: Dictionary | None = None,
+    latency: Latency | None = None,
 ) -> str:
     """The batch's page.
 
@@ -359,6 +375,7 @@ def render(
         evidence: What the diagnosis rests on.
         diagnosis: The answer.
         dictionary: What codes mean; the built-in one unless given.
+        latency: How long each step took, where it is known.
     """
     meanings = dictionary or built_in()
     return render_page(
@@ -381,4 +398,5 @@ def render(
         diagnosis=diagnosis,
         evidence=evidence,
         describe=meanings.describe,
+        latency=latency,
     )

@@ -10,7 +10,9 @@ The protocol in three steps, each harmless when repeated:
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -87,6 +89,7 @@ class Candidate:
         manifest: The parsed manifest, or `None` when `reasons` says why there is none.
         reasons: Why it cannot be used, as far as reading it told.
         files: What the bucket holds under the batch's prefix, by file name.
+        put_at: When the manifest was put, by the bucket's clock.
     """
 
     ref: BatchRef
@@ -96,6 +99,62 @@ class Candidate:
     manifest: Manifest | None
     reasons: tuple[Reason, ...] = ()
     files: Mapping[str, ObjectInfo] = field(default_factory=dict)
+    put_at: datetime | None = None
+
+
+BATCH_S: Final = 0.3
+"""Work of a batch before its first byte: events, tables, page (docs/benchmarks/throughput.md)."""
+
+BYTE_S: Final = 0.04e-6
+"""Work for each byte of a recording: read, parse, find faults (docs/benchmarks)."""
+
+PACKED_BYTE_S: Final = 0.2e-6
+"""The same for a recording inside gzip or zstd."""
+
+_PACKED: Final = (".gz", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """How much work goes into one run.
+
+    A lone batch starts at once. A backlog is cut into as many runs as may run at the same time, as long as each has
+    enough work to be worth its start, and into more when they would take longer than they should.
+
+    Attributes:
+        run_s: Seconds of work of one run, at most.
+        worth_s: Seconds of work that make the start of another run worth it.
+        runs_at_once: Runs at the same time.
+        most_batches: Batches of one run, at most.
+        pace: Seconds that work took for each second that was estimated.
+    """
+
+    run_s: float = 60.0
+    worth_s: float = 15.0
+    runs_at_once: int = 2
+    most_batches: int = 500
+    pace: float = 1.0
+
+    def seconds(self, candidate: Candidate) -> float:
+        """Seconds of work that a batch is expected to take."""
+        files = candidate.manifest.files if candidate.manifest is not None else ()
+        return self.pace * estimated_seconds(files)
+
+    def is_large(self, candidate: Candidate) -> bool:
+        """Whether a batch takes longer than a run should."""
+        return self.seconds(candidate) > self.run_s
+
+    def run_seconds(self, total_s: float) -> float:
+        """Seconds of work of each run when there is so much to do."""
+        runs = min(self.runs_at_once, max(1, int(total_s / self.worth_s)))
+        return min(self.run_s, total_s / runs * 1.0001)
+
+
+def estimated_seconds(files: Sequence[ManifestFile]) -> float:
+    """Seconds of work that a batch of these files takes on the machine of the benchmarks."""
+    packed = sum(f.size for f in files if f.name.lower().endswith(_PACKED))
+    plain = sum(f.size for f in files) - packed
+    return BATCH_S + BYTE_S * plain + PACKED_BYTE_S * packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +172,14 @@ class PlannedRun:
     Attributes:
         partitions: Keys in that order; the run's range goes from the first to the last.
         run_key: The same for the same manifests, dropped the same times.
+        estimated_s: Seconds of work on the machine of the benchmarks.
+        large: It is one batch that takes longer than a run should.
     """
 
     partitions: tuple[str, ...]
     run_key: str
+    estimated_s: float
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +263,7 @@ def plan_intake(
     existing: Sequence[str],
     in_flight: AbstractSet[str] = frozenset(),
     finished: AbstractSet[tuple[str, str]] = frozenset(),
-    max_batches_per_run: int = 100,
+    sizing: Sizing = Sizing(),
 ) -> IntakePlan:
     """Decide what happens to each manifest.
 
@@ -210,7 +273,7 @@ def plan_intake(
         in_flight: Keys whose batches are queued or running.
         finished: (Key, digest) of batches that were processed to the end from that very manifest. Any other
             manifest that is dropped again tries again.
-        max_batches_per_run: Longest range of one run.
+        sizing: How much goes into one run.
 
     Returns:
         The plan. Every candidate is in exactly one of batches, quarantined, duplicates and waiting.
@@ -241,8 +304,10 @@ def plan_intake(
         batches.append(PlannedBatch(partition, candidate))
 
     known_keys = set(existing)
-    new = tuple(sorted({b.partition for b in batches} - known_keys))
-    runs = plan_runs(batches, order=[*existing, *new], max_batches_per_run=max_batches_per_run)
+    # Dagster keeps the order in which keys are added, and a run goes over neighbours: large ones don't stand between.
+    large = {b.partition: sizing.is_large(b.candidate) for b in batches}
+    new = tuple(sorted({b.partition for b in batches} - known_keys, key=lambda key: (large[key], key)))
+    runs = plan_runs(batches, order=[*existing, *new], sizing=sizing)
     return IntakePlan(tuple(batches), runs, new, tuple(quarantined), tuple(duplicates), tuple(waiting))
 
 
@@ -256,15 +321,42 @@ def first_keys(existing: Iterable[str]) -> dict[tuple[str, str], str]:
     return key_of
 
 
-def plan_runs(
-    batches: Sequence[PlannedBatch], *, order: Sequence[str], max_batches_per_run: int
-) -> tuple[PlannedRun, ...]:
-    """Cut the batches into runs over contiguous stretches of `order`."""
+def plan_runs(batches: Sequence[PlannedBatch], *, order: Sequence[str], sizing: Sizing) -> tuple[PlannedRun, ...]:
+    """Cut the batches into runs over contiguous stretches of `order`, each of about as much work as a run should have.
+
+    A large batch has a run of its own, so that it holds no small one.
+    """
     batch_of = {b.partition: b for b in batches}
-    return tuple(
-        PlannedRun(keys, _run_key([batch_of[key] for key in keys]))
-        for keys in stretches(batch_of, order=order, most=max_batches_per_run)
+    small = {key: sizing.seconds(b.candidate) for key, b in batch_of.items() if not sizing.is_large(b.candidate)}
+    run_s = sizing.run_seconds(sum(small.values()))
+
+    def planned(keys: tuple[str, ...], *, large: bool = False) -> PlannedRun:
+        chosen = [batch_of[key] for key in keys]
+        work_s = sum(sizing.seconds(b.candidate) for b in chosen) / sizing.pace
+        return PlannedRun(keys, _run_key(chosen), work_s, large=large)
+
+    return (
+        *(
+            planned(keys)
+            for stretch in stretches(small, order=order, most=len(small))
+            for keys in _cut(stretch, small, run_s, sizing.most_batches)
+        ),
+        *(planned((key,), large=True) for key in batch_of if key not in small),
     )
+
+
+def _cut(keys: Sequence[str], seconds: Mapping[str, float], run_s: float, most: int) -> Iterable[tuple[str, ...]]:
+    """Cut a stretch where the work of a run is full."""
+    run: list[str] = []
+    work_s = 0.0
+    for key in keys:
+        if run and (work_s + seconds[key] > run_s or len(run) == most):
+            yield tuple(run)
+            run, work_s = [], 0.0
+        run.append(key)
+        work_s += seconds[key]
+    if run:
+        yield tuple(run)
 
 
 def stretches(keys: Iterable[str], *, order: Sequence[str], most: int) -> list[tuple[str, ...]]:

@@ -16,6 +16,7 @@ from argus_assets.faults.dictionary import Entry
 from argus_assets.report.timeline import timeline_svg
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
+from argus_assets.watching.latency import MEANING, Latency
 
 MAX_EVENTS_A_FAULT = 20
 MAX_PAIRS_A_FAULT = 5
@@ -77,6 +78,7 @@ def render_page(
     diagnosis: Diagnosis,
     evidence: Evidence,
     describe: Callable[[str], Entry],
+    latency: Latency | None = None,
 ) -> str:
     """The page as text. The same input gives the same page.
 
@@ -92,6 +94,7 @@ def render_page(
         diagnosis: The answer.
         evidence: What it cites.
         describe: What a code means, and what the dictionary advises.
+        latency: How long each step took, where it is known.
     """
     first = recordings["first_timestamp"].dt.timestamp("ns").min()
     last = recordings["last_timestamp"].dt.timestamp("ns").max()
@@ -137,6 +140,8 @@ def render_page(
         linked=lambda text: _linked(text, known),
         modes=MODES,
         degraded=DEGRADED,
+        latency=latency,
+        step_meaning=MEANING,
         recorded_s=(batch.recorded_to - batch.recorded_from).total_seconds(),
     )
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ _MAX_ARROWS: Final = 6
 _SAME_MOMENT_S: Final = SAME_MOMENT_NS / 1e9
 _LAMPS: Final = ("red stop", "malfunction", "amber", "protect")
 """From the one that asks most for somebody to act."""
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""matplotlib keeps its settings and fonts for the whole process."""
 
 _STYLE: Final = {
     "critical": ("#a50f15", "xxx"),
@@ -71,8 +75,11 @@ def timeline_svg(
     plot_height = 0.42 * count
     speed_height = _SPEED_INCHES if with_speed else 0.0
     height = 0.95 + plot_height + speed_height
-    with mpl.rc_context(
-        {"svg.hashsalt": "argus", "svg.fonttype": "none", "font.family": "sans-serif", "hatch.linewidth": 0.6}
+    with (
+        _ONE_AT_A_TIME,
+        mpl.rc_context(
+            {"svg.hashsalt": "argus", "svg.fonttype": "none", "font.family": "sans-serif", "hatch.linewidth": 0.6}
+        ),
     ):
         figure = Figure(figsize=(9, height))
         FigureCanvasSVG(figure)

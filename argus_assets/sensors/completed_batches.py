@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.assets.batch import EVENT_KEY, latest_digest, manifest_path, vehicle_drop
+from argus_assets.assets.batch import EVENT_KEY, Drop, latest_digest, manifest_path, vehicle_drop
 from argus_assets.drop.bucket import Bucket, ObjectInfo
 from argus_assets.drop.intake import (
     Candidate,
@@ -24,6 +24,7 @@ from argus_assets.drop.intake import (
     IntakePlan,
     PlannedBatch,
     Requested,
+    Sizing,
     first_keys,
     plan_intake,
 )
@@ -32,7 +33,16 @@ from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, manifest_digest, pars
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest
-from argus_assets.partitions import BATCHES, batches, partitions_in_flight, request_run
+from argus_assets.partitions import (
+    BATCHES,
+    ESTIMATED,
+    SIZE,
+    WHY,
+    batches,
+    partitions_in_flight,
+    request_run,
+    runs_at_once,
+)
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import Lake, LakeResource
 
@@ -41,12 +51,24 @@ READ_SECONDS: Final = 20.0
 READ_BYTES: Final = 64 * 1024**2
 READERS: Final = 16
 
+PACE_RUNS: Final = 10
+PACE_LEAST_S: Final = 5.0
+"""A shorter run says more of its start than of its work."""
+
+MOST_PACE: Final = 20.0
+
 
 _Item = TypeVar("_Item")
 
 
-def build_completed_batches_sensor(job: ExecutableDefinition, *, interval_s: int) -> dg.SensorDefinition:
-    """The sensor, evaluated every `interval_s` seconds."""
+def build_completed_batches_sensor(job: ExecutableDefinition, *, interval_s: int, run_s: float) -> dg.SensorDefinition:
+    """The sensor.
+
+    Args:
+        job: What it requests.
+        interval_s: Seconds between two looks.
+        run_s: Seconds of work to put into one run.
+    """
 
     @dg.sensor(
         name="completed_batches_sensor",
@@ -58,15 +80,27 @@ def build_completed_batches_sensor(job: ExecutableDefinition, *, interval_s: int
     def completed_batches_sensor(
         context: dg.SensorEvaluationContext, bucket: BucketResource, lake: LakeResource
     ) -> dg.SensorResult:
-        return take_completed_batches(context.instance, context.cursor, bucket.bucket(), lake.lake())
+        return take_completed_batches(context.instance, context.cursor, bucket.bucket(), lake.lake(), run_s=run_s)
 
     return completed_batches_sensor
 
 
 def take_completed_batches(
-    instance: dg.DagsterInstance, cursor_text: str | None, bucket: Bucket, lake: Lake
+    instance: dg.DagsterInstance,
+    cursor_text: str | None,
+    bucket: Bucket,
+    lake: Lake,
+    *,
+    run_s: float = Sizing().run_s,
 ) -> dg.SensorResult:
     """One tick: archive what the last tick requested, read some of the inbox, plan, carry the plan out.
+
+    Args:
+        instance: Dagster's records.
+        cursor_text: What the last tick left.
+        bucket: The drop bucket.
+        lake: Where manifests are kept.
+        run_s: Seconds of work to put into one run.
 
     Raises:
         Unavailable: The bucket or the lake did not answer. The tick fails and its cursor stays: nothing is lost.
@@ -87,11 +121,17 @@ def take_completed_batches(
         at_end = len(markers) < MAX_MANIFESTS and (not markers or last_read == markers[-1].key)
 
         existing = instance.get_dynamic_partitions(BATCHES) if candidates else []
+        sizing = Sizing(
+            run_s=run_s,
+            runs_at_once=runs_at_once(instance),
+            pace=_pace(instance) if candidates else 1.0,
+        )
         plan = plan_intake(
             candidates,
             existing=existing,
             in_flight=partitions_in_flight(instance, existing) if candidates else frozenset(),
             finished=_finished(instance, candidates, existing),
+            sizing=sizing,
         )
         # The run reads the manifest from the lake: a vehicle may replace the one in the inbox at any time.
         _do_all(pool, lambda b: _keep(lake, b), plan.batches)
@@ -113,7 +153,7 @@ def take_completed_batches(
         ),
         start_after="" if at_end else last_read,
     )
-    return _result(plan, next_cursor, now)
+    return _result(plan, next_cursor, sizing, now)
 
 
 def _do_all(pool: Executor, action: Callable[[_Item], object], items: Sequence[_Item]) -> None:
@@ -169,7 +209,7 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
         return Candidate(ref, digest, stamp, raw, None, reasons_of(error))
     prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
     files = {info.key.removeprefix(prefix).lstrip("/"): info for info in bucket.list_prefix(prefix)}
-    return Candidate(ref, digest, stamp, raw, manifest, files=files)
+    return Candidate(ref, digest, stamp, raw, manifest, files=files, put_at=marker.modified)
 
 
 # ---------------------------------------------------------------------------------------------- Dagster's records
@@ -187,6 +227,20 @@ def _finished(
         if key is not None and digest is not None:
             finished.add((key, digest))
     return finished
+
+
+def _pace(instance: dg.DagsterInstance) -> float:
+    """How long the last runs took, for each second that was estimated for them."""
+    records = instance.get_run_records(
+        filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], tags={WHY: "intake"}), limit=PACE_RUNS
+    )
+    took_s = expected_s = 0.0
+    for record in records:
+        expected = float(record.dagster_run.tags.get(ESTIMATED, 0))
+        if expected >= PACE_LEAST_S and record.start_time is not None and record.end_time is not None:
+            took_s += record.end_time - record.start_time
+            expected_s += expected
+    return min(max(took_s / expected_s, 1 / MOST_PACE), MOST_PACE) if expected_s else 1.0
 
 
 # ---------------------------------------------------------------------------------------------- carrying it out
@@ -244,8 +298,8 @@ def _partition_of(candidate: Candidate) -> str | None:
     return partition_key(manifest.recorded_from, manifest.vehicle_id, manifest.batch_id)
 
 
-def _result(plan: IntakePlan, cursor: IntakeCursor, now: datetime) -> dg.SensorResult:
-    events: list[dg.AssetMaterialization | dg.AssetObservation] = [_created(b) for b in plan.batches]
+def _result(plan: IntakePlan, cursor: IntakeCursor, sizing: Sizing, now: datetime) -> dg.SensorResult:
+    events: list[dg.AssetMaterialization | dg.AssetObservation] = [_created(b, sizing, now) for b in plan.batches]
     events += [_rejected(candidate, reasons, now) for candidate, reasons in plan.quarantined]
     events += [
         dg.AssetObservation(
@@ -260,7 +314,15 @@ def _result(plan: IntakePlan, cursor: IntakeCursor, now: datetime) -> dg.SensorR
         f"unchanged, {len(plan.waiting)} waiting for their run to end"
     )
     return dg.SensorResult(
-        run_requests=[request_run(run.run_key, run.partitions, why="intake") for run in plan.runs],
+        run_requests=[
+            request_run(
+                run.run_key,
+                run.partitions,
+                why="intake",
+                tags={ESTIMATED: f"{run.estimated_s:.2f}", **({SIZE: "large"} if run.large else {})},
+            )
+            for run in plan.runs
+        ],
         skip_reason=None if plan.runs else dg.SkipReason(text),
         cursor=cursor.model_dump_json(),
         dynamic_partitions_requests=[batches.build_add_request(list(plan.new_partitions))]
@@ -270,10 +332,16 @@ def _result(plan: IntakePlan, cursor: IntakeCursor, now: datetime) -> dg.SensorR
     )
 
 
-def _created(batch: PlannedBatch) -> dg.AssetMaterialization:
+def _created(batch: PlannedBatch, sizing: Sizing, now: datetime) -> dg.AssetMaterialization:
     """The batch's first event. The VIN stays in the manifest: it is personal data."""
-    manifest = batch.candidate.manifest
+    candidate, manifest = batch.candidate, batch.candidate.manifest
     assert manifest is not None, "a planned batch has a manifest"
+    put = [info.modified for info in candidate.files.values() if info.modified is not None]
+    drop = Drop(
+        first_byte_at=min(put, default=None),
+        marker_at=candidate.put_at or now,
+        taken_at=now,
+    )
     return dg.AssetMaterialization(
         vehicle_drop.key,
         partition=batch.partition,
@@ -288,6 +356,8 @@ def _created(batch: PlannedBatch) -> dg.AssetMaterialization:
             "recorded_to": dg.MetadataValue.timestamp(manifest.recorded_to),
             "files": len(manifest.files),
             "size_bytes": sum(f.size for f in manifest.files),
+            "estimated_s": sizing.seconds(candidate),
+            **drop.metadata(),
         },
         tags={"dagster/data_version": batch.candidate.digest},
     )

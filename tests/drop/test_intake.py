@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.drop.bucket import ObjectInfo
-from argus_assets.drop.intake import Candidate, IntakeCursor, Requested, plan_intake
+from argus_assets.drop.intake import Candidate, IntakeCursor, Requested, Sizing, estimated_seconds, plan_intake
 from argus_assets.drop.keys import BatchRef, partition_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
@@ -81,27 +81,61 @@ def test_missing_and_cut_files_are_named_with_both_values() -> None:
     assert [run.partitions for run in plan.runs] == [(key("b3"),)], "the others go on"
 
 
+GB = 10**9
+
+
 @given(
-    wanted=st.sets(st.integers(0, 30)),
+    sizes=st.dictionaries(st.integers(0, 30), st.sampled_from([3, GB // 4, GB, 40 * GB])),
     existing=st.lists(st.integers(0, 30), unique=True),
-    per_run=st.integers(1, 6),
+    sizing=st.builds(
+        Sizing,
+        run_s=st.sampled_from([20.0, 60.0]),
+        runs_at_once=st.integers(1, 4),
+        most_batches=st.integers(1, 6),
+        pace=st.sampled_from([0.5, 1.0, 3.0]),
+    ),
 )
-def test_runs_cover_the_wanted_batches_and_no_other(wanted: set[int], existing: list[int], per_run: int) -> None:
+def test_runs_cover_the_wanted_batches_and_no_other(sizes: dict[int, int], existing: list[int], sizing: Sizing) -> None:
     known = [key(f"b{n}", days=n) for n in existing]
-    plan = plan_intake(
-        [candidate(f"b{n}", days=n) for n in sorted(wanted)], existing=known, max_batches_per_run=per_run
-    )
+    wanted = {
+        key(f"b{n}", days=n): candidate(f"b{n}", days=n, size=size, present=size) for n, size in sorted(sizes.items())
+    }
+    plan = plan_intake(wanted.values(), existing=known, sizing=sizing)
     order = [*known, *plan.new_partitions]
     covered: list[str] = []
     for run in plan.runs:
         first, last = order.index(run.partitions[0]), order.index(run.partitions[-1])
         # What Dagster makes of a range: every key between its ends.
         assert tuple(order[first : last + 1]) == run.partitions
-        assert len(run.partitions) <= per_run
+        assert len(run.partitions) <= sizing.most_batches
+        seconds = [sizing.seconds(wanted[k]) for k in run.partitions]
+        assert run.large == (max(seconds) > sizing.run_s), "a large batch is alone"
+        assert len(seconds) == 1 or sum(seconds) <= sizing.run_s
         covered += run.partitions
-    assert sorted(covered) == sorted(key(f"b{n}", days=n) for n in wanted)
-    assert list(plan.new_partitions) == sorted(plan.new_partitions), "keys sort by time"
+    assert sorted(covered) == sorted(wanted)
+    large = {k for k, c in wanted.items() if sizing.is_large(c)}
+    for some in (large, wanted.keys() - large):
+        mine = [k for k in plan.new_partitions if k in some]
+        assert mine == sorted(mine), "keys of one kind sort by time"
     assert len({run.run_key for run in plan.runs}) == len(plan.runs)
+
+
+def test_a_backlog_uses_every_place_and_a_handful_of_small_batches_one() -> None:
+    def runs(count: int, size: int = 3, **settings: object) -> list[int]:
+        sizing = Sizing(**{"runs_at_once": 2, **settings})  # type: ignore[arg-type]
+        found = [candidate(f"b{n:04}", size=size, present=size) for n in range(count)]
+        return [len(r.partitions) for r in plan_intake(found, existing=[], sizing=sizing).runs]
+
+    assert runs(20) == [20], "6 s of work are not worth two starts"
+    assert runs(200) == [100, 100]
+    assert sorted(runs(200, runs_at_once=4)) == [50, 50, 50, 50]
+    assert [n for n in runs(2000) if n not in (199, 200)] == [10], "600 s of work in runs of 60 s"
+    assert runs(4, size=GB) == [1, 1, 1, 1]
+
+
+def test_packed_recordings_are_expected_to_take_longer() -> None:
+    plain, packed = (ManifestFile(name=f"a.log{end}", size=GB, sha256="0" * 64) for end in ("", ".gz"))
+    assert estimated_seconds([packed]) > 3 * estimated_seconds([plain]) > 30
 
 
 outcomes = st.sampled_from(["good", "missing", "bad", "finished", "in_flight"])

@@ -16,6 +16,7 @@ from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.embedded.platform import dagster_yaml
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.capacity import CapacityResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
@@ -126,6 +127,7 @@ def site(tmp_path: Path, instance: dg.DagsterInstance) -> Site:
         "lake": LakeResource(url=lake),
         "decoders": DecodersResource(),
         "faults": FaultsResource(),
+        "capacity": CapacityResource(),
         "diagnostician": DiagnosisResource(database_url=os.environ["ARGUS_DATABASE_URL"], home=str(tmp_path / "home")),
     }
     return Site(bucket, Lake.from_url(lake), instance, resources)

@@ -1,0 +1,133 @@
+"""What the batches of one run share: cores and memory. Stages hold a share of each while they work.
+
+A batch that waits for a language model or for storage to answer holds nothing, so others go on.
+"""
+
+import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MIB: Final = 1024**2
+
+READ_AHEAD_BYTES: Final = 64 * MIB
+"""Blocks in flight of one recording and what its decoder holds at least."""
+
+PARSE_FACTOR: Final = 4
+PARSE_MOST_BYTES: Final = 640 * MIB
+"""Decoders work in windows: a recording of 20 GB took 624 MiB (docs/benchmarks/recordings.md)."""
+
+FRAME_BYTES: Final = 64
+"""Of the detectors and the statistics, for each frame of the drive: 60 measured (docs/benchmarks/faults.md)."""
+
+DRIVE_LEAST_BYTES: Final = 16 * MIB
+
+MEMORY_SHARE: Final = 0.7
+"""Of the machine's memory that the runs of the platform may take together."""
+
+_CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+class Share:
+    """So much of something; who asks waits until there is as much as it wants.
+
+    A small request may pass a large one that waits. A request for more than there is gets everything, alone.
+
+    Args:
+        total: How much there is.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = max(1, total)
+        self._held = 0
+        self._freed = threading.Condition()
+
+    @contextmanager
+    def hold(self, amount: int) -> Generator[None]:
+        """Hold an amount for the time of the block."""
+        wanted = min(amount, self.total)
+        with self._freed:
+            self._freed.wait_for(lambda: self._held + wanted <= self.total)
+            self._held += wanted
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._held -= wanted
+                self._freed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What one run may use.
+
+    Attributes:
+        readers: Recordings that are read at the same time: more than cores, for reading waits for storage.
+        cores: Stages that compute at the same time.
+        memory: Bytes, by the estimates of this module.
+        batches: Batches on their way at the same time, those that wait for a model among them.
+    """
+
+    readers: Share
+    cores: Share
+    memory: Share
+    batches: int
+
+    @classmethod
+    def of(cls, *, cores: int, memory_bytes: int, model_calls: int = 0) -> "Capacity":
+        """A run's capacity.
+
+        Args:
+            cores: Cores of the machine.
+            memory_bytes: That this run may take.
+            model_calls: Calls to a language model at the same time; each may keep a batch waiting.
+        """
+        return cls(Share(2 * cores), Share(cores), Share(memory_bytes), batches=2 * cores + model_calls)
+
+    @contextmanager
+    def reading(self, memory_bytes: int) -> Generator[None]:
+        """Read a recording."""
+        with self.memory.hold(memory_bytes), self.readers.hold(1):
+            yield
+
+    @contextmanager
+    def computing(self, memory_bytes: int = 0) -> Generator[None]:
+        """Compute on tables."""
+        with self.memory.hold(memory_bytes), self.cores.hold(1):
+            yield
+
+
+def unlimited() -> Capacity:
+    """For one batch alone."""
+    return Capacity.of(cores=usable_cores(), memory_bytes=2**62)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def reading_bytes(size: int) -> int:
+    """Memory for reading a recording of `size` bytes, an estimate from above."""
+    return READ_AHEAD_BYTES + min(PARSE_FACTOR * size, PARSE_MOST_BYTES)
+
+
+def computing_bytes(frames: int) -> int:
+    """Memory for finding faults in so many frames, an estimate from above."""
+    return max(DRIVE_LEAST_BYTES, FRAME_BYTES * frames)
+
+
+def machine_memory() -> int:
+    """Bytes that processes of this machine, or of this container, may use."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in _CGROUP_LIMITS:
+        try:
+            text = Path(name).read_text("ascii").strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            return min(physical, int(text))
+    return physical
