@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large bench-diagnosis eval lock up clean
+.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput eval lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ docs: $(READY) ## Make the documents that are made from the code
 
 bench: $(READY) ## Measure drop to diagnosis and upload memory
 	$(BIN)/python -m benchmarks.spine
+
+bench-throughput: $(READY) ## Measure many batches against plain Dagster: CPU, batches a minute, latency, memory (15 minutes)
+	$(BIN)/python -m benchmarks.throughput
 
 bench-recordings: $(READY) ## Measure our readers against the formats' own libraries (writes the session once)
 	$(BIN)/python -m benchmarks.recordings
