@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 
 import dagster as dg
 
@@ -13,6 +14,7 @@ from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
+from argus_assets.schedules.reconcile_bucket import build_reconcile_job, build_reconcile_schedule
 from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.settings import Settings
@@ -25,10 +27,11 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         settings: What the environment says.
         resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `diagnostician`, `capacity`).
     """
+    reconcile_job = build_reconcile_job(retain=timedelta(days=settings.retain_days))
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
-        jobs=[batch_job, rediagnose_job],
-        schedules=[build_rediagnose_schedule(rediagnose_job)],
+        jobs=[batch_job, rediagnose_job, reconcile_job],
+        schedules=[build_rediagnose_schedule(rediagnose_job), build_reconcile_schedule(reconcile_job)],
         sensors=[
             build_completed_batches_sensor(batch_job, interval_s=settings.sensor_interval_s, run_s=settings.run_seconds)
         ],

@@ -80,6 +80,13 @@ class Settings(BaseModel):
         int | None,
         Field(description="MiB that one run may take; none for an equal share of the machine's memory.", ge=256),
     ] = None
+    stale_upload_hours: Annotated[
+        float, Field(description="Hours without a change after which an upload without manifest is reported.", gt=0)
+    ] = 6.0
+    max_batch_gb: Annotated[
+        float | None, Field(description="Largest batch that is taken, in GB (10^9 bytes); none for no limit.", gt=0)
+    ] = None
+    retain_days: Annotated[int, Field(description="Days that batches, runs and recordings are kept.", ge=1)] = 90
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
     @classmethod

@@ -3,12 +3,14 @@
 Works on `s3://bucket[/prefix]` and on a folder. Keys are relative to the root. Objects are put whole or not at all.
 """
 
+import errno
 import os
 import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, Self, cast
@@ -47,6 +49,15 @@ class ObjectInfo:
     etag: str
     modified: datetime | None = None
     sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that was begun and neither completed nor given up."""
+
+    key: str
+    upload_id: str
+    initiated: datetime
 
 
 class Bucket:
@@ -105,6 +116,45 @@ class Bucket:
     def list_prefix(self, prefix: str) -> list[ObjectInfo]:
         """All objects whose key starts with `prefix`, which ends with a slash, in key order."""
         return list(self._list(prefix, ""))
+
+    def iterate(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose key starts with `prefix`, which ends with a slash, in key order, after the key `start_after`.
+
+        On S3 a page is asked for when it is needed, so memory does not follow the number of objects.
+        """
+        return self._list(prefix, start_after)
+
+    def list_names(self, prefix: str) -> list[str]:
+        """Names one level below a prefix, sorted: of objects, and of what has objects below it."""
+        return sorted(self._children(prefix.rstrip("/")))
+
+    def list_unfinished_uploads(self, prefix: str, *, limit: int) -> list[UnfinishedUpload]:
+        """Multipart uploads below a prefix that were neither completed nor given up, at most `limit`.
+
+        Empty on a folder, which has none.
+        """
+        if self.is_local:
+            return []
+        name, lead = self._bucket_and_lead()
+        with self._errors("list uploads", prefix):
+            page = self.fs.call_s3(
+                "list_multipart_uploads", Bucket=name, Prefix=f"{lead}{prefix}", MaxUploads=min(limit, _LIST_PAGE)
+            )
+        return [
+            UnfinishedUpload(item["Key"].removeprefix(lead), item["UploadId"], item["Initiated"])
+            for item in page.get("Uploads", ())
+            if item["Key"].startswith(f"{lead}{prefix}")
+        ][:limit]
+
+    def now(self) -> datetime:
+        """The time by the clock that also stamps the objects: of the store, or of this machine for a folder."""
+        if self.is_local:
+            return datetime.now(UTC)
+        name, lead = self._bucket_and_lead()
+        with self._errors("ask the time of", lead):
+            page = self.fs.call_s3("list_objects_v2", Bucket=name, Prefix=f"{lead}inbox/", MaxKeys=1)
+        stated = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(stated) if stated else datetime.now(UTC)
 
     def list_batches(self) -> list[BatchRef]:
         """Every batch that has a recording, a waiting manifest or a quarantined one, in order."""
@@ -204,6 +254,33 @@ class Bucket:
             else:
                 self.fs.pipe_file(target, data)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Put an object whole where there is none; `False` when there is one, which stays as it is."""
+        target = self.path(key)
+        with self._errors("write", key):
+            if self.is_local:
+                temporary = self._temporary(target)
+                try:
+                    temporary.write_bytes(data)
+                    os.link(temporary, target)
+                except FileExistsError:
+                    return False
+                finally:
+                    temporary.unlink(missing_ok=True)
+                return True
+            # A store that knows no conditional writes overwrites: the look before it makes that unlikely.
+            if self.exists(key):
+                return False
+            try:
+                self.fs.pipe_file(target, data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # how s3fs tells a failed precondition
+                    raise
+                return False
+            return True
+
     @contextmanager
     def create(self, key: str, *, sha256: str) -> Generator[BinaryIO]:
         """Open an object for writing as a stream; it appears when the block ends well, else nothing appears.
@@ -294,9 +371,7 @@ class Bucket:
 
     def _list_s3(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Pages of ListObjectsV2 with StartAfter."""
-        name, _, base = self._root.partition("/")
-        lead = f"{base}/" if base else ""
-        # The API takes bucket names only, so the scheme that fsspec may keep has to go.
+        name, lead = self._bucket_and_lead()
         arguments: dict[str, Any] = {"Bucket": name, "Prefix": f"{lead}{prefix}", "MaxKeys": _LIST_PAGE}
         if start_after:
             arguments["StartAfter"] = f"{lead}{start_after}"
@@ -310,6 +385,11 @@ class Bucket:
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _bucket_and_lead(self) -> tuple[str, str]:
+        """Name of the S3 bucket, and what stands before our keys in it."""
+        name, _, base = self._root.partition("/")
+        return name, f"{base}/" if base else ""
 
     def _children(self, prefix: str) -> list[str]:
         """Names one level below a prefix."""

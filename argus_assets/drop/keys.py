@@ -24,6 +24,9 @@ _PARTITION: Final = re.compile(
     rf"(?P<date>\d{{4}}-\d{{2}}-\d{{2}})_(?P<vehicle>{VEHICLE_ID.pattern})_(?P<batch>{BATCH_ID.pattern})"
 )
 _MARKER: Final = re.compile(rf"inbox/(?P<vehicle>{VEHICLE_ID.pattern})/(?P<batch>{BATCH_ID.pattern})\.json")
+_ACCEPTED: Final = re.compile(
+    rf"accepted/(?P<vehicle>{VEHICLE_ID.pattern})/(?P<batch>{BATCH_ID.pattern})\.(?P<digest>[0-9a-f]{{16}})\.json"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,6 +73,12 @@ def accepted_prefix(vehicle_id: str, batch_id: str) -> str:
 def accepted_key(vehicle_id: str, batch_id: str, digest: str) -> str:
     """Key of a manifest that was taken."""
     return f"{accepted_prefix(vehicle_id, batch_id)}{digest}.json"
+
+
+def parse_accepted_key(key: str) -> tuple[BatchRef, str] | None:
+    """The batch and the digest of a manifest that was taken, `None` when the key is not one."""
+    match = _ACCEPTED.fullmatch(key)
+    return (BatchRef(match["vehicle"], match["batch"]), match["digest"]) if match else None
 
 
 def quarantine_prefix(vehicle_id: str, batch_id: str) -> str:

@@ -15,11 +15,14 @@ from pydantic import BaseModel, ConfigDict
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, quarantine_prefix
-from argus_assets.errors import ArgusError
+from argus_assets.errors import ArgusError, BadFile
 
 ReasonKind = Literal["bad_manifest", "bad_key", "missing_file", "wrong_size", "wrong_sha256"]
 
 UNKNOWN_PREFIX: Final = "quarantine/_unknown/"
+
+MAX_RECORD_BYTES: Final = 32 * 1024**2
+"""A record names each of 10,000 files that are missing, by names of up to 800 bytes, twice."""
 
 
 class Reason(BaseModel):
@@ -52,6 +55,12 @@ class QuarantineRecord(BaseModel):
     recordings: str | None
     at: datetime
     reasons: tuple[Reason, ...]
+
+    @property
+    def digest(self) -> str:
+        """Which manifest; of an object whose key names no batch, which key."""
+        parts = self.manifest.split("/")
+        return parts[-2] if self.batch_id is None else parts[-1].partition(".")[0]
 
 
 def reasons_of(error: ArgusError, file: str = "manifest") -> tuple[Reason, ...]:
@@ -98,6 +107,14 @@ def quarantine(
     bucket.put(f"{prefix}{digest}.reason.json", document)
     bucket.put(f"{prefix}reason.json", document)
     return record
+
+
+def read_record(bucket: Bucket, key: str) -> QuarantineRecord | None:
+    """The record at a key, `None` when there is none or it cannot be read as one."""
+    try:
+        return QuarantineRecord.model_validate_json(bucket.read(key, max_bytes=MAX_RECORD_BYTES))
+    except (BadFile, ValueError):
+        return None
 
 
 def quarantine_unknown(bucket: Bucket, key: str, *, at: datetime) -> QuarantineRecord:
