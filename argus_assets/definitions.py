@@ -33,7 +33,12 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         jobs=[batch_job, rediagnose_job, reconcile_job],
         schedules=[build_rediagnose_schedule(rediagnose_job), build_reconcile_schedule(reconcile_job)],
         sensors=[
-            build_completed_batches_sensor(batch_job, interval_s=settings.sensor_interval_s, run_s=settings.run_seconds)
+            build_completed_batches_sensor(
+                batch_job,
+                interval_s=settings.sensor_interval_s,
+                run_s=settings.run_seconds,
+                max_batch_bytes=settings.max_batch_bytes,
+            )
         ],
         resources={
             "bucket": BucketResource(url=settings.bucket_url),

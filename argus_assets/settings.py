@@ -113,6 +113,11 @@ class Settings(BaseModel):
                 help=f"It means: {cls.model_fields[name].description}",
             ) from error
 
+    @property
+    def max_batch_bytes(self) -> int | None:
+        """Largest batch that is taken, `None` for no limit."""
+        return None if self.max_batch_gb is None else int(self.max_batch_gb * 1e9)
+
     @classmethod
     def variables(cls) -> dict[str, str]:
         """Setting → environment variable."""

@@ -113,9 +113,9 @@ class Bucket:
         """Objects of the inbox in key order, at most `limit`, after the key `start_after`: cost follows the result."""
         return list(islice(self._list(INBOX, start_after), limit))
 
-    def list_prefix(self, prefix: str) -> list[ObjectInfo]:
-        """All objects whose key starts with `prefix`, which ends with a slash, in key order."""
-        return list(self._list(prefix, ""))
+    def list_prefix(self, prefix: str, *, limit: int | None = None) -> list[ObjectInfo]:
+        """Objects whose key starts with `prefix`, which ends with a slash, in key order; at most `limit`."""
+        return list(islice(self._list(prefix, ""), limit))
 
     def iterate(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose key starts with `prefix`, which ends with a slash, in key order, after the key `start_after`.

@@ -24,11 +24,10 @@ from argus_assets.drop.keys import (
     inbox_key,
     parse_accepted_key,
     parse_inbox_key,
-    quarantine_prefix,
     results_key,
 )
 from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, parse_manifest
-from argus_assets.drop.quarantine import read_record
+from argus_assets.drop.quarantine import latest_record
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.errors import BadFile, BadManifest
 
@@ -298,7 +297,7 @@ def _put_back(bucket: Bucket, manifest: TakenManifest, *, dry_run: bool) -> bool
 
 
 def _tell_quarantined(bucket: Bucket, ref: BatchRef, *, dry_run: bool) -> bool:
-    record = read_record(bucket, f"{quarantine_prefix(ref.vehicle_id, ref.batch_id)}reason.json")
+    record = latest_record(bucket, ref)
     if record is None:
         return False
     result = BatchResult(
