@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from argus_assets.cli.status import home_option
+from argus_assets.drop.keys import printable
 from argus_assets.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -148,11 +149,6 @@ def name_of(record: "QuarantineRecord") -> str:
     if record.vehicle_id is None:
         return f"_unknown/{record.digest}"
     return f"{record.vehicle_id}/{record.batch_id}"
-
-
-def printable(text: str) -> str:
-    """A text from outside, without anything that moves a cursor or turns the direction of writing."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _bucket(home: Path | None) -> "tuple[Bucket, int | None]":

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, Self, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, BatchRef
+from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, VERSION_MARK, BatchRef
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile, BadSetting, PermanentError
 from argus_assets.storage import storage_errors
@@ -100,6 +100,18 @@ class Bucket:
         """
         if key.startswith("/") or ".." in PurePosixPath(key).parts:
             raise PermanentError(f"Key {key!r} leaves the bucket.", help="Keys are relative and have no `..`.")
+        return self._listed(key)
+
+    def _listed(self, key: str) -> str:
+        """The path of a key that came from a listing. S3 takes keys as they are: `..` in one leads nowhere.
+
+        Raises:
+            PermanentError: The client would take it for another object's key.
+        """
+        if self.is_local and ".." in PurePosixPath(key).parts:
+            raise PermanentError(f"Key {key!r} leaves the bucket.", help="Keys are relative and have no `..`.")
+        if not self.is_local and VERSION_MARK in key:
+            raise PermanentError(f"Key {key!r} reads as a version of another object.", help="Put it by another name.")
         return f"{self._root}/{key}"
 
     def ensure(self) -> None:
@@ -313,7 +325,7 @@ class Bucket:
             file.close()
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object inside the bucket."""
+        """Copy an object inside the bucket; `source` may be any key that a listing gave."""
         with self._errors("copy", source):
             if self.is_local:
                 temporary = self._temporary(self.path(target))
@@ -323,13 +335,13 @@ class Bucket:
                 finally:
                     temporary.unlink(missing_ok=True)
             else:
-                self.fs.copy(self.path(source), self.path(target))
+                self.fs.cp_file(self._listed(source), self.path(target))
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is already gone is fine."""
+        """Delete an object, by any key that a listing gave; one that is already gone is fine."""
         with self._errors("delete", key):
             try:
-                self.fs.rm_file(self.path(key))
+                self.fs.rm_file(self._listed(key))
             except FileNotFoundError:
                 return
 

@@ -20,6 +20,9 @@ BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 INBOX: Final = "inbox/"
 
+VERSION_MARK: Final = "?versionId="
+"""S3 clients take what follows it in a key for a version: such a key would stand for another object."""
+
 _PARTITION: Final = re.compile(
     rf"(?P<date>\d{{4}}-\d{{2}}-\d{{2}})_(?P<vehicle>{VEHICLE_ID.pattern})_(?P<batch>{BATCH_ID.pattern})"
 )
@@ -106,3 +109,8 @@ def parse_partition_key(key: str) -> PartitionRef | None:
     except ValueError:
         return None
     return PartitionRef(match["vehicle"], match["batch"], day)
+
+
+def printable(text: str) -> str:
+    """A text from outside, without anything that moves a cursor, turns the direction of writing or is no Unicode."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

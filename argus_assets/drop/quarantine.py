@@ -14,7 +14,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, BatchRef, batch_prefix, inbox_key, quarantine_prefix
+from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, BatchRef, batch_prefix, inbox_key, printable, quarantine_prefix
 from argus_assets.errors import ArgusError, BadFile
 
 ReasonKind = Literal[
@@ -158,9 +158,9 @@ def quarantine_unknown(bucket: Bucket, key: str, *, at: datetime) -> QuarantineR
         reasons=(
             Reason(
                 kind="bad_key",
-                file=key,
+                file=printable(key),
                 expected="inbox/<vehicle_id>/<batch_id>.json with letters, digits, dots and dashes",
-                actual=key,
+                actual=printable(key),
                 help="Drop the manifest again under a key with allowed ids.",
             ),
         ),

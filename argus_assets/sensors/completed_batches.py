@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
@@ -32,7 +33,7 @@ from argus_assets.drop.keys import BatchRef, accepted_key, batch_prefix, inbox_k
 from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
-from argus_assets.errors import BadManifest
+from argus_assets.errors import BadManifest, PermanentError
 from argus_assets.partitions import (
     BATCHES,
     ESTIMATED,
@@ -199,7 +200,9 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
     """Read one manifest and list the files it speaks of; `None` when it has just left the inbox."""
     ref = parse_inbox_key(marker.key)
     if ref is None:
-        quarantine_unknown(bucket, marker.key, at=now)
+        # One that the store lists but does not hand out stays where it is: it must not keep the others waiting.
+        with suppress(PermanentError):
+            quarantine_unknown(bucket, marker.key, at=now)
         return None
     stamp = _stamp(marker)
     if marker.size > MAX_MANIFEST_BYTES:

@@ -8,10 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from argus_assets.cli import root
-from argus_assets.cli.quarantine import printable
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import check_files, missing_file, wrong_sha256
-from argus_assets.drop.keys import BatchRef, inbox_key, recording_key
+from argus_assets.drop.keys import BatchRef, inbox_key, printable, recording_key
 from argus_assets.drop.manifest import MAX_FILES, Manifest, ManifestFile, manifest_digest
 from argus_assets.drop.quarantine import Reason, list_records, quarantine, quarantine_unknown
 from argus_assets.drop.results import BatchResult, write_result
