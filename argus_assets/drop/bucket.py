@@ -69,6 +69,8 @@ class Bucket:
         self.url = url
         self._root = root.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
+        self.only_new = False
+        """Ask the store to replace nothing, as a policy may demand of a vehicle."""
 
     @classmethod
     def from_url(cls, url: str, *, storage_options: Mapping[str, object] | None = None) -> Self:
@@ -263,8 +265,10 @@ class Bucket:
                     temporary.replace(target)
                 finally:
                     temporary.unlink(missing_ok=True)
-            else:
+            elif not self.only_new:
                 self.fs.pipe_file(target, data)
+            elif not self._create(target, data):
+                raise BadFile(f"Object {key} is there and may not be replaced.", help="Wait until it was taken.")
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Put an object whole where there is none; `False` when there is one, which stays as it is."""
@@ -283,21 +287,36 @@ class Bucket:
             # A store that knows no conditional writes overwrites: the look before it makes that unlikely.
             if self.exists(key):
                 return False
-            try:
-                self.fs.pipe_file(target, data, mode="create")
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno != errno.EINVAL:  # how s3fs tells a failed precondition
-                    raise
-                return False
-            return True
+            return self._create(target, data)
+
+    def upload_form(self, key: str, *, max_bytes: int, seconds: int) -> dict[str, Any]:
+        """A presigned POST: whoever has it may put this one object of at most `max_bytes`, for so many seconds.
+
+        The one way of S3 to bound the size of what a vehicle puts. `url` and `fields` of a multipart/form-data
+        request; the file is its last field, `file`.
+
+        Raises:
+            BadSetting: The bucket is a folder.
+        """
+        if self.is_local:
+            raise BadSetting("A folder bucket takes no uploads over HTTP.", help="Use a bucket of an S3 server.")
+        name, lead = self._bucket_and_lead()
+        self.path(key)
+        with self._errors("sign an upload of", key):
+            return self.fs.call_s3(
+                "generate_presigned_post",
+                Bucket=name,
+                Key=f"{lead}{key}",
+                Conditions=[["content-length-range", 0, max_bytes]],
+                ExpiresIn=seconds,
+            )
 
     @contextmanager
     def create(self, key: str, *, sha256: str) -> Generator[BinaryIO]:
         """Open an object for writing as a stream; it appears when the block ends well, else nothing appears.
 
-        On S3 it goes up in parts of `PART_BYTES`, and carries `sha256` as metadata.
+        On S3 it goes up in parts of `PART_BYTES`, and carries `sha256` as metadata. With `only_new`, an object that is
+        there stays: what it holds is compared when it is read.
         """
         target = self.path(key)
         with self._errors("write", key):
@@ -310,7 +329,8 @@ class Bucket:
                 finally:
                     temporary.unlink(missing_ok=True)
                 return
-            file = self.fs.open(target, "wb", block_size=PART_BYTES, Metadata={SHA256_METADATA: sha256})
+            mode = "xb" if self.only_new else "wb"
+            file = self.fs.open(target, mode, block_size=PART_BYTES, Metadata={SHA256_METADATA: sha256})
             try:
                 yield cast(BinaryIO, file)
             except BaseException:
@@ -321,8 +341,9 @@ class Bucket:
             if file.tell() == 0:
                 # s3fs would put an empty object without its metadata.
                 file.closed = True
-                self.fs.pipe_file(target, b"", Metadata={SHA256_METADATA: sha256})
-            file.close()
+                self._create(target, b"", replace=not self.only_new, Metadata={SHA256_METADATA: sha256})
+            with self._unless_there():
+                file.close()
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the bucket; `source` may be any key that a listing gave."""
@@ -397,6 +418,25 @@ class Bucket:
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _create(self, target: str, data: bytes, *, replace: bool = False, **arguments: object) -> bool:
+        """Put an object on S3; `False` when there is one and it is not to be replaced."""
+        with self._unless_there() as outcome:
+            self.fs.pipe_file(target, data, mode="overwrite" if replace else "create", **arguments)
+        return not outcome
+
+    @contextmanager
+    def _unless_there(self) -> Generator[list[OSError]]:
+        """Take the refusal of a conditional put for an answer."""
+        refused: list[OSError] = []
+        try:
+            yield refused
+        except FileExistsError as error:
+            refused.append(error)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # how s3fs tells a failed precondition
+                raise
+            refused.append(error)
 
     def _bucket_and_lead(self) -> tuple[str, str]:
         """Name of the S3 bucket, and what stands before our keys in it."""
