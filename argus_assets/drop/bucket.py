@@ -5,6 +5,7 @@ Works on `s3://bucket[/prefix]` and on a folder. Keys are relative to the root. 
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, Self, cast
 
 import fsspec
+from fsspec.asyn import sync
 from fsspec.implementations.local import LocalFileSystem
 
 from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, VERSION_MARK, BatchRef
@@ -164,9 +166,9 @@ class Bucket:
         """The time by the clock that also stamps the objects: of the store, or of this machine for a folder."""
         if self.is_local:
             return datetime.now(UTC)
-        name, lead = self._bucket_and_lead()
-        with self._errors("ask the time of", lead):
-            page = self.fs.call_s3("list_objects_v2", Bucket=name, Prefix=f"{lead}inbox/", MaxKeys=1)
+        name, _ = self._bucket_and_lead()
+        with self._errors("ask the time of", name):
+            page = self.fs.call_s3("head_bucket", Bucket=name)
         stated = page["ResponseMetadata"]["HTTPHeaders"].get("date")
         return parsedate_to_datetime(stated) if stated else datetime.now(UTC)
 
@@ -303,13 +305,16 @@ class Bucket:
         name, lead = self._bucket_and_lead()
         self.path(key)
         with self._errors("sign an upload of", key):
-            return self.fs.call_s3(
-                "generate_presigned_post",
+            self.fs.connect()
+            form: Any = sync(
+                self.fs.loop,
+                self.fs.s3.generate_presigned_post,
                 Bucket=name,
                 Key=f"{lead}{key}",
                 Conditions=[["content-length-range", 0, max_bytes]],
                 ExpiresIn=seconds,
             )
+            return form
 
     @contextmanager
     def create(self, key: str, *, sha256: str) -> Generator[BinaryIO]:
@@ -351,7 +356,7 @@ class Bucket:
             if self.is_local:
                 temporary = self._temporary(self.path(target))
                 try:
-                    temporary.write_bytes(Path(self.path(source)).read_bytes())
+                    shutil.copyfile(self.path(source), temporary)
                     temporary.replace(self.path(target))
                 finally:
                     temporary.unlink(missing_ok=True)
