@@ -106,6 +106,8 @@ def report_stale_uploads(
     new = [upload for upload in found.uploads if upload.name not in told]
     for upload in new[:MAX_EVENTS]:
         log(upload.text())
+    if found.parts_not_listed is not None:
+        log(f"Files that were sent in parts and not completed were not looked for: {found.parts_not_listed}")
     lake.write_bytes(REPORT, found.model_dump_json(indent=2).encode())
     return dg.SensorResult(
         asset_events=[_observed(upload) for upload in new[:MAX_EVENTS]],

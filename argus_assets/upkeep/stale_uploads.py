@@ -24,6 +24,7 @@ from argus_assets.drop.keys import (
 from argus_assets.drop.manifest import MAX_FILES
 from argus_assets.drop.quarantine import latest_record
 from argus_assets.drop.retry import state_of
+from argus_assets.errors import ArgusError
 
 MAX_LISTED: Final = 200
 MAX_MISSING: Final = 5
@@ -76,6 +77,7 @@ class StaleUploads(BaseModel):
         ended_at: `None` while the pass is not at its end.
         after_vehicle: It goes on after this one.
         uploads: At most `MAX_LISTED`; all are counted.
+        parts_not_listed: Why files that were sent in parts and not completed were not looked for.
     """
 
     version: Literal[1] = 1
@@ -85,6 +87,7 @@ class StaleUploads(BaseModel):
     count: int = 0
     size_bytes: int = 0
     uploads: list[StaleUpload] = []
+    parts_not_listed: str | None = None
 
     def add(self, upload: StaleUpload) -> None:
         """Count an upload."""
@@ -121,7 +124,13 @@ def find_stale(
                 found.add(upload)
         found.after_vehicle = vehicle
     # A vehicle that never completed a file stands in no listing of objects.
-    for upload in _unfinished(bucket):
+    try:
+        unfinished = _unfinished(bucket)
+    except ArgusError as error:
+        # Not every store lists them, nor lets everybody: the rest is worth telling.
+        found.parts_not_listed = str(error)
+        unfinished = []
+    for upload in unfinished:
         if found.started_at - upload.since > quiet:
             found.add(upload)
     found.ended_at = bucket.now()

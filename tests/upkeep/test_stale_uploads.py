@@ -64,6 +64,23 @@ def test_a_file_that_was_sent_in_parts_and_not_completed_is_named(bucket: Bucket
     assert upload.missing == ("batches/v/b1/big.mcap", "batches/v/b1/other")
 
 
+@pytest.mark.parametrize("bucket", ["moto"], indirect=True)
+def test_a_store_that_does_not_list_parts_still_has_the_rest_reported(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put(recording_key("v", "b", "x"), b"1")
+    call = bucket.fs.call_s3
+
+    def refusing(method: str, **arguments):
+        if method == "list_multipart_uploads":
+            raise OSError("NotImplemented")
+        return call(method, **arguments)
+
+    monkeypatch.setattr(bucket.fs, "call_s3", refusing)
+    found = after(bucket)
+    assert (found.count, "NotImplemented" in str(found.parts_not_listed)) == (1, True)
+
+
 def test_a_pass_in_pieces_finds_the_same_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = Bucket.from_url(str(tmp_path / "bucket"))
     bucket.ensure()
