@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 
 import dagster as dg
 
 from argus_assets.assets.batch import batch_assets, vehicle_drop
+from argus_assets.errors import BadSetting
 from argus_assets.jobs import batch_job, rediagnose_job
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
@@ -13,8 +15,11 @@ from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
+from argus_assets.schedules.reconcile_bucket import build_reconcile_job, build_reconcile_schedule
 from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
+from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
+from argus_assets.sensors.stale_uploads import build_stale_uploads_sensor
 from argus_assets.settings import Settings
 
 
@@ -25,12 +30,21 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         settings: What the environment says.
         resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `diagnostician`, `capacity`).
     """
+    reconcile_job = build_reconcile_job(retain=timedelta(days=settings.retain_days))
+    quiet_sensors, quiet_jobs = _quiet_prefixes(settings)
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
-        jobs=[batch_job, rediagnose_job],
-        schedules=[build_rediagnose_schedule(rediagnose_job)],
+        jobs=[batch_job, rediagnose_job, reconcile_job, *quiet_jobs],
+        schedules=[build_rediagnose_schedule(rediagnose_job), build_reconcile_schedule(reconcile_job)],
         sensors=[
-            build_completed_batches_sensor(batch_job, interval_s=settings.sensor_interval_s, run_s=settings.run_seconds)
+            build_completed_batches_sensor(
+                batch_job,
+                interval_s=settings.sensor_interval_s,
+                run_s=settings.run_seconds,
+                max_batch_bytes=settings.max_batch_bytes,
+            ),
+            build_stale_uploads_sensor(quiet=timedelta(hours=settings.stale_upload_hours)),
+            *quiet_sensors,
         ],
         resources={
             "bucket": BucketResource(url=settings.bucket_url),
@@ -47,6 +61,18 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         # A run's processes cost more than its work: everything of a run happens in its one process.
         executor=dg.in_process_executor,
     )
+
+
+def _quiet_prefixes(settings: Settings) -> tuple[list[dg.SensorDefinition], list[dg.JobDefinition]]:
+    """What serves loggers without manifests, where there are any."""
+    if settings.quiet_prefix is None:
+        return [], []
+    if settings.quiet_loggers is None:
+        raise BadSetting("ARGUS_QUIET_PREFIX has no ARGUS_QUIET_LOGGERS.", help="Name the vehicle of each logger.")
+    sensor, job = build_quiet_prefixes(
+        settings.quiet_prefix, settings.quiet_loggers, quiet=timedelta(minutes=settings.quiet_minutes)
+    )
+    return [sensor], [job]
 
 
 def _diagnostician(settings: Settings) -> DiagnosisResource:

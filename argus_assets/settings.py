@@ -80,6 +80,23 @@ class Settings(BaseModel):
         int | None,
         Field(description="MiB that one run may take; none for an equal share of the machine's memory.", ge=256),
     ] = None
+    stale_upload_hours: Annotated[
+        float, Field(description="Hours without a change after which an upload without manifest is reported.", gt=0)
+    ] = 6.0
+    quiet_prefix: Annotated[
+        str | None,
+        Field(description="Prefix under which loggers put sessions without manifests; see docs/drop.md.", min_length=1),
+    ] = None
+    quiet_minutes: Annotated[
+        float, Field(description="Minutes without a change after which such a session is complete.", gt=0)
+    ] = 30.0
+    quiet_loggers: Annotated[
+        Path | None, Field(description="TOML file that names the vehicle of each logger; see docs/drop.md.")
+    ] = None
+    max_batch_gb: Annotated[
+        float | None, Field(description="Largest batch that is taken, in GB (10^9 bytes); none for no limit.", gt=0)
+    ] = None
+    retain_days: Annotated[int, Field(description="Days that batches, runs and recordings are kept.", ge=1)] = 90
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
     @classmethod
@@ -91,7 +108,12 @@ class Settings(BaseModel):
         """
         given = {name: environ[key] for name, key in cls.variables().items() if environ.get(key)}
         home = Path(given.get("home") or Path(environ.get("HOME") or os.path.sep) / ".argus").expanduser().absolute()
-        for name in given.keys() & {"decoders", "faults", "llm_prices"}:  # children have other working folders
+        for name in given.keys() & {
+            "decoders",
+            "faults",
+            "llm_prices",
+            "quiet_loggers",
+        }:  # children have other working folders
             given[name] = str(Path(given[name]).expanduser().absolute())
         given.setdefault("bucket_url", str(home / "bucket"))
         given.setdefault("lake_url", str(home / "lake"))
@@ -105,6 +127,11 @@ class Settings(BaseModel):
                 f"{cls.variables()[name]}={shown!r} cannot be used: {first['msg']}.",
                 help=f"It means: {cls.model_fields[name].description}",
             ) from error
+
+    @property
+    def max_batch_bytes(self) -> int | None:
+        """Largest batch that is taken, `None` for no limit."""
+        return None if self.max_batch_gb is None else int(self.max_batch_gb * 1e9)
 
     @classmethod
     def variables(cls) -> dict[str, str]:

@@ -13,10 +13,13 @@ _COMMANDS: Final = {
     "drop": "argus_assets.cli.drop:drop",
     "events": "argus_assets.cli.status:events",
     "policy": "argus_assets.cli.policy:policy",
+    "quarantine": "argus_assets.cli.quarantine:quarantine",
     "rec": "argus_assets.cli.rec:rec",
+    "reconcile": "argus_assets.cli.reconcile:reconcile",
     "simulate": "argus_assets.cli.simulate:simulate",
     "status": "argus_assets.cli.status:status",
     "up": "argus_assets.cli.up:up",
+    "vehicle": "argus_assets.cli.vehicle:vehicle",
 }
 
 

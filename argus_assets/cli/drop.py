@@ -25,6 +25,9 @@ from argus_assets.errors import BadSetting
 @click.option(
     "--workers", default=4, show_default=True, type=click.IntRange(1, 64), help="Files sent at the same time."
 )
+@click.option(
+    "--only-new", is_flag=True, help="Replace nothing that is there, as `argus vehicle add --new-only` demands."
+)
 @decoders_option
 def drop(
     paths: tuple[Path, ...],
@@ -37,6 +40,7 @@ def drop(
     recorded_to: str | None,
     to: str | None,
     workers: int,
+    only_new: bool,
     declarations: Path | None,
 ) -> None:
     """Upload files, or all files of a folder, as one batch: the recordings first, the completion manifest last.
@@ -77,6 +81,7 @@ def drop(
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         raise BadSetting(f"The batch cannot be described: {told}.", help="See docs/drop.md.") from error
     bucket = Bucket.from_url(url)
+    bucket.only_new = only_new
     console = Console(highlight=False, soft_wrap=True)
     progress = Progress(
         TextColumn("{task.description}"),

@@ -3,20 +3,24 @@
 Works on `s3://bucket[/prefix]` and on a folder. Keys are relative to the root. Objects are put whole or not at all.
 """
 
+import errno
 import os
+import shutil
 import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, Self, cast
 
 import fsspec
+from fsspec.asyn import sync
 from fsspec.implementations.local import LocalFileSystem
 
-from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, BatchRef
+from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, VERSION_MARK, BatchRef
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile, BadSetting, PermanentError
 from argus_assets.storage import storage_errors
@@ -49,6 +53,15 @@ class ObjectInfo:
     sha256: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that was begun and neither completed nor given up."""
+
+    key: str
+    upload_id: str
+    initiated: datetime
+
+
 class Bucket:
     """Objects under one root."""
 
@@ -58,6 +71,8 @@ class Bucket:
         self.url = url
         self._root = root.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
+        self.only_new = False
+        """Ask the store to replace nothing, as a policy may demand of a vehicle."""
 
     @classmethod
     def from_url(cls, url: str, *, storage_options: Mapping[str, object] | None = None) -> Self:
@@ -89,6 +104,18 @@ class Bucket:
         """
         if key.startswith("/") or ".." in PurePosixPath(key).parts:
             raise PermanentError(f"Key {key!r} leaves the bucket.", help="Keys are relative and have no `..`.")
+        return self._listed(key)
+
+    def _listed(self, key: str) -> str:
+        """The path of a key that came from a listing. S3 takes keys as they are: `..` in one leads nowhere.
+
+        Raises:
+            PermanentError: The client would take it for another object's key.
+        """
+        if self.is_local and ".." in PurePosixPath(key).parts:
+            raise PermanentError(f"Key {key!r} leaves the bucket.", help="Keys are relative and have no `..`.")
+        if not self.is_local and VERSION_MARK in key:
+            raise PermanentError(f"Key {key!r} reads as a version of another object.", help="Put it by another name.")
         return f"{self._root}/{key}"
 
     def ensure(self) -> None:
@@ -102,9 +129,48 @@ class Bucket:
         """Objects of the inbox in key order, at most `limit`, after the key `start_after`: cost follows the result."""
         return list(islice(self._list(INBOX, start_after), limit))
 
-    def list_prefix(self, prefix: str) -> list[ObjectInfo]:
-        """All objects whose key starts with `prefix`, which ends with a slash, in key order."""
-        return list(self._list(prefix, ""))
+    def list_prefix(self, prefix: str, *, limit: int | None = None) -> list[ObjectInfo]:
+        """Objects whose key starts with `prefix`, which ends with a slash, in key order; at most `limit`."""
+        return list(islice(self._list(prefix, ""), limit))
+
+    def iterate(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Objects whose key starts with `prefix`, which ends with a slash, in key order, after the key `start_after`.
+
+        On S3 a page is asked for when it is needed, so memory does not follow the number of objects.
+        """
+        return self._list(prefix, start_after)
+
+    def list_names(self, prefix: str) -> list[str]:
+        """Names one level below a prefix, sorted: of objects, and of what has objects below it."""
+        return sorted(self._children(prefix.rstrip("/")))
+
+    def list_unfinished_uploads(self, prefix: str, *, limit: int) -> list[UnfinishedUpload]:
+        """Multipart uploads below a prefix that were neither completed nor given up, at most `limit`.
+
+        Empty on a folder, which has none.
+        """
+        if self.is_local:
+            return []
+        name, lead = self._bucket_and_lead()
+        with self._errors("list uploads", prefix):
+            page = self.fs.call_s3(
+                "list_multipart_uploads", Bucket=name, Prefix=f"{lead}{prefix}", MaxUploads=min(limit, _LIST_PAGE)
+            )
+        return [
+            UnfinishedUpload(item["Key"].removeprefix(lead), item["UploadId"], item["Initiated"])
+            for item in page.get("Uploads", ())
+            if item["Key"].startswith(f"{lead}{prefix}")
+        ][:limit]
+
+    def now(self) -> datetime:
+        """The time by the clock that also stamps the objects: of the store, or of this machine for a folder."""
+        if self.is_local:
+            return datetime.now(UTC)
+        name, _ = self._bucket_and_lead()
+        with self._errors("ask the time of", name):
+            page = self.fs.call_s3("head_bucket", Bucket=name)
+        stated = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(stated) if stated else datetime.now(UTC)
 
     def list_batches(self) -> list[BatchRef]:
         """Every batch that has a recording, a waiting manifest or a quarantined one, in order."""
@@ -201,14 +267,61 @@ class Bucket:
                     temporary.replace(target)
                 finally:
                     temporary.unlink(missing_ok=True)
-            else:
+            elif not self.only_new:
                 self.fs.pipe_file(target, data)
+            elif not self._create(target, data):
+                raise BadFile(f"Object {key} is there and may not be replaced.", help="Wait until it was taken.")
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Put an object whole where there is none; `False` when there is one, which stays as it is."""
+        target = self.path(key)
+        with self._errors("write", key):
+            if self.is_local:
+                temporary = self._temporary(target)
+                try:
+                    temporary.write_bytes(data)
+                    os.link(temporary, target)
+                except FileExistsError:
+                    return False
+                finally:
+                    temporary.unlink(missing_ok=True)
+                return True
+            # A store that knows no conditional writes overwrites: the look before it makes that unlikely.
+            if self.exists(key):
+                return False
+            return self._create(target, data)
+
+    def upload_form(self, key: str, *, max_bytes: int, seconds: int) -> dict[str, Any]:
+        """A presigned POST: whoever has it may put this one object of at most `max_bytes`, for so many seconds.
+
+        The one way of S3 to bound the size of what a vehicle puts. `url` and `fields` of a multipart/form-data
+        request; the file is its last field, `file`.
+
+        Raises:
+            BadSetting: The bucket is a folder.
+        """
+        if self.is_local:
+            raise BadSetting("A folder bucket takes no uploads over HTTP.", help="Use a bucket of an S3 server.")
+        name, lead = self._bucket_and_lead()
+        self.path(key)
+        with self._errors("sign an upload of", key):
+            self.fs.connect()
+            form: Any = sync(
+                self.fs.loop,
+                self.fs.s3.generate_presigned_post,
+                Bucket=name,
+                Key=f"{lead}{key}",
+                Conditions=[["content-length-range", 0, max_bytes]],
+                ExpiresIn=seconds,
+            )
+            return form
 
     @contextmanager
     def create(self, key: str, *, sha256: str) -> Generator[BinaryIO]:
         """Open an object for writing as a stream; it appears when the block ends well, else nothing appears.
 
-        On S3 it goes up in parts of `PART_BYTES`, and carries `sha256` as metadata.
+        On S3 it goes up in parts of `PART_BYTES`, and carries `sha256` as metadata. With `only_new`, an object that is
+        there stays: what it holds is compared when it is read.
         """
         target = self.path(key)
         with self._errors("write", key):
@@ -221,7 +334,8 @@ class Bucket:
                 finally:
                     temporary.unlink(missing_ok=True)
                 return
-            file = self.fs.open(target, "wb", block_size=PART_BYTES, Metadata={SHA256_METADATA: sha256})
+            mode = "xb" if self.only_new else "wb"
+            file = self.fs.open(target, mode, block_size=PART_BYTES, Metadata={SHA256_METADATA: sha256})
             try:
                 yield cast(BinaryIO, file)
             except BaseException:
@@ -232,27 +346,28 @@ class Bucket:
             if file.tell() == 0:
                 # s3fs would put an empty object without its metadata.
                 file.closed = True
-                self.fs.pipe_file(target, b"", Metadata={SHA256_METADATA: sha256})
-            file.close()
+                self._create(target, b"", replace=not self.only_new, Metadata={SHA256_METADATA: sha256})
+            with self._unless_there():
+                file.close()
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object inside the bucket."""
+        """Copy an object inside the bucket; `source` may be any key that a listing gave."""
         with self._errors("copy", source):
             if self.is_local:
                 temporary = self._temporary(self.path(target))
                 try:
-                    temporary.write_bytes(Path(self.path(source)).read_bytes())
+                    shutil.copyfile(self.path(source), temporary)
                     temporary.replace(self.path(target))
                 finally:
                     temporary.unlink(missing_ok=True)
             else:
-                self.fs.copy(self.path(source), self.path(target))
+                self.fs.cp_file(self._listed(source), self.path(target))
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is already gone is fine."""
+        """Delete an object, by any key that a listing gave; one that is already gone is fine."""
         with self._errors("delete", key):
             try:
-                self.fs.rm_file(self.path(key))
+                self.fs.rm_file(self._listed(key))
             except FileNotFoundError:
                 return
 
@@ -294,9 +409,7 @@ class Bucket:
 
     def _list_s3(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Pages of ListObjectsV2 with StartAfter."""
-        name, _, base = self._root.partition("/")
-        lead = f"{base}/" if base else ""
-        # The API takes bucket names only, so the scheme that fsspec may keep has to go.
+        name, lead = self._bucket_and_lead()
         arguments: dict[str, Any] = {"Bucket": name, "Prefix": f"{lead}{prefix}", "MaxKeys": _LIST_PAGE}
         if start_after:
             arguments["StartAfter"] = f"{lead}{start_after}"
@@ -310,6 +423,30 @@ class Bucket:
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _create(self, target: str, data: bytes, *, replace: bool = False, **arguments: object) -> bool:
+        """Put an object on S3; `False` when there is one and it is not to be replaced."""
+        with self._unless_there() as outcome:
+            self.fs.pipe_file(target, data, mode="overwrite" if replace else "create", **arguments)
+        return not outcome
+
+    @contextmanager
+    def _unless_there(self) -> Generator[list[OSError]]:
+        """Take the refusal of a conditional put for an answer."""
+        refused: list[OSError] = []
+        try:
+            yield refused
+        except FileExistsError as error:
+            refused.append(error)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # how s3fs tells a failed precondition
+                raise
+            refused.append(error)
+
+    def _bucket_and_lead(self) -> tuple[str, str]:
+        """Name of the S3 bucket, and what stands before our keys in it."""
+        name, _, base = self._root.partition("/")
+        return name, f"{base}/" if base else ""
 
     def _children(self, prefix: str) -> list[str]:
         """Names one level below a prefix."""

@@ -17,8 +17,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from argus_assets.drop.bucket import ObjectInfo
-from argus_assets.drop.keys import BatchRef, parse_partition_key, partition_key, recording_key
-from argus_assets.drop.manifest import Manifest, ManifestFile
+from argus_assets.drop.keys import BatchRef, batch_prefix, parse_partition_key, partition_key, recording_key
+from argus_assets.drop.manifest import MAX_FILES, Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
 
 
@@ -203,16 +203,23 @@ class IntakePlan:
     waiting: tuple[str, ...]
 
 
-def check_files(manifest: Manifest, files: Mapping[str, ObjectInfo]) -> tuple[Reason, ...]:
+def check_files(
+    manifest: Manifest, files: Mapping[str, ObjectInfo], *, max_bytes: int | None = None
+) -> tuple[Reason, ...]:
     """Compare what the manifest says with what the bucket holds, without reading file contents.
 
     Args:
         manifest: The manifest.
-        files: What the bucket holds under the batch's prefix, by file name.
+        files: What the bucket holds under the batch's prefix, by file name; listing stops after `MAX_FILES + 1`.
+        max_bytes: Largest batch that is taken, `None` for no limit.
 
     Returns:
-        A reason for each file that is missing or has another size. Contents are compared when they are read.
+        A reason for each file that is missing or has another size, or one for a batch that is too large. Contents
+        are compared when they are read.
     """
+    too_large = _too_large(manifest, files, max_bytes)
+    if too_large is not None:
+        return (too_large,)
     reasons: list[Reason] = []
     for file in manifest.files:
         where = recording_key(manifest.vehicle_id, manifest.batch_id, file.name)
@@ -222,6 +229,27 @@ def check_files(manifest: Manifest, files: Mapping[str, ObjectInfo]) -> tuple[Re
         elif found.size != file.size:
             reasons.append(wrong_size(file, found.size))
     return tuple(reasons)
+
+
+def _too_large(manifest: Manifest, files: Mapping[str, ObjectInfo], max_bytes: int | None) -> Reason | None:
+    prefix = batch_prefix(manifest.vehicle_id, manifest.batch_id)
+    if len(files) > MAX_FILES:
+        return Reason(
+            kind="too_many_files",
+            file=prefix,
+            expected=f"at most {MAX_FILES} objects",
+            actual=f"more than {MAX_FILES} objects",
+            help="Split the drive into batches under other names, each with its own manifest.",
+        )
+    if max_bytes is not None and manifest.size_bytes > max_bytes:
+        return Reason(
+            kind="too_large",
+            file=prefix,
+            expected=f"at most {max_bytes} bytes",
+            actual=f"{manifest.size_bytes} bytes",
+            help="Split the drive into batches, or raise ARGUS_MAX_BATCH_GB.",
+        )
+    return None
 
 
 def missing_file(file: ManifestFile, key: str) -> Reason:
@@ -264,6 +292,7 @@ def plan_intake(
     in_flight: AbstractSet[str] = frozenset(),
     finished: AbstractSet[tuple[str, str]] = frozenset(),
     sizing: Sizing = Sizing(),
+    max_batch_bytes: int | None = None,
 ) -> IntakePlan:
     """Decide what happens to each manifest.
 
@@ -274,6 +303,7 @@ def plan_intake(
         finished: (Key, digest) of batches that were processed to the end from that very manifest. Any other
             manifest that is dropped again tries again.
         sizing: How much goes into one run.
+        max_batch_bytes: Largest batch that is taken, `None` for no limit.
 
     Returns:
         The plan. Every candidate is in exactly one of batches, quarantined, duplicates and waiting.
@@ -297,7 +327,7 @@ def plan_intake(
         if (partition, candidate.digest) in finished:
             duplicates.append(PlannedBatch(partition, candidate))
             continue
-        reasons = check_files(manifest, candidate.files)
+        reasons = check_files(manifest, candidate.files, max_bytes=max_batch_bytes)
         if reasons:
             quarantined.append((candidate, reasons))
             continue

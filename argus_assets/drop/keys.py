@@ -20,10 +20,16 @@ BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 INBOX: Final = "inbox/"
 
+VERSION_MARK: Final = "?versionId="
+"""S3 clients take what follows it in a key for a version: such a key would stand for another object."""
+
 _PARTITION: Final = re.compile(
     rf"(?P<date>\d{{4}}-\d{{2}}-\d{{2}})_(?P<vehicle>{VEHICLE_ID.pattern})_(?P<batch>{BATCH_ID.pattern})"
 )
 _MARKER: Final = re.compile(rf"inbox/(?P<vehicle>{VEHICLE_ID.pattern})/(?P<batch>{BATCH_ID.pattern})\.json")
+_ACCEPTED: Final = re.compile(
+    rf"accepted/(?P<vehicle>{VEHICLE_ID.pattern})/(?P<batch>{BATCH_ID.pattern})\.(?P<digest>[0-9a-f]{{16}})\.json"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,6 +78,12 @@ def accepted_key(vehicle_id: str, batch_id: str, digest: str) -> str:
     return f"{accepted_prefix(vehicle_id, batch_id)}{digest}.json"
 
 
+def parse_accepted_key(key: str) -> tuple[BatchRef, str] | None:
+    """The batch and the digest of a manifest that was taken, `None` when the key is not one."""
+    match = _ACCEPTED.fullmatch(key)
+    return (BatchRef(match["vehicle"], match["batch"]), match["digest"]) if match else None
+
+
 def quarantine_prefix(vehicle_id: str, batch_id: str) -> str:
     """Prefix of what could not be used of a batch."""
     return f"quarantine/{vehicle_id}/{batch_id}/"
@@ -97,3 +109,8 @@ def parse_partition_key(key: str) -> PartitionRef | None:
     except ValueError:
         return None
     return PartitionRef(match["vehicle"], match["batch"], day)
+
+
+def printable(text: str) -> str:
+    """A text from outside, without anything that moves a cursor, turns the direction of writing or is no Unicode."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -6,12 +6,22 @@ The JSON schema in `docs/manifest.schema.json` is made from the models here.
 import json
 import re
 import unicodedata
+from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID
+from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, VERSION_MARK, printable
 from argus_assets.errors import BadManifest
 
 MAX_MANIFEST_BYTES: Final = 16 * 1024**2
@@ -20,7 +30,44 @@ MAX_SEGMENT_BYTES: Final = 255
 MAX_NAME_BYTES: Final = 800
 """An S3 key has at most 1,024 bytes; the prefix takes the rest."""
 
-Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+MAX_VALUES: Final = 250_000
+"""Objects, arrays and members of a manifest's JSON: far more than 10,000 files need, little enough for memory."""
+
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 2199
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_MARKS: Final = (b",", b"[", b"{")
+_NOT_PRINTED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_MOST_MEMBERS: Final = {"document": 32, "file": 8, "ecu_releases": 500}
+_TOLD_CHARACTERS: Final = 1000
+
+
+def _composed(text: str) -> str:
+    """One form for what looks the same (NFC), and nothing that does not print.
+
+    Raises:
+        ValueError: It has a character that does not print, or turns the direction of writing.
+    """
+    if any(unicodedata.category(c) in _NOT_PRINTED for c in text):
+        raise ValueError("a character that does not print")
+    return unicodedata.normalize("NFC", text)
+
+
+def _plausible(moment: datetime) -> datetime:
+    """Times that a partition key can hold, in whatever offset.
+
+    Raises:
+        ValueError: It is before 1970 or after 2199.
+    """
+    # The year as written: conversion to UTC fails at the ends of the calendar.
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"a time outside of {FIRST_YEAR} to {LAST_YEAR}")
+    return moment
+
+
+Label = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_composed)]
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 
 
 class ManifestFile(BaseModel):
@@ -61,8 +108,8 @@ class Manifest(BaseModel):
         dict[Label, Label], Field(max_length=500, description="Software release by ECU, where known.")
     ] = {}
     platform: Annotated[Label, Field(description="Vehicle platform, such as `truck`.")]
-    recorded_from: Annotated[AwareDatetime, Field(description="Start of the drive, with its offset from UTC.")]
-    recorded_to: Annotated[AwareDatetime, Field(description="End of the drive, with its offset from UTC.")]
+    recorded_from: Annotated[Moment, Field(description="Start of the drive, with its offset from UTC.")]
+    recorded_to: Annotated[Moment, Field(description="End of the drive, with its offset from UTC.")]
     files: Annotated[tuple[ManifestFile, ...], Field(min_length=1, max_length=MAX_FILES)]
 
     @model_validator(mode="after")
@@ -89,8 +136,10 @@ def name_problem(name: str) -> str | None:
     """Why a file name cannot be used, `None` when it can: it must stay inside its batch and be printable."""
     if len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
         return f"a file name of more than {MAX_NAME_BYTES} bytes"
-    if re.search(r"[\\]", name) or any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in name):
+    if re.search(r"[\\]", name) or any(unicodedata.category(c) in _NOT_PRINTED for c in name):
         return f"file name {name!r} has a backslash or a character that does not print"
+    if VERSION_MARK in name:
+        return f"file name {name!r} reads as a version of another file: leave {VERSION_MARK!r} out"
     for segment in name.split("/"):
         if segment in {"", ".", ".."}:
             return f"file name {name!r} leaves its batch or has an empty part: use names like `rec/0001.mcap`"
@@ -117,24 +166,84 @@ def parse_manifest(raw: bytes, *, vehicle_id: str, batch_id: str) -> Manifest:
             help="Split the drive into batches.",
         )
     try:
-        document = json.loads(raw.decode("utf-8"))
+        if _too_many_values(raw):
+            raise BadManifest(
+                f"{where} has more than {MAX_VALUES} values.",
+                help=f"A manifest names at most {MAX_FILES} files; split the drive into batches.",
+            )
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_number)
     except UnicodeDecodeError as error:
         raise BadManifest(f"{where} is not UTF-8: byte {error.start}.", help="Write it as UTF-8 JSON.") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise BadManifest(f"{where} is not JSON: {error}.", help="See docs/manifest.schema.json.") from error
+    except (ValueError, RecursionError) as error:
+        raise BadManifest(f"{where} is not JSON: {_told(error)}.", help="See docs/manifest.schema.json.") from error
+    problem = _too_many(document)
+    if problem:
+        raise BadManifest(f"{where} is not a manifest: {problem}.", help="See docs/manifest.schema.json.")
     try:
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)
-        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in first[:5])
+        first = error.errors(include_url=False, include_input=False, include_context=False)
+        told = "; ".join(f"{_told('.'.join(map(str, e['loc'])) or 'document')}: {_told(e['msg'])}" for e in first[:5])
         more = f" (and {len(first) - 5} more)" if len(first) > 5 else ""
-        raise BadManifest(f"{where} is not a manifest: {told}{more}.", help="See docs/manifest.schema.json.") from error
+        raise BadManifest(f"{where} is not a manifest: {told}{more}.", help="See docs/manifest.schema.json.") from None
     if (manifest.vehicle_id, manifest.batch_id) != (vehicle_id, batch_id):
         raise BadManifest(
             f"{where} speaks of {manifest.vehicle_id}/{manifest.batch_id}.",
             help="Drop it as inbox/<vehicle_id>/<batch_id>.json with the ids that stand in it.",
         )
     return manifest
+
+
+def _too_many_values(raw: bytes) -> bool:
+    """Whether a JSON text has more than `MAX_VALUES`, without parsing it: marks outside of strings are counted."""
+    if sum(raw.count(mark) for mark in _MARKS) <= MAX_VALUES:
+        return False
+    outside = end = 0
+    for strings, found in enumerate(_STRING.finditer(raw)):
+        outside += sum(raw.count(mark, end, found.start()) for mark in _MARKS)
+        end = found.end()
+        if outside > MAX_VALUES or strings > MAX_VALUES:
+            return True
+    return outside + sum(raw.count(mark, end) for mark in _MARKS) > MAX_VALUES
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; which of two members of one name counts is not the same for every reader.
+
+    Raises:
+        ValueError: Two members have one name.
+    """
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("two members of an object have the same name")
+    return members
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _too_many(document: object) -> str | None:
+    """What there is too much of; found before each part is looked at, and each has its own error."""
+    if not isinstance(document, dict):
+        return "the document is not an object"
+    files, ecus = document.get("files"), document.get("ecu_releases")
+    if len(document) > _MOST_MEMBERS["document"]:
+        return f"{len(document)} members"
+    if isinstance(files, list):
+        if len(files) > MAX_FILES:
+            return f"files: {len(files)} of them, expected at most {MAX_FILES}"
+        if any(isinstance(file, dict | list) and len(file) > _MOST_MEMBERS["file"] for file in files):
+            return "files: one with too many members"
+    if isinstance(ecus, dict) and len(ecus) > _MOST_MEMBERS["ecu_releases"]:
+        return f"ecu_releases: {len(ecus)} of them, expected at most {_MOST_MEMBERS['ecu_releases']}"
+    return None
+
+
+def _told(text: object) -> str:
+    """A text from outside, short and printable: it goes to terminals, pages and databases."""
+    whole = str(text)
+    return printable(whole[:_TOLD_CHARACTERS]) + ("…" if len(whole) > _TOLD_CHARACTERS else "")
 
 
 def manifest_digest(raw: bytes) -> str:

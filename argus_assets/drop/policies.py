@@ -1,16 +1,31 @@
 """Who may do what in the bucket: the policy of a vehicle's own credential."""
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 from argus_assets.drop.keys import VEHICLE_ID
 from argus_assets.errors import BadSetting
 
+MAX_POLICY_BYTES: Final = 20 * 1024
+"""Of a bucket's policy on AWS: enough for about 30 vehicles."""
 
-def vehicle_policy(bucket: str, vehicle_id: str, principal: str, *, operator: str | None = None) -> dict[str, Any]:
+
+def vehicle_policy(
+    bucket: str,
+    vehicle_id: str,
+    principal: str,
+    *,
+    operator: str | None = None,
+    tls_only: bool = False,
+    new_only: bool = False,
+) -> dict[str, Any]:
     """A bucket policy that lets one vehicle put under its own two prefixes, and nothing else.
 
     It may send objects whole or in parts and give a part upload up. It may not read, list or delete. Where
     it may not even look at what it has put, a repeated upload sends everything again.
+
+    A policy cannot bound the size of an object: no condition key holds it. See `Bucket.upload_form`.
 
     Args:
         bucket: Name of the bucket.
@@ -18,6 +33,9 @@ def vehicle_policy(bucket: str, vehicle_id: str, principal: str, *, operator: st
         principal: Who it signs in as, an ARN such as `arn:aws:iam:::user/truck-1`.
         operator: Who the platform signs in as. An object belongs to whoever put it: without this statement, a
             platform that is another user than the vehicle may not read what the vehicle put.
+        tls_only: Refuse the vehicle's requests that come without TLS.
+        new_only: Refuse to replace what is there: each put has to say `If-None-Match: *`. Stores that do not know
+            the condition keys `s3:if-none-match` and `s3:ObjectCreationOperation` would refuse every put, or none.
 
     Raises:
         BadSetting: The vehicle id cannot be used.
@@ -27,7 +45,11 @@ def vehicle_policy(bucket: str, vehicle_id: str, principal: str, *, operator: st
             f"Vehicle id {vehicle_id!r} cannot be used.",
             help="Letters, digits, dots and dashes, at most 64, no underscore.",
         )
-    resources = [f"arn:aws:s3:::{bucket}/{prefix}/{vehicle_id}/*" for prefix in ("batches", "inbox")]
+    # A statement's id has letters and digits only, and two vehicles' must not be the same.
+    name = "".join(c if c.isalnum() else f"x{ord(c):02x}" for c in vehicle_id)
+    whole = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    own = [f"arn:aws:s3:::{bucket}/{prefix}/{vehicle_id}/*" for prefix in ("batches", "inbox")]
+    vehicle = {"AWS": [principal]}
     statements: list[dict[str, Any]] = []
     if operator is not None:
         statements.append(
@@ -40,21 +62,76 @@ def vehicle_policy(bucket: str, vehicle_id: str, principal: str, *, operator: st
                     "s3:PutObject",
                     "s3:DeleteObject",
                     "s3:ListBucket",
+                    "s3:ListBucketMultipartUploads",
                     "s3:AbortMultipartUpload",
                 ],
-                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Resource": whole,
             }
         )
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            *statements,
+    statements.append(
+        {
+            "Sid": f"Put{name}",
+            "Effect": "Allow",
+            "Principal": vehicle,
+            "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+            "Resource": own,
+        }
+    )
+    if tls_only:
+        statements.append(
             {
-                "Sid": f"Put{''.join(c for c in vehicle_id if c.isalnum())}",
-                "Effect": "Allow",
-                "Principal": {"AWS": [principal]},
-                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
-                "Resource": resources,
-            },
-        ],
-    }
+                "Sid": f"Tls{name}",
+                "Effect": "Deny",
+                "Principal": vehicle,
+                "Action": ["s3:*"],
+                "Resource": whole,
+                # IfExists: some stores leave the key out where there is no TLS.
+                "Condition": {"BoolIfExists": {"aws:SecureTransport": "false"}},
+            }
+        )
+    if new_only:
+        statements.append(
+            {
+                "Sid": f"New{name}",
+                "Effect": "Deny",
+                "Principal": vehicle,
+                "Action": ["s3:PutObject"],
+                "Resource": own,
+                # The parts of an upload cannot say it, only the request that creates the object can.
+                "Condition": {
+                    "Null": {"s3:if-none-match": "true"},
+                    "Bool": {"s3:ObjectCreationOperation": "true"},
+                },
+            }
+        )
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def add_to_policy(policy: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """A bucket's policy with the statements of another one: a bucket has one policy, for all its vehicles.
+
+    A statement with the same `Sid` is replaced.
+
+    Raises:
+        BadSetting: The result is longer than a bucket policy may be.
+    """
+    kept = {str(s.get("Sid", f"?{n}")): s for n, s in enumerate(policy.get("Statement", ()))}
+    kept.update({s["Sid"]: s for s in added["Statement"]})
+    merged = {"Version": "2012-10-17", "Statement": list(kept.values())}
+    size = len(json.dumps(merged, separators=(",", ":")).encode())
+    if size > MAX_POLICY_BYTES:
+        raise BadSetting(
+            f"The bucket's policy would have {size} bytes, expected at most {MAX_POLICY_BYTES}.",
+            help="Give each vehicle's user a policy of its own: --for-user prints one.",
+        )
+    return merged
+
+
+def user_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The vehicle's statements as a policy of its user: the same without `Principal` and without the operator's."""
+    statements = [
+        {key: value for key, value in statement.items() if key != "Principal"}
+        for statement in policy["Statement"]
+        if statement["Sid"] != "Operator"
+    ]
+    return {"Version": policy["Version"], "Statement": statements}

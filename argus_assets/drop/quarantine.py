@@ -6,7 +6,7 @@ quarantine/<vehicle_id>/<batch_id>/reason.json              why, for the latest 
 quarantine/_unknown/<digest of the key>/                    an inbox object whose key names no batch
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, Literal
@@ -14,12 +14,17 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, quarantine_prefix
-from argus_assets.errors import ArgusError
+from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, BatchRef, batch_prefix, inbox_key, printable, quarantine_prefix
+from argus_assets.errors import ArgusError, BadFile
 
-ReasonKind = Literal["bad_manifest", "bad_key", "missing_file", "wrong_size", "wrong_sha256"]
+ReasonKind = Literal[
+    "bad_manifest", "bad_key", "missing_file", "wrong_size", "wrong_sha256", "too_large", "too_many_files"
+]
 
 UNKNOWN_PREFIX: Final = "quarantine/_unknown/"
+
+MAX_RECORD_BYTES: Final = 32 * 1024**2
+"""A record names each of 10,000 files that are missing, by names of up to 800 bytes, twice."""
 
 
 class Reason(BaseModel):
@@ -52,6 +57,12 @@ class QuarantineRecord(BaseModel):
     recordings: str | None
     at: datetime
     reasons: tuple[Reason, ...]
+
+    @property
+    def digest(self) -> str:
+        """Which manifest; of an object whose key names no batch, which key."""
+        parts = self.manifest.split("/")
+        return parts[-2] if self.batch_id is None else parts[-1].partition(".")[0]
 
 
 def reasons_of(error: ArgusError, file: str = "manifest") -> tuple[Reason, ...]:
@@ -100,6 +111,40 @@ def quarantine(
     return record
 
 
+def read_record(bucket: Bucket, key: str) -> QuarantineRecord | None:
+    """The record at a key, `None` when there is none or it cannot be read as one."""
+    try:
+        return QuarantineRecord.model_validate_json(bucket.read(key, max_bytes=MAX_RECORD_BYTES))
+    except (BadFile, ValueError):
+        return None
+
+
+def latest_record(bucket: Bucket, ref: BatchRef) -> QuarantineRecord | None:
+    """Why the batch's latest quarantined manifest cannot be used, `None` when none was set aside."""
+    return read_record(bucket, f"{quarantine_prefix(ref.vehicle_id, ref.batch_id)}reason.json")
+
+
+def list_records(bucket: Bucket, *, vehicle_id: str | None = None) -> Iterator[QuarantineRecord]:
+    """The latest record of each batch, by vehicle and batch; those of keys that name no batch at the end.
+
+    Args:
+        bucket: Where.
+        vehicle_id: Only of this vehicle.
+    """
+    vehicles = [vehicle_id] if vehicle_id is not None else bucket.list_names("quarantine")
+    for vehicle in vehicles:
+        if VEHICLE_ID.fullmatch(vehicle):
+            for batch in bucket.list_names(f"quarantine/{vehicle}"):
+                record = latest_record(bucket, BatchRef(vehicle, batch)) if BATCH_ID.fullmatch(batch) else None
+                if record is not None:
+                    yield record
+    if vehicle_id is None:
+        for name in bucket.list_names(UNKNOWN_PREFIX):
+            record = read_record(bucket, f"{UNKNOWN_PREFIX}{name}/reason.json")
+            if record is not None:
+                yield record
+
+
 def quarantine_unknown(bucket: Bucket, key: str, *, at: datetime) -> QuarantineRecord:
     """Move an inbox object whose key names no batch out of the inbox, with the reason."""
     prefix = f"{UNKNOWN_PREFIX}{sha256(key.encode(errors='surrogatepass')).hexdigest()[:16]}/"
@@ -113,9 +158,9 @@ def quarantine_unknown(bucket: Bucket, key: str, *, at: datetime) -> QuarantineR
         reasons=(
             Reason(
                 kind="bad_key",
-                file=key,
+                file=printable(key),
                 expected="inbox/<vehicle_id>/<batch_id>.json with letters, digits, dots and dashes",
-                actual=key,
+                actual=printable(key),
                 help="Drop the manifest again under a key with allowed ids.",
             ),
         ),

@@ -40,7 +40,7 @@ class BatchResult(BaseModel):
     schema_version: Literal[1] = 1
     vehicle_id: str
     batch_id: str
-    partition_key: str | None
+    partition_key: str | None = None
     manifest_digest: str
     state: Literal["completed", "failed", "quarantined"]
     at: datetime

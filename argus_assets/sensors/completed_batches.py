@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
@@ -29,10 +30,10 @@ from argus_assets.drop.intake import (
     plan_intake,
 )
 from argus_assets.drop.keys import BatchRef, accepted_key, batch_prefix, inbox_key, parse_inbox_key, partition_key
-from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
+from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
-from argus_assets.errors import BadManifest
+from argus_assets.errors import BadManifest, PermanentError
 from argus_assets.partitions import (
     BATCHES,
     ESTIMATED,
@@ -61,13 +62,16 @@ MOST_PACE: Final = 20.0
 _Item = TypeVar("_Item")
 
 
-def build_completed_batches_sensor(job: ExecutableDefinition, *, interval_s: int, run_s: float) -> dg.SensorDefinition:
+def build_completed_batches_sensor(
+    job: ExecutableDefinition, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
+) -> dg.SensorDefinition:
     """The sensor.
 
     Args:
         job: What it requests.
         interval_s: Seconds between two looks.
         run_s: Seconds of work to put into one run.
+        max_batch_bytes: Largest batch that is taken, `None` for no limit.
     """
 
     @dg.sensor(
@@ -80,7 +84,14 @@ def build_completed_batches_sensor(job: ExecutableDefinition, *, interval_s: int
     def completed_batches_sensor(
         context: dg.SensorEvaluationContext, bucket: BucketResource, lake: LakeResource
     ) -> dg.SensorResult:
-        return take_completed_batches(context.instance, context.cursor, bucket.bucket(), lake.lake(), run_s=run_s)
+        return take_completed_batches(
+            context.instance,
+            context.cursor,
+            bucket.bucket(),
+            lake.lake(),
+            run_s=run_s,
+            max_batch_bytes=max_batch_bytes,
+        )
 
     return completed_batches_sensor
 
@@ -92,6 +103,7 @@ def take_completed_batches(
     lake: Lake,
     *,
     run_s: float = Sizing().run_s,
+    max_batch_bytes: int | None = None,
 ) -> dg.SensorResult:
     """One tick: archive what the last tick requested, read some of the inbox, plan, carry the plan out.
 
@@ -101,6 +113,7 @@ def take_completed_batches(
         bucket: The drop bucket.
         lake: Where manifests are kept.
         run_s: Seconds of work to put into one run.
+        max_batch_bytes: Largest batch that is taken, `None` for no limit.
 
     Raises:
         Unavailable: The bucket or the lake did not answer. The tick fails and its cursor stays: nothing is lost.
@@ -132,6 +145,7 @@ def take_completed_batches(
             in_flight=partitions_in_flight(instance, existing) if candidates else frozenset(),
             finished=_finished(instance, candidates, existing),
             sizing=sizing,
+            max_batch_bytes=max_batch_bytes,
         )
         # The run reads the manifest from the lake: a vehicle may replace the one in the inbox at any time.
         _do_all(pool, lambda b: _keep(lake, b), plan.batches)
@@ -186,7 +200,9 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
     """Read one manifest and list the files it speaks of; `None` when it has just left the inbox."""
     ref = parse_inbox_key(marker.key)
     if ref is None:
-        quarantine_unknown(bucket, marker.key, at=now)
+        # One that the store lists but does not hand out stays where it is: it must not keep the others waiting.
+        with suppress(PermanentError):
+            quarantine_unknown(bucket, marker.key, at=now)
         return None
     stamp = _stamp(marker)
     if marker.size > MAX_MANIFEST_BYTES:
@@ -208,7 +224,7 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
     except BadManifest as error:
         return Candidate(ref, digest, stamp, raw, None, reasons_of(error))
     prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
-    files = {info.key.removeprefix(prefix).lstrip("/"): info for info in bucket.list_prefix(prefix)}
+    files = {info.key.removeprefix(prefix): info for info in bucket.list_prefix(prefix, limit=MAX_FILES + 1)}
     return Candidate(ref, digest, stamp, raw, manifest, files=files, put_at=marker.modified)
 
 

@@ -2,15 +2,21 @@
 
 import json
 import os
+import urllib.error
+import urllib.request
+from datetime import timedelta
 
 import fsspec
 import pytest
 from conftest import fresh_bucket  # type: ignore[import-not-found]
+from drop.test_hostile_input import HOSTILE_KEYS
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.policies import vehicle_policy
+from argus_assets.drop.quarantine import quarantine_unknown
 from argus_assets.embedded.s3 import S3Server
-from argus_assets.errors import AccessDenied
+from argus_assets.errors import AccessDenied, BadFile
+from argus_assets.upkeep.stale_uploads import StaleUploads, find_stale
 
 pytestmark = pytest.mark.s3
 
@@ -35,7 +41,7 @@ def vehicles(ceph_server: S3Server, ceph_admin) -> dict[str, User]:
     owner = User(ceph_server, ceph_server.access_key, ceph_server.secret_key)
     users: dict[str, User] = {"operator": owner}
     statements = []
-    for name in ("truck-1", "truck-2"):
+    for name in ("truck-1", "truck-2", "truck-tls"):
         ceph_admin(
             "user",
             "create",
@@ -50,7 +56,13 @@ def vehicles(ceph_server: S3Server, ceph_admin) -> dict[str, User]:
         )
         users[name] = User(ceph_server, name, f"{name}-secret")
         operator = "arn:aws:iam:::user/argus" if name == "truck-1" else None
-        policy = vehicle_policy(ceph_server.bucket, name, f"arn:aws:iam:::user/{name}", operator=operator)
+        policy = vehicle_policy(
+            ceph_server.bucket,
+            name,
+            f"arn:aws:iam:::user/{name}",
+            operator=operator,
+            tls_only=name == "truck-tls",
+        )
         statements += policy["Statement"]
     owner.fs.call_s3(
         "put_bucket_policy",
@@ -123,3 +135,76 @@ def test_a_vehicle_with_only_its_policy_can_drop_a_batch(
     upload_files(bucket, collect_files([tmp_path]), vehicle_id="truck-2", batch_id="b7")
     operator = Bucket.from_url(ceph_server.url, storage_options=vehicles["operator"].options)
     assert operator.read("batches/truck-2/b7/a.mcap", max_bytes=1000) == (tmp_path / "a.mcap").read_bytes()
+
+
+def test_a_vehicle_that_has_to_use_tls_may_not_put_without(vehicles: dict[str, User], ceph_server: S3Server) -> None:
+    assert ceph_server.endpoint.startswith("http://")
+    bucket = Bucket.from_url(ceph_server.url, storage_options=vehicles["truck-tls"].options)
+    with pytest.raises(AccessDenied, match="access denied"):
+        bucket.put("inbox/truck-tls/b1.json", b"{}")
+
+
+def test_a_put_that_asks_for_it_replaces_nothing(vehicles: dict[str, User], ceph_server: S3Server) -> None:
+    bucket = Bucket.from_url(ceph_server.url, storage_options=vehicles["truck-1"].options)
+    bucket.only_new = True
+    # This gateway knows the condition for whole objects, and not at the end of an upload in parts.
+    for content in (b"1", b"2"):
+        with bucket.create("batches/truck-1/new/a", sha256="0" * 64) as file:
+            file.write(content)
+    operator = Bucket.from_url(ceph_server.url, storage_options=vehicles["operator"].options)
+    assert operator.read("batches/truck-1/new/a", max_bytes=10) == b"1"
+    bucket.put("inbox/truck-1/new.json", b"1")
+    with pytest.raises(BadFile, match="may not be replaced"):
+        bucket.put("inbox/truck-1/new.json", b"2")
+
+
+def test_a_form_takes_a_file_of_bounded_size_at_one_key(bucket: Bucket) -> None:
+    """What a policy cannot do: bound the size."""
+    form = bucket.upload_form("batches/v/b/a.mcap", max_bytes=1000, seconds=60)
+
+    def post(size: int, **changes: str) -> int:
+        boundary = "b0undary"
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in {**form["fields"], **changes}.items()
+        ]
+        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n')
+        body = "".join(parts).encode() + b"x" * size + f"\r\n--{boundary}--\r\n".encode()
+        request = urllib.request.Request(
+            form["url"], body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    assert post(1001) >= 400
+    assert not bucket.exists("batches/v/b/a.mcap")
+    assert post(1000) in {200, 204}
+    assert bucket.stat("batches/v/b/a.mcap").size == 1000
+    assert post(10, key=form["fields"]["key"].replace("/b/", "/c/")) == 403
+
+
+def test_an_upload_in_parts_that_was_not_completed_is_found(bucket: Bucket) -> None:
+    name, lead = bucket._bucket_and_lead()
+    bucket.fs.call_s3("create_multipart_upload", Bucket=name, Key=f"{lead}batches/v/b1/big.mcap")
+    now = bucket.now()
+    early = find_stale(bucket, StaleUploads(started_at=now), quiet=timedelta(hours=1))
+    assert early.count == 0
+    (upload,) = find_stale(bucket, StaleUploads(started_at=now + timedelta(hours=2)), quiet=timedelta(hours=1)).uploads
+    assert (upload.kind, upload.missing) == ("unfinished_file", ("batches/v/b1/big.mcap",))
+
+
+def test_hostile_keys_are_moved_out_of_the_way(bucket: Bucket) -> None:
+    keys = [*HOSTILE_KEYS, "inbox/v/\n.json"]
+    for key in keys:
+        bucket.fs.pipe_file(f"{bucket._root}/{key}", b"{}")
+    listed = [info.key for info in bucket.list_inbox(limit=100)]
+    assert sorted(listed) == sorted(keys)
+    for key in listed:
+        quarantine_unknown(bucket, key, at=bucket.now())
+    left = [info.key for info in bucket.iterate("")]
+    assert len(left) == 2 * len(keys)
+    assert all(key.startswith("quarantine/_unknown/") for key in left)

@@ -1,0 +1,195 @@
+"""`argus quarantine`: what was dropped and cannot be used, why, and once more."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from argus_assets.cli.status import home_option
+from argus_assets.drop.keys import printable
+from argus_assets.errors import BadSetting
+
+if TYPE_CHECKING:
+    from argus_assets.drop.bucket import Bucket
+    from argus_assets.drop.quarantine import QuarantineRecord, Reason
+
+KINDS = ("bad_manifest", "bad_key", "missing_file", "wrong_size", "wrong_sha256", "too_large", "too_many_files")
+SHOWN_REASONS = 20
+
+
+@click.group()
+def quarantine() -> None:
+    """What was dropped and cannot be used: list it, see why, try it again."""
+
+
+@quarantine.command()
+@click.option("--vehicle", help="Only of this vehicle.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only with such a reason.")
+@click.option("--settled", is_flag=True, help="Also what a later drop has settled.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@home_option
+def ls(vehicle: str | None, kind: str | None, settled: bool, as_json: bool, home: Path | None) -> None:
+    """List what is in quarantine."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from argus_assets.drop.retry import state_of
+
+    bucket, _ = _bucket(home)
+    found = [
+        (record, state)
+        for record in _records(bucket, vehicle, kind)
+        if (state := state_of(bucket, record)) != "settled" or settled
+    ]
+    if as_json:
+        click.echo(
+            json.dumps([{**r.model_dump(mode="json"), "name": name_of(r), "state": s} for r, s in found], indent=2)
+        )
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("batch", "state", "since", "why"):
+        table.add_column(column, overflow="fold")
+    for record, state in found:
+        first = record.reasons[0]
+        more = f" and {len(record.reasons) - 1} more" if len(record.reasons) > 1 else ""
+        table.add_row(
+            name_of(record), state, f"{record.at:%Y-%m-%d %H:%M}", Text(f"{first.kind}: {printable(first.file)}{more}")
+        )
+    if not found:
+        table.add_row("nothing", "", "", "")
+    Console(highlight=False).print(table)
+
+
+@quarantine.command()
+@click.argument("batch")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@home_option
+def why(batch: str, as_json: bool, home: Path | None) -> None:
+    """Say why BATCH is in quarantine, and what of it is still so.
+
+    BATCH is VEHICLE/BATCH, or `_unknown/…` as `argus quarantine ls` prints it.
+    """
+    from argus_assets.drop.retry import recheck, state_of
+
+    bucket, max_bytes = _bucket(home)
+    record = _find(bucket, batch)
+    state = state_of(bucket, record)
+    checked = recheck(bucket, record, max_bytes=max_bytes)
+    if as_json:
+        document = {
+            **record.model_dump(mode="json"),
+            "name": name_of(record),
+            "state": state,
+            "now": [r.model_dump() for r in checked.reasons],
+        }
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"{name_of(record)}: {state}, since {record.at:%Y-%m-%d %H:%M:%S} UTC")
+    click.echo(f"manifest:   {record.manifest}")
+    if record.recordings:
+        click.echo(f"recordings: {record.recordings}")
+    _tell(record.reasons)
+    if checked.reasons == record.reasons:
+        click.echo("All of this is still so.")
+    elif checked.reasons:
+        click.echo("Now:")
+        _tell(checked.reasons)
+    else:
+        click.echo(f"Nothing of this is so any more. Take it with: argus quarantine retry {name_of(record)}")
+
+
+@quarantine.command()
+@click.argument("batches", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Whatever is in quarantine and not settled.")
+@click.option("--vehicle", help="With --all, only of this vehicle.")
+@click.option("--kind", type=click.Choice(KINDS), help="With --all, only with such a reason.")
+@home_option
+def retry(batches: tuple[str, ...], everything: bool, vehicle: str | None, kind: str | None, home: Path | None) -> None:
+    """Check BATCHES again, and put back into the inbox what can be used now.
+
+    What still cannot be used stays, and is told. Exits with 1 when something named stays.
+    """
+    from argus_assets.drop.retry import recheck, state_of
+    from argus_assets.drop.retry import retry as put_back
+
+    if everything == bool(batches):
+        raise BadSetting("Nothing was named.", help="Name batches, or give --all.")
+    bucket, max_bytes = _bucket(home)
+    records = _records(bucket, vehicle, kind) if everything else (_find(bucket, batch) for batch in batches)
+    taken = stayed = 0
+    for record in records:
+        name = name_of(record)
+        state = state_of(bucket, record)
+        if state == "waiting":
+            click.echo(f"{name}: a manifest waits in the inbox already.")
+            continue
+        if state == "settled" and everything:
+            continue
+        checked = recheck(bucket, record, max_bytes=max_bytes)
+        if checked.reasons:
+            stayed += 1
+            click.echo(f"{name}: still cannot be used:")
+            _tell(checked.reasons)
+        elif put_back(bucket, checked):
+            taken += 1
+            click.echo(f"{name}: put back into the inbox.")
+        else:
+            click.echo(f"{name}: a manifest waits in the inbox already.")
+    click.echo(f"{taken} put back, {stayed} stay in quarantine.")
+    if stayed and not everything:
+        raise SystemExit(1)
+
+
+def name_of(record: "QuarantineRecord") -> str:
+    """`VEHICLE/BATCH`, or `_unknown/…` for a key that names no batch."""
+    if record.vehicle_id is None:
+        return f"_unknown/{record.digest}"
+    return f"{record.vehicle_id}/{record.batch_id}"
+
+
+def _bucket(home: Path | None) -> "tuple[Bucket, int | None]":
+    from argus_assets.drop.bucket import Bucket
+    from argus_assets.embedded.platform import settings_for
+
+    settings = settings_for(home, os.environ)
+    return Bucket.from_url(settings.bucket_url), settings.max_batch_bytes
+
+
+def _records(bucket: "Bucket", vehicle: str | None, kind: str | None) -> "Iterator[QuarantineRecord]":
+    from argus_assets.drop.quarantine import list_records
+
+    for record in list_records(bucket, vehicle_id=vehicle):
+        if kind is None or any(reason.kind == kind for reason in record.reasons):
+            yield record
+
+
+def _find(bucket: "Bucket", name: str) -> "QuarantineRecord":
+    from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, BatchRef
+    from argus_assets.drop.quarantine import UNKNOWN_PREFIX, latest_record, read_record
+
+    vehicle, _, batch = name.partition("/")
+    record = None
+    if BATCH_ID.fullmatch(batch):
+        if vehicle == "_unknown":
+            record = read_record(bucket, f"{UNKNOWN_PREFIX}{batch}/reason.json")
+        elif VEHICLE_ID.fullmatch(vehicle):
+            record = latest_record(bucket, BatchRef(vehicle, batch))
+    if record is None:
+        raise BadSetting(
+            f"{name!r} is not in quarantine.", help="`argus quarantine ls --settled` lists all: VEHICLE/BATCH."
+        )
+    return record
+
+
+def _tell(reasons: "tuple[Reason, ...]") -> None:
+    for reason in reasons[:SHOWN_REASONS]:
+        click.echo(
+            f"  {reason.kind}: {printable(reason.file)}: expected {printable(reason.expected)}, "
+            f"found {printable(reason.actual)}. {printable(reason.help)}"
+        )
+    if len(reasons) > SHOWN_REASONS:
+        click.echo(f"  and {len(reasons) - SHOWN_REASONS} more; --json prints all.")

@@ -1,0 +1,108 @@
+"""A quarantined manifest once more: what is true of it now, and back into the inbox when nothing is in its way."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.intake import check_files
+from argus_assets.drop.keys import VEHICLE_ID, BatchRef, batch_prefix, inbox_key
+from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from argus_assets.drop.quarantine import QuarantineRecord, Reason, reasons_of
+from argus_assets.drop.results import read_result
+from argus_assets.errors import BadFile, BadManifest
+
+State = Literal["open", "waiting", "settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """What is true of a quarantined manifest now.
+
+    Attributes:
+        ref: Its batch, `None` when it names none that its key allows.
+        raw: The manifest.
+        reasons: What is still in its way.
+    """
+
+    ref: BatchRef | None
+    raw: bytes
+    reasons: tuple[Reason, ...]
+
+
+def state_of(bucket: Bucket, record: QuarantineRecord) -> State:
+    """Whether somebody has to do something: `waiting` in the inbox again, or `settled` by a later drop."""
+    if record.vehicle_id is None or record.batch_id is None:
+        return "open"
+    ref = BatchRef(record.vehicle_id, record.batch_id)
+    if bucket.exists(inbox_key(ref.vehicle_id, ref.batch_id)):
+        return "waiting"
+    result = read_result(bucket, ref)
+    # Only the latest outcome is kept: another one than this quarantine's came after it.
+    other = result is not None and (result.state != "quarantined" or result.manifest_digest != record.digest)
+    return "settled" if other and result is not None and result.at >= record.at else "open"
+
+
+def recheck(bucket: Bucket, record: QuarantineRecord, *, max_bytes: int | None = None) -> Recheck:
+    """Look again at all that the sensor looks at, and at what was found when the recordings were read.
+
+    Args:
+        bucket: The drop bucket.
+        record: Of the manifest.
+        max_bytes: Largest batch that is taken.
+    """
+    try:
+        raw = bucket.read(record.manifest, max_bytes=MAX_MANIFEST_BYTES)
+    except BadFile:  # too large, or gone
+        return Recheck(None, b"", record.reasons)
+    ref = _batch_of(record, raw)
+    if ref is None:
+        return Recheck(None, raw, record.reasons)
+    try:
+        manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
+    except BadManifest as error:
+        return Recheck(ref, raw, reasons_of(error))
+    prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
+    files = {info.key.removeprefix(prefix): info for info in bucket.list_prefix(prefix, limit=MAX_FILES + 1)}
+    reasons = check_files(manifest, files, max_bytes=max_bytes)
+    # Contents are not read here: a recording that was not put again since is what it was.
+    wrong = {r.file for r in reasons}
+    same = tuple(
+        reason
+        for reason in record.reasons
+        if reason.kind == "wrong_sha256"
+        and reason.file not in wrong
+        and (found := files.get(reason.file)) is not None
+        and found.modified is not None
+        and found.modified <= record.at
+        and _stated(manifest, reason.file) in reason.expected
+    )
+    return Recheck(ref, raw, (*reasons, *same))
+
+
+def retry(bucket: Bucket, checked: Recheck) -> bool:
+    """Put a manifest with nothing in its way back into the inbox; `False` when another one waits there."""
+    if checked.ref is None or checked.reasons:
+        raise BadManifest("A manifest that still cannot be used was not put back.", help="Mend what its reasons name.")
+    return bucket.put_new(inbox_key(checked.ref.vehicle_id, checked.ref.batch_id), checked.raw)
+
+
+def _stated(manifest: Manifest, name: str) -> str:
+    return next((f.sha256 for f in manifest.files if f.name == name), "")
+
+
+def _batch_of(record: QuarantineRecord, raw: bytes) -> BatchRef | None:
+    """The batch of a record. An object under a key that names none may say it itself, but only of its own vehicle.
+
+    The vehicle in the key is who had the right to put it there: it must not speak for another one.
+    """
+    if record.vehicle_id is not None and record.batch_id is not None:
+        return BatchRef(record.vehicle_id, record.batch_id)
+    _, _, rest = record.reasons[0].file.partition("inbox/")
+    vehicle_id = rest.partition("/")[0]
+    try:
+        batch_id = str(json.loads(raw)["batch_id"])
+        parse_manifest(raw, vehicle_id=vehicle_id, batch_id=batch_id)
+    except (ValueError, TypeError, KeyError, RecursionError, BadManifest):
+        return None
+    return BatchRef(vehicle_id, batch_id) if VEHICLE_ID.fullmatch(vehicle_id) else None

@@ -1,0 +1,198 @@
+"""The schedule, and its small job, that hold the whole bucket against Dagster's records once a day.
+
+A schedule's evaluation has 60 seconds, a bucket may have millions of objects: a job does the work. A run works for
+`RUN_SECONDS` at most and leaves the rest to the next hour. How far the pass is stands in the lake, `REPORT`.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.intake import first_keys
+from argus_assets.drop.keys import BatchRef
+from argus_assets.partitions import BATCHES, IN_FLIGHT, partitions_in_flight
+from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.status import WORKING, BatchState, partition_states
+from argus_assets.upkeep.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
+
+REPORT: Final = "upkeep/reconcile.json"
+CRON: Final = "17 * * * *"
+HOUR: Final = 3
+"""Of the day, UTC, at which a pass begins."""
+
+LATEST: Final = timedelta(hours=25)
+"""A pass begins at any hour when the last one began so long ago: the platform was down at its hour."""
+
+RUN_SECONDS: Final = 900.0
+DATA_VERSION: Final = "dagster/data_version"
+"""Tag of `vehicle_drop` that holds the manifest's digest."""
+
+_SAVE_SECONDS: Final = 10.0
+
+
+def build_reconcile_job(*, retain: timedelta) -> dg.JobDefinition:
+    """The job.
+
+    Args:
+        retain: What was taken longer ago is not put back: it may have been removed on purpose.
+    """
+
+    @dg.op(
+        name="reconcile_bucket",
+        description="Lists the whole bucket, puts what Dagster lost back into the inbox, and reports the rest.",
+    )
+    def reconcile_bucket(context: dg.OpExecutionContext, bucket: BucketResource, lake: LakeResource) -> None:
+        report = run_pass(
+            context.instance, bucket.bucket(), lake.lake(), retain=retain, seconds=RUN_SECONDS, log=context.log.info
+        )
+        context.log_event(_observed(report))
+
+    @dg.job(
+        name="reconcile_bucket_job",
+        executor_def=dg.in_process_executor,
+        description="Holds the whole bucket against Dagster's records: what was lost goes back into the inbox.",
+    )
+    def reconcile_bucket_job() -> None:
+        reconcile_bucket()
+
+    return reconcile_bucket_job
+
+
+def build_reconcile_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """Hourly, and mostly skipped: a pass begins once a day, and goes on each hour until it is finished."""
+
+    @dg.schedule(
+        name="reconcile_bucket",
+        job=job,
+        cron_schedule=CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Once a day, finds in the whole bucket whatever the inbox missed.",
+    )
+    def reconcile_bucket(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
+        if context.instance.get_runs(filters=dg.RunsFilter(job_name=job.name, statuses=list(IN_FLIGHT)), limit=1):
+            return dg.SkipReason("The last run is not at its end.")
+        at = context.scheduled_execution_time
+        if not is_due(load_report(lake.lake()), at):
+            return dg.SkipReason(f"A pass begins at {HOUR}:17 UTC.")
+        return dg.RunRequest(run_key=at.isoformat())
+
+    return reconcile_bucket
+
+
+def is_due(last: ReconcileReport | None, at: datetime) -> bool:
+    """Whether a pass begins, or goes on, at this full hour."""
+    if last is not None and (last.ended_at is None or at - last.started_at > LATEST):
+        return True
+    return at.hour == HOUR
+
+
+def run_pass(
+    instance: dg.DagsterInstance,
+    bucket: Bucket,
+    lake: Lake,
+    *,
+    retain: timedelta,
+    seconds: float | None = None,
+    dry_run: bool = False,
+    log: Callable[[str], object] = lambda _: None,
+) -> ReconcileReport:
+    """Go on with the pass, or begin one.
+
+    Args:
+        instance: Dagster's records.
+        bucket: The drop bucket.
+        lake: Where the report is.
+        retain: See `upkeep.reconcile.judge`.
+        seconds: How long to work, `None` for as long as it takes.
+        dry_run: Look at everything, change nothing.
+        log: Where to tell of it.
+    """
+    report = begin_pass(load_report(lake), now=bucket.now(), dry_run=dry_run)
+    began = saved = time.monotonic()
+
+    def on_vehicle(report: ReconcileReport) -> None:
+        nonlocal saved
+        if not dry_run and time.monotonic() - saved > _SAVE_SECONDS:
+            _save(lake, report)
+            log(report.text())
+            saved = time.monotonic()
+
+    reconcile(
+        bucket,
+        report,
+        known=known_batches(instance),
+        retain=retain,
+        stop=lambda: seconds is not None and time.monotonic() - began > seconds,
+        on_vehicle=on_vehicle,
+    )
+    if not dry_run:
+        _save(lake, report)
+    log(report.text())
+    return report
+
+
+def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
+    """What Dagster knows of each batch, in a few queries."""
+    keys = instance.get_dynamic_partitions(BATCHES)
+    states = partition_states(instance, keys)
+    in_flight = partitions_in_flight(instance, keys)
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        vehicle_drop.key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION]
+    )
+    known: dict[BatchRef, KnownBatch] = {}
+    for (vehicle_id, batch_id), key in first_keys(keys).items():
+        state, _ = states[key]
+        known[BatchRef(vehicle_id, batch_id)] = KnownBatch(
+            digest=tags.get(key, {}).get(DATA_VERSION),
+            state="completed"
+            if state is BatchState.COMPLETED
+            else "failed"
+            if state is BatchState.FAILED
+            else "working"
+            if key in in_flight or state in WORKING
+            else "resting",
+        )
+    return known
+
+
+def load_report(lake: Lake) -> ReconcileReport | None:
+    """The report of the last pass that changed something, `None` before the first."""
+    if not lake.exists(REPORT):
+        return None
+    try:
+        return ReconcileReport.model_validate_json(lake.read_bytes(REPORT))
+    except ValueError:
+        return None
+
+
+def _save(lake: Lake, report: ReconcileReport) -> None:
+    lake.write_bytes(REPORT, report.model_dump_json(indent=2).encode())
+
+
+def _observed(report: ReconcileReport) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        vehicle_drop.key,
+        description=report.text(),
+        metadata={
+            EVENT_KEY: "BucketReconciled",
+            "finished": report.ended_at is not None,
+            "vehicles": report.vehicles,
+            "batches": report.batches,
+            "objects": report.objects,
+            "size_bytes": report.size_bytes,
+            "put_back": report.put_back_count,
+            "put_back_batches": dg.MetadataValue.json(report.put_back),
+            "outcomes_told": report.told_count,
+            "unnamed_recordings": report.unnamed_count,
+            "unnamed_bytes": report.unnamed_bytes,
+            "unnamed": dg.MetadataValue.json([u.model_dump(mode="json") for u in report.unnamed]),
+        },
+    )

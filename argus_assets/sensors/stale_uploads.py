@@ -1,0 +1,144 @@
+"""The sensor that reports uploads which never completed, with what is missing of each.
+
+A pass over the vehicles begins once an hour. A look works for `LOOK_SECONDS` and the next one goes on after the same
+vehicle. The last whole pass stands in the lake, `REPORT`, for whoever watches.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+from pydantic import BaseModel
+
+from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.drop.bucket import Bucket
+from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.upkeep.stale_uploads import StaleUpload, StaleUploads, find_stale
+
+REPORT: Final = "upkeep/stale_uploads.json"
+EVERY: Final = timedelta(hours=1)
+INTERVAL_S: Final = 300
+LOOK_SECONDS: Final = 20.0
+MAX_EVENTS: Final = 100
+
+
+class StaleCursor(BaseModel):
+    """Where the pass is.
+
+    Attributes:
+        current: The pass that is not at its end.
+        last_began: When the last whole one began.
+    """
+
+    current: StaleUploads | None = None
+    last_began: datetime | None = None
+
+    @classmethod
+    def load(cls, text: str | None) -> "StaleCursor":
+        """Read a cursor; one that cannot be read is an empty one, and a pass begins."""
+        try:
+            return cls.model_validate_json(text) if text else cls()
+        except ValueError:
+            return cls()
+
+
+def build_stale_uploads_sensor(*, quiet: timedelta) -> dg.SensorDefinition:
+    """The sensor.
+
+    Args:
+        quiet: How long nothing has come of an upload that is reported.
+    """
+
+    @dg.sensor(
+        name="stale_uploads_sensor",
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Reports uploads that never completed, and what is missing of each.",
+    )
+    def stale_uploads_sensor(
+        context: dg.SensorEvaluationContext, bucket: BucketResource, lake: LakeResource
+    ) -> dg.SensorResult:
+        return report_stale_uploads(
+            context.cursor, bucket.bucket(), lake.lake(), quiet=quiet, at=datetime.now(UTC), log=context.log.warning
+        )
+
+    return stale_uploads_sensor
+
+
+def report_stale_uploads(
+    cursor_text: str | None,
+    bucket: Bucket,
+    lake: Lake,
+    *,
+    quiet: timedelta,
+    at: datetime,
+    log: Callable[[str], object] = lambda _: None,
+) -> dg.SensorResult:
+    """One look: go on with the pass, and report at its end what the last one had not found.
+
+    Args:
+        cursor_text: What the last look left.
+        bucket: The drop bucket.
+        lake: Where the report is.
+        quiet: See `find_stale`.
+        at: Now, by this machine's clock, for when to look; ages are by the store's clock.
+        log: Where to tell of each upload.
+
+    Raises:
+        Unavailable: The bucket or the lake did not answer. The look fails and its cursor stays.
+    """
+    cursor = StaleCursor.load(cursor_text)
+    if cursor.current is None and cursor.last_began is not None and at - cursor.last_began < EVERY:
+        return dg.SensorResult(skip_reason=dg.SkipReason("Looked less than an hour ago."), cursor=cursor_text)
+    found = cursor.current or StaleUploads(started_at=bucket.now())
+    began = time.monotonic()
+    find_stale(bucket, found, quiet=quiet, stop=lambda: time.monotonic() - began > LOOK_SECONDS)
+    if found.ended_at is None:
+        return dg.SensorResult(
+            skip_reason=dg.SkipReason(f"{found.count} so far; goes on after {found.after_vehicle}."),
+            cursor=StaleCursor(current=found).model_dump_json(),
+        )
+    last = load_stale_uploads(lake)
+    told = {upload.name for upload in last.uploads} if last is not None else set()
+    new = [upload for upload in found.uploads if upload.name not in told]
+    for upload in new[:MAX_EVENTS]:
+        log(upload.text())
+    if found.parts_not_listed is not None:
+        log(f"Files that were sent in parts and not completed were not looked for: {found.parts_not_listed}")
+    lake.write_bytes(REPORT, found.model_dump_json(indent=2).encode())
+    return dg.SensorResult(
+        asset_events=[_observed(upload) for upload in new[:MAX_EVENTS]],
+        skip_reason=dg.SkipReason(f"{found.count} uploads never completed, {len(new)} of them new."),
+        cursor=StaleCursor(last_began=at).model_dump_json(),
+    )
+
+
+def load_stale_uploads(lake: Lake) -> StaleUploads | None:
+    """What the last whole pass found, `None` before the first."""
+    if not lake.exists(REPORT):
+        return None
+    try:
+        return StaleUploads.model_validate_json(lake.read_bytes(REPORT))
+    except ValueError:
+        return None
+
+
+def _observed(upload: StaleUpload) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        vehicle_drop.key,
+        description=upload.text(),
+        metadata={
+            EVENT_KEY: "UploadStalled",
+            "vehicle_id": upload.vehicle_id,
+            "batch_id": upload.batch_id,
+            "kind": upload.kind,
+            "missing": dg.MetadataValue.json(list(upload.missing)),
+            "missing_count": upload.missing_count,
+            "since": dg.MetadataValue.timestamp(upload.since),
+            "objects": upload.objects,
+            "size_bytes": upload.size_bytes,
+        },
+    )
