@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import polars as pl
 import psutil
 import psycopg2
 from fault_proxy import FaultProxy
+from reliability_report import happened
 
 from argus_assets.assets.batch import EVENT_KEY, STAGES
 from argus_assets.drop.bucket import Bucket
@@ -30,7 +32,7 @@ from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.embedded.platform import Platform
 from argus_assets.embedded.s3 import S3Server
-from argus_assets.partitions import IN_FLIGHT
+from argus_assets.partitions import BATCHES, IN_FLIGHT
 from argus_assets.resources.lake import Lake
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
@@ -99,6 +101,7 @@ class Site:
     told: list[tuple[str, str]] = field(default_factory=list)
     undisturbed: dict[str, Content] = field(default_factory=dict)
     _serial: int = 0
+    _marked: float = 0.0
 
     # ------------------------------------------------------------------------------------------ platform
 
@@ -141,15 +144,24 @@ class Site:
 
     # ------------------------------------------------------------------------------------------ dropping
 
-    def drop(self, name: str, scenarios: Sequence[str] = SCENARIOS, **changes: object) -> list[Dropped]:
-        """Drop a batch of each scenario, the manifests all at the end."""
+    def drop(
+        self, name: str, scenarios: Sequence[str] = SCENARIOS, *, folder: Path | None = None, **changes: object
+    ) -> list[Dropped]:
+        """Drop a batch of each scenario, the manifests all at the end.
+
+        Args:
+            name: Part of the batches' names.
+            scenarios: One batch each.
+            folder: Recordings, when they are others than the scenario's.
+            changes: Fields of the manifests.
+        """
         batches: list[Dropped] = []
         for scenario in scenarios:
             self._serial += 1
             drive = self.drives[scenario]
             rig = f"rig-{self._serial:03d}"
             batch_id = f"{name}-{scenario.replace('_', '-')}"
-            files = upload_files(self.bucket, collect_files([drive.folder]), vehicle_id=rig, batch_id=batch_id)
+            files = upload_files(self.bucket, collect_files([folder or drive.folder]), vehicle_id=rig, batch_id=batch_id)
             manifest = Manifest.model_validate(
                 {
                     "vehicle_id": rig,
@@ -220,6 +232,31 @@ class Site:
     def run_lines(self) -> list[str]:
         with self.instance() as instance:
             return [f"{r.run_id[:8]} {r.status} {dict(r.tags)}" for r in instance.get_runs(limit=12)]
+
+    def outcome_known(self, batches: Sequence[Dropped], seconds: float = 150.0) -> float:
+        """As `settle`, but Dagster's record that a batch failed is enough: the bucket may not have taken its outcome."""
+
+        def quiet() -> bool:
+            if self.bucket.list_inbox(limit=1):
+                return False
+            states = self.states(batches)
+            if any(s not in (BatchState.COMPLETED, BatchState.FAILED) for s in states.values()):
+                return False
+            with self.instance() as instance:
+                return not instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT)), limit=1)
+
+        try:
+            return self.wait(quiet, seconds, "every batch is completed or failed, nothing is at work")
+        except AssertionError as error:
+            raise AssertionError(f"{self.states(batches)}\n{self.run_lines()}\n{error}") from None
+
+    def states(self, batches: Sequence[Dropped]) -> dict[str, BatchState]:
+        """By Dagster's records."""
+        keys = [b.partition for b in batches]
+        with self.instance() as instance:
+            known = set(instance.get_dynamic_partitions(BATCHES))
+            found = {k: s for k, (s, _) in partition_states(instance, [k for k in keys if k in known]).items()}
+        return {key: found.get(key, BatchState.PENDING) for key in keys}
 
     def begun(self, batches: Sequence[Dropped], at_least: int = 1) -> Callable[[], bool]:
         """Whether so many of the batches have been completed: others are at work then."""
@@ -309,22 +346,66 @@ class Site:
             problems += self.differences(batch)
         assert not problems, "\n".join(problems)
 
-    def again(self, batches: Sequence[Dropped], seconds: float = 120.0) -> int:
+    def again(self, batches: Sequence[Dropped], seconds: float = 120.0, *, quarantined: bool = False) -> int:
         """Drop the batches that failed for a while again, as a rerun would; returns how many there were.
 
         Each has to say why it failed, and that another try may help.
+
+        Args:
+            batches: All are completed or failed.
+            seconds: That the second try may take.
+            quarantined: Whether files that were found wrong count as well.
         """
-        failed = [b for b in batches if (r := self.result(b)) is not None and r.state == "failed"]
-        for batch in failed:
+        failed: list[Dropped] = []
+        for batch in batches:
             result = self.result(batch)
-            assert result is not None
+            if result is not None and result.state == "completed":
+                continue
+            failed.append(batch)
+            if result is None:  # the bucket was gone; Dagster's record has to say why
+                assert self.failures([batch]), f"{batch.partition} has no outcome, and its events do not say why"
+                continue
+            if quarantined and result.state == "quarantined":
+                assert result.reasons, f"{batch.partition} is in quarantine without a reason"
+                continue
+            assert result.state == "failed"
             assert result.error, f"{batch.partition} failed and does not say why"
             assert result.error_is_permanent is False, f"{batch.partition}: {result.error}"
+        for batch in failed:
             self.bucket.delete(f"results/{batch.ref.vehicle_id}/{batch.ref.batch_id}.json")
             self.put_manifest(batch.manifest)
         if failed:
             self.settle(batches, seconds)
         return len(failed)
+
+    # ------------------------------------------------------------------------------------------ what happened
+
+    def mark(self) -> None:
+        """What happens from now on is this scenario's."""
+        self._marked = time.time()
+        self.proxy.broken.clear()
+        self.told.clear()
+
+    def runs_since(self) -> list[dg.RunRecord]:
+        with self.instance() as instance:
+            after = datetime.fromtimestamp(self._marked, UTC)
+            return list(instance.get_run_records(filters=dg.RunsFilter(created_after=after)))
+
+    def story(self, batches: Sequence[Dropped]) -> str:
+        """Counts of what happened since the mark."""
+        runs = self.runs_since()
+        retried = sum("dagster/retry_number" in r.dagster_run.tags for r in runs)
+        ticks = self.sql(
+            "SELECT count(*) FILTER (WHERE status = 'FAILURE'), count(*) FROM job_ticks "
+            f"WHERE timestamp >= to_timestamp({self._marked}) AT TIME ZONE 'UTC'"
+        )[0]
+        errors = Counter(error.split(":")[0].split("'")[0].strip() for error in self.failures(batches))
+        parts = [f"{n} × {action}" for action, n in self.proxy.broken.items()]
+        if ticks[0]:
+            parts.append(f"{ticks[0]} of {ticks[1]} ticks failed")
+        parts.append(f"{len(runs)} runs" + (f", {retried} of them started again by Dagster" if retried else ""))
+        parts += [f"{n} batches failed: {text}" for text, n in errors.items()]
+        return happened(parts)
 
 
 @contextmanager

@@ -54,5 +54,6 @@ def shared_site(moto_server: S3Server, reliability_drives: dict[str, Drive]) -> 
 def site(shared_site: Site) -> Iterator[Site]:
     """The shared platform, whole again, and with nothing parsed yet."""
     shared_site.forget_parts()
+    shared_site.mark()
     yield shared_site
     shared_site.proxy.heals()
