@@ -203,7 +203,9 @@ class FaultProxy:
         reader, writer = await asyncio.open_connection(*self._upstream, limit=_HEAD_LIMIT)
         try:
             headers = asked.without("connection", "expect", "transfer-encoding", "content-length")
-            writer.write(_head(asked.start, [*headers, ("Connection", "close"), ("Content-Length", str(len(asked.body)))]))
+            writer.write(
+                _head(asked.start, [*headers, ("Connection", "close"), ("Content-Length", str(len(asked.body)))])
+            )
             writer.write(asked.body)
             await writer.drain()
             answer = await _read_head(reader)

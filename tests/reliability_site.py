@@ -38,7 +38,14 @@ from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import BatchState, partition_states
 
-SCENARIOS = ("truck_oil_pressure", "av_lidar_dropout", "car_bus_loss", "truck_boost_leak", "truck_wheel_sensor", "car_healthy")
+SCENARIOS = (
+    "truck_oil_pressure",
+    "av_lidar_dropout",
+    "car_bus_loss",
+    "truck_boost_leak",
+    "truck_wheel_sensor",
+    "car_healthy",
+)
 TABLES = ("recordings", "problems", "error_events", "bus_stats", "error_stats", "code_pairs", "drive_stats", "speed")
 DOCUMENTS = ("evidence", "diagnosis")
 _NOT_COMPARED = {"parse_s"}  # how long it took
@@ -161,7 +168,9 @@ class Site:
             drive = self.drives[scenario]
             rig = f"rig-{self._serial:03d}"
             batch_id = f"{name}-{scenario.replace('_', '-')}"
-            files = upload_files(self.bucket, collect_files([folder or drive.folder]), vehicle_id=rig, batch_id=batch_id)
+            files = upload_files(
+                self.bucket, collect_files([folder or drive.folder]), vehicle_id=rig, batch_id=batch_id
+            )
             manifest = Manifest.model_validate(
                 {
                     "vehicle_id": rig,
@@ -202,7 +211,9 @@ class Site:
         return time.monotonic() - started
 
     def tails(self) -> str:
-        return "\n".join(f"--- {c.name}\n{c.tail(_TEXT_LINES)}" for c in self.platform.children) + f"\n{self.told[-20:]}"
+        return (
+            "\n".join(f"--- {c.name}\n{c.tail(_TEXT_LINES)}" for c in self.platform.children) + f"\n{self.told[-20:]}"
+        )
 
     def result(self, batch: Dropped) -> BatchResult | None:
         """The outcome of the batch's manifest, if there is one."""
@@ -268,7 +279,9 @@ class Site:
         def reached() -> bool:
             with self.instance() as instance:
                 for batch in batches:
-                    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey("rec_frames"), asset_partitions=[batch.partition])
+                    records = dg.AssetRecordsFilter(
+                        asset_key=dg.AssetKey("rec_frames"), asset_partitions=[batch.partition]
+                    )
                     if instance.fetch_observations(records, limit=1).records:
                         return True
             return False
@@ -320,7 +333,10 @@ class Site:
                     for record in instance.fetch_observations(records, limit=200).records:
                         seen = record.asset_observation
                         assert seen is not None
-                        if seen.metadata[EVENT_KEY].value == "StatusChanged" and seen.metadata["state"].value == "failed":
+                        if (
+                            seen.metadata[EVENT_KEY].value == "StatusChanged"
+                            and seen.metadata["state"].value == "failed"
+                        ):
                             found.append(str(seen.metadata["error"].value))
         return found
 
@@ -400,7 +416,7 @@ class Site:
             f"WHERE timestamp >= to_timestamp({self._marked}) AT TIME ZONE 'UTC'"
         )[0]
         errors = Counter(error.split(":")[0].split("'")[0].strip() for error in self.failures(batches))
-        parts = [f"{n} × {action}" for action, n in self.proxy.broken.items()]
+        parts = [f"{action}: {n} times" for action, n in self.proxy.broken.items()]
         if ticks[0]:
             parts.append(f"{ticks[0]} of {ticks[1]} ticks failed")
         parts.append(f"{len(runs)} runs" + (f", {retried} of them started again by Dagster" if retried else ""))
@@ -410,7 +426,12 @@ class Site:
 
 @contextmanager
 def running_site(
-    home: Path, server: S3Server, drives: Mapping[str, Drive], *, environment: Mapping[str, str] | None = None, **settings: Any
+    home: Path,
+    server: S3Server,
+    drives: Mapping[str, Drive],
+    *,
+    environment: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Iterator[Site]:
     """A platform on the server, through a proxy, for the time of the block.
 

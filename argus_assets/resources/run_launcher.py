@@ -38,7 +38,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
         if client is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "It has not been launched yet, or has ended.")
         try:
-            answer = client.can_cancel_execution(CanCancelExecutionRequest(run.run_id), timeout=_ASK_SECONDS)
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_ASK_SECONDS)
         except DagsterUserCodeUnreachableError:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "The code server does not answer; it cannot be told.")
         if not deserialize_value(answer, CanCancelExecutionResult).can_cancel:

@@ -1,8 +1,6 @@
 """Clocks that jump, and drives from before the epoch and after the end of the century."""
 
-import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +28,9 @@ def clock(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def moved(moto_server: S3Server, reliability_drives: dict[str, Drive], shared_site: Site, clock: Path) -> Iterator[Site]:
+def moved(
+    moto_server: S3Server, reliability_drives: dict[str, Drive], shared_site: Site, clock: Path
+) -> Iterator[Site]:
     """A platform whose code server, workers and daemon read the clock from a file."""
     library = faketime()
     if library is None:
@@ -51,7 +51,11 @@ def moved(moto_server: S3Server, reliability_drives: dict[str, Drive], shared_si
 
 def test_the_clock_jumps_forward_and_back(moved: Site, clock: Path, report: Report) -> None:
     site = moved
-    for number, text, jump in ((70, "+1 day", "+86400"), (71, "2 days back", "-86400"), (72, "10 years ahead", "+315360000")):
+    for number, text, jump in (
+        (70, "+1 day", "+86400"),
+        (71, "2 days back", "-86400"),
+        (72, "10 years ahead", "+315360000"),
+    ):
         site.mark()
         with report.scenario(number, f"clock of daemon, code server and workers jumps: {text}", "mid-run") as row:
             batches = site.drop(f"clock-{number}")
@@ -86,7 +90,9 @@ def test_drives_are_dated_by_clocks_that_were_never_set(site: Site, report: Repo
     with report.scenario(74, "manifests dated year 1, 1969, 1970, 2106 and 9999", "from drop to page") as row:
         batches = []
         for (name, start), scenario in zip(DRIVEN.items(), SCENARIOS, strict=False):
-            end = min(start, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - timedelta(seconds=20)) + timedelta(seconds=12)
+            end = min(start, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - timedelta(seconds=20)) + timedelta(
+                seconds=12
+            )
             batches += site.drop(
                 f"dated-{name.replace(' ', '-')}", [scenario], recorded_from=min(start, end), recorded_to=end
             )
@@ -97,4 +103,6 @@ def test_drives_are_dated_by_clocks_that_were_never_set(site: Site, report: Repo
             assert result is not None
             assert result.state == "completed" or (result.state == "quarantined" and result.reasons), result
         row.batches = len(batches)
-        row.happened = f"{sum(r == 'quarantined' for r in site.outcomes(batches).values())} in quarantine, the others completed"
+        row.happened = (
+            f"{sum(r == 'quarantined' for r in site.outcomes(batches).values())} in quarantine, the others completed"
+        )

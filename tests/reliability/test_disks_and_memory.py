@@ -58,9 +58,7 @@ def full(disk: Path, spare: int = SPARE_BYTES) -> Iterator[None]:
     """Nothing but `spare` bytes left, for the time of the block."""
     filler = disk / "filler"
     state = os.statvfs(disk)
-    subprocess.run(
-        ["fallocate", "-l", str(max(4096, state.f_bavail * state.f_frsize - spare)), filler], check=True
-    )
+    subprocess.run(["fallocate", "-l", str(max(4096, state.f_bavail * state.f_frsize - spare)), filler], check=True)
     try:
         yield
     finally:
@@ -76,7 +74,10 @@ class SmallSite:
 
 @pytest.fixture(scope="module")
 def small(
-    moto_server: S3Server, reliability_drives: dict[str, Drive], shared_site: Site, tmp_path_factory: pytest.TempPathFactory
+    moto_server: S3Server,
+    reliability_drives: dict[str, Drive],
+    shared_site: Site,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[SmallSite]:
     """A platform whose lake, scratch folder and database stand on small disks, and that has a hungry decoder."""
     folder = tmp_path_factory.mktemp("hog")

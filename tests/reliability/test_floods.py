@@ -18,7 +18,7 @@ from argus_assets.drop.keys import inbox_key, recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.embedded.platform import dagster_yaml
 from argus_assets.embedded.s3 import S3Server
-from argus_assets.partitions import BATCHES, RANGE_END, RANGE_START, PARTITION
+from argus_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from argus_assets.resources.lake import Lake
 from argus_assets.sensors.completed_batches import take_completed_batches
 

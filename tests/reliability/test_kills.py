@@ -93,7 +93,9 @@ def test_everything_is_killed_in_the_middle_of_a_tick(site: Site, report: Report
     with report.scenario(46, "everything: kill -9, then started again", "mid-tick, 3 times") as row:
         batches = site.drop("everything-killed-tick")
         for _ in range(3):
-            site.wait(lambda: bool(site.sql("SELECT 1 FROM job_ticks WHERE status = 'STARTED'")), 60, "a tick is at work")
+            site.wait(
+                lambda: bool(site.sql("SELECT 1 FROM job_ticks WHERE status = 'STARTED'")), 60, "a tick is at work"
+            )
             for name in ("daemon", "code server"):
                 os.killpg(site.child(name), signal.SIGKILL)
             kill(site.postgres_pid())

@@ -1,15 +1,14 @@
 """PostgreSQL is killed, restarted and away, in mid-run and in mid-tick."""
 
 import signal
-import subprocess
 import time
 
 import pytest
+from fault_proxy import Rule
 from reliability_report import Report, Row
 from reliability_site import Dropped, Site, kill
-from fault_proxy import Rule
 
-from argus_assets.embedded.postgres import EmbeddedPostgres, _binaries, _system_user
+from argus_assets.embedded.postgres import EmbeddedPostgres
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 
@@ -55,7 +54,9 @@ def test_postgres_is_killed_in_the_middle_of_ticks(site: Site, report: Report) -
         site.proxy.breaks(Rule("slow", seconds=0.2))  # so that a tick lasts
         batches = site.drop("pg-tick")
         for _ in range(5):
-            site.wait(lambda: bool(site.sql("SELECT 1 FROM job_ticks WHERE status = 'STARTED'")), 60, "a tick is at work")
+            site.wait(
+                lambda: bool(site.sql("SELECT 1 FROM job_ticks WHERE status = 'STARTED'")), 60, "a tick is at work"
+            )
             kill(site.postgres_pid())
             site.platform.watch()
             time.sleep(0.5)
