@@ -81,7 +81,7 @@ OTHERS = {
         Rule("cut request", share=0.25, matches=lambda r: r.method == "PUT"),
         "every fourth upload is cut in mid-body",
     ),
-    "wrong-etag": (Rule("wrong etag"), "every answer has a wrong ETag"),
+    "wrong-etag": (Rule("wrong etag", share=0.3), "every third answer has a wrong ETag"),
 }
 
 
