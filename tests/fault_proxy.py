@@ -42,17 +42,20 @@ class Rule:
     Attributes:
         action: What is done.
         share: Of the matching requests.
+        times: So many of them at most; 0 for no bound.
         matches: Which requests.
         status: Of the answer, for `status`.
         retry_after_s: Its `Retry-After`.
         body: Its body.
         seconds: Before the answer, for `slow`.
         bytes_per_s: Of the answer's body, for `slow`; 0 for no bound.
+        checksums: Whether flipped bytes come with the server's checksum, by which a client notices them.
         after_bytes: So many bytes of the body pass, for the cuts; all flips are behind them.
     """
 
     action: Action
     share: float = 1.0
+    times: int = 0
     matches: Callable[[Request], bool] = lambda _: True
     status: int = 503
     retry_after_s: int | None = None
@@ -60,6 +63,7 @@ class Rule:
     seconds: float = 0.0
     bytes_per_s: int = 0
     after_bytes: int = 1000
+    checksums: bool = True
 
 
 @dataclass
@@ -91,6 +95,7 @@ class FaultProxy:
     broken: Counter[str] = field(default_factory=Counter)
     port: int = 0
     _rules: tuple[Rule, ...] = ()
+    _taken: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         address = urlsplit(self.upstream)
@@ -120,6 +125,7 @@ class FaultProxy:
 
     def breaks(self, *rules: Rule) -> None:
         """From now on, only these rules; the first that takes a request counts."""
+        self._taken.clear()
         self._rules = rules
 
     def heals(self) -> None:
@@ -168,7 +174,9 @@ class FaultProxy:
 
     def _rule_for(self, request: Request) -> Rule | None:
         for rule in self._rules:
-            if rule.matches(request) and self._random.random() < rule.share:
+            spent = rule.times and self._taken[id(rule)] >= rule.times
+            if not spent and rule.matches(request) and self._random.random() < rule.share:
+                self._taken[id(rule)] += 1
                 self.broken[rule.action] += 1
                 return rule
         return None
@@ -265,6 +273,8 @@ async def _answer(writer: asyncio.StreamWriter, answer: _Message, rule: Rule | N
     if action == "wrong etag":
         headers = [(k, '"0123456789abcdef0123456789abcdef"' if k.lower() == "etag" else v) for k, v in headers]
     if rule is not None and action == "flip answer":
+        if not rule.checksums:
+            headers = [(k, v) for k, v in headers if not k.lower().startswith("x-amz-checksum")]
         body = bytes(b ^ 0x55 if at >= rule.after_bytes and at % 997 == 0 else b for at, b in enumerate(body))
     writer.write(_head(answer.start, headers))
     if rule is not None and action == "cut answer" and body:

@@ -290,9 +290,9 @@ class Site:
 
     # ------------------------------------------------------------------------------------------ the oracle
 
-    def content(self, batch: Dropped) -> Content:
+    def content(self, partition: str) -> Content:
         """Tables and documents of a batch, without what names the batch, times and costs."""
-        lake = f"batches/{batch.partition}"
+        lake = f"batches/{partition}"
         found: dict[str, Any] = {}
         for name in TABLES:
             frame = pl.read_parquet(io.BytesIO(self.lake.read_bytes(f"{lake}/{name}.parquet")))
@@ -304,11 +304,11 @@ class Site:
             found[name] = document
         return found
 
-    def differences(self, batch: Dropped) -> list[str]:
+    def differences_of(self, scenario: str, partition: str) -> list[str]:
         """Names of the tables and documents that are not those of the undisturbed run."""
-        expected, found = self.undisturbed[batch.scenario], self.content(batch)
+        expected, found = self.undisturbed[scenario], self.content(partition)
         return [
-            f"{batch.partition}: {name}"
+            f"{partition}: {name}"
             for name in (*TABLES, *DOCUMENTS)
             if not (
                 expected[name].equals(found[name])
@@ -359,7 +359,7 @@ class Site:
             times = {stage: self.made(stage, batch.partition) for stage in STAGES}
             if times["batch_report"] != 1 or min(times.values()) < 1 or (once and max(times.values()) > 1):
                 problems.append(f"{batch.partition}: made {times}")
-            problems += self.differences(batch)
+            problems += self.differences_of(batch.scenario, batch.partition)
         assert not problems, "\n".join(problems)
 
     def again(self, batches: Sequence[Dropped], seconds: float = 120.0, *, quarantined: bool = False) -> int:

@@ -29,10 +29,10 @@ from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
-from argus_assets.drop.manifest import Manifest, parse_manifest
+from argus_assets.drop.manifest import Manifest, manifest_digest, parse_manifest
 from argus_assets.drop.quarantine import Reason, quarantine
 from argus_assets.drop.results import BatchResult, CauseResult, write_result
-from argus_assets.errors import ArgusError, PermanentError, TransientError
+from argus_assets.errors import ArgusError, PermanentError, TransientError, Unavailable
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.partitions import WHY, batches, runs_at_once
@@ -808,6 +808,10 @@ def _load(run: _Run, partition: str, begun_at: datetime) -> _Batch:
         )
     digest = str(dropped.metadata["manifest_digest"].value)
     raw = run.lake.read_bytes(manifest_path(partition, digest))
+    if manifest_digest(raw) != digest:
+        raise Unavailable(
+            f"The manifest {digest} of {partition} came damaged from the lake.", help="Run it again, or drop it again."
+        )
     return _Batch(
         partition=partition,
         ref=BatchRef(ref.vehicle_id, ref.batch_id),

@@ -45,7 +45,7 @@ def shared_site(moto_server: S3Server, reliability_drives: dict[str, Drive]) -> 
     ):
         batches = site.drop("undisturbed")
         site.settle(batches)
-        site.undisturbed = {batch.scenario: site.content(batch) for batch in batches}
+        site.undisturbed = {batch.scenario: site.content(batch.partition) for batch in batches}
         site.check(batches)
         yield site
 

@@ -1,14 +1,17 @@
 """Clocks that jump, and drives from before the epoch and after the end of the century."""
 
+import json
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from reliability_report import Report
 from reliability_site import SCENARIOS, Site, running_site
 
+from argus_assets.drop.keys import BatchRef, inbox_key
+from argus_assets.drop.results import read_result
+from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 
@@ -77,32 +80,40 @@ def test_the_clock_jumps_forward_and_back(moved: Site, clock: Path, report: Repo
         row.batches = len(batches)
 
 
-DRIVEN = {
-    "year 1": datetime(1, 1, 1, tzinfo=UTC),
-    "1969": datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC),
-    "1970": datetime(1970, 1, 1, tzinfo=UTC),
-    "2106": datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC),
-    "9999": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+DATED = {
+    "year 1": ("0001-01-01T00:00:00+01:00", "0001-01-01T00:00:12+01:00"),
+    "1969": ("1969-12-31T23:59:59Z", "1970-01-01T00:00:11Z"),
+    "1970": ("1970-01-01T00:00:00Z", "1970-01-01T00:00:12Z"),
+    "2106": ("2106-02-07T06:28:16Z", "2106-02-07T06:28:28Z"),
+    "9999": ("9999-12-31T23:59:47-01:00", "9999-12-31T23:59:59-01:00"),
 }
 
 
 def test_drives_are_dated_by_clocks_that_were_never_set(site: Site, report: Report) -> None:
     with report.scenario(74, "manifests dated year 1, 1969, 1970, 2106 and 9999", "from drop to page") as row:
-        batches = []
-        for (name, start), scenario in zip(DRIVEN.items(), SCENARIOS, strict=False):
-            end = min(start, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) - timedelta(seconds=20)) + timedelta(
-                seconds=12
-            )
-            batches += site.drop(
-                f"dated-{name.replace(' ', '-')}", [scenario], recorded_from=min(start, end), recorded_to=end
-            )
-        row.recovered_s = site.settle(batches)
-        site.check([b for b in batches if (r := site.result(b)) is not None and r.state == "completed"])
-        for batch in batches:
-            result = site.result(batch)
+        (good,) = site.drop("dated", SCENARIOS[:1])
+        dated: dict[str, BatchRef] = {}
+        for number, (name, (start, end)) in enumerate(DATED.items()):
+            ref = BatchRef(f"dated-{number}", "b")
+            document = json.loads(good.raw) | {"recorded_from": start, "recorded_to": end}
+            document |= {"vehicle_id": ref.vehicle_id, "batch_id": ref.batch_id, "platform": ref.vehicle_id}
+            drive = site.drives[good.scenario]
+            upload_files(site.bucket, collect_files([drive.folder]), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
+            site.bucket.put(inbox_key(ref.vehicle_id, ref.batch_id), json.dumps(document).encode())
+            dated[name] = ref
+        site.wait(lambda: all(read_result(site.bucket, ref) for ref in dated.values()), 120, "each has an outcome")
+        row.recovered_s = site.settle([good])
+        told: list[str] = []
+        for name, ref in dated.items():
+            result = read_result(site.bucket, ref)
             assert result is not None
-            assert result.state == "completed" or (result.state == "quarantined" and result.reasons), result
-        row.batches = len(batches)
-        row.happened = (
-            f"{sum(r == 'quarantined' for r in site.outcomes(batches).values())} in quarantine, the others completed"
-        )
+            told.append(f"{name} {result.state}")
+            if result.state == "completed":
+                assert result.partition_key is not None
+                assert site.differences_of(good.scenario, result.partition_key) == []
+            else:
+                assert result.state == "quarantined"
+                assert "a time outside" in str(result.reasons)
+        site.check([good])
+        row.batches = 1 + len(dated)
+        row.happened = ", ".join(told)

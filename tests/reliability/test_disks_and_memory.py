@@ -204,7 +204,7 @@ def test_a_decoder_takes_more_memory_than_it_may(rig: SmallSite, report: Report,
         result = site.result(batch)
         assert result is not None
         assert (result.state, result.recordings, result.recordings_damaged) == ("completed", 3, 1)
-        found, expected = site.content(batch), site.undisturbed[scenario]
+        found, expected = site.content(batch.partition), site.undisturbed[scenario]
         hog = found["recordings"].filter(found["recordings"]["recording"] == "memory.hog")
         assert hog["state"].to_list() == ["failed"]
         (problem,) = found["problems"].filter(found["problems"]["recording"] == "memory.hog").to_dicts()

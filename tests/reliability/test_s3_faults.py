@@ -81,7 +81,7 @@ OTHERS = {
         Rule("cut request", share=0.25, matches=lambda r: r.method == "PUT"),
         "every fourth upload is cut in mid-body",
     ),
-    "wrong-etag": (Rule("wrong etag"), "every answer has a wrong ETag"),
+    "wrong-etag": (Rule("wrong etag", share=0.3), "every third answer has a wrong ETag"),
 }
 
 
@@ -106,8 +106,8 @@ def is_lake(request: Request) -> bool:
 
 @pytest.mark.reliability_full
 def test_recordings_are_corrupted_on_the_way_once(site: Site, report: Report) -> None:
-    with report.scenario(22, "bytes of every third recording are flipped on the way", "mid-run") as row:
-        site.proxy.breaks(Rule("flip answer", share=0.33, matches=is_recording))
+    with report.scenario(22, "bytes of every third recording are flipped on the way, no checksum", "mid-run") as row:
+        site.proxy.breaks(Rule("flip answer", share=0.33, checksums=False, matches=is_recording))
         batches = site.drop("s3-flips")
         site.outcome_known(batches)
         finish(site, row, batches, quarantined=True)
@@ -115,7 +115,9 @@ def test_recordings_are_corrupted_on_the_way_once(site: Site, report: Report) ->
 
 @pytest.mark.reliability_full
 def test_the_lake_is_corrupted_on_the_way(site: Site, report: Report) -> None:
-    with report.scenario(23, "bytes of every fifth object read from the lake are flipped on the way", "mid-run") as row:
+    with report.scenario(
+        23, "bytes of every fifth object read from the lake are flipped on the way", "mid-run; the server gives CRC32"
+    ) as row:
         site.proxy.breaks(Rule("flip answer", share=0.2, after_bytes=0, matches=is_lake))
         batches = site.drop("lake-flips")
         site.outcome_known(batches)
