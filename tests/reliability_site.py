@@ -7,6 +7,7 @@ diagnosis of a completed batch equal those of the same drive in an undisturbed r
 import io
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -415,12 +416,13 @@ class Site:
             "SELECT count(*) FILTER (WHERE status = 'FAILURE'), count(*) FROM job_ticks "
             f"WHERE timestamp >= to_timestamp({self._marked}) AT TIME ZONE 'UTC'"
         )[0]
-        errors = Counter(error.split(":")[0].split("'")[0].strip() for error in self.failures(batches))
+        errors = Counter(_kind(error) for error in self.failures(batches))
         parts = [f"{action}: {n} times" for action, n in self.proxy.broken.items()]
         if ticks[0]:
             parts.append(f"{ticks[0]} of {ticks[1]} ticks failed")
-        parts.append(f"{len(runs)} runs" + (f", {retried} of them started again by Dagster" if retried else ""))
-        parts += [f"{n} batches failed: {text}" for text, n in errors.items()]
+        again = f", {retried} of them started again by Dagster" if retried else ""
+        parts.append(f"{len(runs)} run{'s' if len(runs) > 1 else ''}{again}")
+        parts += [f"failed {n} times: {text}" for text, n in errors.items()]
         return happened(parts)
 
 
@@ -485,6 +487,11 @@ def _lake(url: str, options: Mapping[str, object]) -> Lake:
 
     fs, root = fsspec.url_to_fs(url, **({"use_listings_cache": False, **options} if options else {}))
     return Lake(fs, root)
+
+
+def _kind(error: str) -> str:
+    """An error without what it names."""
+    return re.sub(r"'[^']*'|\S*/\S+", "…", error.splitlines()[0]).split(": ")[0].strip()[:120]
 
 
 def kill(pid: int) -> None:
