@@ -12,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,10 @@ import dagster as dg
 import polars as pl
 import psutil
 import psycopg2
+from dagster_postgres.utils import DagsterPostgresException
 from fault_proxy import FaultProxy
 from reliability_report import happened
+from sqlalchemy.exc import DBAPIError
 
 from argus_assets.assets.batch import EVENT_KEY, STAGES
 from argus_assets.drop.bucket import Bucket
@@ -204,12 +206,14 @@ class Site:
     def wait(self, reached: Callable[[], bool], seconds: float, what: str) -> float:
         """Watch over the platform until something is so; returns the seconds it took."""
         started = time.monotonic()
-        while not reached():
+        while True:
+            self.platform.watch()
+            with suppress(DBAPIError, DagsterPostgresException, psycopg2.Error):  # PostgreSQL is away at the moment
+                if reached():
+                    return time.monotonic() - started
             waited = time.monotonic() - started
             assert waited < seconds, f"not so after {waited:.0f} s: {what}\n{self.tails()}"
-            self.platform.watch()
             time.sleep(0.2)
-        return time.monotonic() - started
 
     def tails(self) -> str:
         return (
