@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput eval lock up clean
+.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput eval lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,10 @@ test: $(READY) ## Run all tests; a tier whose server is not installed is skipped
 	$(BIN)/python -m pytest --hypothesis-profile=repeatable
 
 test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway
-	$(BIN)/python -m pytest --hypothesis-profile=repeatable -m "not integration and not s3 and not browser"
+	$(BIN)/python -m pytest --hypothesis-profile=repeatable -m "not integration and not reliability and not s3 and not browser"
+
+test-reliability: $(READY) ## Break everything that can break, and write docs/reliability.md (as root: disks and memory too)
+	ARGUS_TEST_RELIABILITY=full $(BIN)/python -m pytest -m reliability tests/reliability
 
 test-s3: $(READY) ## The bucket and access tests on a Ceph RADOS gateway
 	$(BIN)/python -m pytest -m s3 tests/s3

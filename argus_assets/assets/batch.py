@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
 from threading import Event, Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import dagster as dg
 import polars as pl
@@ -29,10 +29,10 @@ from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
-from argus_assets.drop.manifest import Manifest, parse_manifest
+from argus_assets.drop.manifest import Manifest, manifest_digest, parse_manifest
 from argus_assets.drop.quarantine import Reason, quarantine
 from argus_assets.drop.results import BatchResult, CauseResult, write_result
-from argus_assets.errors import ArgusError, PermanentError, TransientError
+from argus_assets.errors import ArgusError, PermanentError, TransientError, Unavailable
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.partitions import WHY, batches, runs_at_once
@@ -82,6 +82,8 @@ PREVIEW_ROWS: Final = 10
 TRANSIENT_ATTEMPTS: Final = 4
 EVENT_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Between attempts to write an event while PostgreSQL is away."""
+
+_Made = TypeVar("_Made")
 
 
 def _columns(*tables: Table) -> dg.TableSchema:
@@ -384,7 +386,7 @@ def _take_one(run: _Run, partition: str) -> Exception | None:
     begun_at = datetime.now(UTC)
     started = time.perf_counter()
     try:
-        batch = _load(run, partition, begun_at)
+        batch = _with_retries(log, partial(_load, run, partition, begun_at))
         log.digest = batch.digest
         for stage in run.selected:
             if run.stopping.is_set():
@@ -395,8 +397,6 @@ def _take_one(run: _Run, partition: str) -> Exception | None:
             at = time.perf_counter()
             _with_retries(log, partial(_MAKE[stage], log, batch))
             batch.seconds[_STEP[stage]] = time.perf_counter() - at
-        if STAGES[-1] in run.selected:
-            write_result(run.bucket, _completed(batch, run.log.run_id))
         log.info(f"done in {time.perf_counter() - started:.2f} s")
     except Exception as error:  # noqa: BLE001 - recorded with the batch, and the run fails at its end
         log.failed(error)
@@ -754,6 +754,8 @@ def _make_batch_report(log: _BatchLog, batch: _Batch) -> None:
         page = render(latency=batch.latency()).encode()
     path = batch.lake.write_bytes(batch.path("report.html"), page)
     latency = batch.latency(report_s=time.perf_counter() - started)
+    # Before the last event: a batch that counts as completed is not taken up again, and would never get its outcome.
+    write_result(batch.bucket, _completed(batch, log.run.run_id))
     log.materialized(
         "batch_report",
         data=_fingerprint(batch.stats) + batch.diagnosis.model_dump_json().encode(),
@@ -806,6 +808,10 @@ def _load(run: _Run, partition: str, begun_at: datetime) -> _Batch:
         )
     digest = str(dropped.metadata["manifest_digest"].value)
     raw = run.lake.read_bytes(manifest_path(partition, digest))
+    if manifest_digest(raw) != digest:
+        raise Unavailable(
+            f"The manifest {digest} of {partition} came damaged from the lake.", help="Run it again, or drop it again."
+        )
     return _Batch(
         partition=partition,
         ref=BatchRef(ref.vehicle_id, ref.batch_id),
@@ -845,18 +851,15 @@ def _made_by_interrupted_attempts(context: dg.AssetExecutionContext) -> set[tupl
     return done
 
 
-def _with_retries(log: _BatchLog, make: Callable[[], None]) -> None:
+def _with_retries(log: _BatchLog, make: Callable[[], _Made]) -> _Made:
     """Call `make`, again after 1, 2 and 4 s when storage or another service did not answer."""
-    for attempt in range(TRANSIENT_ATTEMPTS):
+    for attempt in range(TRANSIENT_ATTEMPTS - 1):
         try:
-            make()
+            return make()
         except TransientError as error:
-            if attempt == TRANSIENT_ATTEMPTS - 1:
-                raise
             log.warning(f"{error} Trying again in {2**attempt} s.")
             time.sleep(2**attempt)
-        else:
-            return
+    return make()
 
 
 def _completed(batch: _Batch, run_id: str) -> BatchResult:
@@ -901,7 +904,8 @@ def _report_failure(log: _BatchLog, bucket: Bucket, lake: Lake, error: Exception
     if ref is None:
         return
     at = datetime.now(UTC)
-    try:
+
+    def tell() -> None:
         if reasons:
             quarantine(
                 bucket,
@@ -926,6 +930,9 @@ def _report_failure(log: _BatchLog, bucket: Bucket, lake: Lake, error: Exception
                 error_is_permanent=permanent,
             ),
         )
+
+    try:
+        _with_retries(log, tell)
     except ArgusError as second:
         # The event log holds the failure already; the bucket may be what is broken.
         log.warning(f"the outcome could not be written to the bucket: {second}")

@@ -29,7 +29,7 @@ from argus_assets.drop.keys import recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
 from argus_assets.drop.stream import RangedSource
-from argus_assets.errors import BadFile
+from argus_assets.errors import BadFile, Unavailable
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.dictionary import Dictionary, built_in
 from argus_assets.faults.finding import Findings, find_events
@@ -197,7 +197,7 @@ def _parse_one(
                 seconds = time.perf_counter() - started
             digest, _ = stream.finish()
             if digest != file.sha256:
-                raise FilesDiffer([wrong_sha256(file, digest)])
+                raise _differs(bucket, key, file, found.size, digest)
             if not parsed_before:
                 lake.put_folder(out, folder, last=SUMMARY)
         lake.write_bytes(proof, key.encode())
@@ -205,6 +205,18 @@ def _parse_one(
         summary = read_summary(local)
     row = recording_row(file.name, summary, sha256=file.sha256, sha256_verified=True, parse_s=seconds, part=folder)
     return _Parsed(row, summary, reused=parsed_before)
+
+
+def _differs(bucket: Bucket, key: str, file: ManifestFile, size: int, digest: str) -> FilesDiffer | Unavailable:
+    """What to raise for a file that was read with another hash than its manifest's: it is condemned by two readings."""
+    with bucket.stream(key, size=size) as stream:
+        again, _ = stream.finish()
+    if again == digest:
+        return FilesDiffer([wrong_sha256(file, digest)])
+    return Unavailable(
+        f"{key} was read twice with different contents: sha256 {digest}, then {again}; the manifest says {file.sha256}.",
+        help="It was replaced while it was read, or damaged on the way from the storage. Run it again.",
+    )
 
 
 def _is_to_be_tried_again(lake: Lake, folder: str, decoders: Decoders) -> bool:

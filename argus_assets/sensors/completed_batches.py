@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
@@ -33,7 +34,7 @@ from argus_assets.drop.keys import BatchRef, accepted_key, batch_prefix, inbox_k
 from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
-from argus_assets.errors import BadManifest, PermanentError
+from argus_assets.errors import BadManifest, PermanentError, Unavailable
 from argus_assets.partitions import (
     BATCHES,
     ESTIMATED,
@@ -122,15 +123,22 @@ def take_completed_batches(
     now = datetime.now(UTC)
     with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="intake") as pool:
         # What stands in the cursor was recorded together with its runs: now it may leave the inbox.
-        _do_all(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
+        # An object that the storage does not let go stays in the cursor, and does not keep the others waiting.
+        held = _do_each(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
+        held_drops = {(r.ref, r.stamp) for r in held}
 
         markers = bucket.list_inbox(limit=MAX_MANIFESTS, start_after=cursor.start_after)
         candidates: list[Candidate] = []
         last_read = ""
-        for marker, candidate in _read_some(pool, bucket, markers, now):
+        unread: list[Unavailable] = []
+        for marker, found in _read_some(pool, bucket, markers, now):
             last_read = marker.key
-            if candidate is not None:
-                candidates.append(candidate)
+            if isinstance(found, Unavailable):
+                unread.append(found)
+            elif found is not None and (found.ref, found.stamp) not in held_drops:
+                candidates.append(found)
+        if unread and not candidates:
+            raise unread[0]
         at_end = len(markers) < MAX_MANIFESTS and (not markers or last_read == markers[-1].key)
 
         existing = instance.get_dynamic_partitions(BATCHES) if candidates else []
@@ -149,21 +157,25 @@ def take_completed_batches(
         )
         # The run reads the manifest from the lake: a vehicle may replace the one in the inbox at any time.
         _do_all(pool, lambda b: _keep(lake, b), plan.batches)
-        _do_all(pool, lambda q: _quarantine(bucket, q[0], q[1], now), plan.quarantined)
-        _do_all(
+        left = _do_each(pool, lambda q: _quarantine(bucket, q[0], q[1], now), plan.quarantined)
+        plan = replace(plan, quarantined=tuple(q for q in plan.quarantined if q not in left))
+        _do_each(
             pool, lambda d: _archive(bucket, d.candidate.ref, d.candidate.digest, d.candidate.stamp), plan.duplicates
         )
 
     next_cursor = IntakeCursor(
-        requested=tuple(
-            Requested(
-                vehicle_id=b.candidate.ref.vehicle_id,
-                batch_id=b.candidate.ref.batch_id,
-                digest=b.candidate.digest,
-                stamp=b.candidate.stamp,
-                partition=b.partition,
-            )
-            for b in plan.batches
+        requested=(
+            *held,
+            *(
+                Requested(
+                    vehicle_id=b.candidate.ref.vehicle_id,
+                    batch_id=b.candidate.ref.batch_id,
+                    digest=b.candidate.digest,
+                    stamp=b.candidate.stamp,
+                    partition=b.partition,
+                )
+                for b in plan.batches
+            ),
         ),
         start_after="" if at_end else last_read,
     )
@@ -178,13 +190,33 @@ def _do_all(pool: Executor, action: Callable[[_Item], object], items: Sequence[_
         raise errors[0]
 
 
+def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[_Item]) -> list[_Item]:
+    """Do an action for each item side by side; returns those for which the storage did not answer."""
+    futures = [(item, pool.submit(action, item)) for item in items]
+    errors = [(item, future.exception()) for item, future in futures]
+    others = [error for _, error in errors if error is not None and not isinstance(error, Unavailable)]
+    if others:
+        raise others[0]
+    return [item for item, error in errors if error is not None]
+
+
 # ---------------------------------------------------------------------------------------------- reading the inbox
 
 
 def _read_some(
     pool: Executor, bucket: Bucket, markers: Sequence[ObjectInfo], now: datetime
-) -> Iterator[tuple[ObjectInfo, Candidate | None]]:
-    """Read markers side by side, in order, until the tick's time or bytes are spent."""
+) -> Iterator[tuple[ObjectInfo, Candidate | Unavailable | None]]:
+    """Read markers side by side, in order, until the tick's time or bytes are spent.
+
+    One that the storage does not hand out is given with its error: it waits for the next tick, the others go on.
+    """
+
+    def read(marker: ObjectInfo) -> Candidate | Unavailable | None:
+        try:
+            return _read_one(bucket, marker, now)
+        except Unavailable as error:
+            return error
+
     deadline = time.monotonic() + READ_SECONDS
     left_bytes = READ_BYTES
     todo = iter(markers)
@@ -193,7 +225,7 @@ def _read_some(
         if not group:
             return
         left_bytes -= sum(min(m.size, MAX_MANIFEST_BYTES) for m in group)
-        yield from zip(group, pool.map(lambda m: _read_one(bucket, m, now), group), strict=True)
+        yield from zip(group, pool.map(read, group), strict=True)
 
 
 def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | None:

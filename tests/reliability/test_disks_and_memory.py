@@ -1,0 +1,240 @@
+"""No space left for the lake, for scratch files, for PostgreSQL; a decoder and a run worker without memory."""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from reliability_report import Report, Row
+from reliability_site import Dropped, Site, running_site
+
+from argus_assets.embedded.s3 import S3Server
+from argus_assets.simulate.fleet import Drive
+
+pytestmark = [
+    pytest.mark.reliability,
+    pytest.mark.reliability_full,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system"),
+]
+
+LAKE_MIB, SCRATCH_MIB, HOME_MIB = 24, 16, 400
+SPARE_BYTES = 64 * 1024
+
+HOG = """
+import sys, time
+taken = []
+for _ in range(400):  # MiB
+    taken.append(bytearray(b"x") * 2**20)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def small_disk(mib: int) -> Iterator[Path]:
+    """A file system of so many MiB."""
+    with tempfile.TemporaryDirectory(prefix="argus-disk-") as folder:
+        Path(folder).chmod(0o755)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=755", "tmpfs", folder], capture_output=True, check=False
+        )
+        if mounted.returncode:
+            pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextmanager
+def full(disk: Path, spare: int = SPARE_BYTES) -> Iterator[None]:
+    """Nothing but `spare` bytes left, for the time of the block."""
+    filler = disk / "filler"
+    state = os.statvfs(disk)
+    subprocess.run(["fallocate", "-l", str(max(4096, state.f_bavail * state.f_frsize - spare)), filler], check=True)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@dataclass
+class SmallSite:
+    site: Site
+    lake: Path
+    scratch: Path
+
+
+@pytest.fixture(scope="module")
+def small(
+    moto_server: S3Server,
+    reliability_drives: dict[str, Drive],
+    shared_site: Site,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[SmallSite]:
+    """A platform whose lake, scratch folder and database stand on small disks, and that has a hungry decoder."""
+    folder = tmp_path_factory.mktemp("hog")
+    (folder / "hog.py").write_text(HOG)
+    (folder / "decoders.toml").write_text(
+        textwrap.dedent(f"""
+        [[decoder]]
+        name = "hog"
+        version = 1
+        name_pattern = "*.hog"
+        command = [{sys.executable!r}, {str(folder / "hog.py")!r}, "{{input}}", "{{output_dir}}"]
+        timeout_s = 60
+        memory_mib = 128
+
+        [[decoder.output]]
+        files = "*.csv"
+        format = "csv"
+        table = "topic"
+        message_schema = "hog/Nothing"
+        [decoder.output.columns]
+        timestamp = {{ column = "t_us", unit = "us" }}
+        """)
+    )
+    with ExitStack() as stack:
+        home, lake, scratch = (stack.enter_context(small_disk(mib)) for mib in (HOME_MIB, LAKE_MIB, SCRATCH_MIB))
+        site = stack.enter_context(
+            running_site(
+                home / "argus",
+                moto_server,
+                reliability_drives,
+                environment={"TMPDIR": str(scratch)},
+                lake_url=str(lake / "lake"),
+                decoders=folder / "decoders.toml",
+            )
+        )
+        site.undisturbed = shared_site.undisturbed
+        yield SmallSite(site, lake, scratch)
+
+
+@pytest.fixture
+def rig(small: SmallSite) -> SmallSite:
+    small.site.forget_parts()
+    small.site.mark()
+    return small
+
+
+def finish(site: Site, row: Row, batches: list[Dropped], failed_at_first: int) -> None:
+    row.happened = site.story(batches)
+    assert failed_at_first > 0, "the fault was not felt"
+    again = site.again(batches, 240)
+    site.check(batches, once=False)
+    row.batches = len(batches)
+    row.retries = f"{again} batches"
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.name.endswith((".tmp", ".part"))]
+
+
+def test_the_lakes_disk_is_full(rig: SmallSite, report: Report) -> None:
+    with report.scenario(50, "disk of the lake full", "from drop to failure, then freed") as row:
+        with full(rig.lake):
+            batches = rig.site.drop("lake-full")
+            end = rig.site.wait(
+                lambda: bool(rig.site.failures(batches)) or bool(failed_ticks(rig.site)), 120, "the fault is felt"
+            )
+            assert end >= 0
+            rig.site.wait(lambda: not rig.site.run_workers(), 120, "no run is at work")
+        row.recovered_s = rig.site.outcome_known(batches, 200)
+        finish(rig.site, row, batches, len(rig.site.failures(batches)) + failed_ticks(rig.site))
+        assert not leftovers(rig.lake)
+
+
+def test_the_scratch_disk_is_full(rig: SmallSite, report: Report) -> None:
+    with report.scenario(51, "disk of scratch files full", "from drop to failure, then freed") as row:
+        with full(rig.scratch, 4096):
+            batches = rig.site.drop("scratch-full")
+            rig.site.wait(lambda: bool(rig.site.failures(batches)), 120, "the fault is felt")
+            rig.site.outcome_known(batches, 200)
+        row.recovered_s = rig.site.outcome_known(batches, 200)
+        finish(rig.site, row, batches, len(rig.site.failures(batches)))
+
+
+def test_the_databases_disk_is_full(rig: SmallSite, report: Report) -> None:
+    with report.scenario(52, "disk of PostgreSQL full", "mid-run, 20 s, then freed") as row:
+        site = rig.site
+        batches = site.drop("database-full")
+        site.wait(site.at_work(batches), 60, "a batch is at work")
+        with full(site.home.parent, 0):
+            import time
+
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                time.sleep(0.5)
+        row.recovered_s = site.outcome_known(batches, 240)
+        row.happened = site.story(batches)
+        again = site.again(batches, 240)
+        site.check(batches, once=again == 0)
+        row.batches = len(batches)
+        row.retries = f"{again} batches" if again else "no"
+
+
+def failed_ticks(site: Site) -> int:
+    return int(
+        site.sql(
+            "SELECT count(*) FROM job_ticks WHERE status = 'FAILURE' "
+            f"AND timestamp >= to_timestamp({site._marked}) AT TIME ZONE 'UTC'"
+        )[0][0]
+    )
+
+
+def test_a_decoder_takes_more_memory_than_it_may(rig: SmallSite, report: Report, tmp_path: Path) -> None:
+    with report.scenario(53, "a plug-in decoder exceeds its memory limit", "mid-run") as row:
+        site = rig.site
+        scenario = "truck_oil_pressure"
+        drive = site.drives[scenario]
+        folder = tmp_path / "with-hog"
+        folder.mkdir()
+        for file in drive.folder.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / "memory.hog").write_bytes(b"hog" * 1000)
+        (batch,) = site.drop("decoder-memory", [scenario], folder=folder)
+        row.recovered_s = site.settle([batch])
+        result = site.result(batch)
+        assert result is not None
+        assert (result.state, result.recordings, result.recordings_damaged) == ("completed", 3, 1)
+        found, expected = site.content(batch.partition), site.undisturbed[scenario]
+        hog = found["recordings"].filter(found["recordings"]["recording"] == "memory.hog")
+        assert hog["state"].to_list() == ["failed"]
+        (problem,) = found["problems"].filter(found["problems"]["recording"] == "memory.hog").to_dicts()
+        assert "128 MiB of memory" in str(problem)
+        others = found["recordings"].filter(found["recordings"]["recording"] != "memory.hog")
+        assert others.equals(expected["recordings"])
+        for table in ("error_events", "error_stats", "code_pairs"):
+            assert found[table].equals(expected[table]), table
+        row.batches = 1
+        row.happened = "the recording failed with its reason, the others of the drive were read"
+
+
+def test_the_run_worker_has_too_little_memory(rig: SmallSite, report: Report) -> None:
+    with report.scenario(54, "run worker out of memory (RLIMIT_DATA)", "every run, then more memory") as row:
+        site = rig.site
+        pid = site.child("code server")
+        before = resource.prlimit(pid, resource.RLIMIT_DATA)
+        used = int(next(
+            line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmData")
+        )) * 1024  # fmt: skip
+        resource.prlimit(pid, resource.RLIMIT_DATA, (used + 96 * 2**20, before[1]))
+        try:
+            batches = site.drop("worker-memory")
+            row.recovered_s = site.outcome_known(batches, 300)
+            felt = [s for s in site.states(batches).values() if s != "completed"]
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_DATA, before)
+        row.happened = site.story(batches)
+        assert felt, "the fault was not felt"
+        again = site.again(batches, 240)
+        site.check(batches, once=False)
+        row.batches = len(batches)
+        row.retries = f"{again} batches"

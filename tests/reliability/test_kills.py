@@ -1,0 +1,143 @@
+"""kill -9 of the run worker, the code server, the daemon and everything; two daemons by mistake."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from reliability_report import Report, Row
+from reliability_site import Dropped, Site, kill
+
+pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
+
+
+def finish(site: Site, row: Row, batches: list[Dropped]) -> None:
+    row.recovered_s = site.outcome_known(batches, 240)
+    row.happened = site.story(batches)
+    again = site.again(batches)
+    site.check(batches, once=again == 0)
+    row.batches = len(batches)
+    row.retries = f"{again} batches" if again else "no"
+
+
+def kill_workers(site: Site) -> int:
+    workers = site.run_workers()
+    for worker in workers:
+        worker.send_signal(signal.SIGKILL)
+    return len(workers)
+
+
+def test_the_run_worker_is_killed(site: Site, report: Report) -> None:
+    with report.scenario(40, "run worker: kill -9", "mid-run") as row:
+        batches = site.drop("worker-killed")
+        site.wait(site.at_work(batches), 60, "a batch is at work")
+        assert kill_workers(site) >= 1
+        finish(site, row, batches)
+
+
+@pytest.mark.reliability_full
+def test_the_run_worker_is_killed_again_and_again(site: Site, report: Report) -> None:
+    with report.scenario(41, "run worker: kill -9, each time it is started", "mid-run") as row:
+        batches = site.drop("worker-killed-always")
+        killed = 0
+        while killed < 4:
+            site.wait(lambda: bool(site.run_workers()), 60, "a worker")
+            killed += kill_workers(site)
+            time.sleep(0.5)
+        row.recovered_s = site.outcome_known(batches)
+        row.happened = site.story(batches)
+        again = site.again(batches)
+        site.check(batches, once=False)
+        row.batches = len(batches)
+        row.retries = f"{again} batches"
+        assert again == len(batches)
+
+
+@pytest.mark.reliability_full
+@pytest.mark.parametrize("name", ["code server", "daemon"])
+def test_a_part_of_the_platform_is_killed(site: Site, report: Report, name: str) -> None:
+    with report.scenario(42 if name == "daemon" else 43, f"{name}: kill -9", "mid-run") as row:
+        batches = site.drop(f"{name.replace(' ', '-')}-killed")
+        site.wait(site.at_work(batches), 60, "a batch is at work")
+        os.killpg(site.child(name), signal.SIGKILL)
+        finish(site, row, batches)
+
+
+@pytest.mark.reliability_full
+def test_only_the_code_servers_process_is_killed_and_its_worker_goes_on(site: Site, report: Report) -> None:
+    with report.scenario(44, "code server: kill -9 of its process, not of its workers", "mid-run") as row:
+        batches = site.drop("code-server-alone")
+        site.wait(site.at_work(batches), 60, "a batch is at work")
+        kill(site.child("code server"))
+        finish(site, row, batches)
+
+
+@pytest.mark.reliability_full
+def test_everything_is_killed(site: Site, report: Report) -> None:
+    with report.scenario(45, "everything: kill -9, then started again", "mid-run") as row:
+        batches = site.drop("everything-killed")
+        site.wait(site.at_work(batches), 60, "a batch is at work")
+        for name in ("daemon", "code server"):
+            os.killpg(site.child(name), signal.SIGKILL)
+        kill(site.postgres_pid())
+        site.platform.stop()  # what is left of it, as after a crash of the machine
+        site.start()
+        finish(site, row, batches)
+
+
+@pytest.mark.reliability_full
+def test_everything_is_killed_in_the_middle_of_a_tick(site: Site, report: Report) -> None:
+    with report.scenario(46, "everything: kill -9, then started again", "mid-tick, 3 times") as row:
+        batches = site.drop("everything-killed-tick")
+        for _ in range(3):
+            site.wait(
+                lambda: bool(site.sql("SELECT 1 FROM job_ticks WHERE status = 'STARTED'")), 60, "a tick is at work"
+            )
+            for name in ("daemon", "code server"):
+                os.killpg(site.child(name), signal.SIGKILL)
+            kill(site.postgres_pid())
+            site.platform.stop()
+            site.start()
+        finish(site, row, batches)
+
+
+@pytest.mark.reliability_full
+def test_two_daemons_run_by_mistake(site: Site, report: Report, tmp_path: Path) -> None:
+    with report.scenario(47, "two daemons on one database", "from drop to page") as row:
+        home = site.platform.dagster_home
+        with (tmp_path / "second.log").open("wb") as log:
+            second = subprocess.Popen(
+                [Path(sys.executable).parent / "dagster-daemon", "run", "-w", home / "workspace.yaml"],
+                env=site.platform._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            site.wait(lambda: "daemon" in (tmp_path / "second.log").read_text(), 60, "the second daemon has begun")
+            end = time.monotonic() + 8
+            site.wait(lambda: time.monotonic() > end, 20, "both work")
+            batches = site.drop("two-daemons-a")
+            batches += site.drop("two-daemons-b")
+            site.outcome_known(batches)
+            assert second.poll() is None
+        finally:
+            os.killpg(second.pid, signal.SIGKILL)
+            second.wait()
+        finish(site, row, batches)
+
+
+@pytest.mark.reliability_full
+def test_the_same_manifest_is_dropped_a_hundred_times(site: Site, report: Report) -> None:
+    with report.scenario(60, "the same manifest dropped 100 times", "before, during and after its run") as row:
+        batches = site.drop("hundred-times")
+        for number in range(100):
+            for batch in batches:
+                assert site.put_manifest(batch.manifest) == batch.raw
+            if number % 5 == 0:
+                site.platform.watch()
+                time.sleep(0.5)
+        finish(site, row, batches)
