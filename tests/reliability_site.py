@@ -437,6 +437,7 @@ def running_site(
     drives: Mapping[str, Drive],
     *,
     environment: Mapping[str, str] | None = None,
+    start: bool = True,
     **settings: Any,
 ) -> Iterator[Site]:
     """A platform on the server, through a proxy, for the time of the block.
@@ -446,6 +447,7 @@ def running_site(
         server: A moto server.
         drives: To drop.
         environment: More variables for the platform's processes.
+        start: Whether the platform is started here.
         settings: Others than the usual.
     """
     with FaultProxy(server.endpoint) as proxy:
@@ -478,8 +480,9 @@ def running_site(
             environment=variables,
             platform=Platform(made, webserver=False, environment=variables),
         )
-        site.start()
         try:
+            if start:
+                site.start()
             yield site
         finally:
             proxy.heals()

@@ -35,6 +35,8 @@ STABLE_SECONDS: Final = 60.0
 MAX_BACKOFF_SECONDS: Final = 30.0
 
 _PR_SET_PDEATHSIG: Final = 1
+_CHILD_MARK: Final = "ARGUS_PLATFORM_OF"
+"""Variable in the environment of all children and of what they start: the home they belong to."""
 
 
 def settings_for(home: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -250,7 +252,11 @@ class Platform:
             "ARGUS_DATABASE_URL": url,
             "DAGSTER_HOME": str(prepare_dagster_home(settings)),
             "PYTHONUNBUFFERED": "1",
+            _CHILD_MARK: str(settings.home),
         }
+        left = self._end_leftovers()
+        if left:
+            self._tell("recovery", f"{left} processes of a platform that was killed were still at work, and are ended")
         recovered = self._recover()
         if recovered:
             self._tell("recovery", f"{recovered} runs were cut off when the platform stopped; they start again")
@@ -320,8 +326,12 @@ class Platform:
 
     def watch(self) -> None:
         """Look once after everything: start again what has died, later and later when it keeps dying."""
-        if self._postgres is not None and self._postgres.ensure_running():
-            self._tell("postgresql", "had died, started again")
+        try:
+            if self._postgres is not None and self._postgres.ensure_running():
+                self._tell("postgresql", "had died, started again")
+        except Unavailable as error:
+            # A full disk, say. The others wait for it, and go on when there is room.
+            self._tell("postgresql", f"has died and does not start, tried again: {error.what.splitlines()[0]}")
         for child in self.children:
             if child.alive():
                 if child.failures and time.monotonic() - child.started > STABLE_SECONDS:
@@ -336,8 +346,8 @@ class Platform:
                 child.stop()
                 child.restart_at = 0.0
                 if child.name == "code server":
-                    # Its run workers died with it.
-                    self._recover()
+                    # Its run workers died with it. When the database is away, run monitoring finds them later.
+                    self._try_to_recover()
                 child.start(self._environment)
 
     def stop(self) -> None:
@@ -395,6 +405,32 @@ class Platform:
                 instance.report_run_failed(run, "The platform stopped while this run was at work; its worker is gone.")
         return len(dead)
 
+    def _try_to_recover(self) -> None:
+        from dagster_postgres.utils import DagsterPostgresException
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            self._recover()
+        except (DBAPIError, DagsterPostgresException) as error:
+            self._tell("recovery", f"the database does not answer: {str(error).splitlines()[0]}")
+
+    def _end_leftovers(self) -> int:
+        """End what a killed platform left of this home; returns how many processes.
+
+        A run worker that goes on would take its batches through a second time, beside the run that is started again.
+        """
+        mark = f"{_CHILD_MARK}={self.settings.home}".encode()
+        found: list[int] = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if entry.name != str(os.getpid()) and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    found.append(int(entry.name))
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(_is_alive(pid) for pid in found) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return len(found)
+
     def _code_server_answers(self) -> bool:
         with socket.socket() as probe:
             probe.settimeout(1)
@@ -410,6 +446,14 @@ class Platform:
 
         with self.instance() as instance:
             return all_daemons_healthy(instance)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process is there and more than an entry that waits to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _answers(url: str) -> bool:

@@ -130,3 +130,24 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path) -> None:
 )
 def test_a_password_is_never_told(url: str, told: str) -> None:
     assert redacted(url) == told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_what_a_killed_platform_left_at_work_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    homes = {name: tmp_path / name for name in ("mine", "mine-too", "other")}
+    asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    left = {
+        name: subprocess.Popen(asleep, env={**os.environ, "ARGUS_PLATFORM_OF": str(home)}, start_new_session=True)
+        for name, home in homes.items()
+    }
+    left["unmarked"] = subprocess.Popen(asleep, start_new_session=True)
+    try:
+        platform = Platform(settings_for(homes["mine"], {}), webserver=False)
+        until(lambda: all((Path("/proc") / str(p.pid) / "environ").read_bytes() for p in left.values()))
+        assert platform._end_leftovers() == 1
+        assert gone(left["mine"].pid)
+        assert not any(gone(left[name].pid) for name in ("mine-too", "other", "unmarked"))
+    finally:
+        for process in left.values():
+            process.kill()
+            process.wait()

@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from reliability_report import Report, Row
-from reliability_site import Dropped, Site, kill
+from reliability_site import Dropped, Site, kill, running_site
+
+from argus_assets.embedded.s3 import S3Server
+from argus_assets.simulate.fleet import Drive
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 
@@ -101,6 +105,35 @@ def test_everything_is_killed_in_the_middle_of_a_tick(site: Site, report: Report
             kill(site.postgres_pid())
             site.platform.stop()
             site.start()
+        finish(site, row, batches)
+
+
+@pytest.mark.reliability_full
+def test_argus_up_itself_is_killed(
+    moto_server: S3Server, reliability_drives: dict[str, Drive], shared_site: Site, report: Report
+) -> None:
+    with (
+        report.scenario(48, "`argus up`: kill -9 of the supervisor alone, then started again", "mid-run") as row,
+        tempfile.TemporaryDirectory(prefix="argus-rel-") as home,
+        running_site(Path(home), moto_server, reliability_drives, start=False) as site,
+    ):
+        site.undisturbed = shared_site.undisturbed
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "argus_assets", "up", "--home", home, "--port", "0"],
+            env={**site.environment, **site.settings.environment(), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert supervisor.stdout is not None
+        assert any("Ctrl-C stops" in line for line in supervisor.stdout)
+        batches = site.drop("supervisor-killed")
+        batches += site.drop("supervisor-killed-too")
+        site.wait(site.begun(batches), 90, "a batch is completed")
+        supervisor.kill()
+        supervisor.wait()
+        site.start()
+        site.mark()
         finish(site, row, batches)
 
 
