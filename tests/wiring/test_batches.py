@@ -289,3 +289,27 @@ def test_batches_are_found_by_what_people_type(site, drives) -> None:
     assert find_partition(site.instance, "nothing") is None
     (found,) = list_batches(site.instance, site.bucket)
     assert found.to_json()["state"] == "completed"
+
+
+def test_batches_of_a_run_overlap_and_each_tells_its_own_waterfall(site, drives) -> None:
+    for number in range(4):
+        site.drop(drives["car_healthy"], batch_id=f"b{number}")
+    (request,) = site.tick().run_requests
+    assert float(request.tags["argus/estimated_s"]) == pytest.approx(1.2, rel=0.2)
+    run = site.run(request)
+    assert run.success
+    keys = [f"{DAY}_car-healthy_b{n}" for n in range(4)]
+    spans = {}
+    for key in keys:
+        events = timeline(site.instance, key)
+        begun = next(e.at for e in events if e.details.get("state") == "scattering")
+        spans[key] = (begun, events[-1].at)
+        latency = next(e.details["latency"] for e in events if e.asset == "batch_report")
+        steps = {s["name"]: s["seconds"] for s in latency["steps"]}
+        assert set(steps) == {
+            "upload", "tick", "queue", "wait", "parse", "events", "stats", "diagnosis", "report",
+        }  # fmt: skip
+        assert latency["total_s"] == pytest.approx(sum(s for n, s in steps.items() if n != "upload"))
+        assert "From drop to page" in site.lake.read_bytes(f"batches/{key}/report.html").decode()
+    first_end = min(end for _, end in spans.values())
+    assert sum(begun < first_end for begun, _ in spans.values()) > 1, "the second did not wait for the first"
