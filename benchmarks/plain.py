@@ -6,7 +6,6 @@ inputs from the lake and writes its tables there.
 
 import os
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -126,17 +125,18 @@ job = dg.define_asset_job("plain_job", selection="*")
 def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     bucket = Bucket.from_url(os.environ["ARGUS_BUCKET_URL"])
     keys: list[str] = []
+    last = context.cursor
     for marker in bucket.list_inbox(limit=1000, start_after=context.cursor or ""):
         ref: BatchRef | None = parse_inbox_key(marker.key)
         assert ref is not None
         raw = bucket.read(marker.key, max_bytes=2**24)
         found = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
         keys.append(partition_key(found.recorded_from, ref.vehicle_id, ref.batch_id))
-        context.update_cursor(str(PurePosixPath(marker.key)))
+        last = marker.key
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in keys],
         dynamic_partitions_requests=[PARTITIONS.build_add_request(keys)] if keys else [],
-        cursor=context.cursor,
+        cursor=last,
     )
 
 
