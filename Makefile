@@ -24,8 +24,8 @@ demo: $(READY) ## Run the whole platform on a simulated fleet (KEEP=1 leaves the
 up: $(READY) ## Run the platform
 	@$(BIN)/argus up
 
-test: $(READY) ## Run all tests; a tier whose server is not installed is skipped and says so
-	$(BIN)/python -m pytest --hypothesis-profile=repeatable
+test: $(READY) ## Run all tests, two files at a time; a tier whose server is not installed is skipped and says so
+	$(BIN)/python -m pytest --hypothesis-profile=repeatable -n 2 --dist loadfile
 
 test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway
 	$(BIN)/python -m pytest --hypothesis-profile=repeatable -m "not integration and not reliability and not s3 and not browser"

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -313,3 +314,22 @@ def test_batches_of_a_run_overlap_and_each_tells_its_own_waterfall(site, drives)
         assert "From drop to page" in site.lake.read_bytes(f"batches/{key}/report.html").decode()
     first_end = min(end for _, end in spans.values())
     assert sum(begun < first_end for begun, _ in spans.values()) > 1, "the second did not wait for the first"
+
+
+def test_a_batch_whose_run_will_be_started_again_has_not_failed(site, drives) -> None:
+    """Its worker died; Dagster's daemon takes some seconds before it starts the run again."""
+    site.drop(drives["car_healthy"])
+    (request,) = site.tick().run_requests
+    shutil.rmtree(Path(site.bucket.url) / "batches")
+    run = site.run(request)
+    assert not run.success
+    key = request.partition_key
+
+    def state() -> BatchState:
+        return partition_states(site.instance, [key])[key][0]
+
+    assert state() is BatchState.FAILED
+    site.instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+    assert state() is BatchState.UPLOADED
+    site.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "another"})
+    assert state() is BatchState.FAILED
