@@ -18,6 +18,7 @@ from argus_assets.resources.lake import LakeResource
 from argus_assets.schedules.reconcile_bucket import build_reconcile_job, build_reconcile_schedule
 from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
+from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
 from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
 from argus_assets.sensors.stale_uploads import build_stale_uploads_sensor
 from argus_assets.settings import Settings
@@ -43,6 +44,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
                 run_s=settings.run_seconds,
                 max_batch_bytes=settings.max_batch_bytes,
             ),
+            lost_outcomes_sensor,
             build_stale_uploads_sensor(quiet=timedelta(hours=settings.stale_upload_hours)),
             *quiet_sensors,
         ],

@@ -33,6 +33,9 @@ IN_FLIGHT: Final = (
     dg.DagsterRunStatus.CANCELING,
 )
 
+_WILL_RETRY: Final = "dagster/will_retry"
+_RETRIED_AS: Final = "dagster/auto_retry_run_id"
+
 batches = dg.DynamicPartitionsDefinition(name=BATCHES)
 """Keys are `<date recorded>_<vehicle_id>_<batch_id>`; see `drop/keys.py`."""
 
@@ -69,3 +72,12 @@ def runs_at_once(instance: dg.DagsterInstance) -> int:
     """Runs that the queue lets go at the same time (`concurrency.runs.max_concurrent_runs`); 1 where nothing says so."""
     queue = instance.get_concurrency_config().run_queue_config
     return max(1, queue.max_concurrent_runs) if queue is not None else 1
+
+
+def starts_again(run: dg.DagsterRun) -> bool:
+    """Whether Dagster will start a run again whose worker died, and has not done so yet."""
+    return (
+        run.status is dg.DagsterRunStatus.FAILURE
+        and run.tags.get(_WILL_RETRY) == "true"
+        and _RETRIED_AS not in run.tags
+    )

@@ -22,14 +22,10 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result
-from argus_assets.partitions import BATCHES
+from argus_assets.partitions import BATCHES, starts_again
 
 READERS: Final = 16
 """Outcomes that are read from the bucket at the same time."""
-
-
-WILL_RETRY: Final = "dagster/will_retry"
-RETRIED_AS: Final = "dagster/auto_retry_run_id"
 
 
 class BatchState(StrEnum):
@@ -259,16 +255,9 @@ def _run_statuses(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[
     if not wanted:
         return {}
     return {
-        run.run_id: dg.DagsterRunStatus.QUEUED if _starts_again(run) else run.status
+        run.run_id: dg.DagsterRunStatus.QUEUED if starts_again(run) else run.status
         for run in instance.get_runs(filters=dg.RunsFilter(run_ids=wanted))
     }
-
-
-def _starts_again(run: dg.DagsterRun) -> bool:
-    """Whether Dagster will start a run again whose worker died, and has not done so yet."""
-    return (
-        run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(WILL_RETRY) == "true" and RETRIED_AS not in run.tags
-    )
 
 
 def timeline(instance: dg.DagsterInstance, partition: str) -> list[TimelineEvent]:

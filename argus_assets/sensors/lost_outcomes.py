@@ -1,0 +1,171 @@
+"""The sensor that tells the outcome of batches whose run ended without one: the worker died, or was cancelled.
+
+What fails inside a batch is told by the run itself. A run that is killed cannot: this sensor reads ended runs in the
+order in which they ended, hundreds at a tick, and writes what is missing in `results/`.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict
+
+from argus_assets.assets.batch import EVENT_KEY, latest_digest
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.keys import BatchRef, parse_partition_key
+from argus_assets.drop.results import BatchResult, read_result, write_result
+from argus_assets.partitions import BATCHES, PARTITION, RANGE_END, RANGE_START, starts_again
+from argus_assets.resources.bucket import BucketResource
+from argus_assets.status import BatchState, partition_states
+
+INTERVAL_S: Final = 30
+MAX_RUNS: Final = 1000
+PAGE: Final = 200
+WRITERS: Final = 16
+ENDED: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+SETTLE_S: Final = 10.0
+"""A run that has just ended may be about to be started again."""
+
+
+class Cursor(BaseModel):
+    """How far runs were looked at.
+
+    Attributes:
+        updated_at: Of the last run that was looked at, seconds since 1970.
+        run_ids: Runs with just that time that were looked at.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    updated_at: float
+    run_ids: tuple[str, ...] = ()
+
+
+@dg.sensor(
+    name="lost_outcomes_sensor",
+    minimum_interval_seconds=INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells in results/ that a batch failed whose run was killed or cancelled.",
+)
+def lost_outcomes_sensor(context: dg.SensorEvaluationContext, bucket: BucketResource) -> dg.SensorResult:
+    """See `tell_lost_outcomes`."""
+    return tell_lost_outcomes(context.instance, context.cursor, bucket.bucket(), now=datetime.now(UTC))
+
+
+def tell_lost_outcomes(
+    instance: dg.DagsterInstance, cursor_text: str | None, bucket: Bucket, *, now: datetime
+) -> dg.SensorResult:
+    """One tick.
+
+    Args:
+        instance: Dagster's records.
+        cursor_text: What the last tick left; without one, what ends from now on is looked at.
+        bucket: Where outcomes go.
+        now: The time.
+
+    Raises:
+        Unavailable: The bucket did not answer. The tick fails and its cursor stays.
+    """
+    if not cursor_text:
+        return dg.SensorResult(cursor=Cursor(updated_at=now.timestamp()).model_dump_json())
+    cursor = Cursor.model_validate_json(cursor_text)
+    existing = instance.get_dynamic_partitions(BATCHES)
+    run_of: dict[str, dg.DagsterRun] = {}
+    looked_at = 0
+    for record in _ended_runs(instance, cursor):
+        updated_at = record.update_timestamp.timestamp()
+        if updated_at > now.timestamp() - SETTLE_S:
+            break
+        run = record.dagster_run
+        if not starts_again(run):
+            run_of.update(dict.fromkeys(_partitions(run, existing), run))
+        same = updated_at == cursor.updated_at
+        cursor = Cursor(updated_at=updated_at, run_ids=(*(cursor.run_ids if same else ()), run.run_id))
+        looked_at += 1
+    # One look at the states of all: it costs the same for one batch as for many.
+    states = partition_states(instance, list(run_of)) if run_of else {}
+    failed = [(key, stage) for key, (state, stage) in states.items() if state is BatchState.FAILED and stage]
+    with ThreadPoolExecutor(WRITERS) as pool:
+        told = pool.map(lambda f: _tell(instance, run_of[f[0]], *f, bucket=bucket, now=now), failed)
+        events = [event for event in told if event is not None]
+    return dg.SensorResult(
+        asset_events=events,
+        cursor=cursor.model_dump_json(),
+        skip_reason=dg.SkipReason(f"{looked_at} ended runs looked at, {len(events)} outcomes written."),
+    )
+
+
+def _ended_runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[dg.RunRecord]:
+    """Ended runs after the cursor, the earliest first, at most `MAX_RUNS`."""
+    seen = set(cursor.run_ids)
+    from_s = cursor.updated_at
+    for _ in range(MAX_RUNS // PAGE):
+        records = instance.get_run_records(
+            # Only "later than" can be asked for: a little earlier, and those that were seen are left out.
+            filters=dg.RunsFilter(statuses=list(ENDED), updated_after=datetime.fromtimestamp(from_s - 1e-3, UTC)),
+            limit=PAGE + len(seen),
+            order_by="update_timestamp",
+            ascending=True,
+        )
+        new = [r for r in records if r.dagster_run.run_id not in seen and r.update_timestamp.timestamp() >= from_s]
+        if not new:
+            return
+        yield from new
+        from_s = new[-1].update_timestamp.timestamp()
+        seen = {r.dagster_run.run_id for r in records if r.update_timestamp.timestamp() >= from_s - 2e-3}
+
+
+def _partitions(run: dg.DagsterRun, existing: Sequence[str]) -> list[str]:
+    """Keys of the batches that a run was to process."""
+    if (key := run.tags.get(PARTITION)) is not None:
+        return [key]
+    first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
+    if first not in existing or last not in existing:
+        return []
+    return list(existing[existing.index(first) : existing.index(last) + 1])
+
+
+def _tell(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, partition: str, stage: str, *, bucket: Bucket, now: datetime
+) -> dg.AssetObservation | None:
+    """Write the outcome of a failed batch when there is none for its manifest; returns the event of it."""
+    parsed = parse_partition_key(partition)
+    digest = latest_digest(instance, "vehicle_drop", partition)
+    if parsed is None or digest is None:
+        return None
+    ref = BatchRef(parsed.vehicle_id, parsed.batch_id)
+    known = read_result(bucket, ref)
+    if known is not None and known.manifest_digest == digest:
+        return None
+    what = "was cancelled" if run.status is dg.DagsterRunStatus.CANCELED else "ended before the batch was done"
+    error = f"Run {run.run_id} {what}: its worker was stopped, killed, or ran out of time or memory."
+    write_result(
+        bucket,
+        BatchResult(
+            vehicle_id=ref.vehicle_id,
+            batch_id=ref.batch_id,
+            partition_key=partition,
+            manifest_digest=digest,
+            state="failed",
+            at=now,
+            run_id=run.run_id,
+            error=error,
+            error_is_permanent=False,
+        ),
+    )
+    return dg.AssetObservation(
+        stage,
+        partition=partition,
+        metadata={
+            EVENT_KEY: "StatusChanged",
+            "state": "failed",
+            "manifest_digest": digest,
+            "error": error,
+            "permanent": False,
+            "crashed": True,
+            "run_id": run.run_id,
+        },
+    )
