@@ -17,6 +17,7 @@ from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.schedules.reconcile_bucket import build_reconcile_job, build_reconcile_schedule
 from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
+from argus_assets.schedules.rerun_failed_batches import build_rerun_failed_schedule
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
 from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
@@ -36,7 +37,11 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
         jobs=[batch_job, rediagnose_job, reconcile_job, *quiet_jobs],
-        schedules=[build_rediagnose_schedule(rediagnose_job), build_reconcile_schedule(reconcile_job)],
+        schedules=[
+            build_rediagnose_schedule(rediagnose_job),
+            build_reconcile_schedule(reconcile_job),
+            build_rerun_failed_schedule(batch_job),
+        ],
         sensors=[
             build_completed_batches_sensor(
                 batch_job,

@@ -40,7 +40,14 @@ batches = dg.DynamicPartitionsDefinition(name=BATCHES)
 """Keys are `<date recorded>_<vehicle_id>_<batch_id>`; see `drop/keys.py`."""
 
 
-def request_run(run_key: str, keys: Sequence[str], *, why: Why, tags: Mapping[str, str] | None = None) -> dg.RunRequest:
+def request_run(
+    run_key: str,
+    keys: Sequence[str],
+    *,
+    why: Why,
+    tags: Mapping[str, str] | None = None,
+    assets: Sequence[str] | None = None,
+) -> dg.RunRequest:
     """A run over neighbours in the order of the partitions: one key, or a range.
 
     Args:
@@ -48,12 +55,14 @@ def request_run(run_key: str, keys: Sequence[str], *, why: Why, tags: Mapping[st
         keys: Contiguous in the order of the partitions; see `drop.intake.stretches`.
         why: Goes into the tag `WHY`.
         tags: Further tags.
+        assets: Which assets of the job, all unless given.
     """
     given = {WHY: why, **(tags or {})}
+    selection = [dg.AssetKey(asset) for asset in assets] if assets is not None else None
     if len(keys) == 1:
-        return dg.RunRequest(run_key=run_key, partition_key=keys[0], tags=given)
+        return dg.RunRequest(run_key=run_key, partition_key=keys[0], tags=given, asset_selection=selection)
     range_tags = {RANGE_START: keys[0], RANGE_END: keys[-1], "argus/batches": str(len(keys))}
-    return dg.RunRequest(run_key=run_key, tags={**range_tags, **given})
+    return dg.RunRequest(run_key=run_key, tags={**range_tags, **given}, asset_selection=selection)
 
 
 def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) -> set[str]:

@@ -1,0 +1,258 @@
+"""The schedule that runs failed batches again, as far as that can help. `upkeep/attempts.py` decides.
+
+How often a batch was tried stands in Dagster's event log: each run that was to make it, and what it recorded.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+from dagster import DagsterEventType, RunRecord
+from dagster._core.definitions.target import ExecutableDefinition
+
+from argus_assets.assets.batch import STAGES, vehicle_drop
+from argus_assets.partitions import BATCHES, SIZE, partitions_in_flight, request_run
+from argus_assets.upkeep.attempts import FailedBatch, Failure, FailureKind, Limits, plan_reruns
+
+CRON: Final = "*/2 * * * *"
+WINDOW: Final = timedelta(days=7)
+"""What failed longer ago stays for a person."""
+
+MAX_BATCHES_A_RUN: Final = 50
+MAX_BATCHES: Final = 500
+"""Batches of one look; where there are more, the next look takes the next ones."""
+
+PAGE: Final = 1000
+DATA_VERSION: Final = "dagster/data_version"
+ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+
+def build_rerun_failed_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinition:
+    """Every two minutes: the first pause after a failure is as long."""
+
+    @dg.schedule(
+        name="rerun_failed_batches",
+        job=job,
+        cron_schedule=CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Runs batches again whose last failure may pass by itself, with growing pauses and a limit of "
+        "attempts. What cannot be mended by trying again stays for a person.",
+    )
+    def rerun_failed_batches(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        return rerun_failed(context.instance, now=datetime.now(UTC))
+
+    return rerun_failed_batches
+
+
+def rerun_failed(
+    instance: dg.DagsterInstance, *, now: datetime, limits: Limits = Limits()
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """One look.
+
+    Args:
+        instance: Dagster's records.
+        now: The time.
+        limits: How often, and how soon.
+    """
+    existing = instance.get_dynamic_partitions(BATCHES)
+    failed = find_failed(instance, existing, since=now - WINDOW, turn=int(now.timestamp() // 120))
+    plan = plan_reruns(failed, order=existing, now=now, most=MAX_BATCHES_A_RUN, limits=limits)
+    if not plan.runs:
+        return dg.SkipReason(
+            f"{len(failed)} failed batches: {len(plan.later)} are tried again later, {len(plan.person)} stay for a "
+            "person (`argus status`)."
+        )
+    return [
+        request_run(
+            run.run_key,
+            run.partitions,
+            why="rerun_failed",
+            tags={SIZE: "large"} if run.large else None,
+            assets=STAGES[STAGES.index(run.stage) :],
+        )
+        for run in plan.runs
+    ]
+
+
+def find_failed(
+    instance: dg.DagsterInstance, existing: Sequence[str], *, since: datetime, turn: int = 0
+) -> list[FailedBatch]:
+    """Batches whose last run ended without making them, with each attempt since their manifest was taken.
+
+    Args:
+        instance: Dagster's records.
+        existing: All partition keys.
+        since: A batch whose last run was created earlier is left out.
+        turn: Number of the look: which `MAX_BATCHES` are read when more have failed.
+    """
+    open_batches = _open_batches(instance, existing, since)
+    if len(open_batches) > MAX_BATCHES:
+        first = turn * MAX_BATCHES % len(open_batches)
+        open_batches = [*open_batches, *open_batches][first : first + MAX_BATCHES]
+    keys = [b.partition for b in open_batches]
+    digests = instance.event_log_storage.get_latest_tags_by_partition(
+        vehicle_drop.key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION], keys
+    )
+    recorded = _recorded_failures(instance, open_batches)
+    attempts = _attempts(instance, open_batches)
+    records = _run_records(instance, {run_id for run_ids in attempts.values() for run_id in run_ids})
+    found: list[FailedBatch] = []
+    for batch in open_batches:
+        key = batch.partition
+        runs = [records[run_id] for run_id in attempts[key] if run_id in records]
+        failures = _failures(runs, recorded[key])
+        if failures:
+            found.append(
+                FailedBatch(
+                    key,
+                    digests.get(key, {}).get(DATA_VERSION, ""),
+                    batch.stage,
+                    failures,
+                    large=any(SIZE in r.dagster_run.tags for r in runs),
+                )
+            )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenBatch:
+    """A batch that a run was to make, did not, and no run is at it now.
+
+    Attributes:
+        stage: The first that is missing.
+        asked: The last that was to be made and is not: its attempts are those of the batch.
+        after: Storage id; what is older belongs to another manifest, or to what went well since.
+    """
+
+    partition: str
+    stage: str
+    asked: str
+    after: int
+
+
+def _open_batches(instance: dg.DagsterInstance, existing: Sequence[str], since: datetime) -> list[_OpenBatch]:
+    """In a few queries, however many partitions there are."""
+    storage = instance.event_log_storage
+    keys = set(existing)
+    made_event = DagsterEventType.ASSET_MATERIALIZATION
+    dropped = storage.get_latest_storage_id_by_partition(vehicle_drop.key, made_event, keys)
+    open_runs: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
+    for stage in STAGES:
+        asset = dg.AssetKey(stage)
+        for key, attempt in storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+            asset
+        ).items():
+            if key in keys and attempt[1] > dropped.get(key, attempt[1]):
+                open_runs[key][stage] = attempt
+    last_run = {key: max(by_stage.values(), key=lambda a: a[1])[0] for key, by_stage in open_runs.items()}
+    records = _run_records(instance, set(last_run.values()))
+    busy = partitions_in_flight(instance, existing) if records else set[str]()
+    failed = {
+        key
+        for key, run_id in last_run.items()
+        if (record := records.get(run_id)) is not None
+        and record.dagster_run.status in ENDED_BADLY
+        and record.create_timestamp.replace(tzinfo=UTC) >= since
+    } - busy
+    made = {
+        stage: storage.get_latest_storage_id_by_partition(dg.AssetKey(stage), made_event, failed) if failed else {}
+        for stage in STAGES
+    }
+    found: list[_OpenBatch] = []
+    for key in existing:
+        if key not in failed:
+            continue
+        after, missing = dropped[key], len(STAGES)
+        for position, stage in enumerate(STAGES):
+            if made[stage].get(key, -1) < after:
+                missing = position
+                break
+            after = made[stage][key]
+        first_open = min(STAGES.index(stage) for stage in open_runs[key])
+        asked = STAGES[max(STAGES.index(stage) for stage in open_runs[key])]
+        found.append(
+            _OpenBatch(key, STAGES[min(missing, first_open)], asked, max(dropped[key], made[asked].get(key, -1)))
+        )
+    return found
+
+
+def _attempts(instance: dg.DagsterInstance, batches: Sequence[_OpenBatch]) -> dict[str, list[str]]:
+    """Ids of the runs that were to make each batch, oldest first."""
+    attempts: dict[str, list[str]] = defaultdict(list)
+    for asked in STAGES:
+        after = {b.partition: b.after for b in batches if b.asked == asked}
+        for record in _records(instance.fetch_planned_materializations, asked, after):
+            key = record.partition_key
+            if key is not None and record.storage_id > after[key] and record.run_id not in attempts[key]:
+                attempts[key].append(record.run_id)
+    return attempts
+
+
+def _recorded_failures(instance: dg.DagsterInstance, batches: Sequence[_OpenBatch]) -> dict[str, dict[str, Failure]]:
+    """What was recorded of each batch's failures, by batch and run."""
+    found: dict[str, dict[str, Failure]] = defaultdict(dict)
+    after = {b.partition: b.after for b in batches}
+    for stage in STAGES:
+        for record in _records(instance.fetch_observations, stage, after):
+            seen = record.asset_observation
+            if seen is None or seen.partition is None or record.storage_id <= after[seen.partition]:
+                continue
+            values = {name: value.value for name, value in seen.metadata.items()}
+            if values.get("state") == "failed":
+                kind: FailureKind = (
+                    "quarantined"
+                    if values.get("quarantined")
+                    else "permanent"
+                    if values.get("permanent")
+                    else "transient"
+                )
+                found[seen.partition][record.run_id] = Failure(datetime.fromtimestamp(record.timestamp, UTC), kind)
+    return found
+
+
+def _records(
+    fetch: Callable[..., dg.EventRecordsResult], asset: str, after: dict[str, int]
+) -> Generator[dg.EventLogRecord]:
+    """Events of an asset for these partitions, oldest first; some may be older than asked for."""
+    if not after:
+        return
+    wanted = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(asset), asset_partitions=list(after), after_storage_id=min(after.values())
+    )
+    cursor: str | None = None
+    while True:
+        page = fetch(wanted, limit=PAGE, cursor=cursor, ascending=True)
+        yield from page.records
+        if not page.has_more:
+            return
+        cursor = page.cursor
+
+
+def _failures(runs: Sequence[RunRecord], recorded: dict[str, Failure]) -> tuple[Failure, ...]:
+    """The attempts that failed, oldest first. What Dagster started again by itself is one attempt with its first run."""
+    chains: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in runs:
+        chains[record.dagster_run.root_run_id or record.dagster_run.run_id].append(record)
+    found: list[Failure] = []
+    for chain in chains.values():
+        told = [recorded[r.dagster_run.run_id] for r in chain if r.dagster_run.run_id in recorded]
+        last = chain[-1]
+        if told:
+            found.append(told[-1])
+        elif last.dagster_run.status in ENDED_BADLY:
+            # One that never began cannot have been brought down by a batch.
+            began = any(r.start_time is not None for r in chain)
+            ended = datetime.fromtimestamp(last.end_time, UTC) if last.end_time else last.update_timestamp
+            found.append(Failure(ended, "crashed" if began else "transient"))
+    return tuple(sorted(found, key=lambda f: f.at))
+
+
+def _run_records(instance: dg.DagsterInstance, run_ids: Collection[str]) -> dict[str, RunRecord]:
+    if not run_ids:
+        return {}
+    records = instance.get_run_records(filters=dg.RunsFilter(run_ids=sorted(run_ids)))
+    return {record.dagster_run.run_id: record for record in records}
