@@ -15,7 +15,7 @@ from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.assets.batch import STAGES, vehicle_drop
 from argus_assets.partitions import BATCHES, SIZE, partitions_in_flight, request_run
-from argus_assets.upkeep.attempts import FailedBatch, Failure, FailureKind, Limits, plan_reruns
+from argus_assets.upkeep.attempts import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
 
 CRON: Final = "*/2 * * * *"
 WINDOW: Final = timedelta(days=7)
@@ -49,7 +49,7 @@ def build_rerun_failed_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinit
 
 
 def rerun_failed(
-    instance: dg.DagsterInstance, *, now: datetime, limits: Limits = Limits()
+    instance: dg.DagsterInstance, *, now: datetime, limits: Limits = LIMITS
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One look.
 

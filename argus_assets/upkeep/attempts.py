@@ -82,7 +82,10 @@ class Limits:
     backoff: Sequence[timedelta] = BACKOFF
 
 
-def judge(batch: FailedBatch, *, now: datetime, limits: Limits = Limits()) -> Verdict:
+LIMITS: Final = Limits()
+
+
+def judge(batch: FailedBatch, *, now: datetime, limits: Limits = LIMITS) -> Verdict:
     """What to do with a failed batch: run it again now, look again later, or leave it to a person."""
     last = batch.failures[-1]
     if last.kind in ("permanent", "quarantined") or len(batch.failures) >= limits.attempts:
@@ -92,7 +95,7 @@ def judge(batch: FailedBatch, *, now: datetime, limits: Limits = Limits()) -> Ve
     return "again" if now >= due_at(batch, limits) else "later"
 
 
-def due_at(batch: FailedBatch, limits: Limits = Limits()) -> datetime:
+def due_at(batch: FailedBatch, limits: Limits = LIMITS) -> datetime:
     """When the next attempt is due."""
     last = batch.failures[-1]
     return last.at + limits.backoff[min(len(batch.failures), len(limits.backoff)) - 1]
@@ -131,7 +134,7 @@ class RerunPlan:
 
 
 def plan_reruns(
-    failed: Sequence[FailedBatch], *, order: Sequence[str], now: datetime, most: int, limits: Limits = Limits()
+    failed: Sequence[FailedBatch], *, order: Sequence[str], now: datetime, most: int, limits: Limits = LIMITS
 ) -> RerunPlan:
     """Decide for each failed batch, and put those that run again into runs.
 
