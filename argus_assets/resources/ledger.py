@@ -4,7 +4,7 @@
 the row, and each sees what those before it took. Nothing is decided on a value that was read earlier.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -59,6 +59,20 @@ class Call:
     estimated: bool | None
     outcome: str | None
     cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ever:
+    """Sums over all days.
+
+    Attributes:
+        calls: Settled attempts by outcome.
+        cost_usd: Of the calls whose price is known.
+    """
+
+    spent: int
+    calls: Mapping[str, int]
+    cost_usd: float
 
 
 def _now() -> datetime:
@@ -170,6 +184,24 @@ class PostgresLedger:
             )
             for day, spent, reserved, prompt, completion, cached, calls, failed, batches, cost, unknown in rows
         ]  # fmt: skip
+
+    def ever(self) -> Ever:
+        """Sums over all days: they only grow.
+
+        Raises:
+            Unavailable: The database did not answer.
+        """
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(sum(spent), 0) FROM argus.token_days")
+            spent = cursor.fetchone() or (0,)
+            cursor.execute(
+                "SELECT outcome, count(*), coalesce(sum(cost_usd), 0) FROM argus.model_calls "
+                "WHERE settled_at IS NOT NULL GROUP BY outcome"
+            )
+            rows = cursor.fetchall()
+        return Ever(
+            int(spent[0]), {str(outcome): int(n) for outcome, n, _ in rows}, float(sum(cost for _, _, cost in rows))
+        )
 
     def calls_of(self, batch: str) -> Sequence[Call]:
         """All attempts for a batch, oldest first."""

@@ -153,7 +153,9 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         up.add_metric([source], float(source not in snapshot.missing))
     yield up
     yield GaugeMetricFamily("argus_scrape_seconds", "What it took to read all figures.", value=snapshot.seconds)
-    yield GaugeMetricFamily("argus_retain_days", "Days that batches, runs and recordings are kept.", snapshot.retain_days)
+    yield GaugeMetricFamily(
+        "argus_retain_days", "Days that batches, runs and recordings are kept.", snapshot.retain_days
+    )
     yield GaugeMetricFamily(
         "argus_sensor_interval_seconds", "Seconds between two looks into the inbox, as set.", snapshot.interval_s
     )
@@ -185,7 +187,9 @@ def _by_label(
 def _of_inbox(inbox: Inbox) -> Iterator[Metric]:
     yield GaugeMetricFamily("argus_inbox_markers", "Manifests that wait in the inbox.", inbox.markers)
     yield GaugeMetricFamily(
-        "argus_inbox_oldest_seconds", "Since the oldest manifest in the inbox was put; 0 when none waits.", inbox.oldest_s
+        "argus_inbox_oldest_seconds",
+        "Since the oldest manifest in the inbox was put; 0 when none waits.",
+        inbox.oldest_s,
     )
     yield GaugeMetricFamily(
         "argus_quarantined_batches", "Batches whose last drop cannot be used and was not settled.", inbox.quarantined

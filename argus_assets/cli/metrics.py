@@ -1,0 +1,120 @@
+"""`argus metrics`: the platform's figures for Prometheus, over HTTP or in a file of node_exporter."""
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from argus_assets.cli.status import home_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import CollectorRegistry
+
+    from argus_assets.figures import Watcher
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=9464, show_default=True, help="Port of the endpoint.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Its address. It has no login: keep it on loopback."
+)
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write this file (node_exporter's textfile collector, *.prom) instead of serving.",
+)
+@click.option("--every", type=click.FloatRange(1, 3600), default=15.0, show_default=True, help="Seconds between files.")
+@click.option("--once", is_flag=True, help="Write once and end: to --file, or else to standard output.")
+@home_option
+def metrics(port: int, host: str, path: Path | None, every: float, once: bool, home: Path | None) -> None:
+    """Tell Prometheus how the platform does, at /metrics or in a file.
+
+    Figures come from Dagster's records, the bucket and the ledger at each scrape; nothing is stored. Counters count
+    from the oldest event that Dagster still holds. docs/operations.md lists them all.
+    """
+    from prometheus_client import generate_latest, write_to_textfile
+
+    from argus_assets.errors import BadSetting
+
+    with watching(home) as watcher:
+        registry = registry_of(watcher)
+        watcher.snapshot()  # the first one reads all events: before anybody waits for it
+        if once:
+            if path is None:
+                click.echo(generate_latest(registry).decode(), nl=False)
+            else:
+                write_to_textfile(str(path), registry)
+            return
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        if path is not None:
+            while True:
+                write_to_textfile(str(path), registry)
+                if stop.wait(every):
+                    return
+        from prometheus_client import start_http_server
+
+        try:
+            server, thread = start_http_server(port, host, registry)
+        except OSError as error:
+            raise BadSetting(f"Port {port} on {host} cannot be used: {error}.", help="Give another --port.") from error
+        click.echo(f"Figures are at http://{host}:{server.server_port}/metrics. Ctrl-C stops.")
+        stop.wait()
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def watching(home: Path | None) -> "Iterator[Watcher]":
+    """A reader of the figures of the platform at this home."""
+    from argus_assets.embedded.platform import connect, settings_for
+    from argus_assets.figures import Watcher
+    from argus_assets.resources.database import Database
+    from argus_assets.resources.lake import Lake
+    from argus_assets.resources.ledger import PostgresLedger
+
+    with connect(home) as (instance, bucket):
+        settings = settings_for(home, os.environ)
+        yield Watcher(
+            instance,
+            bucket,
+            Lake.from_url(settings.lake_url),
+            PostgresLedger(Database(os.environ["ARGUS_DATABASE_URL"]), daily_tokens=settings.llm_daily_tokens),
+            retain_days=settings.retain_days,
+            interval_s=settings.sensor_interval_s,
+        )
+
+
+class PlatformCollector:
+    """Prometheus' collector: reads the figures when it is asked."""
+
+    def __init__(self, watcher: "Watcher") -> None:
+        self._watcher = watcher
+
+    def collect(self) -> "Iterator[Metric]":
+        """The families of one moment."""
+        from argus_assets.watching.metrics import families
+
+        return families(self._watcher.snapshot())
+
+    def describe(self) -> "list[Metric]":
+        """Nothing: to register must not read."""
+        return []
+
+
+def registry_of(watcher: "Watcher") -> "CollectorRegistry":
+    """A registry with nothing but the platform's figures."""
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(PlatformCollector(watcher))
+    return registry

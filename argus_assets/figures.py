@@ -1,0 +1,294 @@
+"""Figures of the platform, read from Dagster's records, the bucket, the lake and the ledger. Nothing here is stored.
+
+`watching/metrics.py` says what each one means. A source that does not answer is told as missing, never as zero.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from threading import Lock
+from typing import Any, Final, TypeVar, cast
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster import DagsterEventType
+
+from argus_assets.assets.batch import EVENT_KEY
+from argus_assets.drop.bucket import Bucket
+from argus_assets.errors import ArgusError
+from argus_assets.partitions import BATCHES
+from argus_assets.resources.lake import Lake
+from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.status import BatchState, partition_states
+from argus_assets.watching.metrics import Inbox, Records, Snapshot, Tokens, Totals, Upkeep
+
+MAX_MARKERS: Final = 10_000
+MAX_QUARANTINED_OBJECTS: Final = 10_000
+CACHE_S: Final = 5.0
+"""A scrape within so many seconds of another gets the same figures."""
+
+SLOW_CACHE_S: Final = 60.0
+"""What changes seldom (quarantine, passes of upkeep) is read so seldom."""
+
+PAGE: Final = 1000
+WINDOW: Final = 1000
+"""Events with so many smaller ids are looked for again: a transaction with a smaller id may end after a later one."""
+
+OPEN: Final = frozenset(BatchState) - {BatchState.PENDING, BatchState.COMPLETED, BatchState.FAILED}
+"""States of a batch that was taken and waits for its page."""
+
+_COUNTED: Final = ("rec_frames", "error_events", "error_stats", "diagnosis", "batch_report", "vehicle_drop")
+_T = TypeVar("_T")
+
+
+@dataclass
+class EventReader:
+    """Counts the events of batches, each once: a reader that is asked again reads only what is new.
+
+    What Dagster's retention deletes stays counted, so that a counter of a running reader never falls.
+    """
+
+    instance: dg.DagsterInstance
+    totals: Totals = field(default_factory=Totals)
+    _cursor: int = 0
+    _seen: set[int] = field(default_factory=set)
+
+    def read(self) -> Totals:
+        """Count what is new; returns the totals, which go on to change."""
+        after = max(0, self._cursor - WINDOW)
+        while True:
+            rows = self._page(after)
+            for storage_id, text in rows:
+                if storage_id not in self._seen:
+                    self._seen.add(storage_id)
+                    self._count(dg.deserialize_value(text, dg.EventLogEntry))
+            if rows:
+                after = rows[-1][0]
+            if len(rows) < PAGE:
+                break
+        self._cursor = max(self._cursor, after)
+        self._seen = {i for i in self._seen if i > self._cursor - WINDOW}
+        return self.totals
+
+    def _page(self, after: int) -> list[tuple[int, str]]:
+        logs = sa.table("event_logs", *map(sa.column, ("id", "event", "dagster_event_type", "asset_key")))
+        made = (logs.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value) & logs.c.asset_key.in_(
+            [dg.AssetKey(name).to_string() for name in ("rec_frames", "diagnosis", "batch_report")]
+        )
+        failed = (
+            (logs.c.dagster_event_type == DagsterEventType.ASSET_OBSERVATION.value)
+            & logs.c.asset_key.in_([dg.AssetKey(name).to_string() for name in _COUNTED])
+            & (logs.c.event.contains('"failed"') | logs.c.event.contains('"BatchQuarantined"'))
+        )
+        query = (
+            sa.select(logs.c.id, logs.c.event).where(logs.c.id > after, made | failed).order_by(logs.c.id).limit(PAGE)
+        )
+        with self.instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined] # of SQL storages
+            return [(int(i), str(event)) for i, event in connection.execute(query)]
+
+    def _count(self, entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            return
+        data: Any = event.event_specific_data
+        if event.event_type is DagsterEventType.ASSET_OBSERVATION:
+            self._count_failure(_values(data.asset_observation.metadata))
+            return
+        values = _values(data.materialization.metadata)
+        match data.materialization.asset_key.path[-1]:
+            case "rec_frames":
+                self.totals.frames += int(values.get("dagster/row_count", 0))
+                self.totals.frames_lost += int(values.get("frames_lost", 0))
+                self.totals.size_bytes += int(values.get("size_bytes", 0))
+                self.totals.recordings += int(values.get("recordings", 0))
+                self.totals.recordings_failed += int(values.get("recordings_failed", 0))
+            case "diagnosis":
+                self.totals.diagnoses += 1
+                self.totals.degraded += values.get("degraded", "no") != "no"
+            case _:
+                self.totals.batches += 1
+                if (latency := values.get("latency")) is not None:
+                    self.totals.add_latency(latency["total_s"], {s["name"]: s["seconds"] for s in latency["steps"]})
+
+    def _count_failure(self, values: Mapping[str, Any]) -> None:
+        match values.get(EVENT_KEY):
+            case "BatchQuarantined":
+                self.totals.failures["quarantined"] += 1
+            case "StatusChanged" if values.get("state") == "failed":
+                kind = next((k for k in ("crashed", "quarantined", "permanent") if values.get(k)), "transient")
+                self.totals.failures[kind] += 1
+            case _:
+                pass
+
+
+def _values(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    return {key: value.value for key, value in metadata.items()}
+
+
+class Watcher:
+    """Reads all figures, at most once in `CACHE_S`, from any thread.
+
+    Args:
+        instance: Dagster's records.
+        bucket: The drop bucket.
+        lake: Where reports of upkeep are.
+        ledger: The tokens.
+        retain_days: The setting, told as it is.
+        interval_s: Seconds between two looks into the inbox.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        bucket: Bucket,
+        lake: Lake,
+        ledger: PostgresLedger,
+        *,
+        retain_days: int,
+        interval_s: int,
+    ) -> None:
+        self._instance = instance
+        self._bucket = bucket
+        self._lake = lake
+        self._ledger = ledger
+        self._retain_days = retain_days
+        self._interval_s = interval_s
+        self._events = EventReader(instance)
+        self._lock = Lock()
+        self._last: tuple[float, Snapshot] | None = None
+        self._slow: dict[str, tuple[float, object]] = {}
+
+    def snapshot(self) -> Snapshot:
+        """All figures; of a source that does not answer, `None`."""
+        with self._lock:
+            started = time.monotonic()
+            if self._last is not None and started - self._last[0] < CACHE_S:
+                return self._last[1]
+            made = Snapshot(
+                records=_unless_away(self._records),
+                inbox=_unless_away(self._inbox),
+                upkeep=_unless_away(lambda: self._seldom("upkeep", self._upkeep)),
+                tokens=_unless_away(self._tokens),
+                seconds=time.monotonic() - started,
+                retain_days=self._retain_days,
+                interval_s=self._interval_s,
+            )
+            self._last = (time.monotonic(), made)
+            return made
+
+    def _seldom(self, name: str, read: Callable[[], _T]) -> _T:
+        at, value = self._slow.get(name, (float("-inf"), None))
+        if time.monotonic() - at >= SLOW_CACHE_S:
+            value = read()
+            self._slow[name] = (time.monotonic(), value)
+        return cast("_T", value)
+
+    def _records(self) -> Records:
+        now = time.time()
+        keys = self._instance.get_dynamic_partitions(BATCHES)
+        states = {key: state for key, (state, _) in partition_states(self._instance, keys).items()} if keys else {}
+        batches = dict.fromkeys(map(str, BatchState), 0)
+        for state in states.values():
+            batches[str(state)] += 1
+        taken = oldest_taken_at(self._instance, [key for key, state in states.items() if state in OPEN])
+        return Records(
+            batches=batches,
+            runs={
+                status.value.lower(): self._instance.get_runs_count(dg.RunsFilter(statuses=[status]))
+                for status in dg.DagsterRunStatus
+            },
+            oldest_taken_s=max(0.0, now - taken) if taken is not None else 0.0,
+            tick_age_s={key: max(0.0, now - at) for key, at in last_ticks(self._instance).items()},
+            heartbeat_age_s={
+                name: max(0.0, now - beat.timestamp) for name, beat in self._instance.get_daemon_heartbeats().items()
+            },
+            totals=self._events.read(),
+        )
+
+    def _inbox(self) -> Inbox:
+        markers = self._bucket.list_inbox(limit=MAX_MARKERS)
+        oldest = min((m.modified for m in markers if m.modified is not None), default=None)
+        return Inbox(
+            markers=len(markers),
+            oldest_s=max(0.0, (self._bucket.now() - oldest).total_seconds()) if oldest is not None else 0.0,
+            quarantined=self._seldom("quarantine", self._quarantined),
+        )
+
+    def _quarantined(self) -> int:
+        objects = islice(self._bucket.iterate("quarantine/"), MAX_QUARANTINED_OBJECTS)
+        return len({tuple(info.key.split("/")[1:3]) for info in objects})
+
+    def _upkeep(self) -> Upkeep:
+        from argus_assets.schedules.reconcile_bucket import load_report
+        from argus_assets.sensors.stale_uploads import load_stale_uploads
+
+        stale, reconciled = load_stale_uploads(self._lake), load_report(self._lake)
+        ended = reconciled is not None and reconciled.ended_at is not None
+        return Upkeep(
+            stale_uploads=stale.count if stale is not None else None,
+            stale_bytes=stale.size_bytes if stale is not None else None,
+            reconciled_at=reconciled.ended_at.timestamp() if reconciled is not None and reconciled.ended_at else None,
+            put_back=reconciled.put_back_count if reconciled is not None and ended else None,
+            unnamed_recordings=reconciled.unnamed_count if reconciled is not None and ended else None,
+        )
+
+    def _tokens(self) -> Tokens:
+        today, ever = self._ledger.today(), self._ledger.ever()
+        return Tokens(
+            spent=today.spent,
+            reserved=today.reserved,
+            limit=today.limit,
+            calls=ever.calls,
+            tokens_total=ever.spent,
+            cost_usd_total=ever.cost_usd,
+        )
+
+
+def _unless_away(read: Callable[[], _T]) -> _T | None:
+    """What was read, `None` when its source is away."""
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        return read()
+    except (ArgusError, DBAPIError, DagsterPostgresException, OSError):
+        return None
+
+
+def oldest_taken_at(instance: dg.DagsterInstance, partitions: list[str]) -> float | None:
+    """When the manifest was put of the batch that was taken first among these, seconds since 1970."""
+    if not partitions:
+        return None
+    ids = instance.event_log_storage.get_latest_storage_id_by_partition(
+        dg.AssetKey("vehicle_drop"), DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
+    )
+    if not ids:
+        return None
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("vehicle_drop"), storage_ids=[min(ids.values())]), limit=1
+    ).records
+    if not found:
+        return None
+    made = found[0].asset_materialization
+    marker_at = made.metadata.get("marker_at") if made is not None else None
+    return float(str(marker_at.value)) if marker_at is not None else found[0].timestamp
+
+
+def last_ticks(instance: dg.DagsterInstance) -> dict[tuple[str, str], float]:
+    """When each sensor and schedule that is on last ticked, seconds since 1970, by name and type."""
+    from dagster._core.scheduler.instigation import InstigatorStatus
+
+    return dict(
+        (((state.instigator_name, state.instigator_type.value.lower()), at))
+        for state in instance.all_instigator_state()
+        if state.status is not InstigatorStatus.STOPPED and (at := _last_tick(instance, state)) is not None
+    )
+
+
+def _last_tick(instance: dg.DagsterInstance, state: Any) -> float | None:  # noqa: ANN401 - InstigatorState, which is not public
+    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+    known: Iterator[float | None] = (
+        getattr(state.instigator_data, name, None) for name in ("last_tick_start_timestamp", "last_tick_timestamp")
+    )
+    return max([*(tick.timestamp for tick in ticks), *(at for at in known if at is not None)], default=None)
