@@ -279,11 +279,11 @@ def last_ticks(instance: dg.DagsterInstance) -> dict[tuple[str, str], float]:
     """When each sensor and schedule that is on last ticked, seconds since 1970, by name and type."""
     from dagster._core.scheduler.instigation import InstigatorStatus
 
-    return dict(
-        (((state.instigator_name, state.instigator_type.value.lower()), at))
+    return {
+        (state.instigator_name, state.instigator_type.value.lower()): at
         for state in instance.all_instigator_state()
         if state.status is not InstigatorStatus.STOPPED and (at := _last_tick(instance, state)) is not None
-    )
+    }
 
 
 def _last_tick(instance: dg.DagsterInstance, state: Any) -> float | None:  # noqa: ANN401 - InstigatorState, which is not public

@@ -12,7 +12,7 @@ import click
 from argus_assets.cli.status import home_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import CollectorRegistry
@@ -74,7 +74,7 @@ def metrics(port: int, host: str, path: Path | None, every: float, once: bool, h
 
 
 @contextmanager
-def watching(home: Path | None) -> "Iterator[Watcher]":
+def watching(home: Path | None) -> "Generator[Watcher]":
     """A reader of the figures of the platform at this home."""
     from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.figures import Watcher
