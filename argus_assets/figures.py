@@ -4,11 +4,13 @@
 """
 
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from threading import Lock
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import dagster as dg
 import sqlalchemy as sa
@@ -17,11 +19,19 @@ from dagster import DagsterEventType
 from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.errors import ArgusError
-from argus_assets.partitions import BATCHES
+from argus_assets.partitions import BATCHES, IN_FLIGHT, PARTITION, RANGE_END, RANGE_START
 from argus_assets.resources.lake import Lake
 from argus_assets.resources.ledger import PostgresLedger
 from argus_assets.status import BatchState, partition_states
 from argus_assets.watching.metrics import Inbox, Records, Snapshot, Tokens, Totals, Upkeep
+from argus_assets.watching.overview import (
+    RATE_WINDOW_S,
+    FailureSeen,
+    Overview,
+    Rate,
+    RunInFlight,
+    silence,
+)
 
 MAX_MARKERS: Final = 10_000
 MAX_QUARANTINED_OBJECTS: Final = 10_000
@@ -31,6 +41,10 @@ CACHE_S: Final = 5.0
 SLOW_CACHE_S: Final = 60.0
 """What changes seldom (quarantine, passes of upkeep) is read so seldom."""
 
+MAX_DONE: Final = 20_000
+MAX_FAILED: Final = 20
+MAX_RUNS: Final = 10
+MAX_RUNS_READ: Final = 500
 PAGE: Final = 1000
 WINDOW: Final = 1000
 """Events with so many smaller ids are looked for again: a transaction with a smaller id may end after a later one."""
@@ -42,15 +56,32 @@ _COUNTED: Final = ("rec_frames", "error_events", "error_stats", "diagnosis", "ba
 _T = TypeVar("_T")
 
 
+class Done(NamedTuple):
+    """What one event finished. `at` in seconds since 1970."""
+
+    at: float
+    batches: int
+    frames: int
+    size_bytes: int
+
+
 @dataclass
 class EventReader:
     """Counts the events of batches, each once: a reader that is asked again reads only what is new.
 
     What Dagster's retention deletes stays counted, so that a counter of a running reader never falls.
+
+    Attributes:
+        since: Leave out what is older, seconds since 1970; `None` for all that Dagster holds.
+        done: The last recordings that were read, and the last pages.
+        failed: The last failed attempts.
     """
 
     instance: dg.DagsterInstance
+    since: float | None = None
     totals: Totals = field(default_factory=Totals)
+    done: deque[Done] = field(default_factory=lambda: deque(maxlen=MAX_DONE))
+    failed: deque[FailureSeen] = field(default_factory=lambda: deque(maxlen=MAX_FAILED))
     _cursor: int = 0
     _seen: set[int] = field(default_factory=set)
 
@@ -72,7 +103,7 @@ class EventReader:
         return self.totals
 
     def _page(self, after: int) -> list[tuple[int, str]]:
-        logs = sa.table("event_logs", *map(sa.column, ("id", "event", "dagster_event_type", "asset_key")))
+        logs = sa.table("event_logs", *map(sa.column, ("id", "event", "dagster_event_type", "asset_key", "timestamp")))
         made = (logs.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value) & logs.c.asset_key.in_(
             [dg.AssetKey(name).to_string() for name in ("rec_frames", "diagnosis", "batch_report")]
         )
@@ -81,6 +112,9 @@ class EventReader:
             & logs.c.asset_key.in_([dg.AssetKey(name).to_string() for name in _COUNTED])
             & (logs.c.event.contains('"failed"') | logs.c.event.contains('"BatchQuarantined"'))
         )
+        if self.since is not None:
+            made = made & (logs.c.timestamp >= datetime.fromtimestamp(self.since, UTC).replace(tzinfo=None))
+            failed = failed & (logs.c.timestamp >= datetime.fromtimestamp(self.since, UTC).replace(tzinfo=None))
         query = (
             sa.select(logs.c.id, logs.c.event).where(logs.c.id > after, made | failed).order_by(logs.c.id).limit(PAGE)
         )
@@ -93,7 +127,8 @@ class EventReader:
             return
         data: Any = event.event_specific_data
         if event.event_type is DagsterEventType.ASSET_OBSERVATION:
-            self._count_failure(_values(data.asset_observation.metadata))
+            seen = data.asset_observation
+            self._count_failure(entry.timestamp, seen.asset_key.path[-1], seen.partition, _values(seen.metadata))
             return
         values = _values(data.materialization.metadata)
         match data.materialization.asset_key.path[-1]:
@@ -103,23 +138,39 @@ class EventReader:
                 self.totals.size_bytes += int(values.get("size_bytes", 0))
                 self.totals.recordings += int(values.get("recordings", 0))
                 self.totals.recordings_failed += int(values.get("recordings_failed", 0))
+                self.done.append(
+                    Done(entry.timestamp, 0, int(values.get("dagster/row_count", 0)), int(values.get("size_bytes", 0)))
+                )
             case "diagnosis":
                 self.totals.diagnoses += 1
                 self.totals.degraded += values.get("degraded", "no") != "no"
             case _:
                 self.totals.batches += 1
+                self.done.append(Done(entry.timestamp, 1, 0, 0))
                 if (latency := values.get("latency")) is not None:
                     self.totals.add_latency(latency["total_s"], {s["name"]: s["seconds"] for s in latency["steps"]})
 
-    def _count_failure(self, values: Mapping[str, Any]) -> None:
+    def _count_failure(self, at: float, stage: str, partition: str | None, values: Mapping[str, Any]) -> None:
         match values.get(EVENT_KEY):
             case "BatchQuarantined":
-                self.totals.failures["quarantined"] += 1
+                kind = "quarantined"
             case "StatusChanged" if values.get("state") == "failed":
                 kind = next((k for k in ("crashed", "quarantined", "permanent") if values.get(k)), "transient")
-                self.totals.failures[kind] += 1
             case _:
-                pass
+                return
+        self.totals.failures[kind] += 1
+        reasons = values.get("reasons") or [{}]
+        first = reasons[0] if isinstance(reasons, list) and reasons else {}
+        reason = values.get("error") or f"{first.get('kind')}: {first.get('file')}: found {first.get('actual')}"
+        self.failed.append(
+            FailureSeen(
+                at=datetime.fromtimestamp(at, UTC),
+                batch=partition or f"{values.get('vehicle_id')}/{values.get('batch_id')}",
+                stage=stage,
+                kind=kind,
+                reason=" ".join(str(reason).split()),
+            )
+        )
 
 
 def _values(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
@@ -136,6 +187,7 @@ class Watcher:
         ledger: The tokens.
         retain_days: The setting, told as it is.
         interval_s: Seconds between two looks into the inbox.
+        since: Count only later events, seconds since 1970; `None` for all that Dagster holds.
     """
 
     def __init__(
@@ -147,6 +199,7 @@ class Watcher:
         *,
         retain_days: int,
         interval_s: int,
+        since: float | None = None,
     ) -> None:
         self._instance = instance
         self._bucket = bucket
@@ -154,7 +207,8 @@ class Watcher:
         self._ledger = ledger
         self._retain_days = retain_days
         self._interval_s = interval_s
-        self._events = EventReader(instance)
+        self._events = EventReader(instance, since)
+        self._states: dict[str, BatchState] = {}
         self._lock = Lock()
         self._last: tuple[float, Snapshot] | None = None
         self._slow: dict[str, tuple[float, object]] = {}
@@ -177,6 +231,44 @@ class Watcher:
             self._last = (time.monotonic(), made)
             return made
 
+    def overview(self) -> Overview:
+        """What somebody sees who watches."""
+        found = self.snapshot()
+        now = datetime.now(UTC)
+        records, inbox, tokens = found.records, found.inbox, found.tokens
+        since = now.timestamp() - RATE_WINDOW_S
+        recent = [done for done in list(self._events.done) if done.at >= since]
+        minutes = RATE_WINDOW_S / 60
+        last_tick_s = records.tick_age_s.get(("completed_batches_sensor", "sensor")) if records is not None else None
+        warnings = [f"No answer from: {', '.join(found.missing)}."] if found.missing else []
+        if records is not None and inbox is not None:
+            silent = silence(oldest_marker_s=inbox.oldest_s, last_tick_s=last_tick_s, interval_s=self._interval_s)
+            warnings += [silent] if silent is not None else []
+        runs = _unless_away(lambda: runs_in_flight(self._instance, self._states)) or []
+        at_work = sum(run.status != "queued" for run in runs)
+        return Overview(
+            at=now,
+            markers=inbox.markers if inbox is not None else None,
+            oldest_waiting_s=found.oldest_waiting_s,
+            batches=records.batches if records is not None else {},
+            runs=tuple(runs[:MAX_RUNS]),
+            runs_at_work=at_work,
+            runs_queued=len(runs) - at_work,
+            rate=Rate(
+                batches=sum(done.batches for done in recent) / minutes,
+                frames=sum(done.frames for done in recent) / minutes,
+                size_bytes=sum(done.size_bytes for done in recent) / minutes,
+            ),
+            failures=tuple(reversed(self._events.failed)),
+            last_tick_s=last_tick_s,
+            interval_s=self._interval_s,
+            tokens_spent=tokens.spent if tokens is not None else None,
+            tokens_reserved=tokens.reserved if tokens is not None else None,
+            tokens_limit=tokens.limit if tokens is not None else None,
+            missing=found.missing,
+            warnings=tuple(warnings),
+        )
+
     def _seldom(self, name: str, read: Callable[[], _T]) -> _T:
         at, value = self._slow.get(name, (float("-inf"), None))
         if time.monotonic() - at >= SLOW_CACHE_S:
@@ -189,6 +281,7 @@ class Watcher:
         keys = self._instance.get_dynamic_partitions(BATCHES)
         states = {key: state for key, (state, _) in partition_states(self._instance, keys).items()} if keys else {}
         batches = dict.fromkeys(map(str, BatchState), 0)
+        self._states = states
         for state in states.values():
             batches[str(state)] += 1
         taken = oldest_taken_at(self._instance, [key for key, state in states.items() if state in OPEN])
@@ -254,6 +347,38 @@ def _unless_away(read: Callable[[], _T]) -> _T | None:
         return read()
     except (ArgusError, DBAPIError, DagsterPostgresException, OSError):
         return None
+
+
+def runs_in_flight(instance: dg.DagsterInstance, states: Mapping[str, BatchState]) -> list[RunInFlight]:
+    """Runs over batches that are queued or at work, those at work first, the older first; with their batches' states.
+
+    Args:
+        instance: Dagster's records.
+        states: State of every batch, in the order of the partitions.
+    """
+    keys = list(states)
+    index = {key: number for number, key in enumerate(keys)}
+    found: list[RunInFlight] = []
+    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=list(IN_FLIGHT)), limit=MAX_RUNS_READ):
+        run = record.dagster_run
+        first = run.tags.get(PARTITION) or run.tags.get(RANGE_START)
+        last = run.tags.get(PARTITION) or run.tags.get(RANGE_END)
+        if first not in index or last not in index:
+            continue
+        own = keys[index[first] : index[last] + 1]
+        queued = run.status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED)
+        began = record.start_time or record.create_timestamp.timestamp()
+        found.append(
+            RunInFlight(
+                run_id=run.run_id,
+                status="queued" if queued else run.status.value.lower(),
+                name=first if len(own) == 1 else f"{first} and {len(own) - 1} more",
+                batches=len(own),
+                states=dict(Counter(str(states[key]) for key in own)),
+                seconds=max(0.0, time.time() - began),
+            )
+        )
+    return sorted(found, key=lambda run: (run.status == "queued", -run.seconds))
 
 
 def oldest_taken_at(instance: dg.DagsterInstance, partitions: list[str]) -> float | None:

@@ -74,8 +74,8 @@ def metrics(port: int, host: str, path: Path | None, every: float, once: bool, h
 
 
 @contextmanager
-def watching(home: Path | None) -> "Generator[Watcher]":
-    """A reader of the figures of the platform at this home."""
+def watching(home: Path | None, *, since: float | None = None) -> "Generator[Watcher]":
+    """A reader of the figures of the platform at this home; see `Watcher` for `since`."""
     from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.figures import Watcher
     from argus_assets.resources.database import Database
@@ -91,6 +91,7 @@ def watching(home: Path | None) -> "Generator[Watcher]":
             PostgresLedger(Database(os.environ["ARGUS_DATABASE_URL"]), daily_tokens=settings.llm_daily_tokens),
             retain_days=settings.retain_days,
             interval_s=settings.sensor_interval_s,
+            since=since,
         )
 
 

@@ -39,9 +39,17 @@ home_option = click.option(
 @click.command()
 @click.argument("batch", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object for BATCH, else an array.")
-@click.option("--watch", is_flag=True, help="Show it again every two seconds until Ctrl-C.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show the platform at work every two seconds until Ctrl-C: queue, speed, runs, failures. With BATCH, the batch. "
+    "Without a terminal a line each time, with --json an object a line.",
+)
+@click.option(
+    "--check", is_flag=True, help="One line; exits with 1 when manifests wait and nobody looks, or a source is away."
+)
 @home_option
-def status(batch: str | None, as_json: bool, watch: bool, home: Path | None) -> None:
+def status(batch: str | None, as_json: bool, watch: bool, check: bool, home: Path | None) -> None:
     """Show the state of all batches, or of BATCH and its recordings.
 
     BATCH is a partition key, VEHICLE/BATCH, or a batch id that only one vehicle has.
@@ -49,6 +57,14 @@ def status(batch: str | None, as_json: bool, watch: bool, home: Path | None) -> 
     from rich.console import Console
     from rich.live import Live
 
+    if batch is None and (watch or check):
+        from argus_assets.cli import watch as live_view
+
+        if check:
+            live_view.check(home)
+        else:
+            live_view.watch(home, as_json=as_json)
+        return
     with _connected(home) as (instance, bucket):
         if as_json:
             found = _read(instance, bucket, batch)
