@@ -73,6 +73,7 @@ def check(home: Path | None) -> None:
 def render(seen: "Overview") -> "RenderableType":
     """The overview as a picture that fits any width."""
     from rich.console import Group
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -105,18 +106,11 @@ def render(seen: "Overview") -> "RenderableType":
             runs.add_row("", "", "", f"and {hidden} more runs")
         parts += [Text(), runs]
     if seen.failures:
-        failures = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in ("failed", "batch", "at", "kind", "why"):
-            failures.add_column(column, overflow="fold", ratio=None if column != "why" else 1)
+        parts += [Text(), Text("failed in the last hour", style="bold")]
         for failure in seen.failures[:SHOWN_FAILURES]:
-            failures.add_row(
-                ago(failure.at, seen.at),
-                failure.batch,
-                failure.stage,
-                Text(failure.kind, style="yellow" if failure.kind == "transient" else "red"),
-                Text(failure.reason[:300]),
-            )
-        parts += [Text(), failures]
+            what = Text(f"{failure.batch} at {failure.stage}, {ago(failure.at, seen.at)}: ", overflow="fold")
+            what.append(failure.kind, style="yellow" if failure.kind == "transient" else "red")
+            parts += [what, Padding(Text(failure.reason[:300], style="dim"), (0, 0, 0, 2))]
     else:
         parts += [Text(), Text("Nothing has failed in the last hour.", style="dim")]
     return Group(*parts)

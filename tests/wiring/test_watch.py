@@ -1,0 +1,92 @@
+"""The live view on batches that really ran."""
+
+import io
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from argus_assets.cli import root
+from argus_assets.cli.watch import render, watch
+from argus_assets.figures import Watcher
+from argus_assets.resources.database import Database
+from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.watching import overview
+
+pytestmark = pytest.mark.wiring
+
+
+@dg.job
+def at_work() -> None:
+    """Stands for a run whose worker is somewhere else."""
+
+
+def look(site, database_url):
+    ledger = PostgresLedger(Database(database_url), daily_tokens=1000)
+    return Watcher(site.instance, site.bucket, site.lake, ledger, retain_days=90, interval_s=5).overview()
+
+
+def test_a_run_at_work_its_progress_and_what_failed(site, drives, database_url, tmp_path, monkeypatch, capsys):
+    for number in range(3):
+        site.drop(drives["car_healthy"], batch_id=f"b{number}")
+    (request,) = site.tick().run_requests
+    spoilt = site.bucket.list_prefix("batches/car-healthy/b1/")[0]
+    site.bucket.put(spoilt.key, b"x" * spoilt.size)
+    run = site.run(request)
+    seen = look(site, database_url)
+    assert seen.rate.batches == pytest.approx(2 / 5)
+    assert seen.rate.frames > 0
+    (failure,) = seen.failures
+    assert (failure.batch, failure.stage, failure.kind) == ("2026-11-18_car-healthy_b1", "rec_frames", "quarantined")
+    assert spoilt.key.rsplit("/", 1)[1] in failure.reason
+
+    # The same run as if it were at work, and another that waits.
+    again = site.instance.create_run_for_job(at_work, tags=dict(request.tags), status=dg.DagsterRunStatus.STARTED)
+    seen = look(site, database_url)
+    (shown,) = seen.runs
+    assert (shown.run_id, shown.batches, shown.done, shown.status) == (again.run_id, 3, 2, "started")
+    assert shown.name == "2026-11-18_car-healthy_b0 and 2 more"
+    assert run.run_id != again.run_id
+
+    for width in (30, 80, 200):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(render(seen))
+        text = console.export_text()
+        assert max(map(len, text.splitlines())) <= width
+        words = re.sub(r"\s+", "", text)
+        assert "2of3done" in words
+        assert "quarantined" in words
+    print(text)
+    assert "2 of 3 done" in text
+    assert "3 manifests in the inbox" in text
+
+    monkeypatch.setenv("ARGUS_BUCKET_URL", site.bucket.url)
+    home = tmp_path / "home"
+    watch(home, as_json=True, times=2)
+    first, second = map(json.loads, capsys.readouterr().out.splitlines()[-2:])
+    assert first["markers"] == second["markers"] == 3
+    watch(home, as_json=False, times=1)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "inbox 3" in line
+    assert "runs 1+0 queued" in line
+
+
+def test_check_fails_when_nobody_looks_into_the_inbox(site, drives, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGUS_BUCKET_URL", site.bucket.url)
+    monkeypatch.setenv("ARGUS_HOME", str(tmp_path / "home"))
+    assert CliRunner().invoke(root, ["status", "--check"]).exit_code == 0
+    site.drop(drives["car_healthy"])
+    marker = next(Path(site.bucket.url).rglob("inbox/*/*.json"))
+    os.utime(marker, (time.time() - 300, time.time() - 300))
+    result = CliRunner().invoke(root, ["status", "--check"])
+    assert result.exit_code == 1
+    assert "has never looked into the inbox" in result.output
+    assert "argus doctor" in result.output
+    monkeypatch.setattr(overview, "SILENT_AT_LEAST_S", 1000.0)
+    assert CliRunner().invoke(root, ["status", "--check"]).exit_code == 0
