@@ -23,6 +23,7 @@ from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
 from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
 from argus_assets.sensors.stale_uploads import build_stale_uploads_sensor
 from argus_assets.settings import Settings
+from argus_assets.watching.logs import configure as configure_logs
 
 
 def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -32,6 +33,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         settings: What the environment says.
         resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `diagnostician`, `capacity`).
     """
+    configure_logs(settings.log_format)
     reconcile_job = build_reconcile_job(retain=timedelta(days=settings.retain_days))
     quiet_sensors, quiet_jobs = _quiet_prefixes(settings)
     return dg.Definitions(

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -97,6 +97,9 @@ class Settings(BaseModel):
         float | None, Field(description="Largest batch that is taken, in GB (10^9 bytes); none for no limit.", gt=0)
     ] = None
     retain_days: Annotated[int, Field(description="Days that batches, runs and recordings are kept.", ge=1)] = 90
+    log_format: Annotated[
+        Literal["text", "json"], Field(description="Format of log lines: text, or a JSON object a line.")
+    ] = "text"
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
     @classmethod

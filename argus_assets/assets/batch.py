@@ -50,6 +50,7 @@ from argus_assets.resources.pooling import keep_connections
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.tables import Table
 from argus_assets.watching.latency import Latency, StepName, waterfall
+from argus_assets.watching.logs import fields
 
 OWNERS: Final = ["team:fleet_diagnostics"]
 GROUP: Final = "batch"
@@ -382,6 +383,11 @@ def _take_all(run: _Run, partitions: Sequence[str]) -> dict[str, Exception]:
 
 def _take_one(run: _Run, partition: str) -> Exception | None:
     """Take one batch through the selected stages; returns what failed it."""
+    with fields(run_id=run.log.run_id, batch=partition) as shown:
+        return _take_through_stages(run, partition, shown)
+
+
+def _take_through_stages(run: _Run, partition: str, shown: dict[str, str]) -> Exception | None:
     log = _BatchLog(run.log, partition)
     begun_at = datetime.now(UTC)
     started = time.perf_counter()
@@ -394,6 +400,7 @@ def _take_one(run: _Run, partition: str) -> Exception | None:
             if (stage, partition, batch.digest) in run.done_before:
                 log.info(f"{stage} was made before the interruption, kept")
                 continue
+            shown["stage"] = stage
             at = time.perf_counter()
             _with_retries(log, partial(_MAKE[stage], log, batch))
             batch.seconds[_STEP[stage]] = time.perf_counter() - at

@@ -267,6 +267,7 @@ class Platform:
             f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {self._code_port}, location_name: {LOCATION}}}\n"
         )
         programs = Path(sys.executable).parent
+        log_format = ["--log-format", "json"] if settings.log_format == "json" else []
         code = Child(
             "code server",
             [
@@ -283,19 +284,29 @@ class Platform:
                 str(self._code_port),
                 "--location-name",
                 LOCATION,
+                *log_format,
             ],
             f"127.0.0.1:{self._code_port}",
             logs / "code-server.log",
         )
         web = Child(
             "webserver",
-            [str(programs / "dagster-webserver"), "-w", str(workspace), "-h", self.host, "-p", str(self.port)],
+            [
+                str(programs / "dagster-webserver"),
+                "-w",
+                str(workspace),
+                "-h",
+                self.host,
+                "-p",
+                str(self.port),
+                *log_format,
+            ],
             self.ui_url,
             logs / "webserver.log",
         )
         daemon = Child(
             "daemon",
-            [str(programs / "dagster-daemon"), "run", "-w", str(workspace)],
+            [str(programs / "dagster-daemon"), "run", "-w", str(workspace), *log_format],
             f"looks into the inbox every {settings.sensor_interval_s} s",
             logs / "daemon.log",
         )

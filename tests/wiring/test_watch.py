@@ -62,7 +62,6 @@ def test_a_run_at_work_its_progress_and_what_failed(site, drives, database_url, 
         words = re.sub(r"\s+", "", text)
         assert "2of3done" in words
         assert "quarantined" in words
-    print(text)
     assert "2 of 3 done" in text
     assert "3 manifests in the inbox" in text
 
