@@ -5,10 +5,27 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from argus_assets.errors import BadSetting
+
+
+def without_password(text: str) -> str:
+    """A text whose URLs have no user and no password."""
+    return re.sub(r"://.*@", "://…@", text)
+
+
+def _with_a_port_that_is_one(url: str | None) -> str | None:
+    """Libraries tell what they take for a port when a password is not percent-encoded."""
+    try:
+        urlsplit(url or "").port  # noqa: B018 - it raises
+    except ValueError:
+        raise ValueError(
+            "what stands for the port is no number; percent-encode the password (/ is %2F, @ is %40)"
+        ) from None
+    return url
 
 
 class Settings(BaseModel):
@@ -22,7 +39,9 @@ class Settings(BaseModel):
         Field(
             description="postgresql:// URL of a database with pgvector; none for the embedded PostgreSQL.",
             pattern=r"^postgres(ql)?(\+psycopg2)?://",
+            repr=False,
         ),
+        AfterValidator(_with_a_port_that_is_one),
     ] = None
     bucket_url: Annotated[str, Field(description="Drop bucket: s3://bucket[/prefix] or a folder.", min_length=1)]
     lake_url: Annotated[str, Field(description="Where results are kept: s3://bucket/prefix or a folder.", min_length=1)]
@@ -125,11 +144,12 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
-            shown = re.sub(r"://.*@", "://…@", str(first["input"]))  # a URL may hold a password
+            shown = without_password(str(first["input"]))
+            # Its cause would tell the value as it is, in a traceback.
             raise BadSetting(
                 f"{cls.variables()[name]}={shown!r} cannot be used: {first['msg']}.",
                 help=f"It means: {cls.model_fields[name].description}",
-            ) from error
+            ) from None
 
     @property
     def max_batch_bytes(self) -> int | None:
@@ -140,6 +160,14 @@ class Settings(BaseModel):
     def variables(cls) -> dict[str, str]:
         """Setting → environment variable."""
         return {name: f"ARGUS_{name.upper()}" for name in cls.model_fields}
+
+    def shown(self) -> dict[str, str]:
+        """The same variables for people to read: no secrets, and no passwords of URLs."""
+        return {
+            key: "…" if isinstance(getattr(self, name), SecretStr) else without_password(self.environment()[key])
+            for name, key in self.variables().items()
+            if getattr(self, name) is not None
+        }
 
     def environment(self) -> dict[str, str]:
         """The variables that give exactly these settings to a child process."""

@@ -81,7 +81,7 @@ def run_checks(home: Path | None) -> list[Finding]:
         Finding(
             "settings",
             "ok",
-            ", ".join(f"{k}={v}" for k, v in settings.environment().items() if k != "ARGUS_DATABASE_URL"),
+            ", ".join(f"{k}={v}" for k, v in settings.shown().items() if k != "ARGUS_DATABASE_URL"),
         )
     )
     findings += [
@@ -287,6 +287,8 @@ def _clock(settings: "Settings") -> Finding:
     from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 
+    from argus_assets.settings import without_password
+
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if not settings.bucket_url.startswith("s3://") or not endpoint:
         return Finding("clock", "ok", "not compared: the bucket is a folder or has no endpoint of its own")
@@ -295,9 +297,9 @@ def _clock(settings: "Settings") -> Finding:
             date = response.headers.get("Date")
     except urllib.error.HTTPError as error:
         date = error.headers.get("Date")
-    except OSError as error:
+    except OSError:
         return Finding(
-            "clock", "warn", f"not compared: {endpoint} does not answer ({error})", "Check AWS_ENDPOINT_URL."
+            "clock", "warn", f"not compared: {without_password(endpoint)} does not answer", "Check AWS_ENDPOINT_URL."
         )
     if not date:
         return Finding("clock", "ok", "not compared: the endpoint tells no time")

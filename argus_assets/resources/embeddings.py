@@ -103,7 +103,10 @@ class OpenAiEmbedder:
 
     def _told(self, error: Exception) -> ArgusError:
         status: Any = getattr(error, "status_code", None)
-        told = " ".join(str(error).split())[:300]
+        told = " ".join(str(error).split())
+        if self._key:
+            told = told.replace(self._key, "…")  # some servers repeat what they refuse
+        told = told[:300]
         if status in _AT_FAULT_OURSELVES:
             return BadSetting(
                 f"The embedding model {self.name} was refused: {told}",
