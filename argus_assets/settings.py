@@ -144,7 +144,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
-            shown = without_password(str(first["input"]))
+            given_as = str(first["input"])
+            shown = re.sub(r"://.*", "://…", given_as) if name == "database_url" else without_password(given_as)
             # Its cause would tell the value as it is, in a traceback.
             raise BadSetting(
                 f"{cls.variables()[name]}={shown!r} cannot be used: {first['msg']}.",

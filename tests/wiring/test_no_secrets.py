@@ -100,7 +100,12 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
     caplog.set_level(logging.DEBUG, "argus_assets")
     caplog.set_level(logging.INFO)
     site, told = secret_site, {}
-    refuse = error(401, f"Incorrect API key provided: {PLANTED['llm_api_key']}. Bearer {PLANTED['llm_api_key']}")
+
+    def refuse(handler, seen):
+        sent = {name.lower(): value for name, value in seen.headers.items()}["authorization"]
+        assert "setting-" in sent
+        error(401, f"Incorrect API key provided: {sent}")(handler, seen)
+
     with ScriptedModel([refuse] * 20) as model:
         monkeypatch.setenv("ARGUS_LLM_MODEL", "scripted-1")
         monkeypatch.setenv("ARGUS_LLM_URL", model.url)
@@ -195,7 +200,7 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
 def causes(error: BaseException | None):
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def test_the_search_would_find_a_secret():
