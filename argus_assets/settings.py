@@ -145,7 +145,7 @@ class Settings(BaseModel):
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
             given_as = str(first["input"])
-            shown = re.sub(r"://.*", "://…", given_as) if name == "database_url" else without_password(given_as)
+            shown = re.sub(r"://.*@.*", "://…", given_as) if name == "database_url" else without_password(given_as)
             # Its cause would tell the value as it is, in a traceback.
             raise BadSetting(
                 f"{cls.variables()[name]}={shown!r} cannot be used: {first['msg']}.",
