@@ -1,0 +1,249 @@
+"""What became of each fault of a vehicle over its drives: new, recurring, cleared, back. Pure.
+
+The rules, drive by drive in the order of their recording:
+
+- A drive is *affected* when it reports the code as more than a memory (`previously_active` alone is none).
+- A drive *counts* against a fault when it is not affected and was recorded for at least as long as the fault ever took
+  to show itself after the beginning of a drive: its monitor has had the time to run.
+- A fault is *cleared* when `CLEAR_DRIVES` drives in a row count against it (three, as OBD-II turns its lamp off after
+  three drives without the fault), or when a tester cleared it (OBD mode 04, UDS 0x14, J1939 DM3 or DM11, confirmed)
+  and it was not reported again in that drive.
+- What is affected after it was cleared is *back*: the repair did not last. Within a drive, a report that follows a
+  clearing makes it back too.
+- Else it is *new* when one drive is affected, and *recurring* when several are.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CLEAR_DRIVES: Final = 3
+
+State = Literal["back", "new", "recurring", "cleared"]
+Mark = Literal["affected", "cleared_by_tester", "counts", "too_short"]
+ClearedBy = Literal["tester", "drives"]
+
+CLEAR_CODES: Final = ("OBD_CLEAR", "UDS_CLEAR", "J1939_CLEAR")
+"""Codes under which clearings stand among the faults of a drive."""
+
+
+class FaultSeen(BaseModel):
+    """A fault in one drive.
+
+    Attributes:
+        seconds_into_drive: Its first report, counted from the drive's first frame.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    first_seen: datetime
+    last_seen: datetime
+    seconds_into_drive: float
+    occurrences: int
+    severity: str
+
+
+class Clearing(BaseModel):
+    """A tester cleared codes.
+
+    Attributes:
+        ecu: Of which ECU, `None` for all.
+        scope: Beginning of the codes that it covers, empty for all.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    ecu: str | None
+    scope: str
+
+    def covers(self, code: str, ecu: str) -> bool:
+        """Whether it clears this code of this ECU."""
+        return self.ecu in (None, ecu) and code.startswith(self.scope)
+
+
+class DriveSeen(BaseModel):
+    """One drive of the vehicle.
+
+    Attributes:
+        recorded_s: Seconds recorded.
+        faults: By code and ECU.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    partition: str
+    recorded_from: datetime
+    recorded_s: float
+    release: str
+    faults: Mapping[tuple[str, str], FaultSeen] = {}
+    clearings: tuple[Clearing, ...] = ()
+
+
+class Episode(BaseModel):
+    """A stretch of drives from where a fault came to where it was cleared.
+
+    Attributes:
+        drives: How many were affected.
+        cleared_by: `None` while it is open.
+        cleared_in: Partition of the drive that cleared it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    first_drive: str
+    last_drive: str
+    release: str
+    drives: int
+    cleared_by: ClearedBy | None = None
+    cleared_in: str | None = None
+
+
+class FaultLife(BaseModel):
+    """What became of a fault.
+
+    Attributes:
+        drives_affected: Of `drives` in the window.
+        counting_since: Drives in a row that count against it since it was last seen.
+        first_release: Which release it first appeared under.
+        marks: What each drive says of it, oldest first; none before it first appeared.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    ecu: str
+    state: State
+    severity: str
+    first_seen: datetime
+    last_seen: datetime
+    first_release: str
+    drives_affected: int
+    drives: int
+    occurrences: int
+    counting_since: Annotated[int, Field(ge=0)]
+    episodes: tuple[Episode, ...]
+    marks: tuple[Mark, ...]
+
+
+_ORDER: Final[Mapping[State, int]] = {"back": 0, "new": 1, "recurring": 2, "cleared": 3}
+_SEVERITIES: Final = ("critical", "error", "warning", "info")
+
+
+def lifecycles(drives: Sequence[DriveSeen], *, clear_drives: int = CLEAR_DRIVES) -> list[FaultLife]:
+    """What became of each fault: those that are back first, then by severity.
+
+    Args:
+        drives: All drives of one vehicle in a window, in any order.
+        clear_drives: So many drives in a row have to count against a fault that it is cleared.
+    """
+    in_order = sorted(drives, key=lambda d: (d.recorded_from, d.partition))
+    keys = {key for drive in in_order for key in drive.faults}
+    found = [_life(*key, in_order, clear_drives) for key in keys]
+    return sorted(
+        found,
+        key=lambda f: (_ORDER[f.state], _SEVERITIES.index(f.severity), -f.last_seen.timestamp(), f.code, f.ecu),
+    )
+
+
+def _life(code: str, ecu: str, drives: Sequence[DriveSeen], clear_drives: int) -> FaultLife:
+    episodes: list[Episode] = []
+    marks: list[Mark] = []
+    seen: list[FaultSeen] = []
+    counting, longest_s, first_release = 0, 0.0, ""
+
+    def is_open() -> bool:
+        return bool(episodes) and episodes[-1].cleared_by is None
+
+    def close(by: ClearedBy, drive: DriveSeen) -> None:
+        episodes[-1] = episodes[-1].model_copy(update={"cleared_by": by, "cleared_in": drive.partition})
+
+    for drive in drives:
+        fault = drive.faults.get((code, ecu))
+        cleared_at = max((c.at for c in drive.clearings if c.covers(code, ecu)), default=None)
+        if fault is None:
+            if not episodes:
+                continue
+            if cleared_at is not None and is_open():
+                close("tester", drive)
+                marks.append("cleared_by_tester")
+                counting = 0
+                continue
+            if drive.recorded_s < longest_s:
+                marks.append("too_short")
+                continue
+            marks.append("counts")
+            counting += 1
+            if is_open() and counting >= clear_drives:
+                close("drives", drive)
+            continue
+        seen.append(fault)
+        counting = 0
+        longest_s = max(longest_s, fault.seconds_into_drive)
+        first_release = first_release or drive.release
+        marks.append("affected")
+        if is_open():
+            last = episodes[-1]
+            episodes[-1] = last.model_copy(update={"last_drive": drive.partition, "drives": last.drives + 1})
+        else:
+            episodes.append(
+                Episode(first_drive=drive.partition, last_drive=drive.partition, release=drive.release, drives=1)
+            )
+        if cleared_at is not None and cleared_at >= fault.first_seen:
+            close("tester", drive)
+            if fault.last_seen > cleared_at:  # it came back in the same drive
+                episodes.append(
+                    Episode(first_drive=drive.partition, last_drive=drive.partition, release=drive.release, drives=1)
+                )
+    last = episodes[-1]
+    state: State = (
+        "cleared"
+        if last.cleared_by is not None
+        else "back"
+        if len(episodes) > 1
+        else "new"
+        if last.drives == 1
+        else "recurring"
+    )
+    return FaultLife(
+        code=code,
+        ecu=ecu,
+        state=state,
+        severity=min((f.severity for f in seen), key=_SEVERITIES.index),
+        first_seen=min(f.first_seen for f in seen),
+        last_seen=max(f.last_seen for f in seen),
+        first_release=first_release,
+        drives_affected=len(seen),
+        drives=len(drives),
+        occurrences=sum(f.occurrences for f in seen),
+        counting_since=counting,
+        episodes=tuple(episodes),
+        marks=tuple(marks),
+    )
+
+
+_OF_SYSTEM: Final = re.compile(r"([PCBU]) codes cleared")
+_OF_CODE: Final = re.compile(r"(\S+) cleared")
+
+
+def clearing_of(code: str, *, ecu: str, message: str | None, at: datetime) -> Clearing | None:
+    """The clearing that a fault row of `CLEAR_CODES` tells, `None` when no ECU confirmed it.
+
+    Args:
+        code: Which of `CLEAR_CODES`.
+        ecu: The ECU that it was asked of.
+        message: Text of the row, as `faults/clearing.py` and `faults/j1939_clear.py` write it.
+        at: When.
+    """
+    text = message or ""
+    if code == "J1939_CLEAR":
+        if not text.partition(": ")[2].startswith("acknowledged"):
+            return None
+        return Clearing(at=at, ecu=None if "all ECUs" in text else ecu, scope="")
+    if (of_system := _OF_SYSTEM.match(text)) is not None:
+        return Clearing(at=at, ecu=ecu, scope=of_system[1])
+    of_code = _OF_CODE.fullmatch(text)
+    return Clearing(at=at, ecu=ecu, scope=of_code[1] if of_code is not None else "")
