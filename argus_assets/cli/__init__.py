@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "doctor": "argus_assets.cli.doctor:doctor",
     "drop": "argus_assets.cli.drop:drop",
     "events": "argus_assets.cli.status:events",
+    "lifecycle": "argus_assets.cli.lifecycle:lifecycle",
     "metrics": "argus_assets.cli.metrics:metrics",
     "policy": "argus_assets.cli.policy:policy",
     "quarantine": "argus_assets.cli.quarantine:quarantine",

@@ -6,7 +6,7 @@ The rules, drive by drive in the order of their recording:
 - A drive *counts* against a fault when it is not affected and was recorded for at least as long as the fault ever took
   to show itself after the beginning of a drive: its monitor has had the time to run.
 - A fault is *cleared* when `CLEAR_DRIVES` drives in a row count against it (three, as OBD-II turns its lamp off after
-  three drives without the fault), or when a tester cleared it (OBD mode 04, UDS 0x14, J1939 DM3 or DM11, confirmed)
+  three drives without the fault), or when a tester cleared it (OBD mode 04, UDS 0x14, J1939 DM11, confirmed)
   and it was not reported again in that drive.
 - What is affected after it was cleared is *back*: the repair did not last. Within a drive, a report that follows a
   clearing makes it back too.
@@ -130,7 +130,7 @@ class FaultLife(BaseModel):
 
 
 _ORDER: Final[Mapping[State, int]] = {"back": 0, "new": 1, "recurring": 2, "cleared": 3}
-_SEVERITIES: Final = ("critical", "error", "warning", "info")
+SEVERITIES: Final = ("critical", "error", "warning", "info")
 
 
 def lifecycles(drives: Sequence[DriveSeen], *, clear_drives: int = CLEAR_DRIVES) -> list[FaultLife]:
@@ -145,7 +145,7 @@ def lifecycles(drives: Sequence[DriveSeen], *, clear_drives: int = CLEAR_DRIVES)
     found = [_life(*key, in_order, clear_drives) for key in keys]
     return sorted(
         found,
-        key=lambda f: (_ORDER[f.state], _SEVERITIES.index(f.severity), -f.last_seen.timestamp(), f.code, f.ecu),
+        key=lambda f: (_ORDER[f.state], SEVERITIES.index(f.severity), -f.last_seen.timestamp(), f.code, f.ecu),
     )
 
 
@@ -212,7 +212,7 @@ def _life(code: str, ecu: str, drives: Sequence[DriveSeen], clear_drives: int) -
         code=code,
         ecu=ecu,
         state=state,
-        severity=min((f.severity for f in seen), key=_SEVERITIES.index),
+        severity=min((f.severity for f in seen), key=SEVERITIES.index),
         first_seen=min(f.first_seen for f in seen),
         last_seen=max(f.last_seen for f in seen),
         first_release=first_release,
@@ -227,23 +227,30 @@ def _life(code: str, ecu: str, drives: Sequence[DriveSeen], clear_drives: int) -
 
 _OF_SYSTEM: Final = re.compile(r"([PCBU]) codes cleared")
 _OF_CODE: Final = re.compile(r"(\S+) cleared")
+_ACKNOWLEDGED: Final = re.compile(r"acknowledged by (SA 0x[0-9A-F]{2})")
+_REFUSED: Final = re.compile(r"(?:refused|access denied|busy) by SA")
 
 
-def clearing_of(code: str, *, ecu: str, message: str | None, at: datetime) -> Clearing | None:
-    """The clearing that a fault row of `CLEAR_CODES` tells, `None` when no ECU confirmed it.
+def clearings_of(code: str, *, ecu: str, message: str | None, at: datetime) -> tuple[Clearing, ...]:
+    """The clearings that an event of `CLEAR_CODES` tells: of the ECUs that confirmed it.
+
+    A J1939 request to all ECUs needs no answer (J1939-73, 5.7.11): those that did not refuse have done it.
 
     Args:
         code: Which of `CLEAR_CODES`.
-        ecu: The ECU that it was asked of.
-        message: Text of the row, as `faults/clearing.py` and `faults/j1939_clear.py` write it.
+        ecu: The ECU that was asked, or answered.
+        message: Text of the event, as `faults/clearing.py` and `faults/j1939_clear.py` write it.
         at: When.
     """
     text = message or ""
     if code == "J1939_CLEAR":
-        if not text.partition(": ")[2].startswith("acknowledged"):
-            return None
-        return Clearing(at=at, ecu=None if "all ECUs" in text else ecu, scope="")
+        if "(DM11)" not in text:  # DM3 clears what is not active any more
+            return ()
+        refused = _REFUSED.findall(text)
+        if "asked all ECUs" in text and not refused:
+            return (Clearing(at=at, ecu=None, scope=""),)
+        return tuple(Clearing(at=at, ecu=answering, scope="") for answering in _ACKNOWLEDGED.findall(text))
     if (of_system := _OF_SYSTEM.match(text)) is not None:
-        return Clearing(at=at, ecu=ecu, scope=of_system[1])
+        return (Clearing(at=at, ecu=ecu, scope=of_system[1]),)
     of_code = _OF_CODE.fullmatch(text)
-    return Clearing(at=at, ecu=ecu, scope=of_code[1] if of_code is not None else "")
+    return (Clearing(at=at, ecu=ecu, scope=of_code[1] if of_code is not None else ""),)
