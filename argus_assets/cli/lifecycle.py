@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from argus_assets.resources.lake import Lake
-    from argus_assets.stats.lifecycle import DriveSeen, FaultLife
+    from argus_assets.stats.lifecycle import DriveSeen, FaultLife, FaultSeen
 
 READERS: Final = 16
 SHOWN_MARKS: Final = 30
