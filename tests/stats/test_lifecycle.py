@@ -1,6 +1,7 @@
 """What became of a fault, against a brute-force reading of the rules."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -73,7 +74,7 @@ def brute_force(seen: list[DriveSeen], n: int) -> tuple[str, int]:
         without_tester = [i for i in gap if not covering(seen[i])]
         return len(without_tester) < len(gap) or sum(seen[i].recorded_s >= needed for i in without_tester) >= n
 
-    episodes = 1 + sum(closed(k, i) for k, i in zip(affected, affected[1:], strict=False))
+    episodes = 1 + sum(closed(k, i) for k, i in pairwise(affected))
     episodes += sum(returned_inside(i) for i in affected)
     if closed(affected[-1], len(seen)):
         return "cleared", episodes
