@@ -31,6 +31,9 @@ ONLY_STALE: Final = "argus/only_stale"
 FROM_STAGE: Final = "argus/from_stage"
 """Tag of such a run: this asset is made in any case."""
 
+REQUEST: Final = "argus/request"
+"""Tag of a run: the request of `argus rerun` that it belongs to."""
+
 IN_FLIGHT: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

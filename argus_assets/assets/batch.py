@@ -673,7 +673,7 @@ def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
     batch.save("bus_stats", findings.buses, BUS_STATS)
     log.materialized(
         "error_events",
-        data=_fingerprint(findings.events, findings.buses) + batch.faults.version.encode(),
+        data=_fingerprint(findings.events, findings.buses),
         metadata={
             "dagster/row_count": findings.events.height,
             "faults_version": batch.faults.version,

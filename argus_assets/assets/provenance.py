@@ -47,6 +47,8 @@ def recipes_in_force(
     recipes: dict[str, dict[str, str]] = {asset: {CODE: version} for asset, version in code_versions.items()}
     recipes["rec_frames"]["plug_ins"] = ", ".join(f"{d.name}/{d.version}" for d in decoders.plug_ins) or "none"
     recipes["error_events"]["faults"] = faults.version
+    for asset in ("diagnosis", "batch_report"):
+        recipes[asset]["dictionary"] = faults.dictionary.version
     recipes["diagnosis"]["knowledge"] = load_knowledge().version
     if model is not None:
         recipes["diagnosis"] |= {"prompt": PROMPT_VERSION, "model": model}
@@ -64,7 +66,7 @@ def made_as(
     partitions: Sequence[str],
     *,
     assets: Iterable[str],
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> dict[str, dict[str, MadeAs]]:
     """How assets of batches were made last: partition → asset → how.
 
@@ -72,26 +74,44 @@ def made_as(
         instance: Dagster's records.
         partitions: Which batches.
         assets: Which assets.
-        on_progress: Called with the records that were read since the last call.
+        on_progress: Called with the batches that were looked at since the last call, once for each asset.
     """
     found: dict[str, dict[str, MadeAs]] = defaultdict(dict)
     for asset in assets:
         for at in range(0, len(partitions), PAGE):
-            wanted = dg.AssetRecordsFilter(
-                asset_key=dg.AssetKey(asset), asset_partitions=list(partitions[at : at + PAGE])
-            )
-            cursor: str | None = None
-            while True:
-                page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
-                for record in page.records:
-                    made = record.asset_materialization
-                    if made is not None and made.partition is not None and asset not in found[made.partition]:
-                        found[made.partition][asset] = _of(asset, made)
-                on_progress(len(page.records))
-                if not page.has_more:
-                    break
-                cursor = page.cursor
+            some = partitions[at : at + PAGE]
+            for key, made in _latest(instance, asset, some).items():
+                found[key][asset] = _of(asset, made)
+            on_progress(len(some))
     return dict(found)
+
+
+def latest_metadata(
+    instance: dg.DagsterInstance, asset: str, partitions: Sequence[str], name: str
+) -> dict[str, object]:
+    """A value of the metadata of each batch's last materialisation of an asset, where it has one."""
+    found: dict[str, object] = {}
+    for at in range(0, len(partitions), PAGE):
+        for key, made in _latest(instance, asset, partitions[at : at + PAGE]).items():
+            if name in made.metadata:
+                found[key] = made.metadata[name].value
+    return found
+
+
+def _latest(instance: dg.DagsterInstance, asset: str, partitions: Sequence[str]) -> dict[str, dg.AssetMaterialization]:
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=list(partitions))
+    found: dict[str, dg.AssetMaterialization] = {}
+    cursor: str | None = None
+    while len(found) < len(partitions):
+        page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+        for record in page.records:  # newest first
+            made = record.asset_materialization
+            if made is not None and made.partition is not None:
+                found.setdefault(made.partition, made)
+        if not page.has_more:
+            break
+        cursor = page.cursor
+    return found
 
 
 def _of(asset: str, made: dg.AssetMaterialization) -> MadeAs:

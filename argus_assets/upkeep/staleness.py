@@ -80,6 +80,7 @@ def first_stale(
     stages: Sequence[str],
     digest: str,
     recipes: Mapping[str, Recipe],
+    input_version: str,
 ) -> StaleBatch | None:
     """The first asset of a batch that has to be made again.
 
@@ -89,8 +90,9 @@ def first_stale(
         stages: Assets in the order in which they are made; each is the input of the next.
         digest: Of the manifest that was taken last.
         recipes: What is in force for each.
+        input_version: Data version of the drop, which the first asset is made from.
     """
-    before: str | None = None
+    before = input_version
     for stage in stages:
         now = made.get(stage)
         why = stale_because(now, digest=digest, recipe=recipes[stage], input_version=before)
