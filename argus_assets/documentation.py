@@ -11,6 +11,7 @@ from argus_assets.drop.manifest import json_schema
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
+from argus_assets.watching import metrics
 
 _TABLES = (
     FRAMES,
@@ -31,6 +32,16 @@ Made from the declared schemas by `make docs`. Times are integer nanoseconds sin
 
 `frames`, `logs` and `diagnostics` are kept for each recording under the hash of its content, the others for each batch.
 """
+_METRICS_HEAD = """# Metrics
+
+Made from `watching/metrics.py` by `make docs`. `argus metrics` tells them; [operations.md](operations.md) says how to
+watch them.
+
+Counters count the events that Dagster holds when `argus metrics` starts, and all that come while it runs. A counter that
+begins anew is what `rate()` and `increase()` expect of a restart. A source that does not answer is told by
+`argus_source_up`, and its figures are left out.
+
+"""
 
 
 def documents() -> dict[str, str]:
@@ -38,6 +49,7 @@ def documents() -> dict[str, str]:
     return {
         "manifest.schema.json": json.dumps(json_schema(), indent=2) + "\n",
         "tables.md": "\n".join([_TABLES_HEAD, *(table.markdown() for table in _TABLES)]),
+        "metrics.md": _METRICS_HEAD + metrics.markdown(),
     }
 
 

@@ -265,3 +265,27 @@ def _of_tokens(tokens: Tokens) -> Iterator[Metric]:
     yield CounterMetricFamily("argus_tokens", "Tokens spent since the first call.", value=tokens.tokens_total)
     yield CounterMetricFamily("argus_cost_usd", "US dollars of the calls of known price.", value=tokens.cost_usd_total)
     yield _by_label(CounterMetricFamily, "argus_model_calls", "Settled calls by outcome.", "outcome", tokens.calls)
+
+
+def example() -> Snapshot:
+    """A snapshot with something in every figure: what there is to be read, for documents and tests."""
+    totals = Totals(step_s={"parse": 0.0})
+    return Snapshot(
+        records=Records({"completed": 0}, {"success": 0}, 0.0, {("completed_batches_sensor", "sensor"): 0.0}, {"SENSOR": 0.0}, totals),
+        inbox=Inbox(0, 0.0, 0),
+        upkeep=Upkeep(0, 0, 0.0, 0, 0),
+        tokens=Tokens(0, 0, 0, {"answered": 0}, 0, 0.0),
+        seconds=0.0,
+        retain_days=0,
+        interval_s=0,
+    )
+
+
+def markdown() -> str:
+    """The figures as a Markdown table."""
+    rows = ["| figure | kind | labels | meaning |", "|---|---|---|---|"]
+    for family in families(example()):
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(f"| `{name}` | {family.type} | {', '.join(labels)} | {family.documentation} |")
+    return "\n".join(rows) + "\n"
