@@ -271,7 +271,14 @@ def example() -> Snapshot:
     """A snapshot with something in every figure: what there is to be read, for documents and tests."""
     totals = Totals(step_s={"parse": 0.0})
     return Snapshot(
-        records=Records({"completed": 0}, {"success": 0}, 0.0, {("completed_batches_sensor", "sensor"): 0.0}, {"SENSOR": 0.0}, totals),
+        records=Records(
+            {"completed": 0},
+            {"success": 0},
+            0.0,
+            {("completed_batches_sensor", "sensor"): 0.0},
+            {"SENSOR": 0.0},
+            totals,
+        ),
         inbox=Inbox(0, 0.0, 0),
         upkeep=Upkeep(0, 0, 0.0, 0, 0),
         tokens=Tokens(0, 0, 0, {"answered": 0}, 0, 0.0),
