@@ -181,6 +181,7 @@ class Platform:
         settings: Home, database, bucket, lake, sensor interval and port (0 for any free one).
         host: Address of the webserver.
         webserver: Whether to run one.
+        metrics_port: Where to tell Prometheus the figures, `None` for nowhere.
         environment: For the children, beside the settings.
         on_event: Called with (name, what happened) as things start, die and stop.
     """
@@ -191,6 +192,7 @@ class Platform:
         *,
         host: str = "127.0.0.1",
         webserver: bool = True,
+        metrics_port: int | None = None,
         environment: Mapping[str, str] = os.environ,
         on_event: Callable[[str, str], None] = lambda _name, _text: None,
     ) -> None:
@@ -199,6 +201,7 @@ class Platform:
         self.port = settings.port or free_port()
         self.children: list[Child] = []
         self._webserver = webserver
+        self._metrics_port = metrics_port
         self._environment = dict(environment)
         self._tell = on_event
         self._lock: int | None = None
@@ -314,6 +317,11 @@ class Platform:
         if self._webserver:
             self._launch(web, lambda: _answers(f"{self.ui_url}/server_info"), wait=False)
         self._launch(daemon, self._daemon_beats)
+        if self._metrics_port is not None:
+            port = str(self._metrics_port)
+            command = [sys.executable, "-m", "argus_assets", "metrics", "--port", port]
+            figures = Child("metrics", command, f"http://127.0.0.1:{port}/metrics", logs / "metrics.log")
+            self._launch(figures, lambda: _answers(f"http://127.0.0.1:{port}/metrics"))
         if self._webserver:
             self._wait(web, lambda: _answers(f"{self.ui_url}/server_info"))
 
