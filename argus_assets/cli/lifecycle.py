@@ -67,18 +67,8 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in (
-        "fault",
-        "ecu",
-        "state",
-        "severity",
-        "drives",
-        "since",
-        "release",
-        "last seen",
-        "drives, oldest first",
-    ):
-        table.add_column(column, overflow="fold")
+    for column in ("fault", "ecu", "state", "severity", "drives", "since", "release", "drives, oldest first"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("fault", "state", "since"))
     for life in found:
         marks = "".join(MARK[mark] for mark in life.marks[-SHOWN_MARKS:])
         table.add_row(
@@ -86,10 +76,9 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
             life.ecu,
             Text(life.state, style=STYLE[life.state]),
             life.severity,
-            f"{life.drives_affected} of {life.drives}",
+            f"{life.drives_affected}/{life.drives}",
             f"{life.first_seen:%Y-%m-%d}",
             life.first_release,
-            f"{life.last_seen:%Y-%m-%d}",
             Text(("…" if len(life.marks) > SHOWN_MARKS else "") + marks),
         )
     console.print(table)
