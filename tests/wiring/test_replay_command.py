@@ -11,6 +11,7 @@ from argus_assets.errors import BadSetting
 
 pytestmark = pytest.mark.wiring
 
+
 @pytest.fixture
 def argus(site, tmp_path, monkeypatch: pytest.MonkeyPatch):
     """The command, on the site's database, bucket and lake."""
