@@ -90,21 +90,7 @@ def _diagnostician(settings: Settings) -> DiagnosisResource:
     def secret(name: str) -> str | None:
         return dg.EnvVar(Settings.variables()[name]) if getattr(settings, name) is not None else None
 
-    return DiagnosisResource(
-        database_url=dg.EnvVar("ARGUS_DATABASE_URL"),
-        home=str(settings.home),
-        model=settings.llm_model,
-        url=settings.llm_url,
-        api_key=secret("llm_api_key"),
-        daily_tokens=settings.llm_daily_tokens,
-        concurrency=settings.llm_concurrency,
-        deadline_s=settings.llm_deadline_s,
-        prices=str(settings.llm_prices) if settings.llm_prices else None,
-        embedding_model=settings.embedding_model,
-        embedding_url=settings.embedding_url,
-        embedding_api_key=secret("embedding_api_key"),
-        pseudonym_key=secret("pseudonym_key"),
-    )
+    return DiagnosisResource.of(settings, database_url=dg.EnvVar("ARGUS_DATABASE_URL"), secret=secret)
 
 
 defs = build_defs(Settings.from_env(os.environ))
