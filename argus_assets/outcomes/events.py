@@ -15,7 +15,7 @@ import polars as pl
 from cloudevents.http import CloudEvent
 from pydantic import BaseModel, ConfigDict, Field
 
-from argus_assets.diagnosis.redaction import redact, redact_prose
+from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier
 from argus_assets.drop.keys import parse_partition_key
 from argus_assets.faults.schema import Severity
 
@@ -351,7 +351,7 @@ def _parsed(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
     metadata = recorded.metadata
     data = FileParsed(
         **about,
-        recording=str(metadata["recording"]),
+        recording=safe_identifier(str(metadata["recording"])),
         state=str(metadata["state"]),
         format=str(metadata["format"]),
         frames=int(metadata["frames"]),
