@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -192,7 +192,7 @@ def alerts_of(
             kind: Kind = "quarantined" if data.quarantined else "failed"
             for rule in rules.alert:
                 if kind in rule.on and _concerns(rule, data.vehicle_id, platform, release):
-                    found.append(_of_failure(rule, outcome, data, kind, platform, release))
+                    found.append(_of_failure(rule, outcome, data, kind, {"platform": platform, "release": release}))
         case _:
             pass
     return found
@@ -239,7 +239,7 @@ def _of_faults(rule: AlertRule, outcome: Outcome, data: DiagnosisCompleted) -> l
 
 
 def _of_failure(
-    rule: AlertRule, outcome: Outcome, data: StatusChanged, kind: Kind, platform: str | None, release: str | None
+    rule: AlertRule, outcome: Outcome, data: StatusChanged, kind: Kind, known: Mapping[str, str | None]
 ) -> Alert:
     why = data.error
     if why is None and data.reasons:
@@ -256,13 +256,12 @@ def _of_failure(
             code=kind,
             severity=rule.severity,
             text=f"{data.vehicle_id}/{data.batch_id} {what}: {why or 'no reason was recorded'}",
-            platform=platform,
-            release=release,
+            **known,
         ),
     )
 
 
-def _about(outcome: Outcome) -> dict[str, str | None]:
+def _about(outcome: Outcome) -> dict[str, Any]:
     data = outcome.data
     return {
         "vehicle_id": data.vehicle_id,

@@ -19,13 +19,13 @@ from argus_assets.outcomes.events import NAMES, EventName
 
 SETTING: Final = "ARGUS_WEBHOOKS"
 SECRETS_SETTING: Final = "ARGUS_WEBHOOK_SECRETS"
-SECRET_PREFIX: Final = "whsec_"
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what each one begins with
 LEAST_SECRET_BYTES: Final = 24
 MOST_SECRET_BYTES: Final = 64
 
 _ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,63})(?:\[(?P<types>[A-Za-z,]*)\])?=(?P<url>\S+)")
 _HELP: Final = "Write name=https://host/path, or name[DiagnosisCompleted,AlertRaised]=https://host/path."
-_SECRET_HELP: Final = "Write name=whsec_ and 24 to 64 random bytes in base64: `openssl rand -base64 32` makes some."
+_HOW_TO_WRITE: Final = "Write name=whsec_ and 24 to 64 random bytes in base64: `openssl rand -base64 32` makes some."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def parse_endpoints(webhooks: str, secrets: str) -> tuple[Endpoint, ...]:
     for number, entry in enumerate(secrets.split(), 1):
         name, _, secret = entry.partition("=")
         if not secret or not _is_secret(secret):
-            raise BadSetting(f"{SECRETS_SETTING}: entry {number} is no name with a secret.", help=_SECRET_HELP)
+            raise BadSetting(f"{SECRETS_SETTING}: entry {number} is no name with a secret.", help=_HOW_TO_WRITE)
         keys.setdefault(name, []).append(secret)
     found: dict[str, Endpoint] = {}
     for number, entry in enumerate(webhooks.split(), 1):
@@ -72,7 +72,7 @@ def parse_endpoints(webhooks: str, secrets: str) -> tuple[Endpoint, ...]:
             raise BadSetting(f"{SETTING}: {name!r} is named twice.", help="Give each endpoint a name of its own.")
         _check_url(name, match["url"])
         if name not in keys:
-            raise BadSetting(f"{SECRETS_SETTING} has no secret for the endpoint {name!r}.", help=_SECRET_HELP)
+            raise BadSetting(f"{SECRETS_SETTING} has no secret for the endpoint {name!r}.", help=_HOW_TO_WRITE)
         found[name] = Endpoint(name, match["url"], tuple(keys[name]), _types(name, match["types"]))
     unused = sorted(keys.keys() - found.keys())
     if unused:

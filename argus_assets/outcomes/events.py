@@ -5,6 +5,7 @@ what happened: whatever is recorded twice has one id, and a receiver keeps one o
 an address of a file.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import polars as pl
 from cloudevents.http import CloudEvent
 from pydantic import BaseModel, ConfigDict, Field
 
-from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier
+from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier, safe_release
 from argus_assets.drop.keys import parse_partition_key
 from argus_assets.faults.schema import Severity
 
@@ -36,6 +37,7 @@ MAX_REASONS: Final = 20
 MAX_FAULTS: Final = 100
 
 _NAMESPACE: Final = UUID("8f3a52ce-6f0c-5a55-9f51-2b9d0b0b8f10")
+_NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _STATE_MADE: Final[Mapping[str, str]] = {
     "rec_frames": "scattered",
     "error_stats": "gathered",
@@ -269,7 +271,7 @@ def cloud_event(outcome: Outcome, *, source: str = SOURCE) -> CloudEvent:
 def envelope(outcome: Outcome, *, source: str = SOURCE) -> dict[str, Any]:
     """The CloudEvent in its JSON format, as a document."""
     event = cloud_event(outcome, source=source)
-    return {**event.get_attributes(), "data": event.get_data()}
+    return _storable({**event.get_attributes(), "data": event.get_data()})
 
 
 def outcome_of(recorded: Recorded) -> Outcome | None:
@@ -337,7 +339,7 @@ def _created(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
     data = BatchCreated(
         **about,
         platform=redact(str(metadata.get("platform", ""))),
-        release=str(metadata.get("release", "")),
+        release=safe_release(str(metadata.get("release", ""))),
         recorded_from=_time(metadata["recorded_from"]),
         recorded_to=_time(metadata["recorded_to"]),
         files=int(metadata["files"]),
@@ -405,6 +407,19 @@ def _reasons(given: Sequence[Mapping[str, str]] | None) -> tuple[QuarantineReaso
         )
         for reason in (given or ())[:MAX_REASONS]
     )
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Without the characters that PostgreSQL's jsonb does not take: NUL and lone surrogates."""
+    match value:
+        case str():
+            return _NOT_STORABLE.sub("", value)
+        case dict():
+            return {key: _storable(item) for key, item in value.items()}
+        case list():
+            return [_storable(item) for item in value]
+        case _:
+            return value
 
 
 def _time(value: object) -> datetime:

@@ -16,16 +16,16 @@ CREATE TABLE argus.outbox (
     last_error text,
     UNIQUE (id, endpoint)
 );
-CREATE INDEX outbox_due ON argus.outbox (endpoint, next_attempt_at, seq) WHERE delivered_at IS NULL AND dead_at IS NULL;
+CREATE INDEX outbox_due ON argus.outbox (endpoint, (lane IS NOT NULL), next_attempt_at, seq)
+    WHERE delivered_at IS NULL AND dead_at IS NULL;
 CREATE INDEX outbox_lanes ON argus.outbox (endpoint, lane, seq) WHERE delivered_at IS NULL AND dead_at IS NULL;
 CREATE INDEX outbox_dead ON argus.outbox (dead_at) WHERE dead_at IS NOT NULL;
 CREATE INDEX outbox_delivered ON argus.outbox (delivered_at) WHERE delivered_at IS NOT NULL;
 
--- How far the event log was read. Storage ids can be committed out of order: what is younger than a minute is read again.
+-- How far Dagster's event log was read.
 CREATE TABLE argus.outbox_cursor (
     name text PRIMARY KEY,
-    storage_id bigint NOT NULL,
-    seen jsonb NOT NULL DEFAULT '[]'
+    storage_id bigint NOT NULL
 );
 
 -- Endpoints that do not answer, or that said that they are gone.
