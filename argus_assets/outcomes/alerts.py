@@ -238,9 +238,7 @@ def _of_faults(rule: AlertRule, outcome: Outcome, data: DiagnosisCompleted) -> l
     ]
 
 
-def _of_failure(
-    rule: AlertRule, outcome: Outcome, data: StatusChanged, kind: Kind, known: Mapping[str, str | None]
-) -> Alert:
+def _of_failure(rule: AlertRule, outcome: Outcome, data: StatusChanged, kind: Kind, known: Mapping[str, Any]) -> Alert:
     why = data.error
     if why is None and data.reasons:
         first = data.reasons[0]
