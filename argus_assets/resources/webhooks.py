@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import dagster as dg
 
@@ -50,7 +50,7 @@ class Sender:
         self._runner = asyncio.Runner()
         self._client: httpx2.AsyncClient | None = None
 
-    def __enter__(self) -> "Sender":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,7 +80,7 @@ class Sender:
 
         if self._client is None:
             self._client = httpx2.AsyncClient(
-                timeout=None,  # noqa: S113 - the deadline around this call holds
+                timeout=None,  # the deadline around this call holds
                 follow_redirects=False,
                 headers={"user-agent": USER_AGENT, "accept-encoding": "identity"},
             )
