@@ -5,6 +5,7 @@ followed, and what an endpoint answers is neither kept nor told: it may repeat w
 """
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from socket import gaierror
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import dagster as dg
@@ -107,8 +109,11 @@ def _why(error: BaseException) -> str:
     while at is not None:
         if isinstance(at, ssl.SSLCertVerificationError):
             return f"its certificate was refused: {at.verify_message}"
-        if isinstance(at, OSError) and at.strerror:
-            return f"no connection: {at.strerror}"
+        if isinstance(at, gaierror):
+            return "no connection: the name of its host is not known"
+        # Its own text may name the address.
+        if isinstance(at, OSError) and at.errno:
+            return f"no connection: {os.strerror(at.errno)}"
         at = at.__cause__ or at.__context__
     return f"the connection broke: {type(error).__name__}"
 
