@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "doctor": "argus_assets.cli.doctor:doctor",
     "drop": "argus_assets.cli.drop:drop",
     "events": "argus_assets.cli.status:events",
+    "outbox": "argus_assets.cli.outbox:outbox",
     "policy": "argus_assets.cli.policy:policy",
     "quarantine": "argus_assets.cli.quarantine:quarantine",
     "rec": "argus_assets.cli.rec:rec",

@@ -274,6 +274,25 @@ def envelope(outcome: Outcome, *, source: str = SOURCE) -> dict[str, Any]:
     return _storable({**event.get_attributes(), "data": event.get_data()})
 
 
+def example_alert(at: datetime) -> Outcome:
+    """An alert of a vehicle that there is not, to try an endpoint with.
+
+    Args:
+        at: When it is sent.
+    """
+    data = AlertRaised(
+        vehicle_id="argus-test",
+        batch_id="test",
+        manifest_digest="0" * 16,
+        rule="argus-outbox-test",
+        kind="fault",
+        code="P0000",
+        severity=Severity.INFO,
+        text="A test of this endpoint. Nothing happened.",
+    )
+    return Outcome(outcome_id("test", at.isoformat()), "AlertRaised", at, data)
+
+
 def outcome_of(recorded: Recorded) -> Outcome | None:
     """What other systems are told of a recorded event; `None` for what concerns nobody else."""
     about = _about(recorded)
