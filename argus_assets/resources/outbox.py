@@ -141,6 +141,26 @@ class Outbox:
             )
             return [EndpointState(*row) for row in cursor.fetchall()]
 
+    def due(self, endpoints: Sequence[str], *, now: datetime, most: int) -> dict[str, int]:
+        """How many events are due for each endpoint that has no pause, counted up to `most`."""
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                SELECT e.endpoint, count(*) FROM unnest(%(endpoints)s::text[]) AS e (endpoint)
+                CROSS JOIN LATERAL (
+                    SELECT FROM argus.outbox o
+                    WHERE o.endpoint = e.endpoint AND {_PENDING} AND next_attempt_at <= %(now)s LIMIT %(most)s
+                ) o
+                WHERE NOT EXISTS (
+                    SELECT FROM argus.webhook_endpoints w
+                    WHERE w.endpoint = e.endpoint AND (w.paused_until > %(now)s OR w.disabled_at IS NOT NULL)
+                )
+                GROUP BY e.endpoint
+                """,  # noqa: S608
+                {"endpoints": list(endpoints), "now": now, "most": most},
+            )
+            return {endpoint: int(count) for endpoint, count in cursor.fetchall()}
+
     def retry(self, *, ids: Sequence[str] = (), endpoint: str | None = None, now: datetime) -> int:
         """Bring dead letters back, with all their attempts, and let their endpoints speak again; returns how many.
 

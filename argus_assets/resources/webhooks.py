@@ -180,8 +180,10 @@ def deliver(
                 done += Delivered.of(session.settle(entry, reply, now=clock()))
         return done
 
-    with ThreadPoolExecutor(max(1, workers * len(endpoints)), thread_name_prefix="webhooks") as pool:
-        futures = [pool.submit(work, endpoint) for endpoint in endpoints for _ in range(workers)]
+    due = outbox.due([endpoint.name for endpoint in endpoints], now=clock(), most=workers)
+    todo = [endpoint for endpoint in endpoints for _ in range(due.get(endpoint.name, 0))]
+    with ThreadPoolExecutor(max(1, len(todo)), thread_name_prefix="webhooks") as pool:
+        futures = [pool.submit(work, endpoint) for endpoint in todo]
         return sum((future.result() for future in futures), Delivered())
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
+from webhook_receiver import OTHER_SECRET, SECRET, Answer, Receiver, receiver
 
 from argus_assets.outcomes.delivery import PAUSES, REFUSALS
 from argus_assets.outcomes.endpoints import Endpoint
@@ -17,7 +18,6 @@ from argus_assets.outcomes.events import FileParsed, Outcome, outcome_id
 from argus_assets.resources.database import Database
 from argus_assets.resources.outbox import Outbox
 from argus_assets.resources.webhooks import Delivered, deliver
-from tests.webhook_receiver import OTHER_SECRET, SECRET, Answer, Receiver, receiver
 
 SPAWN = multiprocessing.get_context("spawn")
 
