@@ -314,11 +314,11 @@ class Delivery:
                 f"""
                 SELECT {_COLUMNS} FROM argus.outbox o
                 WHERE endpoint = %(endpoint)s AND {_PENDING} AND next_attempt_at <= %(now)s
-                  AND NOT EXISTS (
-                    SELECT FROM argus.outbox e
-                    WHERE e.endpoint = o.endpoint AND e.lane = o.lane AND e.seq < o.seq
-                      AND e.delivered_at IS NULL AND e.dead_at IS NULL
-                  )
+                  -- A scalar: an anti-join would be planned by statistics that a table of bursts never has.
+                  AND (lane IS NULL OR seq = (
+                    SELECT min(e.seq) FROM argus.outbox e
+                    WHERE e.endpoint = %(endpoint)s AND e.lane = o.lane AND e.delivered_at IS NULL AND e.dead_at IS NULL
+                  ))
                   AND NOT EXISTS (
                     SELECT FROM argus.webhook_endpoints w
                     WHERE w.endpoint = %(endpoint)s AND (w.paused_until > %(now)s OR w.disabled_at IS NOT NULL)
