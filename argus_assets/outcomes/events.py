@@ -274,6 +274,17 @@ def envelope(outcome: Outcome, *, source: str = SOURCE) -> dict[str, Any]:
     return _storable({**event.get_attributes(), "data": event.get_data()})
 
 
+def event_schemas() -> dict[str, Any]:
+    """JSON schema of the data of each type of event."""
+    return {
+        f"{TYPE_PREFIX}{name}": {
+            "$id": f"{SCHEMA_PREFIX}{name}:1",
+            **DATA[name].model_json_schema(mode="serialization"),
+        }
+        for name in NAMES
+    }
+
+
 def example_alert(at: datetime) -> Outcome:
     """An alert of a vehicle that there is not, to try an endpoint with.
 

@@ -118,8 +118,6 @@ def test_nothing_is_sent_in_the_quiet_hours(at, begin, end, zone) -> None:
     )
     assert due >= at
     assert due - at <= timedelta(hours=25)
-    if due != at:
-        assert due.astimezone(ZoneInfo(zone)).strftime("%H:%M") == f"{end:%H:%M}" or due.utcoffset() is not None
     if first < last:
         assert not first <= local < last
     if first > last:
@@ -148,14 +146,3 @@ def test_a_mistake_says_where_it_is(text: str, told: str, tmp_path: Path) -> Non
         read_alerts(file, endpoints=["fleet"])
     assert told in caught.value.what
     assert caught.value.help
-
-
-def test_the_example_of_the_guide_is_read() -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "outcomes.md").read_text()
-    (example,) = [block.partition("```")[0] for block in guide.split("```toml\n")[1:]]
-    file = Path(__file__).parents[2] / "docs" / "outcomes.md"
-    assert file.exists()
-    import tomllib
-
-    rules = AlertRules.model_validate(tomllib.loads(example))
-    assert len(rules.alert) >= 3
