@@ -60,7 +60,8 @@ def evaluate(site, environment: dict[str, str], name: str) -> str:
     """One tick of a sensor, as the definitions have it."""
     definitions = build_defs(Settings.from_env(environment))
     sensor = definitions.resolve_sensor_def(name)
-    with dg.build_sensor_context(instance=site.instance, definitions=definitions) as context:
+    resources = {"webhooks": definitions.resources["webhooks"]}
+    with dg.build_sensor_context(instance=site.instance, definitions=definitions, resources=resources) as context:
         data = sensor.evaluate_tick(context)
     assert data.skip_message is not None
     return data.skip_message
