@@ -172,7 +172,12 @@ def is_held_back(alert: Alert, told: Told) -> bool:
 
 
 def alerts_of(
-    outcome: Outcome, rules: AlertRules, *, platform: str | None = None, release: str | None = None
+    outcome: Outcome,
+    rules: AlertRules,
+    *,
+    platform: str | None = None,
+    release: str | None = None,
+    given_up: bool = False,
 ) -> list[Alert]:
     """What the rules make of an outcome.
 
@@ -181,6 +186,7 @@ def alerts_of(
         rules: All of them.
         platform: Of the batch, where the outcome does not say it.
         release: The same.
+        given_up: A failure that may pass by itself came so often that nothing tries again.
     """
     found: list[Alert] = []
     match outcome.data:
@@ -188,7 +194,7 @@ def alerts_of(
             for rule in rules.alert:
                 if "fault" in rule.on and (not rule.modes or data.mode in rule.modes):
                     found += _of_faults(rule, outcome, data)
-        case StatusChanged(state="failed") as data if data.quarantined or data.permanent:
+        case StatusChanged(state="failed") as data if data.quarantined or data.permanent or given_up:
             kind: Kind = "quarantined" if data.quarantined else "failed"
             for rule in rules.alert:
                 if kind in rule.on and _concerns(rule, data.vehicle_id, platform, release):

@@ -260,6 +260,30 @@ class OutboxWriter:
             page_size=PAGE,
         )
 
+    def failed(self, outcome: Outcome, *, crashed: bool) -> tuple[int, int]:
+        """Count a failure that may pass by itself; returns how many there were of this manifest, and crashes of them."""
+        key = (outcome.data.manifest_digest, outcome.subject)
+        self._cursor.execute(
+            "INSERT INTO argus.failed_attempts (manifest_digest, subject, event_id, crashed) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT DO NOTHING",
+            (*key, outcome.id, crashed),
+        )
+        self._cursor.execute(
+            "SELECT count(*), count(*) FILTER (WHERE crashed) FROM argus.failed_attempts "
+            "WHERE manifest_digest = %s AND subject = %s",
+            key,
+        )
+        failures, crashes = self._cursor.fetchone() or (0, 0)
+        return int(failures), int(crashes)
+
+    def begun(self, outcomes: Sequence[Outcome]) -> None:
+        """Forget the failures of manifests that were taken again."""
+        self._cursor.execute(
+            "DELETE FROM argus.failed_attempts f USING unnest(%s::text[], %s::text[]) AS b (manifest_digest, subject) "
+            "WHERE f.manifest_digest = b.manifest_digest AND f.subject = b.subject",
+            ([o.data.manifest_digest for o in outcomes], [o.subject for o in outcomes]),
+        )
+
     def told(self, alert: Alert) -> Told:
         """What the alert's rule told before of its code."""
         data = alert.data

@@ -58,3 +58,12 @@ CREATE TABLE argus.alerts (
 );
 CREATE INDEX alerts_by_vehicle ON argus.alerts (rule, vehicle_id, code, at);
 CREATE INDEX alerts_by_code ON argus.alerts (rule, code, at) WHERE NOT held_back;
+
+-- Failures that may pass by themselves, since a manifest was taken: too many of them are one for good.
+CREATE TABLE argus.failed_attempts (
+    manifest_digest text NOT NULL,
+    subject text NOT NULL,
+    event_id text NOT NULL,
+    crashed boolean NOT NULL,
+    PRIMARY KEY (manifest_digest, subject, event_id)
+);
