@@ -276,12 +276,11 @@ class OutboxWriter:
         failures, crashes = self._cursor.fetchone() or (0, 0)
         return int(failures), int(crashes)
 
-    def begun(self, outcomes: Sequence[Outcome]) -> None:
-        """Forget the failures of manifests that were taken again."""
+    def begun(self, outcome: Outcome) -> None:
+        """Forget the failures of a manifest that was taken again."""
         self._cursor.execute(
-            "DELETE FROM argus.failed_attempts f USING unnest(%s::text[], %s::text[]) AS b (manifest_digest, subject) "
-            "WHERE f.manifest_digest = b.manifest_digest AND f.subject = b.subject",
-            ([o.data.manifest_digest for o in outcomes], [o.subject for o in outcomes]),
+            "DELETE FROM argus.failed_attempts WHERE manifest_digest = %s AND subject = %s",
+            (outcome.data.manifest_digest, outcome.subject),
         )
 
     def told(self, alert: Alert) -> Told:

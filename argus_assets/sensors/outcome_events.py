@@ -17,10 +17,19 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from argus_assets.assets.batch import EVENT_KEY, STAGES, vehicle_drop
 from argus_assets.outcomes.alerts import AlertRules, alerts_of, is_held_back
 from argus_assets.outcomes.endpoints import Endpoint, wanted_by
-from argus_assets.outcomes.events import SOURCE, DiagnosisCompleted, Outcome, Recorded, StatusChanged, outcome_of
+from argus_assets.outcomes.events import (
+    SOURCE,
+    BatchCreated,
+    DiagnosisCompleted,
+    Outcome,
+    Recorded,
+    StatusChanged,
+    outcome_of,
+)
 from argus_assets.partitions import WHY
 from argus_assets.resources.outbox import Outbox, OutboxWriter
 from argus_assets.resources.webhooks import WebhooksResource, deliver
+from argus_assets.upkeep.attempts import LIMITS
 
 POSITION: Final = "event_log"
 INTERVAL_S: Final = 5
@@ -36,6 +45,7 @@ SETTLE: Final = timedelta(seconds=60)
 
 KEEP_DELIVERED: Final = timedelta(days=7)
 RUNS_AT_ONCE: Final = 500
+MAX_UNREAD: Final = 5
 
 _ASSETS: Final = frozenset(dg.AssetKey(name) for name in (vehicle_drop.key.to_user_string(), *STAGES))
 
@@ -115,12 +125,14 @@ def collect_outcomes(
             return "What happens from now on is told."
         records, horizon = _read(instance, position, now=now, max_events=max_events)
         why = _why_of_runs(instance, {run_id for record in records if (run_id := _run_id(record))})
-        found = [(record, outcome) for record in records if (outcome := outcome_of(_recorded(record, why))) is not None]
+        found, unread = _outcomes(records, why)
         reached: list[Reached] = []
         asked = _Asked(instance, writer)
         alerts = 0
         for record, outcome in found:
             reached.append((outcome, wanted_by(endpoints, outcome.name), now))
+            if isinstance(outcome.data, BatchCreated) and rules.alert:
+                writer.begun(outcome)
             raised = _raise_alerts(record, outcome, rules, endpoints, asked)
             alerts += len(raised)
             reached += raised
@@ -129,7 +141,8 @@ def collect_outcomes(
         added = writer.add(reached, source=source, now=now)
         writer.diagnosed([outcome for _, outcome in found if isinstance(outcome.data, DiagnosisCompleted)])
         writer.move(POSITION, horizon)
-    return f"{len(found)} events, {alerts} alerts, {added} put into the outbox."
+    told = f"{len(found)} events, {alerts} alerts, {added} put into the outbox."
+    return f"{told} {len(unread)} could not be read: {'; '.join(unread[:MAX_UNREAD])}" if unread else told
 
 
 # ---------------------------------------------------------------------------------------------- the event log
@@ -171,6 +184,23 @@ def _settled(instance: dg.DagsterInstance, position: int, now: datetime) -> int:
             break
         last = storage_id
     return last
+
+
+def _outcomes(
+    records: Sequence[EventLogRecord], why: Mapping[str, str]
+) -> tuple[list[tuple[EventLogRecord, Outcome]], list[str]]:
+    """What others are told, and what of it could not be read: one event must not keep back all that follow."""
+    found: list[tuple[EventLogRecord, Outcome]] = []
+    unread: list[str] = []
+    for record in records:
+        try:
+            outcome = outcome_of(_recorded(record, why))
+        except (KeyError, TypeError, ValueError) as error:
+            unread.append(f"event {record.storage_id} ({type(error).__name__})")
+            continue
+        if outcome is not None:
+            found.append((record, outcome))
+    return found, unread
 
 
 def _asset_key(record: EventLogRecord) -> dg.AssetKey | None:
@@ -257,8 +287,14 @@ def _raise_alerts(
     """Alerts of an outcome that were not raised before and that no limit keeps back."""
     if not rules.alert:
         return []
-    facts = _facts(asked.instance, outcome) if _is_failure(outcome) else {}
-    wanted = alerts_of(outcome, rules, **facts)
+    if isinstance(outcome.data, StatusChanged) and outcome.data.state == "failed":
+        facts = _facts(asked.instance, outcome)
+        given_up = _is_given_up(outcome, outcome.data, asked.writer)
+        wanted = alerts_of(
+            outcome, rules, platform=facts.get("platform"), release=facts.get("release"), given_up=given_up
+        )
+    else:
+        wanted = alerts_of(outcome, rules)
     # A repetition tells nobody anything new: neither what a person runs again, nor what a schedule does.
     if not wanted or (outcome.data.why != "intake" and _is_of_run(outcome) and asked.before(record, outcome)):
         return []
@@ -273,15 +309,19 @@ def _raise_alerts(
     return raised
 
 
-def _is_failure(outcome: Outcome) -> bool:
-    return isinstance(outcome.data, StatusChanged) and outcome.data.state == "failed"
+def _is_given_up(outcome: Outcome, data: StatusChanged, writer: OutboxWriter) -> bool:
+    """Whether a failure is the last one that is tried again by itself; see `upkeep.attempts.judge`."""
+    if data.permanent or data.quarantined:
+        return False
+    failures, crashes = writer.failed(outcome, crashed=bool(data.crashed))
+    return failures >= LIMITS.attempts or crashes >= LIMITS.crashes
 
 
 def _is_of_run(outcome: Outcome) -> bool:
     return outcome.data.run_id is not None
 
 
-def _facts(instance: dg.DagsterInstance, outcome: Outcome) -> dict[str, str | None]:
+def _facts(instance: dg.DagsterInstance, outcome: Outcome) -> dict[str, str]:
     """Platform and release of a batch, from the event that took its manifest."""
     if outcome.data.partition_key is None:
         return {}

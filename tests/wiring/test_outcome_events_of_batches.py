@@ -21,6 +21,7 @@ from argus_assets.resources.database import Database
 from argus_assets.resources.outbox import Outbox
 from argus_assets.resources.webhooks import deliver
 from argus_assets.sensors.outcome_events import collect_outcomes
+from argus_assets.upkeep.attempts import LIMITS
 
 pytestmark = pytest.mark.wiring
 
@@ -244,3 +245,50 @@ def test_an_event_whose_transaction_ends_late_is_not_passed_by(site, teller) -> 
         connection.execute(sa.text("UPDATE event_logs SET timestamp = timestamp - interval '61 s'"))
     teller.tell()
     assert sorted(e["subject"] for e in teller.there.events) == ["v/b1", "v/b2", "v/b3", "v/b4"]
+
+
+def test_what_is_tried_no_more_is_alerted_and_a_new_drop_counts_anew(site, teller) -> None:
+    """A failure that may pass by itself is none for people, until the schedule gives the batch up."""
+
+    def fail(n: int, digest: str, **more: object) -> None:
+        site.instance.report_runless_asset_event(
+            dg.AssetObservation(
+                "rec_frames",
+                partition="2026-11-20_v_b1",
+                metadata={
+                    EVENT_KEY: "StatusChanged", "state": "failed", "error": "S3 is away", "permanent": False,
+                    "manifest_digest": digest, "run_id": f"run-{n}", **more,
+                },
+            )
+        )  # fmt: skip
+
+    teller.rules = AlertRules(alert=(AlertRule(name="broken", on=("failed",), repeat_after_h=0),))
+    for n in range(LIMITS.attempts - 1):
+        fail(n, "first")
+    teller.tell()
+    assert not teller.alerts()
+    fail(99, "first")
+    fail(100, "first")
+    teller.tell()
+    assert teller.alerts() == [("broken", "failed")]
+    for n in range(LIMITS.crashes - 1):
+        fail(n, "second", crashed=True)
+    site.instance.report_runless_asset_event(dropped(1, digest="second"))
+    fail(50, "second", crashed=True)
+    teller.tell()
+    assert len(teller.alerts()) == 1
+    for n in range(LIMITS.crashes - 1):
+        fail(60 + n, "second", crashed=True)
+    teller.tell()
+    assert len(teller.alerts()) == 2
+
+
+def test_an_event_that_cannot_be_read_keeps_nothing_back(site, teller) -> None:
+    site.instance.report_runless_asset_event(
+        dg.AssetObservation(
+            "rec_frames", partition="2026-11-20_v_b1", metadata={EVENT_KEY: "FileParsed", "manifest_digest": "d"}
+        )
+    )
+    site.instance.report_runless_asset_event(dropped(1))
+    assert "1 could not be read: event " in teller.tell()
+    assert teller.there.types() == ["argus.BatchCreated"]
