@@ -9,6 +9,7 @@ from pathlib import Path
 
 from argus_assets.drop.manifest import json_schema
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
+from argus_assets.outcomes.events import event_schemas
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.watching import metrics
@@ -48,6 +49,7 @@ def documents() -> dict[str, str]:
     """File name → content."""
     return {
         "manifest.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        "events.schema.json": json.dumps(event_schemas(), indent=2) + "\n",
         "tables.md": "\n".join([_TABLES_HEAD, *(table.markdown() for table in _TABLES)]),
         "metrics.md": _METRICS_HEAD + metrics.markdown(),
     }

@@ -115,6 +115,19 @@ class Settings(BaseModel):
     max_batch_gb: Annotated[
         float | None, Field(description="Largest batch that is taken, in GB (10^9 bytes); none for no limit.", gt=0)
     ] = None
+    webhooks: Annotated[
+        SecretStr | None,
+        Field(description="Who is told of events: name=https://host/path, several with blanks; see docs/outcomes.md."),
+    ] = None
+    webhook_secrets: Annotated[
+        SecretStr | None, Field(description="Keys that sign their events: name=whsec_…, several with blanks.")
+    ] = None
+    alerts: Annotated[
+        Path | None, Field(description="TOML file of rules of what is an alert; see docs/outcomes.md.")
+    ] = None
+    event_source: Annotated[
+        str, Field(description="What events of this platform name as their source: a URI reference.", pattern=r"^\S+$")
+    ] = "/argus"
     retain_days: Annotated[int, Field(description="Days that batches, runs and recordings are kept.", ge=1)] = 90
     log_format: Annotated[
         Literal["text", "json"], Field(description="Format of log lines: text, or a JSON object a line.")
@@ -135,6 +148,7 @@ class Settings(BaseModel):
             "faults",
             "llm_prices",
             "quiet_loggers",
+            "alerts",
         }:  # children have other working folders
             given[name] = str(Path(given[name]).expanduser().absolute())
         given.setdefault("bucket_url", str(home / "bucket"))
@@ -162,18 +176,16 @@ class Settings(BaseModel):
         """Setting → environment variable."""
         return {name: f"ARGUS_{name.upper()}" for name in cls.model_fields}
 
-    def shown(self) -> dict[str, str]:
-        """The same variables for people to read: no secrets, and no passwords of URLs."""
-        return {
-            key: "…" if isinstance(getattr(self, name), SecretStr) else without_password(self.environment()[key])
-            for name, key in self.variables().items()
-            if getattr(self, name) is not None
-        }
+    def environment(self, *, hide: bool = False) -> dict[str, str]:
+        """The variables that give exactly these settings to a child process.
 
-    def environment(self) -> dict[str, str]:
-        """The variables that give exactly these settings to a child process."""
+        Args:
+            hide: Secrets, and passwords of URLs, are left out of it, for people who look.
+        """
+        given = {key: value for name, key in self.variables().items() if (value := getattr(self, name)) is not None}
+        if hide:
+            return {key: without_password(str(value)) for key, value in given.items()}
         return {
             key: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, key in self.variables().items()
-            if (value := getattr(self, name)) is not None
+            for key, value in given.items()
         }

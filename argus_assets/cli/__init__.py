@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "lifecycle": "argus_assets.cli.lifecycle:lifecycle",
     "metrics": "argus_assets.cli.metrics:metrics",
     "golden": "argus_assets.cli.golden:golden",
+    "outbox": "argus_assets.cli.outbox:outbox",
     "policy": "argus_assets.cli.policy:policy",
     "quarantine": "argus_assets.cli.quarantine:quarantine",
     "rec": "argus_assets.cli.rec:rec",

@@ -154,28 +154,15 @@ def _in_force(
     from argus_assets.recordings.plug_ins import load_decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
 
-    def plain(secret: "SecretStr | None") -> str | None:
-        return secret.get_secret_value() if secret is not None else None
+    def secret(name: str) -> str | None:
+        value: SecretStr | None = getattr(settings, name)
+        return value.get_secret_value() if value is not None else None
 
-    return (
-        load_decoders(decoders or settings.decoders),
-        load_faults(faults or settings.faults),
-        DiagnosisResource(
-            database_url=os.environ["ARGUS_DATABASE_URL"],  # that of the embedded server too
-            home=str(settings.home),
-            model=settings.llm_model if model is None else None if model == "none" else model,
-            url=settings.llm_url,
-            api_key=plain(settings.llm_api_key),
-            daily_tokens=settings.llm_daily_tokens,
-            concurrency=settings.llm_concurrency,
-            deadline_s=settings.llm_deadline_s,
-            prices=str(settings.llm_prices) if settings.llm_prices else None,
-            embedding_model=settings.embedding_model,
-            embedding_url=settings.embedding_url,
-            embedding_api_key=plain(settings.embedding_api_key),
-            pseudonym_key=plain(settings.pseudonym_key),
-        ),
-    )
+    if model is not None:
+        settings = settings.model_copy(update={"llm_model": None if model == "none" else model})
+    # The database's URL is that of the embedded server too.
+    diagnostician = DiagnosisResource.of(settings, database_url=os.environ["ARGUS_DATABASE_URL"], secret=secret)
+    return load_decoders(decoders or settings.decoders), load_faults(faults or settings.faults), diagnostician
 
 
 def _show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], tokens: int) -> None:
