@@ -71,6 +71,8 @@ class _JsonLogger(logging.Logger):
 
 def configure(log_format: LogFormat) -> None:
     """Make all loggers of this process write in a format. Harmless when repeated."""
+    # It logs addresses, and that of a webhook may hold a token.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     if log_format == "text":
         return
     logging.setLoggerClass(_JsonLogger)

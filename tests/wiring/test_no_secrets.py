@@ -5,12 +5,15 @@ key and tells it, a file is not the manifest's, and the store and the database a
 written or printed is searched.
 """
 
+import base64
 import json
 import logging
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import dagster as dg
 import psycopg2
 import pytest
 from click.testing import CliRunner
@@ -25,19 +28,23 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.embedded.platform import free_port
 from argus_assets.errors import ArgusError
 from argus_assets.resources.lake import Lake
+from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
 from argus_assets.settings import Settings
 
 pytestmark = pytest.mark.wiring
 
 VIN = "1M8GDM9AXKP042788"
+SIGNING = base64.b64encode(b"webhook signing key of 32 bytes!").decode()
 PLANTED = {
+    "address of the webhook": "hooktoken-Vb3nQs8dFk",
+    "signing": SIGNING,
     "database": "dbpass-Kq7vXw2pLm",
     "s3": "s3secret-Zt4nBd9sRf",
     "session": "s3token-Hy6mPc3wVq",
     **{
         name: f"setting-{name.replace('_', '')}-Jr5kTg8xNz"
         for name, field in Settings.model_fields.items()
-        if SecretStr in getattr(field.annotation, "__args__", (field.annotation,))
+        if SecretStr in getattr(field.annotation, "__args__", (field.annotation,)) and "webhook" not in name
     },
 }
 
@@ -106,14 +113,20 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
         assert "setting-" in sent
         error(401, f"Incorrect API key provided: {sent}")(handler, seen)
 
-    with ScriptedModel([refuse] * 20) as model:
+    with ScriptedModel([refuse] * 20) as model, ScriptedModel([error(500, "no")] * 20) as hook:
+        monkeypatch.setenv("ARGUS_WEBHOOKS", f"fleet={hook.url}/{PLANTED['address of the webhook']}")
+        monkeypatch.setenv("ARGUS_WEBHOOK_SECRETS", f"fleet=whsec_{SIGNING}")
         monkeypatch.setenv("ARGUS_LLM_MODEL", "scripted-1")
         monkeypatch.setenv("ARGUS_LLM_URL", model.url)
         monkeypatch.setenv("ARGUS_EMBEDDING_MODEL", "scripted-2")
         monkeypatch.setenv("ARGUS_EMBEDDING_URL", model.url)
         settings = Settings.from_env(os.environ)
         definitions = build_defs(settings)
-        site.resources = dict(definitions.resources)
+        site.resources = {name: definitions.resources[name] for name in site.resources}
+        look = partial(
+            dg.build_sensor_context, site.instance, resources={"webhooks": definitions.resources["webhooks"]}
+        )
+        outcome_events_sensor(look())
         site.drop(drives["truck_oil_pressure"])
         site.drop(drives["car_healthy"], batch_id="spoilt")
         tick = site.tick()
@@ -121,6 +134,9 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
         site.bucket.put(spoilt.key, b"x" * spoilt.size)
         outcomes = [site.run(request) for request in tick.run_requests]
         assert model.seen, "the model was asked"
+        outcome_events_sensor(look())
+        deliver_webhooks_sensor(look())
+        assert hook.seen, "an event was sent"
     for run in outcomes:
         told[f"run {run.run_id}"] = "\n".join(str(entry) for entry in site.instance.all_logs(run.run_id)) + repr(
             site.instance.get_run_by_id(run.run_id)
@@ -138,6 +154,9 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
     command("events", "truck-oil-pressure/b1")
     command("budget", "--json")
     command("quarantine", "ls")
+    command("outbox", "ls", "--json")
+    command("outbox", "test")
+    command("lifecycle", "truck-oil-pressure")
     command("doctor", "--json")
     with watching(None) as watcher:
         told["metrics"] = generate_latest(registry_of(watcher)).decode()
