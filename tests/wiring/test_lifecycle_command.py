@@ -13,9 +13,8 @@ pytestmark = pytest.mark.wiring
 
 # ● the fault is in the drive, · not. One letter a day.
 STORIES = {
-    "truck-new": ("truck_oil_pressure", "truck_healthy", "··●", "new"),
-    "truck-rec": ("truck_oil_pressure", "truck_healthy", "●·●", "recurring"),
-    "truck-gone": ("truck_oil_pressure", "truck_healthy", "●···", "cleared"),
+    "truck-new": ("truck_oil_pressure", "truck_healthy", "·●", "new"),
+    "truck-rec": ("truck_oil_pressure", "truck_healthy", "●●", "recurring"),
     "truck-back": ("truck_oil_pressure", "truck_healthy", "●···●", "back"),
     "car-back": ("car_misfire_cleared", "car_healthy", "●", "back"),  # a tester clears it, it returns in the drive
 }
