@@ -22,8 +22,9 @@ from argus_assets.errors import ArgusError
 from argus_assets.partitions import BATCHES, IN_FLIGHT, PARTITION, RANGE_END, RANGE_START
 from argus_assets.resources.lake import Lake
 from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.resources.outbox import Outbox
 from argus_assets.status import BatchState, partition_states
-from argus_assets.watching.metrics import Inbox, Records, Snapshot, Tokens, Totals, Upkeep
+from argus_assets.watching.metrics import Inbox, Records, Snapshot, Tokens, Totals, Undelivered, Upkeep
 from argus_assets.watching.overview import (
     RATE_WINDOW_S,
     FailureSeen,
@@ -185,6 +186,7 @@ class Watcher:
         bucket: The drop bucket.
         lake: Where reports of upkeep are.
         ledger: The tokens.
+        outbox: Events for other systems.
         retain_days: The setting, told as it is.
         interval_s: Seconds between two looks into the inbox.
         since: Count only later events, seconds since 1970; `None` for all that Dagster holds.
@@ -196,6 +198,7 @@ class Watcher:
         bucket: Bucket,
         lake: Lake,
         ledger: PostgresLedger,
+        outbox: Outbox,
         *,
         retain_days: int,
         interval_s: int,
@@ -205,6 +208,7 @@ class Watcher:
         self._bucket = bucket
         self._lake = lake
         self._ledger = ledger
+        self._outbox = outbox
         self._retain_days = retain_days
         self._interval_s = interval_s
         self._events = EventReader(instance, since)
@@ -224,6 +228,7 @@ class Watcher:
                 inbox=_unless_away(self._inbox),
                 upkeep=_unless_away(lambda: self._seldom("upkeep", self._upkeep)),
                 tokens=_unless_away(self._tokens),
+                outbox=_unless_away(self._undelivered),
                 seconds=time.monotonic() - started,
                 retain_days=self._retain_days,
                 interval_s=self._interval_s,
@@ -336,6 +341,18 @@ class Watcher:
             tokens_total=ever.spent,
             cost_usd_total=ever.cost_usd,
         )
+
+    def _undelivered(self) -> dict[str, Undelivered]:
+        now = datetime.now(UTC)
+        return {
+            state.endpoint: Undelivered(
+                waiting=state.pending,
+                dead=state.dead,
+                oldest_s=max(0.0, (now - state.oldest).total_seconds()) if state.oldest is not None else 0.0,
+                off=state.disabled_at is not None,
+            )
+            for state in self._outbox.states(())
+        }
 
 
 def _unless_away(read: Callable[[], _T]) -> _T | None:

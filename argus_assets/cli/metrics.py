@@ -81,14 +81,17 @@ def watching(home: Path | None, *, since: float | None = None) -> "Generator[Wat
     from argus_assets.resources.database import Database
     from argus_assets.resources.lake import Lake
     from argus_assets.resources.ledger import PostgresLedger
+    from argus_assets.resources.outbox import Outbox
 
     with connect(home) as (instance, bucket):
         settings = settings_for(home, os.environ)
+        database = Database(os.environ["ARGUS_DATABASE_URL"])
         yield Watcher(
             instance,
             bucket,
             Lake.from_url(settings.lake_url),
-            PostgresLedger(Database(os.environ["ARGUS_DATABASE_URL"]), daily_tokens=settings.llm_daily_tokens),
+            PostgresLedger(database, daily_tokens=settings.llm_daily_tokens),
+            Outbox(database),
             retain_days=settings.retain_days,
             interval_s=settings.sensor_interval_s,
             since=since,

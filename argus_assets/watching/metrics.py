@@ -10,8 +10,8 @@ from typing import Final, Literal
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-Source = Literal["records", "bucket", "lake", "budget"]
-SOURCES: Final[tuple[Source, ...]] = ("records", "bucket", "lake", "budget")
+Source = Literal["records", "bucket", "lake", "budget", "outbox"]
+SOURCES: Final[tuple[Source, ...]] = ("records", "bucket", "lake", "budget", "outbox")
 
 FAILURE_KINDS: Final = ("transient", "permanent", "quarantined", "crashed")
 
@@ -115,6 +115,21 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Undelivered:
+    """Events for one endpoint of another system that it has not taken.
+
+    Attributes:
+        oldest_s: Seconds since the oldest was put in, 0 without one.
+        off: It said that it is gone: nothing is sent any more.
+    """
+
+    waiting: int
+    dead: int
+    oldest_s: float
+    off: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All figures of one moment; `None` where a source did not answer.
 
@@ -128,6 +143,7 @@ class Snapshot:
     inbox: Inbox | None
     upkeep: Upkeep | None
     tokens: Tokens | None
+    outbox: Mapping[str, Undelivered] | None
     seconds: float
     retain_days: int
     interval_s: int
@@ -142,7 +158,7 @@ class Snapshot:
     @property
     def missing(self) -> tuple[Source, ...]:
         """Sources that did not answer."""
-        found = (self.records, self.inbox, self.upkeep, self.tokens)
+        found = (self.records, self.inbox, self.upkeep, self.tokens, self.outbox)
         return tuple(source for source, value in zip(SOURCES, found, strict=True) if value is None)
 
 
@@ -173,6 +189,8 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         yield from _of_upkeep(snapshot.upkeep)
     if snapshot.tokens is not None:
         yield from _of_tokens(snapshot.tokens)
+    if snapshot.outbox is not None:
+        yield from _of_outbox(snapshot.outbox)
 
 
 def _by_label(
@@ -267,6 +285,24 @@ def _of_tokens(tokens: Tokens) -> Iterator[Metric]:
     yield _by_label(CounterMetricFamily, "argus_model_calls", "Settled calls by outcome.", "outcome", tokens.calls)
 
 
+def _of_outbox(outbox: Mapping[str, Undelivered]) -> Iterator[Metric]:
+    for name, text, values in (
+        (
+            "argus_events_waiting",
+            "Events that an endpoint has not taken yet.",
+            {k: v.waiting for k, v in outbox.items()},
+        ),
+        (
+            "argus_events_oldest_seconds",
+            "Since the oldest of them was put into the outbox.",
+            {k: v.oldest_s for k, v in outbox.items()},
+        ),
+        ("argus_events_dead", "Events that were given up.", {k: v.dead for k, v in outbox.items()}),
+        ("argus_endpoint_off", "Whether nothing is sent to it any more.", {k: float(v.off) for k, v in outbox.items()}),
+    ):
+        yield _by_label(GaugeMetricFamily, name, text, "endpoint", values)
+
+
 def example() -> Snapshot:
     """A snapshot with something in every figure: what there is to be read, for documents and tests."""
     totals = Totals(step_s={"parse": 0.0})
@@ -282,6 +318,7 @@ def example() -> Snapshot:
         inbox=Inbox(0, 0.0, 0),
         upkeep=Upkeep(0, 0, 0.0, 0, 0),
         tokens=Tokens(0, 0, 0, {"answered": 0}, 0, 0.0),
+        outbox={"fleet": Undelivered(0, 0, 0.0, off=False)},
         seconds=0.0,
         retain_days=0,
         interval_s=0,

@@ -72,7 +72,7 @@ def test_names_follow_the_conventions() -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_missing_source_is_told_and_nothing_is_made_up_for_it(source) -> None:
-    field = {"records": "records", "bucket": "inbox", "lake": "upkeep", "budget": "tokens"}[source]
+    field = {"records": "records", "bucket": "inbox", "lake": "upkeep", "budget": "tokens", "outbox": "outbox"}[source]
     from dataclasses import replace
 
     found = {

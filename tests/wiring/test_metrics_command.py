@@ -13,14 +13,16 @@ from argus_assets.cli.metrics import registry_of
 from argus_assets.figures import EventReader, Watcher
 from argus_assets.resources.database import Database
 from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.resources.outbox import Outbox
 from argus_assets.watching.metrics import FAILURE_KINDS
 
 pytestmark = pytest.mark.wiring
 
 
 def watcher(site, database_url):
-    ledger = PostgresLedger(Database(database_url), daily_tokens=1000)
-    return Watcher(site.instance, site.bucket, site.lake, ledger, retain_days=90, interval_s=5)
+    database = Database(database_url)
+    ledger = PostgresLedger(database, daily_tokens=1000)
+    return Watcher(site.instance, site.bucket, site.lake, ledger, Outbox(database), retain_days=90, interval_s=5)
 
 
 def scrape(watched):
@@ -139,6 +141,6 @@ def test_ages_of_ticks_and_heartbeats(site, database_url, monkeypatch):
 def test_a_source_that_is_away_is_told_and_not_zero(site, drives, database_url, tmp_path):
     watched = watcher(site, database_url.replace("/t_", "/nobody_"))
     found = scrape(watched)
-    assert found["argus_source_up", ("source", "budget")] == 0
+    assert found["argus_source_up", ("source", "budget")] == found["argus_source_up", ("source", "outbox")] == 0
     assert found["argus_source_up", ("source", "records")] == 1
     assert ("argus_tokens_limit",) not in found

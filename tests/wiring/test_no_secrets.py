@@ -9,6 +9,7 @@ import base64
 import json
 import logging
 import os
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
     with watching(None) as watcher:
         told["metrics"] = generate_latest(registry_of(watcher)).decode()
         assert 'argus_failures_total{kind="quarantined"} 1.0' in told["metrics"]
+        assert re.search(r'argus_events_waiting\{endpoint="fleet"\} [1-9]', told["metrics"])
 
     for prefix in ("results/", "quarantine/"):
         for info in site.bucket.list_prefix(prefix):

@@ -17,6 +17,7 @@ from argus_assets.cli.watch import render, watch
 from argus_assets.figures import Watcher
 from argus_assets.resources.database import Database
 from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.resources.outbox import Outbox
 from argus_assets.watching import overview
 
 pytestmark = pytest.mark.wiring
@@ -28,8 +29,11 @@ def at_work() -> None:
 
 
 def look(site, database_url):
-    ledger = PostgresLedger(Database(database_url), daily_tokens=1000)
-    return Watcher(site.instance, site.bucket, site.lake, ledger, retain_days=90, interval_s=5).overview()
+    database = Database(database_url)
+    ledger = PostgresLedger(database, daily_tokens=1000)
+    return Watcher(
+        site.instance, site.bucket, site.lake, ledger, Outbox(database), retain_days=90, interval_s=5
+    ).overview()
 
 
 def test_a_run_at_work_its_progress_and_what_failed(site, drives, database_url, tmp_path, monkeypatch, capsys):
