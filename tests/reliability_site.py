@@ -129,8 +129,12 @@ class Site:
 
     def run_workers(self) -> list[psutil.Process]:
         """Processes of the code server that execute a run."""
-        below = psutil.Process(self.child("code server")).children(recursive=True)
-        return [p for p in below if "spawn_main" in " ".join(p.cmdline())]
+        workers: list[psutil.Process] = []
+        for process in psutil.Process(self.child("code server")).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # among them one that has just ended, and is not taken leave of yet
+                if "spawn_main" in " ".join(process.cmdline()):
+                    workers.append(process)
+        return workers
 
     def postgres_pid(self) -> int:
         return int((self.home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
