@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import batched, groupby
+from itertools import groupby
 from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import BaseModel, Field
@@ -23,14 +23,14 @@ from argus_assets.drop.keys import (
     BATCH_ID,
     VEHICLE_ID,
     BatchRef,
-    accepted_prefix,
     batch_prefix,
     inbox_key,
     parse_accepted_key,
     parse_inbox_key,
 )
+from argus_assets.drop.manifest import parse_manifest
 from argus_assets.drop.results import BatchResult, read_result
-from argus_assets.errors import BadFile
+from argus_assets.errors import BadManifest
 
 GRACE: Final = timedelta(hours=1)
 """What was completed so recently stays, however many batches there are: its outcome may still be on its way."""
@@ -56,6 +56,7 @@ Because = Literal[
     "outcome not delivered",
     "last outcome is not its completion",
     "manifest waits in the inbox",
+    "a later manifest was never taken up",
 ]
 
 
@@ -156,6 +157,10 @@ class Records(Protocol):
     def old_memory(self, memory: Memory, *, before: datetime) -> Span: ...
 
     def forget_memory(self, memory: Memory, *, before: datetime) -> int: ...
+
+    def manifest(self, partition: str, digest: str) -> bytes | None:
+        """The manifest that a batch was made from, `None` when it is not kept."""
+        ...
 
     def delete_object(self, key: str) -> None:
         """Delete an object of the drop bucket."""
@@ -282,20 +287,27 @@ def plan_batches(
         "working": "in flight",
         "resting": "not completed",
     }
-    kept = [(b, why[b.state]) for b in by_age if b.state != "completed" and now - b.since > policy.batches]
+    kept: list[tuple[LiveBatch, Because]] = [
+        (b, why[b.state]) for b in by_age if b.state != "completed" and now - b.since > policy.batches
+    ]
     return due, kept
 
 
-def judge_outcome(batch: LiveBatch, result: BatchResult | None, *, waits: bool) -> Because | None:
+def judge_outcome(
+    batch: LiveBatch, result: BatchResult | None, *, waits: bool, manifests: Sequence["Accepted"]
+) -> Because | None:
     """Why a batch that is due stays after all, `None` when it goes.
 
     Args:
         batch: A completed one.
         result: Its outcome in `results/`.
         waits: A manifest of it is in the inbox.
+        manifests: Its accepted ones.
     """
     if waits:
         return "manifest waits in the inbox"
+    if manifests and batch.digest not in {a.digest for a in latest(manifests)}:
+        return "a later manifest was never taken up"
     if result is None:
         return "outcome not delivered"
     if result.state != "completed" or result.manifest_digest != batch.digest:
@@ -312,12 +324,21 @@ class Accepted:
     info: ObjectInfo
 
 
+def latest(manifests: Iterable[Accepted]) -> list[Accepted]:
+    """The last one of a batch; more when the store's clock cannot tell them apart."""
+    known = list(manifests)
+    last = max((a.info.modified.timestamp() for a in known if a.info.modified is not None), default=None)
+    return [a for a in known if a.info.modified is None or a.info.modified.timestamp() == last]
+
+
 def replaced_first(manifests: Iterable[Accepted], counts: str | None) -> list[Accepted]:
     """The order in which a batch's manifests go.
 
     The one that counts is the last: while it is there, `reconcile` sees nothing but a settled batch.
     """
-    return sorted(manifests, key=lambda a: (a.digest == counts, a.info.modified is not None, a.info.modified))
+    return sorted(
+        manifests, key=lambda a: (a.digest == counts, a.info.modified.timestamp() if a.info.modified else 0.0, a.digest)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- the pass
@@ -390,10 +411,14 @@ class _Pass:
             self.report.keep(because, batch.partition)
         gone: set[str] = set()
         with ThreadPoolExecutor(READERS) as pool:
-            for chunk in batched(due, CHUNK):
+            for start in range(0, len(due), CHUNK):
                 if self.stop():
                     break
-                looked_up = list(pool.map(lambda b: (b, self._why_kept(b), self._manifests_of(b)), chunk))
+                chunk = due[start : start + CHUNK]
+                vehicles = sorted({b.ref.vehicle_id for b in chunk})
+                accepted = dict(zip(vehicles, pool.map(self._accepted_of, vehicles), strict=True))
+                manifests_of = [accepted[b.ref.vehicle_id].get(b.ref, []) for b in chunk]
+                looked_up = list(zip(chunk, pool.map(self._why_kept, chunk, manifests_of), manifests_of, strict=True))
                 going = [(batch, manifests) for batch, because, manifests in looked_up if because is None]
                 for batch, because, _ in looked_up:
                     if because is not None:
@@ -410,14 +435,17 @@ class _Pass:
         self.report.over = max(0, len(live) - len(gone) - self.policy.most_batches)
         return gone
 
-    def _why_kept(self, batch: LiveBatch) -> Because | None:
+    def _why_kept(self, batch: LiveBatch, manifests: Sequence[Accepted]) -> Because | None:
         waits = self.bucket.exists(inbox_key(batch.ref.vehicle_id, batch.ref.batch_id))
-        return judge_outcome(batch, read_result(self.bucket, batch.ref), waits=waits)
+        return judge_outcome(batch, read_result(self.bucket, batch.ref), waits=waits, manifests=manifests)
 
-    def _manifests_of(self, batch: LiveBatch) -> list[Accepted]:
-        found = self.bucket.iterate(accepted_prefix(batch.ref.vehicle_id, batch.ref.batch_id))
-        # `b.` also begins the manifests of a batch called `b.1`.
-        return [a for a in _parsed(found) if a.ref == batch.ref]
+    def _accepted_of(self, vehicle: str) -> dict[BatchRef, list[Accepted]]:
+        by_batch: dict[BatchRef, list[Accepted]] = defaultdict(list)
+        for info in self.bucket.iterate(f"accepted/{vehicle}/"):
+            parsed = parse_accepted_key(info.key)
+            if parsed is not None:
+                by_batch[parsed[0]].append(Accepted(*parsed, info))
+        return by_batch
 
     def _delete_manifests(self, manifests: Iterable[Accepted], counts: str | None) -> None:
         for accepted in replaced_first(manifests, counts):
@@ -430,22 +458,18 @@ class _Pass:
         for vehicle in sorted(self.bucket.list_names("accepted")):
             if self.stop():
                 return
-            by_batch: dict[BatchRef, list[Accepted]] = defaultdict(list)
-            for accepted in _parsed(self.bucket.iterate(f"accepted/{vehicle}/")):
-                by_batch[accepted.ref].append(accepted)
             waiting = _waiting(self.bucket, vehicle)
-            for ref, manifests in by_batch.items():
+            for ref, manifests in self._accepted_of(vehicle).items():
                 batch = left.get(ref)
                 old = [a for a in manifests if self._is_old(a.info.modified, self.policy.manifests)]
                 if not old or ref in waiting or (batch is not None and batch.state != "completed"):
                     continue
                 result = read_result(self.bucket, ref)
-                settled = result is not None and result.state == "completed"
-                newest = max(manifests, key=lambda a: (a.info.modified is not None, a.info.modified))
-                counts = result.manifest_digest if result is not None and settled else newest.digest
-                # The one that counts goes when nothing needs it: a batch without a partition, with its outcome.
-                going = [a for a in old if a.digest != counts or (settled and batch is None)]
-                self._delete_manifests(going, counts)
+                settled = result.manifest_digest if result is not None and result.state == "completed" else None
+                last = latest(manifests)
+                # The last one goes when nothing needs it: no partition, and its completion was told.
+                going = [a for a in old if a not in last or (a.digest == settled and batch is None)]
+                self._delete_manifests(going, settled)
 
     def _is_old(self, at: datetime | None, limit: timedelta) -> bool:
         return at is not None and self.now - at > limit
@@ -506,17 +530,21 @@ class _Pass:
                     or (batch is not None and batch.digest != result.manifest_digest)
                 ):
                     continue
-                for info in objects:
+                names = self._named(result)
+                prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
+                for info in (o for o in objects if o.key.removeprefix(prefix) in names):
                     self.report.of("recordings").add(info.modified, size_bytes=info.size)
                     if not self.dry_run:
                         self.records.delete_object(info.key)
 
-
-def _parsed(found: Iterable[ObjectInfo]) -> Iterator[Accepted]:
-    for info in found:
-        parsed = parse_accepted_key(info.key)
-        if parsed is not None:
-            yield Accepted(*parsed, info)
+    def _named(self, result: BatchResult) -> frozenset[str]:
+        """The files that were processed: what no manifest names was never looked at, and stays."""
+        raw = self.records.manifest(result.partition_key, result.manifest_digest) if result.partition_key else None
+        try:
+            manifest = parse_manifest(raw, vehicle_id=result.vehicle_id, batch_id=result.batch_id) if raw else None
+        except BadManifest:
+            manifest = None
+        return frozenset(f.name for f in manifest.files) if manifest is not None else frozenset()
 
 
 def _waiting(bucket: Bucket, vehicle: str) -> set[BatchRef]:
