@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "quarantine": "argus_assets.cli.quarantine:quarantine",
     "rec": "argus_assets.cli.rec:rec",
     "reconcile": "argus_assets.cli.reconcile:reconcile",
+    "retain": "argus_assets.cli.retain:retain",
     "simulate": "argus_assets.cli.simulate:simulate",
     "status": "argus_assets.cli.status:status",
     "up": "argus_assets.cli.up:up",

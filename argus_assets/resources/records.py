@@ -215,7 +215,7 @@ class PostgresRecords:
         """Events of no run and no partition that lives: told outcomes, reports of upkeep, drops again unchanged."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT count(*), min("timestamp"), max("timestamp") {_OLD_EVENTS}',  # noqa: S608 - our own text
+                f'SELECT count(*), min("timestamp"), max("timestamp") {_OLD_EVENTS}',
                 {"before": _naive(before), "batches": BATCHES},
             )
             return _span(cursor)
@@ -226,7 +226,7 @@ class PostgresRecords:
         while True:
             with self._database.transaction() as connection, connection.cursor() as cursor:
                 cursor.execute(
-                    f"SELECT id {_OLD_EVENTS} ORDER BY id LIMIT {CHUNK}",  # noqa: S608 - our own text
+                    f"SELECT id {_OLD_EVENTS} ORDER BY id LIMIT {CHUNK}",
                     {"before": _naive(before), "batches": BATCHES},
                 )
                 ids = [row[0] for row in cursor]
