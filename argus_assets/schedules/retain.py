@@ -14,10 +14,10 @@ import dagster as dg
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.drop.bucket import Bucket
 from argus_assets.partitions import BATCHES, IN_FLIGHT
+from argus_assets.records import PostgresRecords
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.database import Database, DatabaseResource
 from argus_assets.resources.lake import Lake, LakeResource
-from argus_assets.resources.records import PostgresRecords
 from argus_assets.settings import Settings
 from argus_assets.upkeep.retention import Policy, RetentionReport, retain
 
