@@ -1,6 +1,7 @@
 """`argus retain`: see what is old enough to go, and let it go."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -31,6 +32,7 @@ def retain(dry_run: bool, as_json: bool, home: Path | None) -> None:
             Lake.from_url(settings.lake_url),
             Database(os.environ["ARGUS_DATABASE_URL"]),
             policy=policy_of(settings),
+            now=datetime.now(UTC),
             dry_run=dry_run,
         )
     if as_json:

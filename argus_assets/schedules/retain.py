@@ -69,6 +69,7 @@ def build_retain_job(policy: Policy) -> dg.JobDefinition:
             lake.lake(),
             database.database(),
             policy=policy,
+            now=datetime.now(UTC),
             dry_run=False,
             seconds=RUN_SECONDS,
             log=context.log.info,
@@ -128,6 +129,7 @@ def run_retention(
     database: Database,
     *,
     policy: Policy,
+    now: datetime,
     dry_run: bool,
     seconds: float | None = None,
     log: Callable[[str], object] = lambda _: None,
@@ -140,6 +142,7 @@ def run_retention(
         lake: Where manifests and the report are.
         database: Where Dagster's records and Argus' own are.
         policy: How long, and how much, is kept.
+        now: The time.
         dry_run: Look at everything, remove nothing.
         seconds: How long to work, `None` for as long as it takes.
         log: Where to tell of it.
@@ -156,13 +159,13 @@ def run_retention(
         PostgresRecords(instance, database, bucket, lake),
         bucket,
         policy=policy,
-        now=datetime.now(UTC),
+        now=now,
         dry_run=dry_run,
         stop=stop,
         log=log,
     )
     if not stopped:
-        report.ended_at = datetime.now(UTC)
+        report.ended_at = now + timedelta(seconds=time.monotonic() - began)
     if not dry_run:
         lake.write_bytes(REPORT, report.model_dump_json(indent=2).encode())
     for line in report.lines():
