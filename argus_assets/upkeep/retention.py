@@ -11,7 +11,7 @@ what it finds of it for settled. A manifest dropped anew is another drop, and is
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Annotated, Final, Literal, Protocol
@@ -383,6 +383,7 @@ class _Pass:
     dry_run: bool
     stop: Callable[[], bool]
     log: Callable[[str], object]
+    deleted: set[str] = field(default_factory=set)
 
     def run(self) -> RetentionReport:
         self.report = RetentionReport(started_at=self.now, dry_run=self.dry_run)
@@ -448,7 +449,8 @@ class _Pass:
         return by_batch
 
     def _delete_manifests(self, manifests: Iterable[Accepted], counts: str | None) -> None:
-        for accepted in replaced_first(manifests, counts):
+        for accepted in replaced_first((a for a in manifests if a.info.key not in self.deleted), counts):
+            self.deleted.add(accepted.info.key)
             self.report.of("accepted manifests").add(accepted.info.modified, size_bytes=accepted.info.size)
             if not self.dry_run:
                 self.records.delete_object(accepted.info.key)
