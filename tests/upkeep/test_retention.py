@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from argus_assets.drop.bucket import ObjectInfo
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import BatchResult
-from argus_assets.upkeep.reconcile import TakenManifest, judge, judge_outcome as reconcile_outcome
+from argus_assets.upkeep.reconcile import TakenManifest, judge
+from argus_assets.upkeep.reconcile import judge_outcome as reconcile_outcome
 from argus_assets.upkeep.retention import (
     GRACE,
     Accepted,

@@ -1,8 +1,8 @@
 """Old batches leave Dagster and the bucket, whole or not at all, and are never taken up again."""
 
 import os
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,7 +43,6 @@ def age(site, *batches: str, runs: Sequence[str] = ()) -> None:
     keys = [partition(site, b) for b in batches]
     query("UPDATE event_logs SET timestamp = timestamp - %s WHERE partition = ANY(%s)", DAYS, keys)
     query("UPDATE runs SET update_timestamp = update_timestamp - %s WHERE run_id = ANY(%s)", DAYS, list(runs))
-    old = time.time() - DAYS.total_seconds()
     for batch in batches:
         result = read_result(site.bucket, BatchRef(VEHICLE, batch))
         if result is not None:
@@ -51,6 +50,7 @@ def age(site, *batches: str, runs: Sequence[str] = ()) -> None:
         for top in ("accepted", "batches"):
             for info in site.bucket.iterate(f"{top}/{VEHICLE}/"):
                 if info.key.split("/")[2].startswith(batch):
+                    old = info.modified.timestamp() - DAYS.total_seconds()
                     os.utime(site.bucket.path(info.key), (old, old))
 
 
@@ -167,8 +167,7 @@ def test_old_batches_go_whole_and_nothing_else_does(site, drives, aged, monkeypa
     now = site.bucket.now
     monkeypatch.setattr(type(site.bucket), "now", lambda _: now() + GRACE * 2)
     query("UPDATE runs SET status = 'SUCCESS' WHERE status = 'STARTED'")
-    put_back = run_pass(site.instance, site.bucket, site.lake, retain=POLICY.batches).put_back
-    assert put_back == []
+    assert run_pass(site.instance, site.bucket, site.lake, retain=DAYS * 9).put_back == []
     assert not site.tick().run_requests
     monkeypatch.undo()
     os.environ["ARGUS_DATABASE_URL"] = site.resources["diagnostician"].database_url
@@ -233,7 +232,7 @@ def test_killed_at_any_step_the_next_pass_does_the_rest(site, aged) -> None:
                 if name not in ("failed", "flying"):
                     assert site.made("vehicle_drop", key) >= 1
                     assert site.made("batch_report", key) >= 1
-            assert run_pass(site.instance, site.bucket, site.lake, retain=POLICY.batches, dry_run=True).put_back == []
+            assert run_pass(site.instance, site.bucket, site.lake, retain=DAYS * 9, dry_run=True).put_back == []
             assert steps < 100
             continue
         break
@@ -283,7 +282,9 @@ def test_the_job_tells_what_it_removed_and_the_command_removes_nothing_unasked(
     assert "--apply" in told
     assert rows(site) == before
     assert load_report(site.lake) is None
-    result = build_retain_job(POLICY).execute_in_process(
+    # Manifests are to be kept longer than their batches.
+    policy = replace(POLICY, accepted=DAYS * 2)
+    result = build_retain_job(policy).execute_in_process(
         instance=site.instance,
         resources={**site.resources, "database": DatabaseResource(url=os.environ["ARGUS_DATABASE_URL"])},
     )
@@ -293,8 +294,12 @@ def test_the_job_tells_what_it_removed_and_the_command_removes_nothing_unasked(
     report = load_report(site.lake)
     assert report is not None
     assert report.ended_at is not None
+    assert len(keys(site, "accepted")) == 8
+    assert run_pass(site.instance, site.bucket, site.lake, retain=DAYS * 9).put_back == [], "all have their outcome"
     told = CliRunner().invoke(root, ["retain", "--apply", "--json"], catch_exceptions=False).output
-    assert RetentionReport.model_validate_json(told).gone == []
+    report = RetentionReport.model_validate_json(told)
+    assert {g.kind: g.count for g in report.gone} == {"accepted manifests": 4}, "they go by their own age"
+    assert len(keys(site, "accepted")) == 4
 
 
 def test_events_of_no_run_and_rows_of_our_own_go_by_age(site, drives) -> None:
