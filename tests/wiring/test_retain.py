@@ -166,7 +166,6 @@ def test_old_batches_go_whole_and_nothing_else_does(site, drives, aged, monkeypa
     # Neither the sensor nor the daily pass over the bucket takes up what is gone.
     now = site.bucket.now
     monkeypatch.setattr(type(site.bucket), "now", lambda _: now() + GRACE * 2)
-    query("UPDATE runs SET status = 'SUCCESS' WHERE status = 'STARTED'")
     assert run_pass(site.instance, site.bucket, site.lake, retain=DAYS * 9).put_back == []
     assert not site.tick().run_requests
     monkeypatch.undo()
