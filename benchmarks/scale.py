@@ -94,7 +94,7 @@ def main() -> None:
             shutil.copy(dagster_yaml(), dagster_home / "dagster.yaml")
             with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
                 bench = _Bench(home, instance, url)
-                measured = [bench.measure(size) for size in options.sizes]
+                measured = [bench.measure(size, last=size == options.sizes[-1]) for size in options.sizes]
                 content = bench.content
         requests, listing = _on_s3(home)
     text = _measured_text(measured, content, requests, listing)
@@ -265,28 +265,40 @@ class _Bench:
         shifted = "{} + k * %(stride)s"
         mine = "id BETWEEN %(first)s AND %(first)s + %(stride)s - 1"
         for statement in (
-            f"INSERT INTO runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set, "
-            f"create_timestamp, update_timestamp, start_time, end_time) SELECT {run}, snapshot_id, pipeline_name, mode, "
-            f"status, {text.format('run_body')}, partition, partition_set, create_timestamp, update_timestamp, "
-            f"start_time, end_time FROM runs, {number} WHERE run_id = %(run)s",
-            f"INSERT INTO run_tags (run_id, key, value) SELECT {run}, key, {text.format('value')} "
-            f"FROM run_tags, {number} WHERE run_id = %(run)s",
-            f"INSERT INTO event_logs (id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) "
-            f"SELECT {shifted.format('id')}, CASE run_id WHEN '' THEN '' ELSE {run} END, {text.format('event')}, "
-            f"dagster_event_type, timestamp, step_key, asset_key, {text.format('partition')} "
-            f"FROM event_logs, {number} WHERE {mine} ORDER BY k, id",
-            f"INSERT INTO asset_event_tags (event_id, asset_key, key, value, event_timestamp) SELECT "
-            f"{shifted.format('event_id')}, asset_key, key, value, event_timestamp FROM asset_event_tags, {number} "
-            f"WHERE event_{mine}",
-            f"INSERT INTO asset_check_executions (asset_key, check_name, partition, run_id, execution_status, "
-            f"evaluation_event, evaluation_event_timestamp, evaluation_event_storage_id, "
-            f"materialization_event_storage_id) SELECT asset_key, check_name, {text.format('partition')}, {run}, "
-            f"execution_status, {text.format('evaluation_event')}, evaluation_event_timestamp, "
-            f"{shifted.format('evaluation_event_storage_id')}, {shifted.format('materialization_event_storage_id')} "
-            f"FROM asset_check_executions, {number} WHERE run_id = %(run)s",
-            f"INSERT INTO dynamic_partitions (partitions_def_name, partition) SELECT partitions_def_name, "
-            f"{text.format('partition')} FROM dynamic_partitions, {number} "
-            f"WHERE partitions_def_name = %(batches)s AND partition LIKE '%%' || %(token)s || '%%' ORDER BY k, id",
+            (
+                f"INSERT INTO runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set, "
+                f"create_timestamp, update_timestamp, start_time, end_time) SELECT {run}, snapshot_id, pipeline_name, mode, "
+                f"status, {text.format('run_body')}, partition, partition_set, create_timestamp, update_timestamp, "
+                f"start_time, end_time FROM runs, {number} WHERE run_id = %(run)s"
+            ),
+            (
+                f"INSERT INTO run_tags (run_id, key, value) SELECT {run}, key, {text.format('value')} "
+                f"FROM run_tags, {number} WHERE run_id = %(run)s"
+            ),
+            (
+                f"INSERT INTO event_logs (id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) "
+                f"SELECT {shifted.format('id')}, CASE run_id WHEN '' THEN '' ELSE {run} END, {text.format('event')}, "
+                f"dagster_event_type, timestamp, step_key, asset_key, {text.format('partition')} "
+                f"FROM event_logs, {number} WHERE {mine} ORDER BY k, id"
+            ),
+            (
+                f"INSERT INTO asset_event_tags (event_id, asset_key, key, value, event_timestamp) SELECT "
+                f"{shifted.format('event_id')}, asset_key, key, value, event_timestamp FROM asset_event_tags, {number} "
+                f"WHERE event_{mine}"
+            ),
+            (
+                f"INSERT INTO asset_check_executions (asset_key, check_name, partition, run_id, execution_status, "
+                f"evaluation_event, evaluation_event_timestamp, evaluation_event_storage_id, "
+                f"materialization_event_storage_id) SELECT asset_key, check_name, {text.format('partition')}, {run}, "
+                f"execution_status, {text.format('evaluation_event')}, evaluation_event_timestamp, "
+                f"{shifted.format('evaluation_event_storage_id')}, {shifted.format('materialization_event_storage_id')} "
+                f"FROM asset_check_executions, {number} WHERE run_id = %(run)s"
+            ),
+            (
+                f"INSERT INTO dynamic_partitions (partitions_def_name, partition) SELECT partitions_def_name, "
+                f"{text.format('partition')} FROM dynamic_partitions, {number} "
+                f"WHERE partitions_def_name = %(batches)s AND partition LIKE '%%' || %(token)s || '%%' ORDER BY k, id"
+            ),
         ):
             self._query(statement, values)
         self._query("SELECT setval(pg_get_serial_sequence('event_logs', 'id'), (SELECT max(id) FROM event_logs))")
@@ -300,7 +312,7 @@ class _Bench:
 
     # ------------------------------------------------------------------------------------------ measured
 
-    def measure(self, size: int) -> Measured:
+    def measure(self, size: int, *, last: bool) -> Measured:
         self.grow(size)
         database_bytes = self._size()
         self.content.bytes_a_batch = (database_bytes - self.empty_bytes) / size
@@ -329,8 +341,8 @@ class _Bench:
             lambda: find_failed(instance, keys, since=now - timedelta(days=7))
         )
         found.update(self._status(keys))
-        found["run of one batch, in process"] = self._lone_run(size)
-        found.update(self._retention(size))
+        found["run of one batch that was parsed before"] = self._lone_run(size)
+        found.update(self._retention(size, remove=min(REMOVED, size // 2) if last else 0))
         return Measured(size, found, database_bytes)
 
     def _with_waiting(self) -> dict[str, float]:
@@ -372,7 +384,7 @@ class _Bench:
         return ids
 
     def _in_flight(self, keys: Sequence[str]) -> dict[str, float]:
-        ids = self._add_runs(keys, dg.DagsterRunStatus.QUEUED, IN_FLIGHT_RUNS)
+        ids = self._add_runs(keys, dg.DagsterRunStatus.STARTED, IN_FLIGHT_RUNS)
         mended = _seconds(lambda: partitions_in_flight(self.instance, keys))
         searched = _seconds(lambda: _in_flight_by_search(self.instance, keys))
         assert partitions_in_flight(self.instance, keys) == _in_flight_by_search(self.instance, keys)
@@ -427,7 +439,7 @@ class _Bench:
         self.instance.delete_dynamic_partition(BATCHES, request.partition_key)
         return seconds
 
-    def _retention(self, size: int) -> dict[str, float]:
+    def _retention(self, size: int, *, remove: int) -> dict[str, float]:
         """The look at all, and the removal of some: these are the last ones, and are copied again by nobody."""
         records = PostgresRecords(self.instance, self.database, self.site.bucket, self.site.lake)
         later = datetime.now(UTC) + timedelta(hours=2)
@@ -437,18 +449,18 @@ class _Bench:
             ),
             1,
         )  # fmt: skip
-        if size < MOST_BATCHES:
+        if not remove:
             return {"retention: look, nothing due": look}
         started = time.perf_counter()
-        report = retain(records, self.site.bucket, policy=Policy(most_batches=size - REMOVED), now=later, dry_run=False)
+        report = retain(records, self.site.bucket, policy=Policy(most_batches=size - remove), now=later, dry_run=False)
         removed = time.perf_counter() - started
-        assert report.of("batches").count == REMOVED, report.lines()
+        assert report.of("batches").count == remove, report.lines()
         runs = records.old_runs(before=later, ended_before=later, going=[])
         run_s = _seconds(lambda: records.forget_run(runs.pop().run_id), 10)
         return {
             "retention: look, nothing due": look,
-            f"retention: {REMOVED} batches removed": removed - look,
-            f"retention: one run of {BATCHES_A_RUN} removed": run_s,
+            "retention: a batch removed": (removed - look) / remove,
+            f"retention: a run of {BATCHES_A_RUN} removed": run_s,
         }
 
 
@@ -519,16 +531,25 @@ def _measured_text(
 ) -> str:
     names = dict.fromkeys(name for m in measured for name in m.seconds)
     rows = [
-        [name, *(f"{1000 * m.seconds[name]:,.0f}" if name in m.seconds else "" for m in measured)] for name in names
+        [
+            name,
+            *(
+                f"{1000 * m.seconds[name]:,.{0 if m.seconds[name] > 0.01 else 1}f}" if name in m.seconds else ""
+                for m in measured
+            ),
+        ]
+        for name in names
     ]
     rows.append(["database, MiB", *(f"{m.database_bytes / MIB:,.0f}" for m in measured)])
     return "\n\n".join(
         [
             f"Machine: {describe_machine()}. One run, one machine, other work on it. Milliseconds, the median of three.",
             table(["live partitions", *(f"{m.live:,}" for m in measured)], rows),
-            f"A batch leaves {content.rows['event_logs']:.1f} rows in `event_logs`, a run "
-            f"{content.rows_a_run:.0f} more. All tables and indexes together: {content.bytes_a_batch / 1024:.0f} KiB a "
-            f"batch, in runs of {BATCHES_A_RUN}.",
+            (
+                f"A batch leaves {content.rows['event_logs']:.1f} rows in `event_logs`, a run "
+                f"{content.rows_a_run:.0f} more. All tables and indexes together: {content.bytes_a_batch / 1024:.0f} KiB a "
+                f"batch, in runs of {BATCHES_A_RUN}."
+            ),
             table(["table", "rows a batch", "KiB a batch, with indexes"], content.tables),
             "Requests to the drop bucket by the sensor for each batch: "
             + ", ".join(f"{count:g} {kind}" for kind, count in requests.items())
@@ -579,8 +600,8 @@ def _model_text(measured: Measured, content: Content, requests: dict[str, float]
         "tick and what Dagster records of it, s",
         lambda rate: f"{empty + (tick - empty + recorded) * min(rate * TICK_S / 86_400, WAITING) / WAITING:.2f}",
     )
-    removal = measured.seconds.get(f"retention: {REMOVED} batches removed", 0.0) / REMOVED
-    run_removal = measured.seconds.get(f"retention: one run of {BATCHES_A_RUN} removed", 0.0)
+    removal = measured.seconds["retention: a batch removed"]
+    run_removal = measured.seconds[f"retention: a run of {BATCHES_A_RUN} removed"]
     row("retention, minutes a day", lambda rate: f"{rate * (removal + run_removal / BATCHES_A_RUN) / 60:.1f}")
     row("CPU cores", lambda rate: f"{rate * CPU_S_A_BATCH / 86_400 / BUSY:.1f}")
     return (
@@ -606,7 +627,7 @@ def _plot(measured: Sequence[Measured], target: Path) -> None:
         "reconcile: what Dagster knows",
         "rerun_failed_batches: one look",
         "status of an asset's partitions, cold",
-        "run of one batch, in process",
+        "run of one batch that was parsed before",
     )
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     for name in shown:
