@@ -238,8 +238,8 @@ class _Bench:
         first, last = self._query("SELECT min(id), max(id) FROM event_logs")[0]
         (run_id,) = self._query("SELECT run_id FROM runs")[0]
         self.values = {"first": first, "stride": last - first + 1, "run": run_id, "token": TOKEN, "batches": BATCHES}
-        results = self.site.bucket.path(f"results/{VEHICLE}/{TOKEN}-00.json")
-        self.result = Path(results).read_text()
+        results = [self.site.bucket.path(f"results/{VEHICLE}/{TOKEN}-{n:02d}.json") for n in range(BATCHES_A_RUN)]
+        self.results = [Path(path).read_text() for path in results]
         rows = self._query(
             "SELECT count(*) FILTER (WHERE partition IS NOT NULL OR dagster_event_type = 'ASSET_CHECK_EVALUATION'), "
             "count(*) FROM event_logs"
@@ -257,12 +257,13 @@ class _Bench:
         if wanted <= self.clones:
             return
         _say(f"copies for {size:,} partitions")
-        values = {**self.values, "from": self.clones + 1, "to": wanted}
+        (base,) = self._query("SELECT max(id) + 1 FROM event_logs")[0]
+        values = {**self.values, "from": self.clones + 1, "to": wanted, "base": base}
         number = "generate_series(%(from)s, %(to)s) AS k"
         run = "md5('run' || k)::uuid::text"
         name = "'c' || to_char(k, 'FM00000')"
         text = f"replace(replace({{}}, %(run)s, {run}), %(token)s, {name})"
-        shifted = "{} + k * %(stride)s"
+        shifted = "{} - %(first)s + %(base)s + (k - %(from)s) * %(stride)s"
         mine = "id BETWEEN %(first)s AND %(first)s + %(stride)s - 1"
         for statement in (
             (
@@ -278,7 +279,8 @@ class _Bench:
             (
                 f"INSERT INTO event_logs (id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) "
                 f"SELECT {shifted.format('id')}, CASE run_id WHEN '' THEN '' ELSE {run} END, {text.format('event')}, "
-                f"dagster_event_type, timestamp, step_key, asset_key, {text.format('partition')} "
+                f"dagster_event_type, timestamp + k * interval '10 seconds', step_key, asset_key, "
+                f"{text.format('partition')} "
                 f"FROM event_logs, {number} WHERE {mine} ORDER BY k, id"
             ),
             (
@@ -307,7 +309,7 @@ class _Bench:
             for batch in range(BATCHES_A_RUN):
                 ref = BatchRef(VEHICLE, f"c{clone:05d}-{batch:02d}")
                 path = Path(self.site.bucket.path(f"results/{ref.vehicle_id}/{ref.batch_id}.json"))
-                path.write_text(self.result.replace(f"{TOKEN}-00", ref.batch_id))
+                path.write_text(self.results[batch].replace(f"{TOKEN}-{batch:02d}", ref.batch_id))
         self.clones = wanted
 
     # ------------------------------------------------------------------------------------------ measured
@@ -442,7 +444,7 @@ class _Bench:
     def _retention(self, size: int, *, remove: int) -> dict[str, float]:
         """The look at all, and the removal of some: these are the last ones, and are copied again by nobody."""
         records = PostgresRecords(self.instance, self.database, self.site.bucket, self.site.lake)
-        later = datetime.now(UTC) + timedelta(hours=2)
+        later = datetime.now(UTC) + timedelta(hours=6)
         look = _seconds(
             lambda: retain(
                 records, self.site.bucket, policy=Policy(most_batches=size), now=later, dry_run=True
@@ -507,16 +509,16 @@ def _requests(site: _Site, log: Path, drive: Drive) -> dict[str, float]:
     site.record(site.tick())
     site.record(site.tick())
     sensor = _lines(log)[before:]
-    return {
-        kind: sum(map(test, sensor)) / 4
-        for kind, test in {
-            "LIST": lambda line: "list-type=2" in line,
-            "GET": lambda line: '"GET ' in line and "list-type=2" not in line,
-            "HEAD": lambda line: '"HEAD ' in line,
-            "PUT and COPY": lambda line: '"PUT ' in line,
-            "DELETE": lambda line: '"DELETE ' in line,
-        }.items()
-    }
+    methods = [method for line in sensor if (method := _method(line)) is not None]
+    return {kind: methods.count(kind) / 4 for kind in ("LIST", "GET", "HEAD", "PUT", "DELETE")}
+
+
+def _method(line: str) -> str | None:
+    """The method of a line of the server's log, which colours some of them; a COPY is a PUT."""
+    found = re.search(r"\b(GET|HEAD|PUT|POST|DELETE) /", line)
+    if found is None:
+        return None
+    return "LIST" if "list-type=2" in line else found[1]
 
 
 def _lines(log: Path) -> list[str]:
@@ -577,7 +579,7 @@ def _model_text(measured: Measured, content: Content, requests: dict[str, float]
         return 86_400 / TICK_S + rate * requests["LIST"]
 
     def usd(rate: int) -> float:
-        writes = lists(rate) + rate * requests["PUT and COPY"]
+        writes = lists(rate) + rate * requests["PUT"]
         reads = rate * (requests["GET"] + requests["HEAD"])
         return (writes * USD_A_1000_LISTS + reads * USD_A_1000_GETS) / 1000
 
