@@ -23,6 +23,7 @@ from argus_assets.schedules.retain import build_retain_job, build_retain_schedul
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
 from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
+from argus_assets.sensors.rerun_requests import build_rerun_requests_sensor
 from argus_assets.sensors.stale_uploads import build_stale_uploads_sensor
 from argus_assets.settings import Settings
 
@@ -54,6 +55,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
                 max_batch_bytes=settings.max_batch_bytes,
             ),
             lost_outcomes_sensor,
+            build_rerun_requests_sensor(batch_job),
             build_stale_uploads_sensor(quiet=timedelta(hours=settings.stale_upload_hours)),
             *quiet_sensors,
         ],

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "rec": "argus_assets.cli.rec:rec",
     "reconcile": "argus_assets.cli.reconcile:reconcile",
     "retain": "argus_assets.cli.retain:retain",
+    "rerun": "argus_assets.cli.rerun:rerun",
     "simulate": "argus_assets.cli.simulate:simulate",
     "status": "argus_assets.cli.status:status",
     "up": "argus_assets.cli.up:up",
