@@ -20,6 +20,7 @@ from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.partitions import BATCHES, PARTITION, RANGE_END, RANGE_START, partitions_in_flight
 from argus_assets.resources.database import Database
 from argus_assets.resources.lake import Lake
+from argus_assets.sensors.rerun_requests import requested_partitions
 from argus_assets.status import WORKING, BatchState, partition_states
 from argus_assets.upkeep.retention import LiveBatch, Memory, OldRun, Span
 
@@ -106,7 +107,7 @@ class PostgresRecords:
     def live_batches(self) -> list[LiveBatch]:
         """All batches that have a partition, in a few queries."""
         keys = self._instance.get_dynamic_partitions(BATCHES)
-        in_flight = partitions_in_flight(self._instance, keys)
+        in_flight = partitions_in_flight(self._instance, keys) | requested_partitions(self._lake)
         states = partition_states(self._instance, keys)
         tags = self._instance.event_log_storage.get_latest_tags_by_partition(
             vehicle_drop.key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION]

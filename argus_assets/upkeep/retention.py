@@ -51,7 +51,7 @@ MEMORIES: Final[tuple[Memory, ...]] = ("answers", "drives", "model calls")
 
 Because = Literal[
     "failed, and waits for a person",
-    "in flight",
+    "in flight, or a rerun was asked for",
     "not completed",
     "outcome not delivered",
     "last outcome is not its completion",
@@ -94,7 +94,7 @@ class LiveBatch:
     Attributes:
         digest: Of the manifest that was taken last, `None` when that event is not there.
         taken: Storage id of that event: another one when the batch was dropped again.
-        state: `resting`: nothing runs, nothing failed, and it is not complete.
+        state: `working`: a run is at it, or is asked for. `resting`: nothing runs, nothing failed, and it is not complete.
         since: When it was taken or completed, whichever was later.
     """
 
@@ -284,7 +284,7 @@ def plan_batches(
     ]
     why: dict[str, Because] = {
         "failed": "failed, and waits for a person",
-        "working": "in flight",
+        "working": "in flight, or a rerun was asked for",
         "resting": "not completed",
     }
     kept: list[tuple[LiveBatch, Because]] = [

@@ -20,7 +20,9 @@ from argus_assets.records import PostgresRecords
 from argus_assets.resources.database import Database, DatabaseResource
 from argus_assets.schedules.reconcile_bucket import run_pass
 from argus_assets.schedules.retain import build_retain_job, is_due, load_report
+from argus_assets.sensors.rerun_requests import save_request
 from argus_assets.upkeep.reconcile import GRACE
+from argus_assets.upkeep.reruns import new_request
 from argus_assets.upkeep.retention import Policy, RetentionReport, retain
 
 DAYS = timedelta(days=100)
@@ -141,7 +143,7 @@ def test_old_batches_go_whole_and_nothing_else_does(site, drives, aged, monkeypa
     assert {g.kind: g.count for g in report.gone} == {"batches": 3, "accepted manifests": 4, "runs": 1}
     assert {k.because: [n.rpartition("_")[2] for n in k.batches] for k in report.kept} == {
         "failed, and waits for a person": ["failed"],
-        "in flight": ["flying"],
+        "in flight, or a rerun was asked for": ["flying"],
     }
     assert live(site) == {"mixed-young", "young", "failed", "flying"}
     after = rows(site)
@@ -259,8 +261,14 @@ def test_of_too_many_the_oldest_go_and_what_was_not_delivered_or_dropped_again_s
     assert [k.because for k in report.kept] == ["outcome not delivered"]
     assert "1 partitions more than allowed" in report.lines()[-1]
 
-    # A batch that is dropped again after the plan was made.
     records = records_of(site)
+    # One that somebody wants to be made again.
+    order = site.instance.get_dynamic_partitions(BATCHES)
+    wanted = new_request([partition(site, "young")], order=order, by="me", text="young", from_stage=None, now=later)
+    save_request(site.lake, wanted)
+    assert [b.ref.batch_id for b in records.live_batches() if b.state == "working"] == ["young", "flying"]
+
+    # A batch that is dropped again after the plan was made.
     plan = [b for b in records.live_batches() if b.ref == BatchRef(VEHICLE, "old-1")]
     site.drop(drives["car_healthy"], batch_id="old-1", release="2027.01")
     (request,) = site.tick().run_requests
