@@ -28,6 +28,9 @@ HOUR: Final = 4
 LATEST: Final = timedelta(hours=25)
 """A pass begins at any hour when the last one ended so long ago: the platform was down at its hour."""
 
+LISTED: Final = timedelta(hours=20)
+"""The whole bucket is looked through when the last look was so long ago."""
+
 RUN_SECONDS: Final = 1800.0
 REPORT: Final = "upkeep/retain.json"
 
@@ -63,14 +66,19 @@ def build_retain_job(policy: Policy) -> dg.JobDefinition:
     def remove_old(
         context: dg.OpExecutionContext, bucket: BucketResource, lake: LakeResource, database: DatabaseResource
     ) -> None:
+        now = datetime.now(UTC)
+        last = load_report(lake.lake())
+        listed_at = last.listed_at if last is not None else None
         report = run_retention(
             context.instance,
             bucket.bucket(),
             lake.lake(),
             database.database(),
             policy=policy,
-            now=datetime.now(UTC),
+            now=now,
             dry_run=False,
+            # To look through the whole bucket costs a request for each vehicle: once a day, not whenever there is much.
+            listing=listed_at is None or now - listed_at > LISTED,
             seconds=RUN_SECONDS,
             log=context.log.info,
         )
@@ -131,6 +139,7 @@ def run_retention(
     policy: Policy,
     now: datetime,
     dry_run: bool,
+    listing: bool = True,
     seconds: float | None = None,
     log: Callable[[str], object] = lambda _: None,
 ) -> RetentionReport:
@@ -144,6 +153,7 @@ def run_retention(
         policy: How long, and how much, is kept.
         now: The time.
         dry_run: Look at everything, remove nothing.
+        listing: See `upkeep.retention.retain`.
         seconds: How long to work, `None` for as long as it takes.
         log: Where to tell of it.
     """
@@ -161,12 +171,15 @@ def run_retention(
         policy=policy,
         now=now,
         dry_run=dry_run,
+        listing=listing,
         stop=stop,
         log=log,
     )
     if not stopped:
         report.ended_at = now + timedelta(seconds=time.monotonic() - began)
     if not dry_run:
+        last = load_report(lake)
+        report.listed_at = report.listed_at or (last.listed_at if last is not None else None)
         lake.write_bytes(REPORT, report.model_dump_json(indent=2).encode())
     for line in report.lines():
         log(line)

@@ -212,6 +212,7 @@ class RetentionReport(BaseModel):
     Attributes:
         live: Partitions before the pass.
         over: Partitions beyond the allowed number that could not go.
+        listed_at: When accepted manifests and recordings were last looked through whole.
     """
 
     version: Literal[1] = 1
@@ -220,6 +221,7 @@ class RetentionReport(BaseModel):
     dry_run: bool
     live: int = 0
     over: int = 0
+    listed_at: datetime | None = None
     gone: list[Gone] = []
     kept: list[Kept] = []
 
@@ -351,6 +353,7 @@ def retain(
     policy: Policy,
     now: datetime,
     dry_run: bool,
+    listing: bool = True,
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], object] = lambda _: None,
 ) -> RetentionReport:
@@ -362,6 +365,7 @@ def retain(
         policy: How long, and how much.
         now: The time.
         dry_run: Remove nothing.
+        listing: Look through all accepted manifests, and all recordings where those are to go by age.
         stop: Asked before each step; the rest is left to the next pass.
         log: Where to tell of it.
 
@@ -371,7 +375,7 @@ def retain(
     Raises:
         Unavailable: The bucket or the database did not answer; what is gone is gone, the next pass does the rest.
     """
-    return _Pass(records, bucket, policy, now, dry_run, stop, log).run()
+    return _Pass(records, bucket, policy, now, dry_run, listing, stop, log).run()
 
 
 @dataclass
@@ -381,6 +385,7 @@ class _Pass:
     policy: Policy
     now: datetime
     dry_run: bool
+    listing: bool
     stop: Callable[[], bool]
     log: Callable[[str], object]
     deleted: set[str] = field(default_factory=set)
@@ -391,16 +396,14 @@ class _Pass:
         self.report.live = len(live)
         gone = self._batches(live)
         left = {b.ref: b for b in live if b.partition not in gone}
-        for part in (
-            lambda: self._accepted(left),
-            lambda: self._runs(list(gone)),
-            self._events,
-            lambda: self._recordings(left),
-            self._memories,
-        ):
+        for part in (lambda: self._runs(list(gone)), self._events, self._memories):
             if self.stop():
                 break
             part()
+        if self.listing and not self.stop():
+            self._accepted(left)
+            self._recordings(left)
+            self.report.listed_at = None if self.stop() else self.now
         if not self.dry_run and any(g.count for g in self.report.gone):
             self.records.refresh()
         return self.report
@@ -460,11 +463,12 @@ class _Pass:
         for vehicle in sorted(self.bucket.list_names("accepted")):
             if self.stop():
                 return
-            waiting = _waiting(self.bucket, vehicle)
-            for ref, manifests in self._accepted_of(vehicle).items():
-                batch = left.get(ref)
-                old = [a for a in manifests if self._is_old(a.info.modified, self.policy.manifests)]
-                if not old or ref in waiting or (batch is not None and batch.state != "completed"):
+            by_batch = self._accepted_of(vehicle)
+            old_of = {ref: old for ref, found in by_batch.items() if (old := self._old(found))}
+            waiting = _waiting(self.bucket, vehicle) if old_of else set[BatchRef]()
+            for ref, old in old_of.items():
+                batch, manifests = left.get(ref), by_batch[ref]
+                if ref in waiting or (batch is not None and batch.state != "completed"):
                     continue
                 result = read_result(self.bucket, ref)
                 settled = result.manifest_digest if result is not None and result.state == "completed" else None
@@ -472,6 +476,9 @@ class _Pass:
                 # The last one goes when nothing needs it: no partition, and its completion was told.
                 going = [a for a in old if a not in last or (a.digest == settled and batch is None)]
                 self._delete_manifests(going, settled)
+
+    def _old(self, manifests: Iterable[Accepted]) -> list[Accepted]:
+        return [a for a in manifests if self._is_old(a.info.modified, self.policy.manifests)]
 
     def _is_old(self, at: datetime | None, limit: timedelta) -> bool:
         return at is not None and self.now - at > limit

@@ -301,6 +301,7 @@ def test_the_job_tells_what_it_removed_and_the_command_removes_nothing_unasked(
     report = load_report(site.lake)
     assert report is not None
     assert report.ended_at is not None
+    assert report.listed_at is not None
     assert len(keys(site, "accepted")) == 7
     assert run_pass(site.instance, site.bucket, site.lake, retain=DAYS * 9).put_back == [], "all have their outcome"
     told = CliRunner().invoke(root, ["retain", "--apply", "--json"], catch_exceptions=False).output
