@@ -38,7 +38,7 @@ _MADE: Final = DagsterEventType.ASSET_MATERIALIZATION.value
 _EVENTS: Final = [t.value for t in DagsterEventType if t.name.startswith("ASSET_") and "CHECK" not in t.name]
 
 _LATEST: Final = """
-SELECT partition, max(id) FILTER (WHERE asset_key = %(drop)s), max("timestamp")
+SELECT partition, max(id) FILTER (WHERE asset_key = %(drop)s), max("timestamp"), max(id)
 FROM event_logs
 WHERE asset_key IN (%(drop)s, %(report)s) AND dagster_event_type = %(made)s AND partition IS NOT NULL
 GROUP BY partition
@@ -114,7 +114,8 @@ class PostgresRecords:
         )
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(_LATEST, {"drop": _DROP, "report": _REPORT, "made": _MADE})
-            latest = {partition: (taken, at) for partition, taken, at in cursor}
+            latest = {partition: (taken, at, last) for partition, taken, at, last in cursor}
+            position = _told_up_to(cursor)
             cursor.execute(
                 "SELECT partition, create_timestamp FROM dynamic_partitions WHERE partitions_def_name = %s", (BATCHES,)
             )
@@ -124,7 +125,7 @@ class PostgresRecords:
             ref = parse_partition_key(key)
             if ref is None or key not in added:
                 continue
-            taken, at = latest.get(key, (None, added[key]))
+            taken, at, last = latest.get(key, (None, added[key], -1))
             state, _ = states[key]
             found.append(
                 LiveBatch(
@@ -140,6 +141,7 @@ class PostgresRecords:
                     if state is BatchState.FAILED
                     else "resting",
                     at.replace(tzinfo=UTC),
+                    told=position is None or last <= position,
                 )
             )
         return found
@@ -277,6 +279,15 @@ class PostgresRecords:
 def _checks() -> tuple[list[str], list[str]]:
     """Asset keys and names of all checks: the index of `asset_check_executions` begins with them."""
     return sorted({c.asset_key.to_string() for c in BATCH_CHECKS}), [c.name for c in BATCH_CHECKS]
+
+
+def _told_up_to(cursor: "Cursor") -> int | None:
+    """Storage id up to which events were put into the outbox, `None` where nobody is told anything."""
+    cursor.execute("SELECT to_regclass('argus.outbox_cursor') IS NOT NULL")
+    if not (cursor.fetchone() or (False,))[0]:
+        return None
+    cursor.execute("SELECT min(storage_id) FROM argus.outbox_cursor")
+    return (cursor.fetchone() or (None,))[0]
 
 
 def _delete_events(cursor: "Cursor", ids: Sequence[int]) -> None:

@@ -592,7 +592,7 @@ def _model_text(measured: Measured, content: Content, requests: dict[str, float]
     row("live partitions", lambda rate: f"{live(rate):,}")
     row("  days that are live", lambda rate: f"{live(rate) / rate:.1f}")
     row("runs a day", lambda rate: f"{rate / BATCHES_A_RUN:,.0f}")
-    row("event rows a day", lambda rate: f"{events(rate) / 1e6:.2f} million")
+    row("event rows a day", lambda rate: f"{events(rate):,.0f}")
     row("database at the retention, GB", lambda rate: f"{live(rate) * content.bytes_a_batch / 1e9:.1f}")
     row("database written a day, GB", lambda rate: f"{rate * content.bytes_a_batch / 1e9:.2f}")
     row("database after a year without retention, GB", lambda rate: f"{365 * rate * content.bytes_a_batch / 1e9:,.0f}")
@@ -600,13 +600,15 @@ def _model_text(measured: Measured, content: Content, requests: dict[str, float]
     row("S3 requests of the sensor, USD a day", lambda rate: f"{usd(rate):.2f}")
     row("batches in a tick", lambda rate: f"{rate * TICK_S / 86_400:.1f}")
     row(
-        "tick and what Dagster records of it, s",
-        lambda rate: f"{empty + (tick - empty + recorded) * min(rate * TICK_S / 86_400, WAITING) / WAITING:.2f}",
+        "tick and what Dagster records of it, ms",
+        lambda rate: (
+            f"{1000 * (empty + (tick - empty + recorded) * min(rate * TICK_S / 86_400, WAITING) / WAITING):,.0f}"
+        ),
     )
     removal = measured.seconds["retention: a batch removed"]
     run_removal = measured.seconds[f"retention: a run of {BATCHES_A_RUN} removed"]
     row("retention, minutes a day", lambda rate: f"{rate * (removal + run_removal / BATCHES_A_RUN) / 60:.1f}")
-    row("CPU cores", lambda rate: f"{rate * CPU_S_A_BATCH / 86_400 / BUSY:.1f}")
+    row("CPU cores", lambda rate: f"{rate * CPU_S_A_BATCH / 86_400 / BUSY:.2f}")
     return (
         f"Inputs: {CPU_S_A_BATCH:g} CPU s a batch, {BATCHES_A_RUN} batches a run, cores {BUSY:.0%} busy on average, a "
         f"tick every {TICK_S} s, {RETAIN_DAYS} days and {MOST_BATCHES:,} batches retained, "

@@ -57,6 +57,7 @@ Because = Literal[
     "last outcome is not its completion",
     "manifest waits in the inbox",
     "a later manifest was never taken up",
+    "other systems were not told yet",
 ]
 
 
@@ -96,6 +97,7 @@ class LiveBatch:
         taken: Storage id of that event: another one when the batch was dropped again.
         state: `working`: a run is at it, or is asked for. `resting`: nothing runs, nothing failed, and it is not complete.
         since: When it was taken or completed, whichever was later.
+        told: Its events were passed on to the outbox, where there is one.
     """
 
     partition: str
@@ -104,6 +106,7 @@ class LiveBatch:
     taken: int
     state: Literal["completed", "failed", "working", "resting"]
     since: datetime
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +315,8 @@ def judge_outcome(
         return "a later manifest was never taken up"
     if result is None:
         return "outcome not delivered"
+    if not batch.told:
+        return "other systems were not told yet"
     if result.state != "completed" or result.manifest_digest != batch.digest:
         return "last outcome is not its completion"
     return None

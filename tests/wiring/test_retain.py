@@ -259,6 +259,15 @@ def test_of_too_many_the_oldest_go_and_what_was_not_delivered_or_dropped_again_s
     assert [k.because for k in report.kept] == ["outcome not delivered"]
     assert "1 partitions more than allowed" in report.lines()[-1]
 
+    # Other systems were told of nothing that happened after the first event.
+    query("CREATE TABLE IF NOT EXISTS argus.outbox_cursor (name text PRIMARY KEY, storage_id bigint NOT NULL)")
+    query("INSERT INTO argus.outbox_cursor SELECT 'event_log', min(id) FROM event_logs")
+    assert {k.because for k in pass_over(site, now=later).kept} >= {"outcome not delivered"}
+    assert not pass_over(site, policy=replace(POLICY, batches=GRACE), now=later).gone
+    query("UPDATE argus.outbox_cursor SET storage_id = (SELECT max(id) FROM event_logs)")
+    told = pass_over(site, policy=replace(POLICY, batches=GRACE), now=later, dry_run=True)
+    assert {g.kind: g.count for g in told.gone} == {"batches": 1, "accepted manifests": 1, "runs": 1}
+
     records = records_of(site)
     # One that somebody wants to be made again.
     order = site.instance.get_dynamic_partitions(BATCHES)
