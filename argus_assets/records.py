@@ -80,11 +80,21 @@ WHERE run_id = '' AND "timestamp" < %(before)s AND event NOT LIKE '%%"BatchQuara
 )
 """
 
+# `<vehicle>/<batch>` against `<date>_<vehicle>_<batch>`: as long as a batch lives, nothing alerts of it again.
+_GONE: Final = f"""
+ AND NOT EXISTS (
+    SELECT FROM dynamic_partitions d
+    WHERE d.partitions_def_name = '{BATCHES}' AND substr(d.partition, 12) = replace(subject, '/', '_')
+)
+"""
+
 _MEMORY: Final[dict[Memory, tuple[str, str, str]]] = {
     "answers": ("argus.answers", "made_at", ""),
     "drives": ("argus.drives", "recorded_from", ""),
     # A call that nobody settled may have been answered: its tokens stay set aside.
     "model calls": ("argus.model_calls", "reserved_at", " AND settled_at IS NOT NULL"),
+    "alerts": ("argus.alerts", "at", _GONE),
+    "alerted manifests": ("argus.alerted_manifests", "at", _GONE),
 }
 
 
@@ -249,7 +259,7 @@ class PostgresRecords:
             return _span(cursor)
 
     def forget_memory(self, memory: Memory, *, before: datetime) -> int:
-        """Remove them; days of the ledger go with the last of their calls."""
+        """Remove them; days of the ledger go with the last of their calls, counted failures with their batch."""
         table, column, only = _MEMORY[memory]
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {table} WHERE {column} < %s{only}", (before,))  # noqa: S608 - our own names
@@ -260,6 +270,8 @@ class PostgresRecords:
                     "AND NOT EXISTS (SELECT FROM argus.model_calls c WHERE c.day = d.day)",
                     (before.date(),),
                 )
+            if memory == "alerted manifests":
+                cursor.execute(f"DELETE FROM argus.failed_attempts WHERE true{_GONE}")  # noqa: S608 - our own names
         return count
 
     def manifest(self, partition: str, digest: str) -> bytes | None:
@@ -282,10 +294,7 @@ def _checks() -> tuple[list[str], list[str]]:
 
 
 def _told_up_to(cursor: "Cursor") -> int | None:
-    """Storage id up to which events were put into the outbox, `None` where nobody is told anything."""
-    cursor.execute("SELECT to_regclass('argus.outbox_cursor') IS NOT NULL")
-    if not (cursor.fetchone() or (False,))[0]:
-        return None
+    """Storage id up to which events were put into the outbox, `None` where nobody was ever told anything."""
     cursor.execute("SELECT min(storage_id) FROM argus.outbox_cursor")
     return (cursor.fetchone() or (None,))[0]
 

@@ -48,6 +48,7 @@ def policy_of(settings: Settings) -> Policy:
         runs=timedelta(days=settings.retain_runs_days),
         memory=timedelta(days=settings.retain_memory_days),
         recordings=days(settings.retain_recordings_days),
+        others_are_told=settings.webhooks is not None,
     )
 
 

@@ -11,7 +11,7 @@ what it finds of it for settled. A manifest dropped anew is another drop, and is
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Annotated, Final, Literal, Protocol
@@ -45,9 +45,9 @@ READERS: Final = 16
 MAX_LISTED: Final = 50
 """Batches that are named for each reason; the others are counted."""
 
-Kind = Literal["batches", "accepted manifests", "runs", "events", "recordings", "answers", "drives", "model calls"]
-Memory = Literal["answers", "drives", "model calls"]
-MEMORIES: Final[tuple[Memory, ...]] = ("answers", "drives", "model calls")
+Memory = Literal["answers", "drives", "model calls", "alerts", "alerted manifests"]
+MEMORIES: Final[tuple[Memory, ...]] = ("answers", "drives", "model calls", "alerts", "alerted manifests")
+Kind = Literal["batches", "accepted manifests", "runs", "events", "recordings"] | Memory
 
 Because = Literal[
     "failed, and waits for a person",
@@ -71,8 +71,9 @@ class Policy:
         accepted: Of manifests whose batch is gone or which a later one replaced; `None` as `batches`. When it is
             longer than `batches`, manifests outlive their batch.
         runs: Of runs without batches, and of events without a run.
-        memory: Of saved answers, drives and model calls.
+        memory: Of saved answers, drives, model calls, and alerts of batches that are gone.
         recordings: Since the batch was completed; `None` for ever.
+        others_are_told: Other systems are told of events: a batch waits until its own are in the outbox.
     """
 
     batches: timedelta = timedelta(days=90)
@@ -81,6 +82,7 @@ class Policy:
     runs: timedelta = timedelta(days=90)
     memory: timedelta = timedelta(days=365)
     recordings: timedelta | None = None
+    others_are_told: bool = True
 
     @property
     def manifests(self) -> timedelta:
@@ -446,7 +448,8 @@ class _Pass:
 
     def _why_kept(self, batch: LiveBatch, manifests: Sequence[Accepted]) -> Because | None:
         waits = self.bucket.exists(inbox_key(batch.ref.vehicle_id, batch.ref.batch_id))
-        return judge_outcome(batch, read_result(self.bucket, batch.ref), waits=waits, manifests=manifests)
+        known = batch if self.policy.others_are_told else replace(batch, told=True)
+        return judge_outcome(known, read_result(self.bucket, batch.ref), waits=waits, manifests=manifests)
 
     def _accepted_of(self, vehicle: str) -> dict[BatchRef, list[Accepted]]:
         by_batch: dict[BatchRef, list[Accepted]] = defaultdict(list)

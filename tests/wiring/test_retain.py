@@ -260,12 +260,14 @@ def test_of_too_many_the_oldest_go_and_what_was_not_delivered_or_dropped_again_s
     assert "1 partitions more than allowed" in report.lines()[-1]
 
     # Other systems were told of nothing that happened after the first event.
-    query("CREATE TABLE IF NOT EXISTS argus.outbox_cursor (name text PRIMARY KEY, storage_id bigint NOT NULL)")
     query("INSERT INTO argus.outbox_cursor SELECT 'event_log', min(id) FROM event_logs")
     assert {k.because for k in pass_over(site, now=later).kept} >= {"outcome not delivered"}
-    assert not pass_over(site, policy=replace(POLICY, batches=GRACE), now=later).gone
+    policy = replace(POLICY, batches=GRACE)
+    assert not pass_over(site, policy=policy, now=later).gone
+    nobody = replace(policy, others_are_told=False)
+    assert pass_over(site, policy=nobody, now=later, dry_run=True).of("batches").count == 1, "nobody is to be told"
     query("UPDATE argus.outbox_cursor SET storage_id = (SELECT max(id) FROM event_logs)")
-    told = pass_over(site, policy=replace(POLICY, batches=GRACE), now=later, dry_run=True)
+    told = pass_over(site, policy=policy, now=later, dry_run=True)
     assert {g.kind: g.count for g in told.gone} == {"batches": 1, "accepted manifests": 1, "runs": 1}
 
     records = records_of(site)
@@ -340,8 +342,22 @@ def test_events_of_no_run_and_rows_of_our_own_go_by_age(site, drives) -> None:
         DAYS,
         key,
     )
+    for subject in (f"{VEHICLE}/b1", f"{VEHICLE}/gone"):
+        old = "now() - interval '400 days'"
+        query(f"INSERT INTO argus.alerted_manifests VALUES ('d', '{subject}', {old})")
+        query(f"INSERT INTO argus.alerts VALUES ('d', 'r', 'c', '{VEHICLE}', '{subject}', {old}, false)")
+        query(f"INSERT INTO argus.failed_attempts VALUES ('d', '{subject}', 'e', false)")
     report = pass_over(site)
-    assert {g.kind: g.count for g in report.gone} == {"events": 1, "answers": 1, "drives": 1, "model calls": 1}
+    assert {g.kind: g.count for g in report.gone} == {
+        "events": 1,
+        "answers": 1,
+        "drives": 1,
+        "model calls": 1,
+        "alerts": 1,
+        "alerted manifests": 1,
+    }
+    for table in ("alerts", "alerted_manifests", "failed_attempts"):
+        assert query(f"SELECT subject FROM argus.{table}") == [(f"{VEHICLE}/b1",)], "the batch lives"
     assert query("SELECT key FROM argus.answers") == [("l",)]
     assert query("SELECT day::text FROM argus.token_days ORDER BY 1") == [("2020-01-02",)], "nobody settled its call"
     assert query("SELECT count(*) FROM argus.drive_faults") == [(0,)]
