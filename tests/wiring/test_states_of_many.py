@@ -1,6 +1,7 @@
 """Reading only what is open gives the states that reading everything gives."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from argus_assets import status
 from argus_assets.assets.batch import STAGES
 from argus_assets.partitions import starts_again
+from argus_assets.schedules import rerun_failed_batches
 from argus_assets.status import BatchFacts, derive_state, partition_states
 
 KEYS = ("a", "b", "c")
@@ -85,3 +87,19 @@ def test_states_of_any_history(monkeypatch: pytest.MonkeyPatch, named: int, hist
         assert partition_states(instance, KEYS) == expected
         assert partition_states(instance, KEYS[1:]) == {k: expected[k] for k in KEYS[1:]}
         assert partition_states(instance, []) == {}
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=st.lists(drops | runs, max_size=6))
+def test_failed_batches_of_any_history(monkeypatch: pytest.MonkeyPatch, history) -> None:
+    """Reading from the first failure on finds what reading everything finds."""
+    monkeypatch.setattr(rerun_failed_batches, "SIDE_BY_SIDE", 1)
+    since = datetime.now(UTC) - timedelta(hours=1)
+    with dg.DagsterInstance.ephemeral() as instance:
+        write(instance, history)
+        found = rerun_failed_batches.find_failed(instance, KEYS, since=since)
+        with monkeypatch.context() as patch:
+            patch.setattr(rerun_failed_batches, "_first_event_of_failures", lambda *_: 0)
+            assert rerun_failed_batches.find_failed(instance, KEYS, since=since) == found
+        failed = {key for key, (state, _) in partition_states(instance, KEYS).items() if state == "failed"}
+        assert failed <= {batch.partition for batch in found}
