@@ -96,7 +96,7 @@ def test_failed_batches_of_any_history(monkeypatch: pytest.MonkeyPatch, history)
     monkeypatch.setattr(rerun_failed_batches, "SIDE_BY_SIDE", 1)
     since = datetime.now(UTC) - timedelta(hours=1)
     with dg.DagsterInstance.ephemeral() as instance:
-        write(instance, history)
+        write(instance, [*(("drop", key) for key in KEYS), *history])
         found = rerun_failed_batches.find_failed(instance, KEYS, since=since)
         with monkeypatch.context() as patch:
             patch.setattr(rerun_failed_batches, "_first_event_of_failures", lambda *_: 0)
