@@ -77,7 +77,7 @@ def by_reading_everything(instance: dg.DagsterInstance) -> dict[str, tuple]:
 
 
 @pytest.mark.parametrize("named", [0, 500], ids=["all keys read", "keys named"])
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
 @given(history=st.lists(drops | runs, max_size=6))
 def test_states_of_any_history(monkeypatch: pytest.MonkeyPatch, named: int, history) -> None:
     monkeypatch.setattr(status, "NAMED_KEYS", named)
@@ -89,7 +89,7 @@ def test_states_of_any_history(monkeypatch: pytest.MonkeyPatch, named: int, hist
         assert partition_states(instance, []) == {}
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(drops | runs, max_size=6))
 def test_failed_batches_of_any_history(monkeypatch: pytest.MonkeyPatch, history) -> None:
     """Reading from the first failure on finds what reading everything finds."""
