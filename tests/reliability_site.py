@@ -381,6 +381,11 @@ class Site:
             seconds: That the second try may take.
             quarantined: Whether files that were found wrong count as well.
         """
+        self.wait(
+            lambda: all(self.result(b) is not None or self.failures([b]) for b in batches),
+            120,
+            "each batch has an outcome, or its events say why not",
+        )
         failed: list[Dropped] = []
         for batch in batches:
             result = self.result(batch)
