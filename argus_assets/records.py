@@ -15,6 +15,7 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from argus_assets.assets.batch import BATCH_CHECKS, STAGES, manifest_path, vehicle_drop
+from argus_assets.assets.replay import pinned
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.partitions import BATCHES, PARTITION, RANGE_END, RANGE_START, partitions_in_flight
@@ -130,6 +131,7 @@ class PostgresRecords:
                 "SELECT partition, create_timestamp FROM dynamic_partitions WHERE partitions_def_name = %s", (BATCHES,)
             )
             added = dict(cursor.fetchall())
+        golden = pinned(self._lake)
         found: list[LiveBatch] = []
         for key in keys:
             ref = parse_partition_key(key)
@@ -152,6 +154,7 @@ class PostgresRecords:
                     else "resting",
                     at.replace(tzinfo=UTC),
                     told=position is None or last <= position,
+                    pinned=key in golden,
                 )
             )
         return found

@@ -58,6 +58,7 @@ Because = Literal[
     "manifest waits in the inbox",
     "a later manifest was never taken up",
     "other systems were not told yet",
+    "in the golden set",
 ]
 
 
@@ -100,6 +101,7 @@ class LiveBatch:
         state: `working`: a run is at it, or is asked for. `resting`: nothing runs, nothing failed, and it is not complete.
         since: When it was taken or completed, whichever was later.
         told: Its events were passed on to the outbox, where there is one.
+        pinned: It is in the golden set: it stays, and so do its recordings.
     """
 
     partition: str
@@ -109,6 +111,7 @@ class LiveBatch:
     state: Literal["completed", "failed", "working", "resting"]
     since: datetime
     told: bool = True
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +285,7 @@ def plan_batches(
     """
     known = list(batches)
     by_age = sorted(known, key=lambda b: (b.since, b.partition))
-    completed = [b for b in by_age if b.state == "completed"]
+    completed = [b for b in by_age if b.state == "completed" and not b.pinned]
     too_many = len(known) - policy.most_batches
     due = [
         batch
@@ -295,7 +298,9 @@ def plan_batches(
         "resting": "not completed",
     }
     kept: list[tuple[LiveBatch, Because]] = [
-        (b, why[b.state]) for b in by_age if b.state != "completed" and now - b.since > policy.batches
+        (b, why.get(b.state, "in the golden set"))
+        for b in by_age
+        if (b.state != "completed" or b.pinned) and now - b.since > policy.batches
     ]
     return due, kept
 
@@ -537,7 +542,7 @@ class _Pass:
                 objects = list(files)
                 batch = left.get(ref)
                 changed = any(not self._is_old(info.modified, limit) for info in objects)
-                if changed or ref in waiting or (batch is not None and batch.state != "completed"):
+                if changed or ref in waiting or (batch is not None and (batch.state != "completed" or batch.pinned)):
                     continue
                 result = read_result(self.bucket, ref)
                 if (

@@ -1,5 +1,6 @@
 """What may go and what stays: against an oracle, and in an order that no kill can make wrong."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -53,6 +54,20 @@ def test_only_completed_batches_go_the_oldest_first_and_no_more_than_are_too_man
     stays = {b.partition for b in batches if b.state != "completed" and NOW - b.since > POLICY.batches}
     assert {b.partition for b, _ in kept} == stays
     assert {why for b, why in kept if b.state == "failed"} <= {"failed, and waits for a person"}
+
+
+@given(st.lists(st.tuples(states, ages, st.booleans()), max_size=12))
+def test_the_golden_set_stays_and_changes_nothing_for_others(found) -> None:
+    batches = [replace(live(n, state, age), pinned=pinned) for n, (state, age, pinned) in enumerate(found)]
+    due, kept = plan_batches(batches, policy=POLICY, now=NOW)
+    assert not any(b.pinned for b in due)
+    unlimited = replace(POLICY, most_batches=100)
+    others = [b for b in batches if not b.pinned]
+    assert plan_batches(batches, policy=unlimited, now=NOW)[0] == plan_batches(others, policy=unlimited, now=NOW)[0]
+    told = {b.partition for b, why in kept if why == "in the golden set"}
+    assert told == {
+        b.partition for b in batches if b.pinned and b.state == "completed" and NOW - b.since > POLICY.batches
+    }
 
 
 outcomes = st.sampled_from([("a", "completed"), ("a", "completed"), ("b", "completed"), ("a", "failed"), None])
