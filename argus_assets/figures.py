@@ -50,6 +50,9 @@ PAGE: Final = 1000
 WINDOW: Final = 1000
 """Events with so many smaller ids are looked for again: a transaction with a smaller id may end after a later one."""
 
+SENSOR: Final = ("completed_batches_sensor", "sensor")
+"""Name and type of what looks into the inbox."""
+
 OPEN: Final = frozenset(BatchState) - {BatchState.PENDING, BatchState.COMPLETED, BatchState.FAILED}
 """States of a batch that was taken and waits for its page."""
 
@@ -244,7 +247,7 @@ class Watcher:
         since = now.timestamp() - RATE_WINDOW_S
         recent = [done for done in list(self._events.done) if done.at >= since]
         minutes = RATE_WINDOW_S / 60
-        last_tick_s = records.tick_age_s.get(("completed_batches_sensor", "sensor")) if records is not None else None
+        last_tick_s = records.tick_age_s.get(SENSOR) if records is not None else None
         warnings = [f"No answer from: {', '.join(found.missing)}."] if found.missing else []
         if records is not None and inbox is not None:
             silent = silence(oldest_marker_s=inbox.oldest_s, last_tick_s=last_tick_s, interval_s=self._interval_s)
@@ -364,6 +367,23 @@ def _unless_away(read: Callable[[], _T]) -> _T | None:
         return read()
     except (ArgusError, DBAPIError, DagsterPostgresException, OSError):
         return None
+
+
+def inbox_silence(instance: dg.DagsterInstance, bucket: Bucket, *, interval_s: float) -> str | None:
+    """What to say when manifests wait and the sensor does not look; `None` when all is well. See `silence`.
+
+    Raises:
+        Unavailable: The bucket did not answer.
+    """
+    oldest = min((m.modified for m in bucket.list_inbox(limit=MAX_MARKERS) if m.modified is not None), default=None)
+    if oldest is None:
+        return None
+    ticked = last_ticks(instance).get(SENSOR)
+    return silence(
+        oldest_marker_s=max(0.0, (bucket.now() - oldest).total_seconds()),
+        last_tick_s=max(0.0, time.time() - ticked) if ticked is not None else None,
+        interval_s=interval_s,
+    )
 
 
 def runs_in_flight(instance: dg.DagsterInstance, states: Mapping[str, BatchState]) -> list[RunInFlight]:

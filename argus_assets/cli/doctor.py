@@ -96,6 +96,7 @@ def run_checks(home: Path | None) -> list[Finding]:
         _check("ui port", lambda: _port(settings)),
         _check("definitions", lambda: _definitions(settings)),
         _check("platform", lambda: _platform(settings)),
+        _check("inbox", lambda: _inbox(settings)),
     ]
     return findings
 
@@ -385,3 +386,21 @@ def _platform(settings: "Settings") -> Finding:
             f"Look into {settings.home / 'logs' / 'daemon.log'}.",
         )
     return Finding("platform", "ok", f"process {process}; {len(statuses)} daemons healthy")
+
+
+def _inbox(settings: "Settings") -> Finding:
+    """Whether manifests wait and nobody looks: with a dead daemon nothing else would say so."""
+    from argus_assets.drop.bucket import Bucket
+    from argus_assets.embedded.platform import connect
+    from argus_assets.figures import inbox_silence
+
+    if not Bucket.from_url(settings.bucket_url).list_inbox(limit=1):
+        return Finding("inbox", "ok", "no manifest waits")
+    if _running(settings) is None and settings.database_url is None:
+        return Finding("inbox", "warn", "manifests wait, and no platform runs here", "Start it with `argus up`.")
+    with connect(settings.home) as (instance, bucket):
+        told = inbox_silence(instance, bucket, interval_s=settings.sensor_interval_s)
+    if told is not None:
+        what, _, help_text = told.partition(": ")
+        return Finding("inbox", "fail", what, help_text)
+    return Finding("inbox", "ok", "manifests wait, and the sensor looks")

@@ -72,6 +72,7 @@ def status(batch: str | None, as_json: bool, watch: bool, check: bool, home: Pat
             click.echo(json.dumps(document[0] if batch else document, indent=2))
             return
         console = Console()
+        _warn(instance, bucket, home)
         if not watch:
             console.print(_render(_read(instance, bucket, batch), detailed=batch is not None))
             return
@@ -82,6 +83,18 @@ def status(batch: str | None, as_json: bool, watch: bool, check: bool, home: Pat
                     time.sleep(WATCH_SECONDS)
             except KeyboardInterrupt:
                 return
+
+
+def _warn(instance: "dg.DagsterInstance", bucket: "Bucket", home: Path | None) -> None:
+    """Say so when manifests wait and nobody looks into the inbox."""
+    import os
+
+    from argus_assets.embedded.platform import settings_for
+    from argus_assets.figures import inbox_silence
+
+    told = inbox_silence(instance, bucket, interval_s=settings_for(home, os.environ).sensor_interval_s)
+    if told is not None:
+        click.secho(told, fg="red", err=True)
 
 
 @click.command()
