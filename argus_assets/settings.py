@@ -146,13 +146,9 @@ class Settings(BaseModel):
     event_source: Annotated[
         str, Field(description="What events of this platform name as their source: a URI reference.", pattern=r"^\S+$")
     ] = "/argus"
-<<<<<<< HEAD
-    retain_days: Annotated[int, Field(description="Days that batches, runs and recordings are kept.", ge=1)] = 90
     log_format: Annotated[
         Literal["text", "json"], Field(description="Format of log lines: text, or a JSON object a line.")
     ] = "text"
-=======
->>>>>>> main
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
     @classmethod

@@ -170,7 +170,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield up
     yield GaugeMetricFamily("argus_scrape_seconds", "What it took to read all figures.", value=snapshot.seconds)
     yield GaugeMetricFamily(
-        "argus_retain_days", "Days that batches, runs and recordings are kept.", snapshot.retain_days
+        "argus_retain_days", "Days that Dagster keeps a completed batch, as set.", snapshot.retain_days
     )
     yield GaugeMetricFamily(
         "argus_sensor_interval_seconds", "Seconds between two looks into the inbox, as set.", snapshot.interval_s
