@@ -322,9 +322,11 @@ class Watcher:
 
     def _upkeep(self) -> Upkeep:
         from argus_assets.schedules.reconcile_bucket import load_report
+        from argus_assets.schedules.retain import load_report as load_retention
         from argus_assets.sensors.stale_uploads import load_stale_uploads
 
         stale, reconciled = load_stale_uploads(self._lake), load_report(self._lake)
+        retained = load_retention(self._lake)
         ended = reconciled is not None and reconciled.ended_at is not None
         return Upkeep(
             stale_uploads=stale.count if stale is not None else None,
@@ -332,6 +334,7 @@ class Watcher:
             reconciled_at=reconciled.ended_at.timestamp() if reconciled is not None and reconciled.ended_at else None,
             put_back=reconciled.put_back_count if reconciled is not None and ended else None,
             unnamed_recordings=reconciled.unnamed_count if reconciled is not None and ended else None,
+            retained_at=retained.ended_at.timestamp() if retained is not None and retained.ended_at else None,
         )
 
     def _tokens(self) -> Tokens:

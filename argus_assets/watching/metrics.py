@@ -93,6 +93,7 @@ class Upkeep:
 
     Attributes:
         reconciled_at: When the last whole pass ended, seconds since 1970.
+        retained_at: When what is old was last removed, to the end of it.
     """
 
     stale_uploads: int | None
@@ -100,6 +101,7 @@ class Upkeep:
     reconciled_at: float | None
     put_back: int | None
     unnamed_recordings: int | None
+    retained_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,11 @@ def _of_upkeep(upkeep: Upkeep) -> Iterator[Metric]:
             "When the bucket was last held against Dagster's records to its end.",
             upkeep.reconciled_at,
         ),
+        (
+            "argus_last_retain_timestamp_seconds",
+            "When what is old was last removed, to the end of it.",
+            upkeep.retained_at,
+        ),
         ("argus_reconcile_put_back", "Manifests that this pass put back into the inbox.", upkeep.put_back),
         ("argus_unnamed_recordings", "Recordings that no manifest names, by this pass.", upkeep.unnamed_recordings),
     ):
@@ -316,7 +323,7 @@ def example() -> Snapshot:
             totals,
         ),
         inbox=Inbox(0, 0.0, 0),
-        upkeep=Upkeep(0, 0, 0.0, 0, 0),
+        upkeep=Upkeep(0, 0, 0.0, 0, 0, 0.0),
         tokens=Tokens(0, 0, 0, {"answered": 0}, 0, 0.0),
         outbox={"fleet": Undelivered(0, 0, 0.0, off=False)},
         seconds=0.0,
