@@ -2,18 +2,23 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from argus_assets import figures
+from argus_assets.cli import root
 from argus_assets.cli.metrics import registry_of
 from argus_assets.figures import EventReader, Watcher
 from argus_assets.resources.database import Database
 from argus_assets.resources.ledger import PostgresLedger
 from argus_assets.resources.outbox import Outbox
+from argus_assets.schedules.reconcile_bucket import run_pass
+from argus_assets.sensors.stale_uploads import report_stale_uploads
 from argus_assets.watching.metrics import FAILURE_KINDS
 
 pytestmark = pytest.mark.wiring
@@ -96,6 +101,24 @@ def test_the_figures_are_those_of_the_batches(site, drives, database_url, monkey
         site.instance.delete_run(run.run_id)
     assert scrape(watched)["argus_frames_total",] == failed["argus_frames_total",]
     assert EventReader(site.instance).read().frames == 0
+
+
+def test_a_file_for_node_exporter_tells_the_last_passes_of_upkeep(site, drives, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGUS_BUCKET_URL", site.bucket.url)
+    monkeypatch.setenv("ARGUS_LAKE_URL", str(tmp_path / "lake"))
+    monkeypatch.setenv("ARGUS_HOME", str(tmp_path / "home"))
+    site.bucket.put("batches/some-car/b9/1.mf4", b"x" * 10)
+    report_stale_uploads(None, site.bucket, site.lake, quiet=timedelta(seconds=-1), at=datetime.now(UTC))
+    begun = time.time()
+    run_pass(site.instance, site.bucket, site.lake, retain=timedelta(days=1))
+    path = tmp_path / "argus.prom"
+    assert CliRunner().invoke(root, ["metrics", "--once", "--file", str(path)]).exit_code == 0
+    assert [p.name for p in tmp_path.glob("argus.prom*")] == ["argus.prom"]
+    found = {s.name: s.value for f in text_string_to_metric_families(path.read_text()) for s in f.samples}
+    assert (found["argus_stale_uploads"], found["argus_stale_upload_bytes"]) == (1, 10)
+    assert found["argus_last_reconcile_timestamp_seconds"] == pytest.approx(begun, abs=60)
+    assert found["argus_reconcile_put_back"] == 0
+    assert "argus_last_retain_timestamp_seconds" not in found
 
 
 def test_an_event_that_is_committed_late_is_counted_once(site, drives):
