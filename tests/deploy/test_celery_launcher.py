@@ -1,0 +1,287 @@
+"""Two Celery workers as two hosts, with Debian's redis-server: kill -9 of one, cancelled runs, a broker that restarts."""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import psycopg2
+import pytest
+
+from argus_assets.assets.batch import STAGES
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.keys import BatchRef, partition_key
+from argus_assets.drop.manifest import Manifest
+from argus_assets.drop.results import read_result
+from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.embedded.platform import LOCATION, MODULE, Child, free_port
+from argus_assets.embedded.s3 import S3Server
+from argus_assets.partitions import IN_FLIGHT, PARTITION, RANGE_START
+from argus_assets.resources.celery_launcher import WatchedCeleryLauncher
+from argus_assets.simulate.fleet import Drive, simulate_drive
+from argus_assets.status import BatchState, partition_states
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server (Debian package) is not installed"),
+]
+
+FASTER = {
+    "max_concurrent_runs: 4": "max_concurrent_runs: 2",
+    "silent_seconds: 30.0": "silent_seconds: 6.0",
+    "poll_interval_seconds: 10": "poll_interval_seconds: 2",
+    "  poll_interval_seconds: 2": "  poll_interval_seconds: 2\n  cancel_timeout_seconds: 60",
+}
+"""The file of the deployment with shorter times, and a place on each of the two workers."""
+
+WORKERS = ("east", "west")
+
+
+@dataclass
+class Cluster:
+    """Code server, daemon and workers, each a process group of its own, as on hosts of their own."""
+
+    folder: Path
+    environment: dict[str, str]
+    bucket: Bucket
+    drive: Drive
+    children: dict[str, Child] = field(default_factory=dict)
+    _serial: int = 0
+
+    def start(self, name: str, command: Sequence[str]) -> None:
+        self.children[name] = Child(name, list(command), name, self.folder / f"{name}.log")
+        self.children[name].start(self.environment)
+
+    def start_worker(self, name: str) -> None:
+        self.start(name, [sys.executable, "-m", "argus_assets", "worker", "--name", name])
+
+    def kill(self, name: str) -> None:
+        """kill -9 of everything that a host runs."""
+        process = self.children[name].process
+        assert process is not None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        with dg.DagsterInstance.from_config(self.environment["DAGSTER_HOME"]) as instance:
+            yield instance
+
+    def drop(self, name: str, batches: int) -> list[str]:
+        """Drop batches of as many vehicles; returns their partitions."""
+        manifests: list[Manifest] = []
+        for number in range(batches):
+            ref = BatchRef(f"{name}-{number:02d}", "b1")
+            files = upload_files(
+                self.bucket, collect_files([self.drive.folder]), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id
+            )
+            manifests.append(
+                Manifest(
+                    vehicle_id=ref.vehicle_id,
+                    vin=self.drive.vin,
+                    batch_id=ref.batch_id,
+                    release=self.drive.release,
+                    recorded_from=datetime.fromtimestamp(self.drive.recorded_from_ns / 1e9, UTC),
+                    recorded_to=datetime.fromtimestamp(self.drive.recorded_to_ns / 1e9, UTC),
+                    files=tuple(f.entry for f in files),
+                )
+            )
+        for manifest in manifests:
+            drop_manifest(self.bucket, manifest)
+        return [partition_key(m.recorded_from, m.vehicle_id, m.batch_id) for m in manifests]
+
+    def wait(self, reached: Callable[[], bool], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < deadline, f"not so after {seconds:.0f} s: {what}\n{self.story()}"
+            time.sleep(0.3)
+
+    def story(self) -> str:
+        with self.instance() as instance:
+            runs = "\n".join(f"{r.run_id[:8]} {r.status.value} {dict(r.tags)}" for r in instance.get_runs(limit=20))
+        return runs + "\n".join(f"\n--- {c.name}\n{c.tail(25)}" for c in self.children.values())
+
+    def at_work(self, instance: dg.DagsterInstance, worker: str) -> str | None:
+        """The run that a worker has."""
+        launcher = instance.run_launcher
+        assert isinstance(launcher, WatchedCeleryLauncher)
+        host = f"{worker}@{socket.gethostname()}"
+        answer = launcher.celery.control.inspect([host], timeout=2.0, limit=1).active() or {}
+        for task in answer.get(host, []):
+            for run in instance.get_runs(dg.RunsFilter(tags={"dagster-celery/task_id": task["id"]})):
+                return run.run_id
+        return None
+
+    def settled(self, partitions: Sequence[str]) -> bool:
+        with self.instance() as instance:
+            states = partition_states(instance, partitions)
+            return all(s in (BatchState.COMPLETED, BatchState.FAILED) for s, _ in states.values()) and not (
+                instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT)), limit=1)
+            )
+
+    def check_once(self, partitions: Sequence[str]) -> None:
+        """Every batch is completed, and each of its stages was made once."""
+        with self.instance() as instance:
+            states = partition_states(instance, partitions)
+            assert {s for s, _ in states.values()} == {BatchState.COMPLETED}, f"{states}\n{self.story()}"
+            for partition in partitions:
+                made = {
+                    stage: len(
+                        instance.fetch_materializations(
+                            dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage), asset_partitions=[partition]), limit=9
+                        ).records
+                    )
+                    for stage in ("vehicle_drop", *STAGES)
+                }
+                assert set(made.values()) == {1}, f"{partition}: {made}"
+                _, vehicle, batch = partition.split("_")
+                result = read_result(self.bucket, BatchRef(vehicle, batch))
+                assert result is not None
+                assert result.state == "completed"
+
+
+@dataclass
+class Redis:
+    """A broker with a password; keeps nothing on disk."""
+
+    port: int
+    folder: Path
+    child: Child
+
+    @property
+    def url(self) -> str:
+        return f"redis://:not-a-real-password@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.child.start(os.environ)
+        deadline = time.monotonic() + 20
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", self.port)) != 0:
+                assert time.monotonic() < deadline, self.child.tail()
+                time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command += ["--requirepass", "not-a-real-password"]
+    redis = Redis(port, folder, Child("redis", command, "", folder / "redis.log"))
+    redis.start()
+    yield redis
+    redis.child.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    broker: Redis, postgres: str, moto_server: S3Server, deploy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    connection = psycopg2.connect(postgres)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE celery_hosts")
+    text = (deploy / "celery" / "dagster.yaml").read_text()
+    for usual, faster in FASTER.items():
+        assert usual in text
+        text = text.replace(usual, faster, 1)
+    home, code_port = folder / "dagster", free_port()
+    home.mkdir()
+    (home / "dagster.yaml").write_text(text)
+    workspace = home / "workspace.yaml"
+    workspace.write_text(
+        f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {code_port}, location_name: {LOCATION}}}\n"
+    )
+    outside = {k: v for k, v in os.environ.items() if not k.startswith(("ARGUS_", "AWS_", "DAGSTER_"))}
+    environment = {
+        **outside,
+        **moto_server.environment(),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DAGSTER_HOME": str(home),
+        "ARGUS_HOME": str(folder / "home"),
+        "ARGUS_DATABASE_URL": postgres.replace("/argus?", "/celery_hosts?"),
+        "ARGUS_BUCKET_URL": f"{moto_server.url}/celery",
+        "ARGUS_LAKE_URL": f"{moto_server.url}/celery-lake",
+        "ARGUS_PSEUDONYM_KEY": "0" * 64,
+        "ARGUS_REDIS_URL": broker.url,
+        "ARGUS_SENSOR_INTERVAL_S": "1",
+        "ARGUS_RUN_SECONDS": "3",
+        "PYTHONUNBUFFERED": "1",
+    }
+    drive = simulate_drive(
+        folder / "drive", scenario="truck_oil_pressure", seed=5, vehicle_id="truck", vin="1M8GDM9AXKP042788",
+        release="1", batch_id="b1", started_ns=1_795_000_000 * 10**9, seconds=12.0, files=2,
+    )  # fmt: skip
+    bucket = Bucket.from_url(environment["ARGUS_BUCKET_URL"], storage_options=moto_server.storage_options())
+    made = Cluster(folder, environment, bucket, drive)
+    programs = Path(sys.executable).parent
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ARGUS_DATABASE_URL", "ARGUS_REDIS_URL", "DAGSTER_DISABLE_TELEMETRY"):
+            patch.setenv(name, environment[name])
+        try:
+            with made.instance():
+                pass  # makes the tables, which several processes would do at once
+            server = ["dagster", "api", "grpc", "-m", MODULE, "-h", "127.0.0.1", "-p", str(code_port)]
+            made.start("code", [sys.executable, "-m", *server, "--location-name", LOCATION])
+            for name in WORKERS:
+                made.start_worker(name)
+            made.start("daemon", [str(programs / "dagster-daemon"), "run", "-w", str(workspace)])
+            yield made
+        finally:
+            for child in reversed(made.children.values()):
+                child.stop(2)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE celery_hosts WITH (FORCE)")
+    connection.close()
+
+
+@pytest.fixture(autouse=True)
+def names_of_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The instance in the test's own process reads them."""
+    for name in ("ARGUS_DATABASE_URL", "ARGUS_REDIS_URL"):
+        monkeypatch.setenv(name, cluster.environment[name])
+    for name in WORKERS:
+        if not cluster.children[name].alive():
+            cluster.start_worker(name)
+
+
+def test_batches_of_a_host_that_dies_complete_on_another_once(cluster: Cluster) -> None:
+    partitions = cluster.drop("kill", 24)
+    lost: list[str] = []
+
+    def mid_run() -> bool:
+        with cluster.instance() as instance:
+            run_id = cluster.at_work(instance, "east")
+            if run_id is None:
+                return False
+            made = len(instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION))
+            lost[:] = [run_id]
+            return made > 0
+
+    cluster.wait(mid_run, 90, "a worker is in the middle of a run")
+    cluster.kill("east")
+    cluster.wait(lambda: cluster.settled(partitions), 120, "every batch has an outcome, nothing is at work")
+
+    cluster.check_once(partitions)
+    with cluster.instance() as instance:
+        dead = instance.get_run_by_id(lost[0])
+        assert dead is not None
+        assert dead.status is dg.DagsterRunStatus.FAILURE, cluster.story()
+        again = instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": dead.run_id}))
+        assert [r.status for r in again] == [dg.DagsterRunStatus.SUCCESS]
+        assert (again[0].tags.get(RANGE_START), again[0].tags.get(PARTITION)) == (
+            dead.tags.get(RANGE_START),
+            dead.tags.get(PARTITION),
+        )
+    assert again[0].tags["dagster-celery/task_id"] in cluster.children["west"].log.read_text()
