@@ -91,6 +91,7 @@ class Cluster:
                     vin=self.drive.vin,
                     batch_id=ref.batch_id,
                     release=self.drive.release,
+                    platform=ref.vehicle_id,
                     recorded_from=datetime.fromtimestamp(self.drive.recorded_from_ns / 1e9, UTC),
                     recorded_to=datetime.fromtimestamp(self.drive.recorded_to_ns / 1e9, UTC),
                     files=tuple(f.entry for f in files),
