@@ -81,7 +81,9 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
         }
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> "WatchedCeleryLauncher":
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
+    ) -> "WatchedCeleryLauncher":
         """Made by Dagster from `dagster.yaml`."""
         return cls(inst_data=inst_data, **config_value)
 

@@ -16,6 +16,7 @@ import dagster as dg
 import psutil
 import psycopg2
 import pytest
+from dagster._core.launcher.base import WorkerStatus
 
 from argus_assets.assets.batch import STAGES
 from argus_assets.drop.bucket import Bucket
@@ -258,7 +259,7 @@ def names_of_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_batches_of_a_host_that_dies_complete_on_another_once(cluster: Cluster) -> None:
-    partitions = cluster.drop("kill", 24)
+    partitions = cluster.drop("kill", 16)
     lost: list[str] = []
 
     def mid_run() -> bool:
@@ -286,3 +287,85 @@ def test_batches_of_a_host_that_dies_complete_on_another_once(cluster: Cluster) 
             dead.tags.get(PARTITION),
         )
     assert again[0].tags["dagster-celery/task_id"] in cluster.children["west"].log.read_text()
+
+
+def test_a_cancelled_run_is_cancelled_and_does_not_start_again(cluster: Cluster) -> None:
+    partitions = cluster.drop("cancel", 6)
+
+    def begun() -> str | None:
+        with cluster.instance() as instance:
+            for worker in WORKERS:
+                run_id = cluster.at_work(instance, worker)
+                if run_id is not None and instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION):
+                    return run_id
+        return None
+
+    cluster.wait(lambda: begun() is not None, 60, "a worker is at work")
+    run_id = begun()
+    assert run_id is not None
+    with cluster.instance() as instance:
+        assert instance.run_launcher.terminate(run_id)
+        cluster.wait(lambda: instance.get_run_by_id(run_id).is_finished, 30, "the run is cancelled")  # type: ignore[union-attr]
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.CANCELED, cluster.story()
+        assert not instance.run_launcher.terminate(run_id)
+    cluster.wait(lambda: cluster.settled(partitions), 60, "nothing is at work")
+    with cluster.instance() as instance:
+        assert not instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run_id}))
+
+
+def test_a_process_that_is_killed_for_its_memory_is_noticed_while_its_worker_lives(cluster: Cluster) -> None:
+    partitions = cluster.drop("oom", 2)
+    killed: list[str] = []
+
+    def kill_one() -> bool:
+        with cluster.instance() as instance:
+            for worker in WORKERS:
+                run_id = cluster.at_work(instance, worker)
+                if run_id is not None and instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION):
+                    process = cluster.children[worker].process
+                    assert process is not None
+                    for child in psutil.Process(process.pid).children():
+                        child.send_signal(signal.SIGKILL)
+                    killed.append(run_id)
+                    return True
+        return False
+
+    cluster.wait(kill_one, 60, "a worker is at work")
+    cluster.wait(lambda: cluster.settled(partitions), 90, "every batch has an outcome, nothing is at work")
+    cluster.check_once(partitions)
+    with cluster.instance() as instance:
+        run = instance.get_run_by_id(killed[0])
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_broker_that_restarts_and_has_forgotten_everything_loses_no_batch(cluster: Cluster, broker: Redis) -> None:
+    partitions = cluster.drop("broker", 6)
+
+    def begun() -> bool:
+        with cluster.instance() as instance:
+            return any(cluster.at_work(instance, worker) is not None for worker in WORKERS)
+
+    cluster.wait(begun, 60, "a worker is at work")
+    broker.child.stop(0)
+    time.sleep(3)
+    broker.start()
+    cluster.wait(lambda: cluster.settled(partitions), 150, "every batch has an outcome, nothing is at work")
+    cluster.check_once(partitions)
+
+
+def test_a_broker_that_does_not_answer_proves_nothing(
+    cluster: Cluster, broker: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens on the port: the launcher says "running", and says so soon."""
+    monkeypatch.setenv("ARGUS_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    with cluster.instance() as instance:
+        run = dg.DagsterRun(job_name="any", tags={"dagster-celery/task_id": "t"})
+        began = time.monotonic()
+        health = instance.run_launcher.check_run_worker_health(run)
+        took_s = time.monotonic() - began
+    assert health.status is WorkerStatus.RUNNING
+    assert "does not answer" in (health.msg or "")
+    assert took_s < 60
