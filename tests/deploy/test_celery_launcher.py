@@ -200,10 +200,7 @@ def cluster(
     home, code_port = folder / "dagster", free_port()
     home.mkdir()
     (home / "dagster.yaml").write_text(text)
-    workspace = home / "workspace.yaml"
-    workspace.write_text(
-        f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {code_port}, location_name: {LOCATION}}}\n"
-    )
+    workspace = deploy / "celery" / "workspace.yaml"
     outside = {k: v for k, v in os.environ.items() if not k.startswith(("ARGUS_", "AWS_", "DAGSTER_"))}
     environment = {
         **outside,
@@ -217,6 +214,8 @@ def cluster(
         "ARGUS_LAKE_URL": f"{moto_server.url}/celery-lake",
         "ARGUS_PSEUDONYM_KEY": "0" * 64,
         "ARGUS_REDIS_URL": broker.url,
+        "ARGUS_CODE_HOST": "127.0.0.1",
+        "ARGUS_CODE_PORT": str(code_port),
         "ARGUS_SENSOR_INTERVAL_S": "1",
         "ARGUS_RUN_SECONDS": "3",
         "PYTHONUNBUFFERED": "1",
