@@ -73,6 +73,7 @@ bench-large: $(READY) ## Parse a recording of 20 GB and print the peak of memory
 lock: $(READY) ## Resolve the dependencies anew, with hashes, for Python 3.11 to 3.13
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url --no-header --upgrade -q pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --extra celery --extra kubernetes -c requirements.lock --no-emit-index-url --no-header --no-annotate -q pyproject.toml deploy/build.in -o deploy/requirements.lock
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .bench .fuzz
