@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput eval lock up clean
+.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint audit docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput eval lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: $(READY) ## ruff, pyright, import-linter and Dagster's own check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	@home=$$(mktemp -d) && touch $$home/dagster.yaml && DAGSTER_HOME=$$home $(BIN)/dagster definitions validate -w workspace.yaml; status=$$?; rm -rf $$home; exit $$status
+
+audit: $(READY) ## Ask whether the locked dependencies have known vulnerabilities; skipped and said so where nobody answers
+	$(BIN)/python scripts/audit.py requirements.lock
 
 docs: $(READY) ## Make the documents that are made from the code
 	$(BIN)/python -m argus_assets.documentation docs
