@@ -16,6 +16,7 @@ import dagster as dg
 import psutil
 import psycopg2
 import pytest
+import redis
 from dagster._core.launcher.base import WorkerStatus
 
 from argus_assets.assets.batch import STAGES
@@ -46,6 +47,9 @@ FASTER = {
 """The file of the deployment with shorter times, and a place on each of the two workers."""
 
 WORKERS = ("east", "west")
+REDIS_PASSWORD = "not-a-real-password"
+PSEUDONYM_KEY = "5eed" * 16
+MODEL_KEY = "sk-not-a-real-key-of-a-model"
 
 
 @dataclass
@@ -162,7 +166,7 @@ class Redis:
 
     @property
     def url(self) -> str:
-        return f"redis://:not-a-real-password@127.0.0.1:{self.port}/0"
+        return f"redis://:{REDIS_PASSWORD}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         self.child.start(os.environ)
@@ -177,7 +181,7 @@ class Redis:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     folder, port = tmp_path_factory.mktemp("redis"), free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    command += ["--requirepass", "not-a-real-password"]
+    command += ["--requirepass", REDIS_PASSWORD]
     redis = Redis(port, folder, Child("redis", command, "", folder / "redis.log"))
     redis.start()
     yield redis
@@ -212,7 +216,8 @@ def cluster(
         "ARGUS_DATABASE_URL": postgres.replace("/argus?", "/celery_hosts?"),
         "ARGUS_BUCKET_URL": f"{moto_server.url}/celery",
         "ARGUS_LAKE_URL": f"{moto_server.url}/celery-lake",
-        "ARGUS_PSEUDONYM_KEY": "0" * 64,
+        "ARGUS_PSEUDONYM_KEY": PSEUDONYM_KEY,
+        "ARGUS_LLM_API_KEY": MODEL_KEY,
         "ARGUS_REDIS_URL": broker.url,
         "ARGUS_CODE_HOST": "127.0.0.1",
         "ARGUS_CODE_PORT": str(code_port),
@@ -368,3 +373,32 @@ def test_a_broker_that_does_not_answer_proves_nothing(
     assert health.status is WorkerStatus.RUNNING
     assert "does not answer" in (health.msg or "")
     assert took_s < 60
+
+
+def test_no_secret_is_in_a_log_the_database_the_broker_or_the_lake(
+    cluster: Cluster, broker: Redis, moto_server: S3Server
+) -> None:
+    partitions = cluster.drop("secret", 1)
+    cluster.wait(lambda: cluster.settled(partitions), 60, "the batch has an outcome")
+    places = {f"log of {name}": child.log.read_bytes() for name, child in cluster.children.items()}
+    connection = psycopg2.connect(cluster.environment["ARGUS_DATABASE_URL"])
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        )
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT t::text FROM {table} t")
+            places[table] = "\n".join(row for (row,) in cursor.fetchall()).encode()
+    connection.close()
+    with redis.Redis.from_url(broker.url) as client:
+        for key in client.keys("*"):
+            places[f"redis {key!r}"] = client.dump(key)
+    lake = Bucket.from_url(cluster.environment["ARGUS_LAKE_URL"], storage_options=moto_server.storage_options())
+    for entry in lake.list_prefix(f"batches/{partitions[0]}/"):
+        places[entry.key] = lake.read(entry.key, max_bytes=1 << 24)
+    assert any(name.endswith("report.html") for name in places), list(places)
+    assert partitions[0].encode() in places["public.event_logs"]
+    for secret in (REDIS_PASSWORD, PSEUDONYM_KEY, MODEL_KEY, moto_server.secret_key):
+        found = [name for name, content in places.items() if secret.encode() in content]
+        assert not found, (secret, found)
