@@ -300,9 +300,10 @@ class Platform:
             f"127.0.0.1:{self._code_port}",
             logs / "code-server.log",
         )
+        serve = [sys.executable, "-m", "argus_assets", "webserver", "--workspace", str(workspace)]
         web = Child(
             "webserver",
-            [str(programs / "dagster-webserver"), "-w", str(workspace), "-h", self.host, "-p", str(self.port)],
+            [*serve, "--host", self.host, "--port", str(self.port)],
             self.ui_url,
             logs / "webserver.log",
         )
@@ -314,8 +315,7 @@ class Platform:
         )
         webservers = [(web, self.ui_url)] if self._webserver else []
         if self.viewer_url is not None:
-            command = [str(programs / "dagster-webserver"), "--read-only", "-w", str(workspace), "-h", "127.0.0.1"]
-            command += ["-p", str(self.viewer_port)]
+            command = [*serve, "--read-only", "--port", str(self.viewer_port)]
             viewer = Child("viewer", command, f"{self.viewer_url}, only shows", logs / "viewer.log")
             webservers.append((viewer, self.viewer_url))
         self._launch(code, self._code_server_answers)

@@ -18,7 +18,6 @@ def parses() -> Callable[[Sequence[str]], None]:
     """Raises when the program of a command line does not take its options."""
     from dagster._cli import create_dagster_cli
     from dagster._daemon.cli import create_dagster_daemon_cli
-    from dagster_webserver.cli import dagster_webserver
 
     from argus_assets.cli import root
 
@@ -26,7 +25,6 @@ def parses() -> Callable[[Sequence[str]], None]:
         "argus": root,
         "dagster": create_dagster_cli(),
         "dagster-daemon": create_dagster_daemon_cli(),
-        "dagster-webserver": dagster_webserver,
     }
 
     def check(command: Sequence[str]) -> None:

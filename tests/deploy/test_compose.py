@@ -82,7 +82,7 @@ def test_every_variable_is_a_setting_or_is_read_by_a_file_beside_it(deploy: Path
 
 def test_the_parser_of_the_programs_refuses_what_they_would(parses: Parses) -> None:
     with pytest.raises(click.UsageError):
-        parses(["dagster-webserver", "--read-only", "--wurkspace", "x"])
+        parses(["argus", "webserver", "--read-only", "--wurkspace", "x"])
     with pytest.raises(click.UsageError):
         parses(["argus", "worker", "--slots", "none"])
     with pytest.raises(click.UsageError):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,42 @@ def test_the_viewer_shows_and_does_not_act(platform: Platform) -> None:
     report = "/report_asset_observation/outside"
     assert ask(platform.viewer_url + report, body=b"{}")[0] in (401, 403)
     assert ask(platform.ui_url + report, body=b"{}")[0] == 200
+
+
+def test_a_page_of_another_site_cannot_act_through_a_browser_on_this_machine(platform: Platform) -> None:
+    """Without a proxy: what an image, a form, a script and a name that leads here (DNS rebinding) would send."""
+
+    def got(key: str, **headers: str) -> int:
+        return ask(f"{platform.ui_url}/graphql?{urllib.parse.urlencode({'query': MUTATION % key})}", **headers)[0]
+
+    own = platform.ui_url
+    assert got("image", Sec_Fetch_Site="cross-site") == 403
+    assert got("old-image") == 403
+    assert ask(own, MUTATION % "script", Origin="http://elsewhere.example")[0] == 403
+    assert ask(own, MUTATION % "script", Sec_Fetch_Site="same-site")[0] == 403
+    assert ask(own, MUTATION % "rebound", Host="elsewhere.example", Sec_Fetch_Site="same-origin")[0] == 403
+    assert ask(f"{own}/runs", Host=f"elsewhere.example:{platform.port}")[0] == 403
+    for key in ("image", "old-image", "script", "rebound"):
+        assert not acted(platform, key)
+    # The UI's own page, opened under either name of loopback, and a program.
+    for key, host in (("page-1", f"127.0.0.1:{platform.port}"), ("page-2", f"localhost:{platform.port}")):
+        said = {"Host": host, "Origin": f"http://{host}", "Sec_Fetch_Site": "same-origin"}
+        assert ask(own, MUTATION % key, **said)[0] == 200
+        assert acted(platform, key)
+    assert ask(own, MUTATION % "program")[0] == 200
+
+
+@pytest.mark.parametrize(("origin", "first"), [(None, b"101"), ("own", b"101"), ("http://elsewhere.example", b"403")])
+def test_a_page_of_another_site_cannot_subscribe(platform: Platform, origin: str | None, first: bytes) -> None:
+    said = f"http://127.0.0.1:{platform.port}" if origin == "own" else origin
+    lines = [
+        "GET /graphql HTTP/1.1", f"Host: 127.0.0.1:{platform.port}", "Upgrade: websocket", "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Protocol: graphql-ws", *([f"Origin: {said}"] if said else []),
+    ]  # fmt: skip
+    with socket.create_connection(("127.0.0.1", platform.port), timeout=20) as connection:
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        assert connection.recv(4096).split()[1] == first
 
 
 def test_the_viewer_listens_on_loopback_only(platform: Platform) -> None:
@@ -205,6 +242,11 @@ def test_a_page_of_another_site_cannot_act_with_the_login_of_a_person(
     for origin, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
         key = origin.replace("-", "_")
         assert ask(operators, MUTATION % key, login=ALICE, Sec_Fetch_Site=origin)[0] == status
+        assert acted(platform, key) is (status == 200)
+    own = operators.partition("//")[2]
+    for origin, status in (("https://elsewhere.example", 403), (f"https://{own}.example", 403), (operators, 200)):
+        key = origin.partition("//")[2].replace(":", "-").replace(".", "-")
+        assert ask(operators, MUTATION % key, login=ALICE, Origin=origin)[0] == status
         assert acted(platform, key) is (status == 200)
     # A link from elsewhere opens the UI.
     assert ask(f"{operators}/runs", login=ALICE, Sec_Fetch_Site="cross-site")[0] == 200
