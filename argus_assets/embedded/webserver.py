@@ -89,7 +89,7 @@ class SameSiteOnly:
             await WebSocketClose(reason=why)(scope, receive, send)
 
 
-class Webserver(DagsterWebserver):
+class Webserver(DagsterWebserver[WorkspaceProcessContext]):
     """Dagster's webserver behind `SameSiteOnly`."""
 
     def __init__(self, context: WorkspaceProcessContext, hosts: Collection[str] | None) -> None:

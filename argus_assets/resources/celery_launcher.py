@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 from celery.exceptions import BackendError
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._serdes import ConfigurableClassData
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from celery import Celery
 
 SILENT_SECONDS: Final = 30.0
+BROKER_PATIENCE_S: Final = 60.0
+"""How long a launch waits for the broker. Well below `start_timeout_seconds`, which runs meanwhile."""
+
 _ASK_SECONDS: Final = 3.0
 _ENDED: Final = ("SUCCESS", "FAILURE", "REVOKED")
 
@@ -92,6 +95,18 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
         create_execute_job_task(self.celery)
         create_resume_job_task(self.celery)
         return self.celery
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Put a run into the queue; waits for a broker that is away for a while.
+
+        Raises:
+            OperationalError: It stayed away. Dagster fails the run, and starts it again.
+        """
+        with self.celery.connection_for_write() as connection:
+            connection.ensure_connection(
+                timeout=BROKER_PATIENCE_S, interval_start=0.5, interval_step=0.5, interval_max=3
+            )
+        super().launch_run(context)
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run as Ctrl-C does; one that is still waiting for a worker will not begin."""

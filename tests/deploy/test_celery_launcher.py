@@ -360,6 +360,24 @@ def test_a_broker_that_restarts_and_has_forgotten_everything_loses_no_batch(clus
     cluster.check_once(partitions)
 
 
+def test_what_is_dropped_while_the_broker_is_away_waits_for_it(cluster: Cluster, broker: Redis) -> None:
+    broker.child.stop(0)
+    partitions = cluster.drop("away", 2)
+
+    def launched() -> bool:
+        with cluster.instance() as instance:
+            return bool(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])))
+
+    cluster.wait(launched, 60, "a run is being launched")
+    time.sleep(5)
+    broker.start()
+    cluster.wait(lambda: cluster.settled(partitions), 90, "every batch has an outcome, nothing is at work")
+    cluster.check_once(partitions)
+    with cluster.instance() as instance:
+        runs = [r for r in instance.get_runs() if {r.tags.get(PARTITION), r.tags.get(RANGE_START)} & {*partitions}]
+        assert {r.status for r in runs} == {dg.DagsterRunStatus.SUCCESS}
+
+
 def test_a_broker_that_does_not_answer_proves_nothing(
     cluster: Cluster, broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
