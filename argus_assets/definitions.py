@@ -21,6 +21,7 @@ from argus_assets.schedules.rerun_failed_batches import build_rerun_failed_sched
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
 from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
+from argus_assets.sensors.rerun_requests import build_rerun_requests_sensor
 from argus_assets.sensors.stale_uploads import build_stale_uploads_sensor
 from argus_assets.settings import Settings
 
@@ -50,6 +51,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
                 max_batch_bytes=settings.max_batch_bytes,
             ),
             lost_outcomes_sensor,
+            build_rerun_requests_sensor(batch_job),
             build_stale_uploads_sensor(quiet=timedelta(hours=settings.stale_upload_hours)),
             *quiet_sensors,
         ],
@@ -88,21 +90,7 @@ def _diagnostician(settings: Settings) -> DiagnosisResource:
     def secret(name: str) -> str | None:
         return dg.EnvVar(Settings.variables()[name]) if getattr(settings, name) is not None else None
 
-    return DiagnosisResource(
-        database_url=dg.EnvVar("ARGUS_DATABASE_URL"),
-        home=str(settings.home),
-        model=settings.llm_model,
-        url=settings.llm_url,
-        api_key=secret("llm_api_key"),
-        daily_tokens=settings.llm_daily_tokens,
-        concurrency=settings.llm_concurrency,
-        deadline_s=settings.llm_deadline_s,
-        prices=str(settings.llm_prices) if settings.llm_prices else None,
-        embedding_model=settings.embedding_model,
-        embedding_url=settings.embedding_url,
-        embedding_api_key=secret("embedding_api_key"),
-        pseudonym_key=secret("pseudonym_key"),
-    )
+    return DiagnosisResource.of(settings, database_url=dg.EnvVar("ARGUS_DATABASE_URL"), secret=secret)
 
 
 defs = build_defs(Settings.from_env(os.environ))

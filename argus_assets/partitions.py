@@ -25,6 +25,15 @@ SIZE: Final = "argus/size"
 ESTIMATED: Final = "argus/estimated_s"
 """Tag of a run: the seconds of work that were expected of it on the machine of the benchmarks."""
 
+ONLY_STALE: Final = "argus/only_stale"
+"""Tag of a run (`true`): of each batch it makes only what would not come out the same again."""
+
+FROM_STAGE: Final = "argus/from_stage"
+"""Tag of such a run: this asset is made in any case."""
+
+REQUEST: Final = "argus/request"
+"""Tag of a run: the request of `argus rerun` that it belongs to."""
+
 IN_FLIGHT: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

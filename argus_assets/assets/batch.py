@@ -23,6 +23,7 @@ import polars as pl
 from dagster import DagsterEventType
 
 from argus_assets.assets import stages
+from argus_assets.assets.provenance import INPUT, MADE_WITH, made_as, recipes_in_force, version_tags
 from argus_assets.capacity import Capacity, computing_bytes, reading_bytes
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.citations import Facts, citation_problems
@@ -35,7 +36,7 @@ from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError, Unavailable
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
-from argus_assets.partitions import WHY, batches, runs_at_once
+from argus_assets.partitions import FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
@@ -49,6 +50,7 @@ from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.resources.pooling import keep_connections
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.tables import Table
+from argus_assets.upkeep.staleness import MadeAs, Recipe, stale_because
 from argus_assets.watching.latency import Latency, StepName, waterfall
 
 OWNERS: Final = ["team:fleet_diagnostics"]
@@ -73,6 +75,8 @@ _STEP: Final[Mapping[str, StepName]] = {
     "batch_report": "report",
 }
 """What the waterfall calls the making of an asset."""
+
+DATA_VERSION: Final = "dagster/data_version"
 
 EVENT_KEY: Final = "argus/event"
 """Metadata key of the batch's own events: `BatchCreated`, `FileParsed`, `StatusChanged`."""
@@ -171,6 +175,8 @@ BATCH_SPECS: Final = (
     ),
 )
 
+CODE_VERSIONS: Final = {spec.key.to_user_string(): str(spec.code_version) for spec in BATCH_SPECS}
+
 BATCH_CHECKS: Final = (
     dg.AssetCheckSpec("files_match_manifest", asset="rec_frames", description="Every file has the manifest's SHA-256."),
     dg.AssetCheckSpec(
@@ -241,6 +247,7 @@ class _Batch:
     drop: Drop | None
     run_started_at: datetime
     begun_at: datetime
+    data_versions: dict[str, str]
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     seconds: dict[StepName, float] = field(default_factory=dict)
 
@@ -332,7 +339,11 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
         diagnostician=diagnostician,
         capacity=capacity.capacity(runs_at_once=runs_at_once(context.instance)),
         started_at=_started_at(context),
+        recipes=recipes_in_force(CODE_VERSIONS, decoders=formats, faults=config, model=diagnostician.model),
+        only_stale=context.run.tags.get(ONLY_STALE) == "true",
+        from_stage=context.run.tags.get(FROM_STAGE),
     )
+    log.recipes = run.recipes
     partitions = context.partition_keys
     failures = _take_all(run, partitions)
     if failures:
@@ -359,6 +370,9 @@ class _Run:
     diagnostician: DiagnosisResource
     capacity: Capacity
     started_at: datetime
+    recipes: Mapping[str, Recipe]
+    only_stale: bool = False
+    from_stage: str | None = None
     stopping: Event = field(default_factory=Event)
 
 
@@ -388,11 +402,15 @@ def _take_one(run: _Run, partition: str) -> Exception | None:
     try:
         batch = _with_retries(log, partial(_load, run, partition, begun_at))
         log.digest = batch.digest
+        log.data_versions = batch.data_versions
+        made = made_as(run.log.instance, [partition], assets=STAGES).get(partition, {}) if run.only_stale else {}
         for stage in run.selected:
             if run.stopping.is_set():
                 return None
             if (stage, partition, batch.digest) in run.done_before:
                 log.info(f"{stage} was made before the interruption, kept")
+                continue
+            if run.only_stale and not _is_stale(run, log, stage, made.get(stage)):
                 continue
             at = time.perf_counter()
             _with_retries(log, partial(_MAKE[stage], log, batch))
@@ -403,6 +421,18 @@ def _take_one(run: _Run, partition: str) -> Exception | None:
         _report_failure(log, run.bucket, run.lake, error)
         return error
     return None
+
+
+def _is_stale(run: _Run, log: "_BatchLog", stage: str, made: MadeAs | None) -> bool:
+    """Whether an asset would not come out the same again, or is to be made in any case."""
+    if stage == run.from_stage:
+        log.info(f"{stage} is made again as asked")
+        return True
+    why = stale_because(made, digest=log.digest, recipe=run.recipes[stage], input_version=log.input_version(stage))
+    log.info(f"{stage} is up to date, kept" if why is None else f"{stage} is made again: {why}")
+    if why is None and made is not None:
+        log.data_versions[stage] = made.data_version
+    return why is not None
 
 
 def _started_at(context: dg.AssetExecutionContext) -> datetime:
@@ -425,6 +455,7 @@ class _RunLog:
         self._lock = Lock()
         self.run_id = context.run.run_id
         self.why = context.run.tags.get(WHY)
+        self.recipes: Mapping[str, Recipe] = {}
         self.instance = context.instance
         self.selected_checks = frozenset(context.selected_asset_check_keys)
 
@@ -468,6 +499,7 @@ class _BatchLog:
     partition: str
     digest: str = ""
     stage: str = STAGES[0]
+    data_versions: dict[str, str] = field(default_factory=dict)
 
     def info(self, text: str) -> None:
         self.run.info(f"{self.partition}: {text}")
@@ -491,19 +523,40 @@ class _BatchLog:
             )
         )
 
-    def materialized(self, asset: str, *, data: bytes, metadata: Mapping[str, Any]) -> None:
-        spec = next(s for s in BATCH_SPECS if s.key == dg.AssetKey(asset))
+    def input_version(self, asset: str) -> str | None:
+        """Data version of what an asset is made from: as this run made it, or as it was made last."""
+        source = INPUT[asset]
+        if source not in self.data_versions:
+            made = made_as(self.run.instance, [self.partition], assets=[source])
+            if source not in made.get(self.partition, {}):
+                return None
+            self.data_versions[source] = made[self.partition][source].data_version
+        return self.data_versions[source]
+
+    def materialized(
+        self, asset: str, *, data: bytes, metadata: Mapping[str, Any], without: Sequence[str] = ()
+    ) -> None:
+        """Record that an asset was made.
+
+        Args:
+            asset: Its name.
+            data: What its data version is made of.
+            metadata: Of the materialisation.
+            without: Names of its recipe that it did not use.
+        """
+        data_version = sha256(data).hexdigest()[:32]
+        recipe = {name: version for name, version in self.run.recipes[asset].items() if name not in without}
         self.run.event(
             dg.AssetMaterialization(
                 asset,
                 partition=self.partition,
-                metadata={"manifest_digest": self.digest, **metadata},
-                tags={
-                    "dagster/data_version": sha256(data).hexdigest()[:32],
-                    "dagster/code_version": str(spec.code_version),
-                },
+                metadata={"manifest_digest": self.digest, MADE_WITH: dg.MetadataValue.json(recipe), **metadata},
+                tags=version_tags(
+                    asset, data_version=data_version, recipe=recipe, input_version=self.input_version(asset)
+                ),
             )
         )
+        self.data_versions[asset] = data_version
 
     def check(self, asset: str, name: str, *, passed: bool, severity: dg.AssetCheckSeverity, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
         if dg.AssetCheckKey(dg.AssetKey(asset), name) not in self.run.selected_checks:
@@ -620,7 +673,7 @@ def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
     batch.save("bus_stats", findings.buses, BUS_STATS)
     log.materialized(
         "error_events",
-        data=_fingerprint(findings.events, findings.buses) + batch.faults.version.encode(),
+        data=_fingerprint(findings.events, findings.buses),
         metadata={
             "dagster/row_count": findings.events.height,
             "faults_version": batch.faults.version,
@@ -719,6 +772,7 @@ def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
             "path": dg.MetadataValue.path(path),
             "diagnosis": dg.MetadataValue.md(diagnosis_markdown(diagnosis, evidence)),
         },
+        without=() if diagnosis.model is not None else ("prompt", "model"),
     )
     wrong = citation_problems(diagnosis, evidence, Facts.of(batch.events, batch.recordings))
     log.check(
@@ -827,6 +881,7 @@ def _load(run: _Run, partition: str, begun_at: datetime) -> _Batch:
         drop=Drop.of(dropped.metadata) if run.log.why == "intake" else None,
         run_started_at=run.started_at,
         begun_at=begun_at,
+        data_versions={vehicle_drop.key.to_user_string(): (dropped.tags or {}).get(DATA_VERSION, digest)},
     )
 
 

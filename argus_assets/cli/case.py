@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from argus_assets.cli import LazyGroup
+from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option, partition_of
 from argus_assets.errors import BadSetting
 
@@ -272,19 +273,6 @@ def reindex(home: Path | None) -> None:
         method = site.store.method
     by = "code counts" if method == "codes" else f"the embedding model {method}"
     click.echo(f"Vectors of {cases_told(made)} made by {by}.")
-
-
-@contextmanager
-def progress(what: str, total: int) -> Generator[Callable[[int], None]]:
-    """A bar on a terminal; yields what advances it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(highlight=False, stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)
 
 
 # ---------------------------------------------------------------------------------------------- inside

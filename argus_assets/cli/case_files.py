@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from argus_assets.cli.case import FILE, bad_rows_told, cases_told, opened, progress
+from argus_assets.cli.case import FILE, bad_rows_told, cases_told, opened
+from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option
 from argus_assets.diagnosis.case_files import COLUMNS, BadRow, format_of, near_misses, read_cases
 from argus_assets.errors import BadSetting

@@ -480,7 +480,7 @@ _TRC_LAYOUTS: Final = {
     "1.3": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+\S+\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
 }
 _TRC_COLUMNS: Final = {
-    "N": r"\d+", "O": r"(?P<s>\d+)(?:\.(?P<f>\d+))?", "T": r"(?P<type>\S+)", "B": r"(?P<bus>\d+)", "I": r"(?P<id>[0-9A-Fa-f]+)",
+    "N": r"[^\s;]\S*", "O": r"(?P<s>\d+)(?:\.(?P<f>\d+))?", "T": r"(?P<type>\S+)", "B": r"(?P<bus>\d+)", "I": r"(?P<id>[0-9A-Fa-f]+)",
     "d": r"(?P<dir>\S+)", "R": r"\S+", "l": r"(?P<length>\d+)", "L": r"(?P<dlc>\d+)", "D": r"",
 }  # fmt: skip
 _TRC_DEFAULT: Final = "N,O,T,I,d,l,D"
@@ -505,7 +505,7 @@ def _prepare_trc(head: str) -> _Format:
         parts = [_TRC_COLUMNS[c] for c in names if _TRC_COLUMNS.get(c)]
         layout = r"^\s*" + r"\s+".join(parts) + r"\s*(?P<data>.*)$"
         types = ["DT", "RR", *_TRC_FD]
-    should_be = r"^\s*\d+\)?\s" if version in _TRC_LAYOUTS else rf"^\s*\d+\s+[\d.]+\s+(?:{'|'.join(types)})\b"
+    should_be = r"^\s*\d+\)?\s" if version in _TRC_LAYOUTS else rf"^\s*[^\s;]\S*\s+[\d.]+\s+(?:{'|'.join(types)})\b"
     return _Format(should_be, lambda lines: _trc(lines, layout, types), start_ns=start_ns)
 
 
@@ -605,6 +605,8 @@ def _prepare_csv(_: str) -> _Format:
 
 
 CANDUMP: Final = TextDecoder("candump", rb"\s*\(\d+\.\d+\)\s+\S+\s+[0-9A-Fa-f]{3,8}#", _prepare_candump)
-ASC: Final = TextDecoder("asc", rb"(?i)date \w+ .*\r?\n\s*base\s+(?:hex|dec)", _prepare_asc)
+_ASC_HEAD: Final = rb"date \w+ \w+ +\d|base\s+(?:hex|dec)\s+timestamps|begin triggerblock"
+"""Each is enough: a head is damaged as easily as a frame. Comments may stand before it."""
+ASC: Final = TextDecoder("asc", rb"(?i)(?:[^\n]*\n){0,3}\s*(?:" + _ASC_HEAD + rb")", _prepare_asc)
 TRC: Final = TextDecoder("trc", rb";(?:\$FILEVERSION=\d+\.\d+|#+\s|.*PCAN)", _prepare_trc)
 CSV: Final = TextDecoder("csv", re.escape(_CSV_HEAD) + rb"|[^\n]*\n" + _CSV_FIRST, _prepare_csv)

@@ -1,5 +1,6 @@
 """Everything a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from argus_assets.resources.ledger import PostgresLedger
 from argus_assets.resources.llm import OpenAiModel
 from argus_assets.resources.pseudonyms import load_or_make_key
 from argus_assets.resources.slots import CallSlots
+from argus_assets.settings import Settings
 
 
 class DiagnosisResource(dg.ConfigurableResource[Any]):
@@ -59,6 +61,31 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
     _services: Services | None = PrivateAttr(default=None)
     _database: Database | None = PrivateAttr(default=None)
     _secret: bytes | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, settings: Settings, *, database_url: str, secret: Callable[[str], str | None]) -> "DiagnosisResource":
+        """What the settings say.
+
+        Args:
+            settings: Of the platform.
+            database_url: Of its database, or the variable that holds it.
+            secret: Gives the value of a setting that is secret, or the variable that holds it, by the setting's name.
+        """
+        return cls(
+            database_url=database_url,
+            home=str(settings.home),
+            model=settings.llm_model,
+            url=settings.llm_url,
+            api_key=secret("llm_api_key"),
+            daily_tokens=settings.llm_daily_tokens,
+            concurrency=settings.llm_concurrency,
+            deadline_s=settings.llm_deadline_s,
+            prices=str(settings.llm_prices) if settings.llm_prices else None,
+            embedding_model=settings.embedding_model,
+            embedding_url=settings.embedding_url,
+            embedding_api_key=secret("embedding_api_key"),
+            pseudonym_key=secret("pseudonym_key"),
+        )
 
     @property
     def has_model(self) -> bool:

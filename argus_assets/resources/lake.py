@@ -86,6 +86,17 @@ class Lake:
         with _storage_errors("read", target):
             return bytes(self._fs.cat_file(target))  # type: ignore[arg-type] # binary unless a mode says otherwise
 
+    def names(self, relative: str) -> list[str]:
+        """Names of the files in a folder, sorted; none where there is no folder."""
+        target = self.path(relative)
+        with _storage_errors("list", target):
+            try:
+                found = self._fs.ls(target, detail=True)
+            except FileNotFoundError:
+                return []
+        names = (Path(str(entry["name"])).name for entry in found if entry["type"] == "file")
+        return sorted(name for name in names if not name.startswith("."))
+
     def delete(self, relative: str) -> None:
         """Remove a file."""
         with _storage_errors("delete", self.path(relative)):

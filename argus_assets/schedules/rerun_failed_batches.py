@@ -185,7 +185,7 @@ def _attempts(instance: dg.DagsterInstance, batches: Sequence[_OpenBatch]) -> di
     attempts: dict[str, list[str]] = defaultdict(list)
     for asked in STAGES:
         after = {b.partition: b.after for b in batches if b.asked == asked}
-        for record in _records(instance.fetch_planned_materializations, asked, after):
+        for record in _planned(instance, asked, after):
             key = record.partition_key
             if key is not None and record.storage_id > after[key] and record.run_id not in attempts[key]:
                 attempts[key].append(record.run_id)
@@ -230,6 +230,25 @@ def _records(
         if not page.has_more:
             return
         cursor = page.cursor
+
+
+def _planned(instance: dg.DagsterInstance, asset: str, after: dict[str, int]) -> Generator[dg.EventLogRecord]:
+    """Events that say that a run was to make an asset of these partitions, oldest first."""
+    if not after:
+        return
+    last = min(after.values())
+    while True:
+        wanted = dg.EventRecordsFilter(
+            DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+            asset_key=dg.AssetKey(asset),
+            asset_partitions=list(after),
+            after_cursor=last,
+        )
+        page = instance.event_log_storage.get_event_records(wanted, limit=PAGE, ascending=True)
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = page[-1].storage_id
 
 
 def _failures(runs: Sequence[RunRecord], recorded: dict[str, Failure]) -> tuple[Failure, ...]:

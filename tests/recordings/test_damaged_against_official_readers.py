@@ -29,19 +29,25 @@ _SECONDS = 1.0
 """python-can may never end on a damaged file."""
 
 
-class TooLateError(Exception):
-    pass
+_AGAIN_SECONDS = 0.05
 
 
-def _late(*_: Any) -> None:
-    raise TooLateError
+class TooLateError(BaseException):
+    """No `Exception`: readers that pass over what fails would pass over this too."""
 
 
 def official(name: str, data: bytes, folder: Path) -> Counter[Frame]:
     """What the official reader gives until it ends, fails, or takes too long."""
     found: Counter[Frame] = Counter()
-    before = signal.signal(signal.SIGALRM, _late)
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+    reading = True
+
+    def late(*_: Any) -> None:
+        if reading:
+            raise TooLateError
+
+    before = signal.signal(signal.SIGALRM, late)
+    # Again and again: where it is raised in a finalizer, Python only prints it.
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS, _AGAIN_SECONDS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -58,6 +64,7 @@ def official(name: str, data: bytes, folder: Path) -> Counter[Frame]:
     except BaseException:
         pass
     finally:
+        reading = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     return found

@@ -1,0 +1,142 @@
+"""A batch processed once more from its recordings, beside the platform: nothing is kept, recorded, sent or learnt."""
+
+import os
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from argus_assets.assets import stages
+from argus_assets.assets.batch import manifest_path
+from argus_assets.diagnosis.model import Diagnosis
+from argus_assets.diagnosis.ports import DriveFacts, DriveMemory, Past
+from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.keys import parse_partition_key
+from argus_assets.drop.manifest import parse_manifest
+from argus_assets.errors import PermanentError
+from argus_assets.faults.config import FaultConfig
+from argus_assets.recordings.registry import Decoders
+from argus_assets.recordings.schema import RECORDINGS
+from argus_assets.resources.diagnosis import DiagnosisResource
+from argus_assets.resources.lake import Lake
+from argus_assets.stats.schema import ERROR_STATS
+from argus_assets.upkeep.replays import Outcome, Pin
+
+GOLDEN: Final = "golden"
+
+
+class _ReadOnlyMemory:
+    """The memory of drives, which learns nothing from a replay."""
+
+    def __init__(self, memory: DriveMemory) -> None:
+        self._memory = memory
+
+    def remember(self, drive: DriveFacts) -> None:
+        """Does nothing."""
+
+    def past(self, drive: DriveFacts, *, window_days: int = 90) -> Past:
+        """What was known before this drive."""
+        return self._memory.past(drive, window_days=window_days)
+
+
+def recorded_outcome(lake: Lake, partition: str) -> Outcome:
+    """The outcome that the platform made last.
+
+    Raises:
+        PermanentError: The batch was not processed to its end.
+    """
+    folder = f"batches/{partition}"
+    return Outcome.of(
+        lake.read_table(f"{folder}/recordings.parquet", RECORDINGS),
+        lake.read_table(f"{folder}/error_stats.parquet", ERROR_STATS),
+        Diagnosis.model_validate_json(lake.read_bytes(f"{folder}/diagnosis.json")),
+    )
+
+
+def replay(
+    partition: str,
+    digest: str,
+    *,
+    bucket: Bucket,
+    lake: Lake,
+    decoders: Decoders,
+    faults: FaultConfig,
+    diagnostician: DiagnosisResource,
+) -> Outcome:
+    """What would come out of a batch with other decoders, rules, prompt or model.
+
+    Recordings are parsed anew, whatever was parsed before, and saved answers of the language model are not used.
+
+    Args:
+        partition: Key of the batch.
+        digest: Of its manifest.
+        bucket: Where its recordings are.
+        lake: Where its manifest is. Nothing is written.
+        decoders: The formats.
+        faults: How faults are looked for.
+        diagnostician: Model, budget and cases. Tokens count against the day's budget.
+
+    Raises:
+        FilesDiffer: Recordings are no longer there.
+        Unavailable: Storage or the database did not answer.
+    """
+    ref = parse_partition_key(partition)
+    if ref is None:
+        raise PermanentError(f"{partition!r} is not a batch.", help="See `argus status`.")
+    raw = lake.read_bytes(manifest_path(partition, digest))
+    manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
+    with tempfile.TemporaryDirectory(prefix="argus-replay-") as folder:
+        scratch = Lake.from_url(folder)
+        parsed = stages.parse_recordings(
+            manifest, bucket=bucket, lake=scratch, workers=os.cpu_count() or 1, decoders=decoders
+        )
+        findings = stages.detect_faults(parsed.recordings, lake=scratch, config=faults)
+        made = stages.aggregate_stats(findings.events, parsed.recordings, lake=scratch, buses=findings.buses)
+    _, diagnosis = stages.diagnose(
+        manifest,
+        partition,
+        digest=digest,
+        tables={
+            "recordings": parsed.recordings,
+            "problems": parsed.problems,
+            "error_events": findings.events,
+            "error_stats": made.error_stats,
+            "code_pairs": made.pairs,
+        },
+        services=replace(diagnostician.services(), answers=None),
+        now=datetime.now(UTC),
+        memory=_ReadOnlyMemory(diagnostician.memory()),
+        vehicle=diagnostician.pseudonym(ref.vehicle_id),
+        dictionary=faults.dictionary,
+    )
+    return Outcome.of(parsed.recordings, made.error_stats, diagnosis)
+
+
+# ---------------------------------------------------------------------------------------------- the golden set
+
+
+def pins(lake: Lake) -> list[Pin]:
+    """The golden set, by partition."""
+    return [Pin.model_validate_json(lake.read_bytes(f"{GOLDEN}/{name}")) for name in lake.names(GOLDEN)]
+
+
+def pinned(lake: Lake) -> set[str]:
+    """Partitions of the golden set; their recordings are to be kept."""
+    return {name.removesuffix(".json") for name in lake.names(GOLDEN)}
+
+
+def save_pin(lake: Lake, pin: Pin) -> None:
+    """Put a batch into the golden set, or replace the outcome that it is to have."""
+    lake.write_bytes(_path(pin.partition), pin.model_dump_json(indent=2).encode())
+
+
+def remove_pin(lake: Lake, partition: str) -> bool:
+    """Take a batch out of the golden set; returns whether it was in it."""
+    if not lake.exists(_path(partition)):
+        return False
+    lake.delete(_path(partition))
+    return True
+
+
+def _path(partition: str) -> str:
+    return f"{GOLDEN}/{partition}.json"

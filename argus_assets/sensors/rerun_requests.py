@@ -1,0 +1,143 @@
+"""The sensor that carries out what `argus rerun` asked for.
+
+A request is a document in the lake, so that it can be made wherever the lake can be written, and nothing is lost when
+the platform is down. Runs are requested a few at a time and come after new drops in the queue.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import dagster as dg
+from dagster._core.definitions.target import ExecutableDefinition
+from pydantic import BaseModel, ConfigDict
+
+from argus_assets.partitions import (
+    BATCHES,
+    FROM_STAGE,
+    ONLY_STALE,
+    REQUEST,
+    WHY,
+    partitions_in_flight,
+    request_run,
+)
+from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.upkeep.reruns import MAX_RUNS_A_LOOK, RerunProgress, RerunRequest, plan_step
+
+FOLDER: Final = "upkeep/reruns"
+INTERVAL_S: Final = 10
+PRIORITY: Final = "-1"
+"""In Dagster's queue, where new drops have 0."""
+
+QUEUED: Final = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED)
+MAX_QUEUED: Final = 40
+"""Runs of requests in the queue at the same time."""
+
+
+class Cursor(BaseModel):
+    """What was requested in the last looks.
+
+    Attributes:
+        progress: Of each request that is not done.
+        done: Requests whose last runs were requested in the last look: now that this is recorded they may be put away.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    progress: Mapping[str, RerunProgress] = {}
+    done: tuple[str, ...] = ()
+
+
+def build_rerun_requests_sensor(job: ExecutableDefinition) -> dg.SensorDefinition:
+    """The sensor.
+
+    Args:
+        job: Takes batches through all stages.
+    """
+
+    @dg.sensor(
+        name="rerun_requests_sensor",
+        job=job,
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts the runs that `argus rerun` asked for: of each batch, only what is stale.",
+    )
+    def rerun_requests_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        return take_rerun_requests(context.instance, context.cursor, lake.lake())
+
+    return rerun_requests_sensor
+
+
+def save_request(lake: Lake, request: RerunRequest) -> str:
+    """Put a request where the sensor finds it; returns the path."""
+    return lake.write_bytes(_waiting(request.id), request.model_dump_json(indent=2).encode())
+
+
+def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, lake: Lake) -> dg.SensorResult:
+    """One look.
+
+    Args:
+        instance: Dagster's records.
+        cursor_text: What the last look left.
+        lake: Where requests are.
+
+    Raises:
+        Unavailable: The lake did not answer. The cursor stays.
+    """
+    cursor = Cursor.model_validate_json(cursor_text) if cursor_text else Cursor()
+    for name in cursor.done:
+        if lake.exists(_waiting(name)):
+            lake.write_bytes(f"{FOLDER}/done/{name}.json", lake.read_bytes(_waiting(name)))
+            lake.delete(_waiting(name))
+    waiting = [name for name in _names(lake) if name not in cursor.done]
+    progress = {name: cursor.progress.get(name, RerunProgress()) for name in waiting}
+    if not waiting:
+        return dg.SensorResult(skip_reason=dg.SkipReason("Nothing was asked for."), cursor=Cursor().model_dump_json())
+    queued = instance.get_runs_count(dg.RunsFilter(statuses=list(QUEUED), tags={WHY: "rerun"}))
+    room = MAX_QUEUED - queued
+    if room <= 0:
+        kept = Cursor(progress=progress).model_dump_json()
+        return dg.SensorResult(skip_reason=dg.SkipReason(f"{queued} runs of requests are queued."), cursor=kept)
+    # One request after the other: the oldest that is not only waiting for batches that are in a run.
+    existing = instance.get_dynamic_partitions(BATCHES)
+    busy = partitions_in_flight(instance, existing)
+    requests: list[dg.RunRequest] = []
+    done: list[str] = []
+    notes: list[str] = []
+    for name in waiting:
+        request = RerunRequest.model_validate_json(lake.read_bytes(_waiting(name)))
+        step = plan_step(request, progress[name], order=existing, busy=busy, most_runs=min(room, MAX_RUNS_A_LOOK))
+        requests += [_run_request(request, key, partitions) for key, partitions in step.runs]
+        progress[name] = step.progress
+        if step.done:
+            done.append(name)
+            del progress[name]
+        notes.append(f"{name}: {step.progress.offset} of {len(request.partitions)} batches")
+        if step.gone:
+            notes.append(f"{len(step.gone)} of them are no more, such as {step.gone[0]}")
+        room -= len(step.runs)
+        if room <= 0:
+            break
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else dg.SkipReason("; ".join(notes)),
+        cursor=Cursor(progress=progress, done=tuple(done)).model_dump_json(),
+    )
+
+
+def _run_request(request: RerunRequest, run_key: str, partitions: tuple[str, ...]) -> dg.RunRequest:
+    forced = {FROM_STAGE: request.from_stage} if request.from_stage is not None else {}
+    return request_run(
+        run_key,
+        partitions,
+        why="rerun",
+        tags={ONLY_STALE: "true", REQUEST: request.id, "dagster/priority": PRIORITY, **forced},
+    )
+
+
+def _waiting(name: str) -> str:
+    return f"{FOLDER}/waiting/{name}.json"
+
+
+def _names(lake: Lake) -> list[str]:
+    """Ids of the requests, oldest first."""
+    return sorted(name.removesuffix(".json") for name in lake.names(f"{FOLDER}/waiting") if name.endswith(".json"))
