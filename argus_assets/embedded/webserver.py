@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 from dagster._core.instance import DagsterInstance
-from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
@@ -89,7 +89,7 @@ class SameSiteOnly:
             await WebSocketClose(reason=why)(scope, receive, send)
 
 
-class Webserver(DagsterWebserver[WorkspaceProcessContext]):
+class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
     """Dagster's webserver behind `SameSiteOnly`."""
 
     def __init__(self, context: WorkspaceProcessContext, hosts: Collection[str] | None) -> None:

@@ -26,6 +26,7 @@ BROKER_PATIENCE_S: Final = 60.0
 """How long a launch waits for the broker. Well below `start_timeout_seconds`, which runs meanwhile."""
 
 _ASK_SECONDS: Final = 3.0
+_BROKER_ERRORS: Final = (KombuError, RedisError, BackendError, OSError)
 _ENDED: Final = ("SUCCESS", "FAILURE", "REVOKED")
 
 _CELERY: Final[Mapping[str, Any]] = {
@@ -117,7 +118,10 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
         task_id = run.tags.get(DAGSTER_CELERY_TASK_ID_TAG)
         if task_id is not None:
             # A worker's processes ignore SIGINT but while Dagster is at work in them. SIGTERM would end the process.
-            self.celery.control.revoke(task_id, terminate=True, signal="SIGINT")
+            try:
+                self.celery.control.revoke(task_id, terminate=True, signal="SIGINT")
+            except _BROKER_ERRORS:  # a connection of before the broker was started again; the next one is new
+                self.celery.control.revoke(task_id, terminate=True, signal="SIGINT")
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
@@ -131,7 +135,7 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
         try:
             worker, found = self._find(task_id)
             state = self.celery.AsyncResult(task_id).state
-        except (KombuError, RedisError, BackendError, OSError) as error:
+        except _BROKER_ERRORS as error:
             self._missing.clear()
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"The broker does not answer; it cannot be told: {error}")
         if found:

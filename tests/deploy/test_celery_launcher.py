@@ -122,7 +122,10 @@ class Cluster:
         launcher = instance.run_launcher
         assert isinstance(launcher, WatchedCeleryLauncher)
         host = f"{worker}@{socket.gethostname()}"
-        answer = launcher.celery.control.inspect([host], timeout=2.0, limit=1).active() or {}
+        try:
+            answer = launcher.celery.control.inspect([host], timeout=2.0, limit=1).active() or {}
+        except redis.ConnectionError:  # one of before the broker was started again
+            return None
         for task in answer.get(host, []):
             for run in instance.get_runs(dg.RunsFilter(tags={"dagster-celery/task_id": task["id"]})):
                 return run.run_id
@@ -345,36 +348,28 @@ def test_a_process_that_is_killed_for_its_memory_is_noticed_while_its_worker_liv
         assert run.status is dg.DagsterRunStatus.FAILURE
 
 
-def test_a_broker_that_restarts_and_has_forgotten_everything_loses_no_batch(cluster: Cluster, broker: Redis) -> None:
-    partitions = cluster.drop("broker", 6)
+def test_a_broker_that_goes_away_and_forgets_everything_loses_no_batch(cluster: Cluster, broker: Redis) -> None:
+    """Runs at work go on; what is dropped meanwhile is launched when it is back."""
+    at_work = cluster.drop("at-work", 4)
 
     def begun() -> bool:
         with cluster.instance() as instance:
             return any(cluster.at_work(instance, worker) is not None for worker in WORKERS)
 
-    cluster.wait(begun, 60, "a worker is at work")
-    broker.child.stop(0)
-    time.sleep(3)
-    broker.start()
-    cluster.wait(lambda: cluster.settled(partitions), 150, "every batch has an outcome, nothing is at work")
-    cluster.check_once(partitions)
-
-
-def test_what_is_dropped_while_the_broker_is_away_waits_for_it(cluster: Cluster, broker: Redis) -> None:
-    broker.child.stop(0)
-    partitions = cluster.drop("away", 2)
-
     def launched() -> bool:
         with cluster.instance() as instance:
             return bool(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])))
 
+    cluster.wait(begun, 60, "a worker is at work")
+    broker.child.stop(0)
+    dropped = cluster.drop("away", 2)
     cluster.wait(launched, 60, "a run is being launched")
-    time.sleep(5)
+    time.sleep(3)
     broker.start()
-    cluster.wait(lambda: cluster.settled(partitions), 90, "every batch has an outcome, nothing is at work")
-    cluster.check_once(partitions)
+    cluster.wait(lambda: cluster.settled([*at_work, *dropped]), 120, "every batch has an outcome, nothing is at work")
+    cluster.check_once([*at_work, *dropped])
     with cluster.instance() as instance:
-        runs = [r for r in instance.get_runs() if {r.tags.get(PARTITION), r.tags.get(RANGE_START)} & {*partitions}]
+        runs = [r for r in instance.get_runs() if {r.tags.get(PARTITION), r.tags.get(RANGE_START)} & {*dropped}]
         assert {r.status for r in runs} == {dg.DagsterRunStatus.SUCCESS}
 
 
