@@ -40,7 +40,7 @@ pytestmark = [
 
 FASTER = {
     "max_concurrent_runs: 4": "max_concurrent_runs: 2",
-    "silent_seconds: 30.0": "silent_seconds: 6.0",
+    "silent_seconds: 30.0": "silent_seconds: 4.0",
     "poll_interval_seconds: 10": "poll_interval_seconds: 2",
     "  poll_interval_seconds: 2": "  poll_interval_seconds: 2\n  cancel_timeout_seconds: 60",
 }
@@ -225,7 +225,7 @@ def cluster(
         "ARGUS_CODE_HOST": "127.0.0.1",
         "ARGUS_CODE_PORT": str(code_port),
         "ARGUS_SENSOR_INTERVAL_S": "1",
-        "ARGUS_RUN_SECONDS": "3",
+        "ARGUS_RUN_SECONDS": "2",
         "PYTHONUNBUFFERED": "1",
     }
     drive = simulate_drive(
@@ -266,7 +266,7 @@ def names_of_the_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_batches_of_a_host_that_dies_complete_on_another_once(cluster: Cluster) -> None:
-    partitions = cluster.drop("kill", 16)
+    partitions = cluster.drop("kill", 10)
     lost: list[str] = []
 
     def mid_run() -> bool:

@@ -164,8 +164,17 @@ def test_the_bucket_is_made_and_made_once(moto_server: S3Server, monkeypatch: py
     assert "made-by-compose" in fs.ls("")
 
 
-@pytest.mark.parametrize("folder", ["systemd"])
-def test_units_start_what_there_is(deploy: Path, folder: str, parses: Parses, tmp_path: Path) -> None:
+def test_the_instance_of_several_hosts_differs_in_what_is_about_workers(deploy: Path) -> None:
+    one = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    several = yaml.safe_load((deploy / "celery" / "dagster.yaml").read_text())
+    for instance in (one, several):
+        del instance["run_launcher"], instance["run_monitoring"]["poll_interval_seconds"]
+        del instance["concurrency"]["runs"]["max_concurrent_runs"]
+    assert several == one
+
+
+def test_units_start_what_there_is(deploy: Path, parses: Parses) -> None:
+    folder = "systemd"
     example = (deploy / folder / "argus.env.example").read_text()
     offered = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
     units = sorted((deploy / folder).glob("*.service"))
