@@ -9,17 +9,21 @@ import dagster as dg
 from argus_assets.assets.batch import batch_assets, vehicle_drop
 from argus_assets.errors import BadSetting
 from argus_assets.jobs import batch_job, rediagnose_job
+from argus_assets.outcomes.alerts import read_alerts
+from argus_assets.outcomes.endpoints import parse_endpoints
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
+from argus_assets.resources.webhooks import WebhooksResource
 from argus_assets.schedules.reconcile_bucket import build_reconcile_job, build_reconcile_schedule
 from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
 from argus_assets.schedules.rerun_failed_batches import build_rerun_failed_schedule
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
+from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
 from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
 from argus_assets.sensors.rerun_requests import build_rerun_requests_sensor
 from argus_assets.sensors.stale_uploads import build_stale_uploads_sensor
@@ -35,6 +39,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
     """
     reconcile_job = build_reconcile_job(retain=timedelta(days=settings.retain_days))
     quiet_sensors, quiet_jobs = _quiet_prefixes(settings)
+    webhook_sensors, webhook_resources = _webhooks(settings)
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
         jobs=[batch_job, rediagnose_job, reconcile_job, *quiet_jobs],
@@ -54,6 +59,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             build_rerun_requests_sensor(batch_job),
             build_stale_uploads_sensor(quiet=timedelta(hours=settings.stale_upload_hours)),
             *quiet_sensors,
+            *webhook_sensors,
         ],
         resources={
             "bucket": BucketResource(url=settings.bucket_url),
@@ -65,6 +71,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
                 memory_mb=settings.run_memory_mb,
                 model_calls=settings.llm_concurrency if settings.llm_model is not None else 0,
             ),
+            **webhook_resources,
             **(resources or {}),
         },
         # A run's processes cost more than its work: everything of a run happens in its one process.
@@ -82,6 +89,27 @@ def _quiet_prefixes(settings: Settings) -> tuple[list[dg.SensorDefinition], list
         settings.quiet_prefix, settings.quiet_loggers, quiet=timedelta(minutes=settings.quiet_minutes)
     )
     return [sensor], [job]
+
+
+def _webhooks(settings: Settings) -> tuple[list[dg.SensorDefinition], dict[str, object]]:
+    """What tells other systems, where there are any."""
+    if settings.webhooks is None:
+        if settings.alerts is not None:
+            raise BadSetting("ARGUS_ALERTS has no ARGUS_WEBHOOKS.", help="Name an endpoint that alerts go to.")
+        return [], {}
+    if settings.webhook_secrets is None:
+        raise BadSetting("ARGUS_WEBHOOKS has no ARGUS_WEBHOOK_SECRETS.", help="Give each endpoint a key that signs.")
+    endpoints = parse_endpoints(settings.webhooks.get_secret_value(), settings.webhook_secrets.get_secret_value())
+    if settings.alerts is not None:
+        read_alerts(settings.alerts, endpoints=[endpoint.name for endpoint in endpoints])
+    resource = WebhooksResource(
+        database_url=dg.EnvVar("ARGUS_DATABASE_URL"),
+        webhooks=dg.EnvVar("ARGUS_WEBHOOKS"),
+        secrets=dg.EnvVar("ARGUS_WEBHOOK_SECRETS"),
+        alerts=str(settings.alerts) if settings.alerts else None,
+        source=settings.event_source,
+    )
+    return [outcome_events_sensor, deliver_webhooks_sensor], {"webhooks": resource}
 
 
 def _diagnostician(settings: Settings) -> DiagnosisResource:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from argus_assets.drop.manifest import json_schema
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
+from argus_assets.outcomes.events import event_schemas
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 
@@ -37,6 +38,7 @@ def documents() -> dict[str, str]:
     """File name → content."""
     return {
         "manifest.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        "events.schema.json": json.dumps(event_schemas(), indent=2) + "\n",
         "tables.md": "\n".join([_TABLES_HEAD, *(table.markdown() for table in _TABLES)]),
     }
 

@@ -96,6 +96,19 @@ class Settings(BaseModel):
     max_batch_gb: Annotated[
         float | None, Field(description="Largest batch that is taken, in GB (10^9 bytes); none for no limit.", gt=0)
     ] = None
+    webhooks: Annotated[
+        SecretStr | None,
+        Field(description="Who is told of events: name=https://host/path, several with blanks; see docs/outcomes.md."),
+    ] = None
+    webhook_secrets: Annotated[
+        SecretStr | None, Field(description="Keys that sign their events: name=whsec_…, several with blanks.")
+    ] = None
+    alerts: Annotated[
+        Path | None, Field(description="TOML file of rules of what is an alert; see docs/outcomes.md.")
+    ] = None
+    event_source: Annotated[
+        str, Field(description="What events of this platform name as their source: a URI reference.", pattern=r"^\S+$")
+    ] = "/argus"
     retain_days: Annotated[int, Field(description="Days that batches, runs and recordings are kept.", ge=1)] = 90
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
@@ -113,6 +126,7 @@ class Settings(BaseModel):
             "faults",
             "llm_prices",
             "quiet_loggers",
+            "alerts",
         }:  # children have other working folders
             given[name] = str(Path(given[name]).expanduser().absolute())
         given.setdefault("bucket_url", str(home / "bucket"))
@@ -138,10 +152,14 @@ class Settings(BaseModel):
         """Setting → environment variable."""
         return {name: f"ARGUS_{name.upper()}" for name in cls.model_fields}
 
-    def environment(self) -> dict[str, str]:
-        """The variables that give exactly these settings to a child process."""
+    def environment(self, *, hide: bool = False) -> dict[str, str]:
+        """The variables that give exactly these settings to a child process.
+
+        Args:
+            hide: Secrets are left out of it, for people who look.
+        """
         return {
-            key: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            key: value.get_secret_value() if isinstance(value, SecretStr) and not hide else str(value)
             for name, key in self.variables().items()
             if (value := getattr(self, name)) is not None
         }

@@ -298,7 +298,17 @@ def _all_records(
         cursor = page.cursor
 
 
-_NOT_TOLD: Final = {EVENT_KEY, "preview", "diagnosis", "path", "page", "reasons", "notes", "dagster/column_schema"}
+_NOT_TOLD: Final = {
+    EVENT_KEY,
+    "preview",
+    "diagnosis",
+    "faults",
+    "path",
+    "page",
+    "reasons",
+    "notes",
+    "dagster/column_schema",
+}
 
 
 def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:

@@ -36,6 +36,7 @@ from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError, Unavailable
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
+from argus_assets.outcomes.events import worst_faults
 from argus_assets.partitions import FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders
@@ -763,6 +764,9 @@ def _make_diagnosis(log: _BatchLog, batch: _Batch) -> None:
             "mode": diagnosis.mode,
             "mode_reason": diagnosis.mode_reason,
             "degraded": diagnosis.degraded or "no",
+            "platform": batch.manifest.platform,
+            "release": batch.manifest.release,
+            "faults": dg.MetadataValue.json(worst_faults(batch.stats)),
             "priority": priority_of(evidence),
             "similar_cases": len(diagnosis.similar_cases),
             "calls": diagnosis.calls,

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "drop": "argus_assets.cli.drop:drop",
     "events": "argus_assets.cli.status:events",
     "golden": "argus_assets.cli.golden:golden",
+    "outbox": "argus_assets.cli.outbox:outbox",
     "policy": "argus_assets.cli.policy:policy",
     "quarantine": "argus_assets.cli.quarantine:quarantine",
     "rec": "argus_assets.cli.rec:rec",

@@ -81,7 +81,7 @@ def run_checks(home: Path | None) -> list[Finding]:
         Finding(
             "settings",
             "ok",
-            ", ".join(f"{k}={v}" for k, v in settings.environment().items() if k != "ARGUS_DATABASE_URL"),
+            ", ".join(f"{k}={v}" for k, v in settings.environment(hide=True).items() if k != "ARGUS_DATABASE_URL"),
         )
     )
     findings += [
@@ -91,6 +91,7 @@ def run_checks(home: Path | None) -> list[Finding]:
         _check("lake", lambda: _lake(settings)),
         _check("decoders", lambda: _decoders(settings)),
         _check("faults", lambda: _faults(settings)),
+        _check("webhooks", lambda: _webhooks(settings)),
         _check("clock", lambda: _clock(settings)),
         _check("ui port", lambda: _port(settings)),
         _check("definitions", lambda: _definitions(settings)),
@@ -278,6 +279,20 @@ def _faults(settings: "Settings") -> Finding:
     if config.notes:
         return Finding("faults", "warn", f"{found}; {' '.join(config.notes)}", "Repair or uninstall that package.")
     return Finding("faults", "ok", found)
+
+
+def _webhooks(settings: "Settings") -> Finding:
+    from argus_assets.outcomes.alerts import AlertRules, read_alerts
+    from argus_assets.outcomes.endpoints import parse_endpoints
+
+    if settings.webhooks is None:
+        return Finding("webhooks", "ok", "none: nobody is told of events")
+    secrets = settings.webhook_secrets.get_secret_value() if settings.webhook_secrets else ""
+    endpoints = parse_endpoints(settings.webhooks.get_secret_value(), secrets)
+    names = [endpoint.name for endpoint in endpoints]
+    rules = read_alerts(settings.alerts, endpoints=names) if settings.alerts else AlertRules()
+    told = ", ".join(f"{endpoint.name} at {endpoint.host}" for endpoint in endpoints)
+    return Finding("webhooks", "ok", f"{told}; {len(rules.alert)} alert rules; try one with `argus outbox test`")
 
 
 def _clock(settings: "Settings") -> Finding:
