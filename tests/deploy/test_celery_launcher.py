@@ -1,5 +1,6 @@
 """Two Celery workers as two hosts, with Debian's redis-server: kill -9 of one, cancelled runs, a broker that restarts."""
 
+import base64
 import os
 import shutil
 import signal
@@ -50,6 +51,8 @@ WORKERS = ("east", "west")
 REDIS_PASSWORD = "not-a-real-password"
 PSEUDONYM_KEY = "5eed" * 16
 MODEL_KEY = "sk-not-a-real-key-of-a-model"
+WEBHOOK_TOKEN = "not-a-real-token-of-an-address"
+WEBHOOK_KEY = base64.b64encode(b"not a real key of a webhook, 32b").decode()
 
 
 @dataclass
@@ -221,6 +224,9 @@ def cluster(
         "ARGUS_LAKE_URL": f"{moto_server.url}/celery-lake",
         "ARGUS_PSEUDONYM_KEY": PSEUDONYM_KEY,
         "ARGUS_LLM_API_KEY": MODEL_KEY,
+        # Nobody listens there: events fail, and are to say so without the token.
+        "ARGUS_WEBHOOKS": f"fleet=http://127.0.0.1:{free_port()}/{WEBHOOK_TOKEN}",
+        "ARGUS_WEBHOOK_SECRETS": f"fleet=whsec_{WEBHOOK_KEY}",
         "ARGUS_REDIS_URL": broker.url,
         "ARGUS_CODE_HOST": "127.0.0.1",
         "ARGUS_CODE_PORT": str(code_port),
@@ -412,6 +418,7 @@ def test_no_secret_is_in_a_log_the_database_the_broker_or_the_lake(
         places[entry.key] = lake.read(entry.key, max_bytes=1 << 24)
     assert any(name.endswith("report.html") for name in places), list(places)
     assert partitions[0].encode() in places["public.event_logs"]
-    for secret in (REDIS_PASSWORD, PSEUDONYM_KEY, MODEL_KEY, moto_server.secret_key):
+    secrets = (REDIS_PASSWORD, PSEUDONYM_KEY, MODEL_KEY, WEBHOOK_TOKEN, WEBHOOK_KEY, moto_server.secret_key)
+    for secret in secrets:
         found = [name for name, content in places.items() if secret.encode() in content]
         assert not found, (secret, found)
