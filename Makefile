@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint audit docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput eval lock up clean
+.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint audit docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput bench-scale eval lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(READY) ## Measure drop to diagnosis and upload memory
 
 bench-throughput: $(READY) ## Measure many batches against plain Dagster: CPU, batches a minute, latency, memory (15 minutes)
 	$(BIN)/python -m benchmarks.throughput
+
+bench-scale: $(READY) ## Measure up to 20,000 live partitions, and write the figures of docs/scale.md (5 minutes)
+	$(BIN)/python -m benchmarks.scale --to docs
 
 bench-recordings: $(READY) ## Measure our readers against the formats' own libraries (writes the session once)
 	$(BIN)/python -m benchmarks.recordings

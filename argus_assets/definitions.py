@@ -13,6 +13,7 @@ from argus_assets.outcomes.alerts import read_alerts
 from argus_assets.outcomes.endpoints import parse_endpoints
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
+from argus_assets.resources.database import DatabaseResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
@@ -21,6 +22,7 @@ from argus_assets.resources.webhooks import WebhooksResource
 from argus_assets.schedules.reconcile_bucket import build_reconcile_job, build_reconcile_schedule
 from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
 from argus_assets.schedules.rerun_failed_batches import build_rerun_failed_schedule
+from argus_assets.schedules.retain import build_retain_job, build_retain_schedule, policy_of
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
 from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
 from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
@@ -35,18 +37,20 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
 
     Args:
         settings: What the environment says.
-        resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `diagnostician`, `capacity`).
+        resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `database`, `diagnostician`, `capacity`).
     """
     reconcile_job = build_reconcile_job(retain=timedelta(days=settings.retain_days))
+    retain_job = build_retain_job(policy_of(settings))
     quiet_sensors, quiet_jobs = _quiet_prefixes(settings)
     webhook_sensors, webhook_resources = _webhooks(settings)
     return dg.Definitions(
         assets=[vehicle_drop, batch_assets],
-        jobs=[batch_job, rediagnose_job, reconcile_job, *quiet_jobs],
+        jobs=[batch_job, rediagnose_job, reconcile_job, retain_job, *quiet_jobs],
         schedules=[
             build_rediagnose_schedule(rediagnose_job),
             build_reconcile_schedule(reconcile_job),
             build_rerun_failed_schedule(batch_job),
+            build_retain_schedule(retain_job, most_batches=settings.retain_batches),
         ],
         sensors=[
             build_completed_batches_sensor(
@@ -66,6 +70,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             "lake": LakeResource(url=settings.lake_url),
             "decoders": DecodersResource(path=str(settings.decoders) if settings.decoders else None),
             "faults": FaultsResource(path=str(settings.faults) if settings.faults else None),
+            "database": DatabaseResource(url=dg.EnvVar("ARGUS_DATABASE_URL")),
             "diagnostician": _diagnostician(settings),
             "capacity": CapacityResource(
                 memory_mb=settings.run_memory_mb,

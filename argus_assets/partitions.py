@@ -76,14 +76,29 @@ def request_run(
 
 def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) -> set[str]:
     """Keys of the batches that are queued or running."""
-    keys: set[str] = set()
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT))):
-        if (key := run.tags.get(PARTITION)) is not None:
-            keys.add(key)
-        first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
-        if first in existing and last in existing:
-            keys.update(existing[existing.index(first) : existing.index(last) + 1])
-    return keys
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT)))
+    # Positions are counted once: a run must not look through all keys for its own two.
+    position = positions(existing) if runs else {}
+    return {key for run in runs for key in partitions_of(run, existing, position)}
+
+
+def positions(existing: Sequence[str]) -> dict[str, int]:
+    """Where each partition key stands in the order of the partitions."""
+    return {key: at for at, key in enumerate(existing)}
+
+
+def partitions_of(run: dg.DagsterRun, existing: Sequence[str], position: Mapping[str, int]) -> Sequence[str]:
+    """Keys of the batches that a run is to process.
+
+    Args:
+        run: The run.
+        existing: All partition keys, in Dagster's order.
+        position: Their `positions`.
+    """
+    if (key := run.tags.get(PARTITION)) is not None:
+        return [key]
+    first, last = position.get(run.tags.get(RANGE_START, "")), position.get(run.tags.get(RANGE_END, ""))
+    return existing[first : last + 1] if first is not None and last is not None else []
 
 
 def runs_at_once(instance: dg.DagsterInstance) -> int:

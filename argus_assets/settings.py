@@ -96,6 +96,24 @@ class Settings(BaseModel):
     max_batch_gb: Annotated[
         float | None, Field(description="Largest batch that is taken, in GB (10^9 bytes); none for no limit.", gt=0)
     ] = None
+    retain_days: Annotated[
+        int, Field(description="Days that Dagster keeps a completed batch, its events and its manifest.", ge=1)
+    ] = 90
+    retain_batches: Annotated[
+        int, Field(description="Batches that Dagster keeps; beyond that the oldest completed ones go earlier.", ge=1)
+    ] = 20_000
+    retain_accepted_days: Annotated[
+        int | None, Field(description="Days that accepted manifests are kept; none for as long as their batch.", ge=1)
+    ] = None
+    retain_runs_days: Annotated[
+        int, Field(description="Days that runs without a batch, and events without a run, are kept.", ge=1)
+    ] = 90
+    retain_memory_days: Annotated[
+        int, Field(description="Days that saved answers, drives to compare with and model calls are kept.", ge=90)
+    ] = 365
+    retain_recordings_days: Annotated[
+        int | None, Field(description="Days that recordings of a completed batch are kept; none for ever.", ge=1)
+    ] = None
     webhooks: Annotated[
         SecretStr | None,
         Field(description="Who is told of events: name=https://host/path, several with blanks; see docs/outcomes.md."),
@@ -109,7 +127,6 @@ class Settings(BaseModel):
     event_source: Annotated[
         str, Field(description="What events of this platform name as their source: a URI reference.", pattern=r"^\S+$")
     ] = "/argus"
-    retain_days: Annotated[int, Field(description="Days that batches, runs and recordings are kept.", ge=1)] = 90
     port: Annotated[int, Field(description="Port of the Dagster UI.", ge=0, le=65535)] = 3000
 
     @classmethod

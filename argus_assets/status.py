@@ -24,6 +24,9 @@ from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, parse_part
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.partitions import BATCHES, starts_again
 
+NAMED_KEYS: Final = 500
+"""Partition keys that are named in a query; of more, all are read."""
+
 READERS: Final = 16
 """Outcomes that are read from the bucket at the same time."""
 
@@ -214,40 +217,60 @@ def partition_states(
         instance: Where the records are.
         partitions: Partition keys, at most a few tens of thousands.
     """
-    keys = set(partitions)
+    if not partitions:
+        return {}
     storage = instance.event_log_storage
-    dropped = storage.get_latest_storage_id_by_partition(
-        dg.AssetKey("vehicle_drop"), DagsterEventType.ASSET_MATERIALIZATION, keys
-    )
-    made = {
-        stage: storage.get_latest_storage_id_by_partition(
-            dg.AssetKey(stage), DagsterEventType.ASSET_MATERIALIZATION, keys
+
+    def latest(asset: str) -> Mapping[str, int]:
+        return storage.get_latest_storage_id_by_partition(
+            dg.AssetKey(asset),
+            DagsterEventType.ASSET_MATERIALIZATION,
+            # Naming thousands of keys takes longer than reading them all.
+            set(partitions) if len(partitions) <= NAMED_KEYS else None,
         )
-        for stage in STAGES
+
+    dropped = latest("vehicle_drop")
+    made = {stage: latest(stage) for stage in STAGES}
+    facts = {
+        key: BatchFacts(
+            dropped=dropped.get(key), made={stage: made[stage][key] for stage in STAGES if key in made[stage]}
+        )
+        for key in partitions
     }
-    attempts: dict[str, tuple[str, int]] = {}
+    states = {key: derive_state(known) for key, known in facts.items()}
+    # Runs tell of nothing but what was taken and is not complete. To look for them is what costs most.
+    open_since = {
+        key: known.dropped
+        for key, known in facts.items()
+        if known.dropped is not None and states[key][0] is not BatchState.COMPLETED
+    }
+    attempts = _open_attempts(instance, open_since)
+    runs = _run_statuses(instance, set(attempts.values()))
+    for key, run_id in attempts.items():
+        states[key] = derive_state(replace(facts[key], run=runs.get(run_id)))
+    return states
+
+
+def _open_attempts(instance: dg.DagsterInstance, since: Mapping[str, int]) -> dict[str, str]:
+    """The run that last planned to make something of a batch that it did not make.
+
+    Args:
+        instance: Where the records are.
+        since: Storage id of the event that took each batch: what was planned earlier says nothing of it.
+    """
+    if not since:
+        return {}
+    latest: dict[str, tuple[str, int]] = {}
     for stage in STAGES:
-        open_attempts = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-            dg.AssetKey(stage)
-        )
-        for key, attempt in open_attempts.items():
-            if key in keys and attempt[1] > attempts.get(key, ("", -1))[1]:
-                attempts[key] = attempt
-    runs = _run_statuses(instance, {run_id for run_id, _ in attempts.values()})
-    states: dict[str, tuple[BatchState, str | None]] = {}
-    for key in partitions:
-        run_id, planned = attempts.get(key, (None, -1))
-        drop = dropped.get(key)
-        # An attempt that was planned before the current manifest was taken says nothing of it.
-        current = run_id is not None and (drop is None or planned > drop)
-        states[key] = derive_state(
-            BatchFacts(
-                dropped=drop,
-                made={stage: made[stage][key] for stage in STAGES if key in made[stage]},
-                run=runs.get(run_id) if current and run_id is not None else None,
+        attempts = (
+            instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+                dg.AssetKey(stage), after_storage_id=min(since.values())
             )
         )
-    return states
+        for key, attempt in attempts.items():
+            if key in since and attempt[1] > max(since[key], latest.get(key, ("", -1))[1]):
+                latest[key] = attempt
+    return {key: run_id for key, (run_id, _) in latest.items()}
 
 
 def _run_statuses(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, dg.DagsterRunStatus]:

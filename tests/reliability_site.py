@@ -129,8 +129,12 @@ class Site:
 
     def run_workers(self) -> list[psutil.Process]:
         """Processes of the code server that execute a run."""
-        below = psutil.Process(self.child("code server")).children(recursive=True)
-        return [p for p in below if "spawn_main" in " ".join(p.cmdline())]
+        workers: list[psutil.Process] = []
+        for process in psutil.Process(self.child("code server")).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # among them one that has just ended, and is not taken leave of yet
+                if "spawn_main" in " ".join(process.cmdline()):
+                    workers.append(process)
+        return workers
 
     def postgres_pid(self) -> int:
         return int((self.home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
@@ -377,6 +381,11 @@ class Site:
             seconds: That the second try may take.
             quarantined: Whether files that were found wrong count as well.
         """
+        self.wait(
+            lambda: all(self.result(b) is not None or self.failures([b]) for b in batches),
+            120,
+            "each batch has an outcome, or its events say why not",
+        )
         failed: list[Dropped] = []
         for batch in batches:
             result = self.result(batch)

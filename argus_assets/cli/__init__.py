@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "quarantine": "argus_assets.cli.quarantine:quarantine",
     "rec": "argus_assets.cli.rec:rec",
     "reconcile": "argus_assets.cli.reconcile:reconcile",
+    "retain": "argus_assets.cli.retain:retain",
     "replay": "argus_assets.cli.replay:replay",
     "rerun": "argus_assets.cli.rerun:rerun",
     "simulate": "argus_assets.cli.simulate:simulate",

@@ -26,6 +26,9 @@ MAX_BATCHES: Final = 500
 """Batches of one look; where there are more, the next look takes the next ones."""
 
 PAGE: Final = 1000
+SIDE_BY_SIDE: Final = 10_000
+"""Events that other runs may write while one is being created."""
+
 DATA_VERSION: Final = "dagster/data_version"
 ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
@@ -135,17 +138,24 @@ class _OpenBatch:
 
 
 def _open_batches(instance: dg.DagsterInstance, existing: Sequence[str], since: datetime) -> list[_OpenBatch]:
-    """In a few queries, however many partitions there are."""
+    """In a few queries, however many partitions there are; in one when no run has ended badly."""
+    after = _first_event_of_failures(instance, since)
+    if after is None:
+        return []
     storage = instance.event_log_storage
     keys = set(existing)
     made_event = DagsterEventType.ASSET_MATERIALIZATION
-    dropped = storage.get_latest_storage_id_by_partition(vehicle_drop.key, made_event, keys)
+    attempts = {
+        stage: storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+            dg.AssetKey(stage), after_storage_id=after
+        )
+        for stage in STAGES
+    }
+    asked_for = {key for by_key in attempts.values() for key in by_key} & keys
+    dropped = storage.get_latest_storage_id_by_partition(vehicle_drop.key, made_event, asked_for) if asked_for else {}
     open_runs: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
-    for stage in STAGES:
-        asset = dg.AssetKey(stage)
-        for key, attempt in storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-            asset
-        ).items():
+    for stage, by_key in attempts.items():
+        for key, attempt in by_key.items():
             if key in keys and attempt[1] > dropped.get(key, attempt[1]):
                 open_runs[key][stage] = attempt
     last_run = {key: max(by_stage.values(), key=lambda a: a[1])[0] for key, by_stage in open_runs.items()}
@@ -178,6 +188,21 @@ def _open_batches(instance: dg.DagsterInstance, existing: Sequence[str], since: 
             _OpenBatch(key, STAGES[min(missing, first_open)], asked, max(dropped[key], made[asked].get(key, -1)))
         )
     return found
+
+
+def _first_event_of_failures(instance: dg.DagsterInstance, since: datetime) -> int | None:
+    """Storage id before all events of runs that ended badly and were created since then, `None` without such runs.
+
+    What was written before is not read: of thousands of batches that went well there is nothing to know.
+    """
+    first = instance.get_run_records(
+        filters=dg.RunsFilter(statuses=list(ENDED_BADLY), created_after=since), limit=1, ascending=True
+    )
+    if not first:
+        return None
+    events = instance.get_records_for_run(first[0].dagster_run.run_id, limit=1).records
+    # Runs that are created at the same moment write side by side.
+    return max(0, events[0].storage_id - SIDE_BY_SIDE) if events else 0
 
 
 def _attempts(instance: dg.DagsterInstance, batches: Sequence[_OpenBatch]) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ What fails inside a batch is told by the run itself. A run that is killed cannot
 order in which they ended, hundreds at a tick, and writes what is missing in `results/`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final
@@ -16,7 +16,7 @@ from argus_assets.assets.batch import EVENT_KEY, latest_digest
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result, write_result
-from argus_assets.partitions import BATCHES, PARTITION, RANGE_END, RANGE_START, starts_again
+from argus_assets.partitions import BATCHES, partitions_of, positions, starts_again
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.status import BatchState, partition_states
 
@@ -73,6 +73,7 @@ def tell_lost_outcomes(
         return dg.SensorResult(cursor=Cursor(updated_at=now.timestamp()).model_dump_json())
     cursor = Cursor.model_validate_json(cursor_text)
     existing = instance.get_dynamic_partitions(BATCHES)
+    position = positions(existing)
     run_of: dict[str, dg.DagsterRun] = {}
     looked_at = 0
     for record in _ended_runs(instance, cursor):
@@ -81,7 +82,7 @@ def tell_lost_outcomes(
             break
         run = record.dagster_run
         if not starts_again(run):
-            run_of.update(dict.fromkeys(_partitions(run, existing), run))
+            run_of.update(dict.fromkeys(partitions_of(run, existing, position), run))
         same = updated_at == cursor.updated_at
         cursor = Cursor(updated_at=updated_at, run_ids=(*(cursor.run_ids if same else ()), run.run_id))
         looked_at += 1
@@ -116,16 +117,6 @@ def _ended_runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[dg.Run
         yield from new
         from_s = new[-1].update_timestamp.timestamp()
         seen = {r.dagster_run.run_id for r in records if r.update_timestamp.timestamp() >= from_s - 2e-3}
-
-
-def _partitions(run: dg.DagsterRun, existing: Sequence[str]) -> list[str]:
-    """Keys of the batches that a run was to process."""
-    if (key := run.tags.get(PARTITION)) is not None:
-        return [key]
-    first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
-    if first not in existing or last not in existing:
-        return []
-    return list(existing[existing.index(first) : existing.index(last) + 1])
 
 
 def _tell(

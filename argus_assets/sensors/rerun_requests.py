@@ -72,6 +72,14 @@ def save_request(lake: Lake, request: RerunRequest) -> str:
     return lake.write_bytes(_waiting(request.id), request.model_dump_json(indent=2).encode())
 
 
+def requested_partitions(lake: Lake) -> set[str]:
+    """Keys of all batches of requests that wait."""
+    found: set[str] = set()
+    for name in _names(lake):
+        found.update(RerunRequest.model_validate_json(lake.read_bytes(_waiting(name))).partitions)
+    return found
+
+
 def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, lake: Lake) -> dg.SensorResult:
     """One look.
 

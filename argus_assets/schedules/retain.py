@@ -1,0 +1,212 @@
+"""The schedule, and its small job, that remove what is old. `upkeep/retention.py` decides.
+
+A run works for `RUN_SECONDS` at most; what is left goes within the next hour. It begins once a day, and at any hour
+when there are more live partitions than allowed.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.drop.bucket import Bucket
+from argus_assets.partitions import BATCHES, IN_FLIGHT
+from argus_assets.records import PostgresRecords
+from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.database import Database, DatabaseResource
+from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.settings import Settings
+from argus_assets.upkeep.retention import Policy, RetentionReport, retain
+
+CRON: Final = "43 * * * *"
+HOUR: Final = 4
+"""Of the day, UTC, at which the daily pass begins: after `reconcile_bucket`."""
+
+LATEST: Final = timedelta(hours=25)
+"""A pass begins at any hour when the last one ended so long ago: the platform was down at its hour."""
+
+LISTED: Final = timedelta(hours=20)
+"""The whole bucket is looked through when the last look was so long ago."""
+
+RUN_SECONDS: Final = 1800.0
+REPORT: Final = "upkeep/retain.json"
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say."""
+
+    def days(count: int | None) -> timedelta | None:
+        return None if count is None else timedelta(days=count)
+
+    return Policy(
+        batches=timedelta(days=settings.retain_days),
+        most_batches=settings.retain_batches,
+        accepted=days(settings.retain_accepted_days),
+        runs=timedelta(days=settings.retain_runs_days),
+        memory=timedelta(days=settings.retain_memory_days),
+        recordings=days(settings.retain_recordings_days),
+        others_are_told=settings.webhooks is not None,
+    )
+
+
+def build_retain_job(policy: Policy) -> dg.JobDefinition:
+    """The job.
+
+    Args:
+        policy: How long, and how much, is kept.
+    """
+
+    @dg.op(
+        name="retain",
+        description="Removes partitions, events and manifests of batches that were completed long ago, old runs, and "
+        "whatever else the settings `ARGUS_RETAIN_…` let go. Tables and pages stay.",
+    )
+    def remove_old(
+        context: dg.OpExecutionContext, bucket: BucketResource, lake: LakeResource, database: DatabaseResource
+    ) -> None:
+        now = datetime.now(UTC)
+        last = load_report(lake.lake())
+        listed_at = last.listed_at if last is not None else None
+        report = run_retention(
+            context.instance,
+            bucket.bucket(),
+            lake.lake(),
+            database.database(),
+            policy=policy,
+            now=now,
+            dry_run=False,
+            # To look through the whole bucket costs a request for each vehicle: once a day, not whenever there is much.
+            listing=listed_at is None or now - listed_at > LISTED,
+            seconds=RUN_SECONDS,
+            log=context.log.info,
+        )
+        context.log_event(_observed(report))
+
+    @dg.job(
+        name="retain_job",
+        executor_def=dg.in_process_executor,
+        description="Removes what is old from Dagster's records and from the bucket.",
+    )
+    def retain_job() -> None:
+        remove_old()
+
+    return retain_job
+
+
+def build_retain_schedule(job: dg.JobDefinition, *, most_batches: int) -> dg.ScheduleDefinition:
+    """Hourly, and mostly skipped: once a day, and whenever there is too much.
+
+    Args:
+        job: What it starts.
+        most_batches: Live partitions that are allowed.
+    """
+
+    @dg.schedule(
+        name="retain",
+        job=job,
+        cron_schedule=CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Once a day, and when there are too many batches, removes what is old.",
+    )
+    def retain_schedule(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
+        if context.instance.get_runs(filters=dg.RunsFilter(job_name=job.name, statuses=list(IN_FLIGHT)), limit=1):
+            return dg.SkipReason("The last run is not at its end.")
+        at = context.scheduled_execution_time
+        live = len(context.instance.get_dynamic_partitions(BATCHES))
+        if not is_due(load_report(lake.lake()), at, too_many=live > most_batches):
+            return dg.SkipReason(f"{live:,} of {most_batches:,} batches; the next pass begins at {HOUR}:43 UTC.")
+        return dg.RunRequest(run_key=at.isoformat())
+
+    return retain_schedule
+
+
+def is_due(last: RetentionReport | None, at: datetime, *, too_many: bool) -> bool:
+    """Whether a pass begins at this hour."""
+    if too_many or at.hour == HOUR:
+        return True
+    return last is not None and (last.ended_at is None or at - last.ended_at > LATEST)
+
+
+def run_retention(
+    instance: dg.DagsterInstance,
+    bucket: Bucket,
+    lake: Lake,
+    database: Database,
+    *,
+    policy: Policy,
+    now: datetime,
+    dry_run: bool,
+    listing: bool = True,
+    seconds: float | None = None,
+    log: Callable[[str], object] = lambda _: None,
+) -> RetentionReport:
+    """One pass.
+
+    Args:
+        instance: Dagster's records.
+        bucket: The drop bucket.
+        lake: Where manifests and the report are.
+        database: Where Dagster's records and Argus' own are.
+        policy: How long, and how much, is kept.
+        now: The time.
+        dry_run: Look at everything, remove nothing.
+        listing: See `upkeep.retention.retain`.
+        seconds: How long to work, `None` for as long as it takes.
+        log: Where to tell of it.
+    """
+    began = time.monotonic()
+    stopped = False
+
+    def stop() -> bool:
+        nonlocal stopped
+        stopped = seconds is not None and time.monotonic() - began > seconds
+        return stopped
+
+    report = retain(
+        PostgresRecords(instance, database, bucket, lake),
+        bucket,
+        policy=policy,
+        now=now,
+        dry_run=dry_run,
+        listing=listing,
+        stop=stop,
+        log=log,
+    )
+    if not stopped:
+        report.ended_at = now + timedelta(seconds=time.monotonic() - began)
+    if not dry_run:
+        last = load_report(lake)
+        report.listed_at = report.listed_at or (last.listed_at if last is not None else None)
+        lake.write_bytes(REPORT, report.model_dump_json(indent=2).encode())
+    for line in report.lines():
+        log(line)
+    return report
+
+
+def load_report(lake: Lake) -> RetentionReport | None:
+    """The report of the last pass that removed something, `None` before the first."""
+    if not lake.exists(REPORT):
+        return None
+    try:
+        return RetentionReport.model_validate_json(lake.read_bytes(REPORT))
+    except ValueError:
+        return None
+
+
+def _observed(report: RetentionReport) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        vehicle_drop.key,
+        description=". ".join(report.lines()),
+        metadata={
+            EVENT_KEY: "OldRemoved",
+            "finished": report.ended_at is not None,
+            "live": report.live,
+            "over": report.over,
+            **{g.kind.replace(" ", "_"): g.count for g in report.gone},
+            "kept": dg.MetadataValue.json([k.model_dump(mode="json") for k in report.kept]),
+        },
+    )
