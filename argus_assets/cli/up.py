@@ -25,7 +25,12 @@ import click
     type=click.IntRange(0, 65535),
     help="Port of the Dagster UI; 0 takes any free one (default: ARGUS_PORT, else 3000).",
 )
-def up(home: Path | None, host: str, port: int | None) -> None:
+@click.option(
+    "--viewer-port",
+    type=click.IntRange(0, 65535),
+    help="Port on loopback of a second Dagster UI that only shows; 0 takes any free one.",
+)
+def up(home: Path | None, host: str, port: int | None, viewer_port: int | None) -> None:
     """Run PostgreSQL, code server, Dagster webserver and daemon until Ctrl-C or SIGTERM.
 
     Data stay in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
@@ -55,7 +60,7 @@ def up(home: Path | None, host: str, port: int | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, give_up)
-    platform = Platform(settings, host=host, on_event=tell)
+    platform = Platform(settings, host=host, viewer_port=viewer_port, on_event=tell)
     console.print(f"Starting Argus in {settings.home} …")
     try:
         platform.start()

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -181,6 +182,7 @@ class Platform:
         settings: Home, database, bucket, lake, sensor interval and port (0 for any free one).
         host: Address of the webserver.
         webserver: Whether to run one.
+        viewer_port: Port on loopback of a second webserver that only shows (0 for any free one), `None` for none.
         environment: For the children, beside the settings.
         on_event: Called with (name, what happened) as things start, die and stop.
     """
@@ -191,6 +193,7 @@ class Platform:
         *,
         host: str = "127.0.0.1",
         webserver: bool = True,
+        viewer_port: int | None = None,
         environment: Mapping[str, str] = os.environ,
         on_event: Callable[[str, str], None] = lambda _name, _text: None,
     ) -> None:
@@ -198,6 +201,7 @@ class Platform:
         self.host = host
         self.port = settings.port or free_port()
         self.children: list[Child] = []
+        self.viewer_port = free_port() if viewer_port == 0 else viewer_port
         self._webserver = webserver
         self._environment = dict(environment)
         self._tell = on_event
@@ -209,6 +213,11 @@ class Platform:
     def ui_url(self) -> str:
         """Address of the Dagster UI."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def viewer_url(self) -> str | None:
+        """Address of the Dagster UI that only shows, on loopback, `None` where there is none."""
+        return None if self.viewer_port is None else f"http://127.0.0.1:{self.viewer_port}"
 
     @property
     def dagster_home(self) -> Path:
@@ -235,6 +244,10 @@ class Platform:
             raise BadSetting(
                 f"Port {self.port} on {self.host} is in use.",
                 help="Give another one: --port, or ARGUS_PORT; 0 takes any.",
+            )
+        if self.viewer_port is not None and not port_is_free("127.0.0.1", self.viewer_port):
+            raise BadSetting(
+                f"Port {self.viewer_port} on 127.0.0.1 is in use.", help="Give another one: --viewer-port; 0 takes any."
             )
         logs = settings.home / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -289,9 +302,10 @@ class Platform:
             f"127.0.0.1:{self._code_port}",
             logs / "code-server.log",
         )
+        serve = [sys.executable, "-m", "argus_assets", "webserver", "--workspace", str(workspace)]
         web = Child(
             "webserver",
-            [str(programs / "dagster-webserver"), "-w", str(workspace), "-h", self.host, "-p", str(self.port)],
+            [*serve, "--host", self.host, "--port", str(self.port)],
             self.ui_url,
             logs / "webserver.log",
         )
@@ -301,18 +315,23 @@ class Platform:
             f"looks into the inbox every {settings.sensor_interval_s} s",
             logs / "daemon.log",
         )
+        webservers = [(web, self.ui_url)] if self._webserver else []
+        if self.viewer_url is not None:
+            command = [*serve, "--read-only", "--port", str(self.viewer_port)]
+            viewer = Child("viewer", command, f"{self.viewer_url}, only shows", logs / "viewer.log")
+            webservers.append((viewer, self.viewer_url))
         self._launch(code, self._code_server_answers)
-        if self._webserver:
-            self._launch(web, lambda: _answers(f"{self.ui_url}/server_info"), wait=False)
+        for child, _ in webservers:
+            child.start(self._environment)
+            self.children.append(child)
         self._launch(daemon, self._daemon_beats)
-        if self._webserver:
-            self._wait(web, lambda: _answers(f"{self.ui_url}/server_info"))
+        for child, url in webservers:
+            self._wait(child, partial(_answers, f"{url}/server_info"))
 
-    def _launch(self, child: Child, healthy: Callable[[], bool], *, wait: bool = True) -> None:
+    def _launch(self, child: Child, healthy: Callable[[], bool]) -> None:
         child.start(self._environment)
         self.children.append(child)
-        if wait:
-            self._wait(child, healthy)
+        self._wait(child, healthy)
 
     def _wait(self, child: Child, healthy: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
