@@ -306,6 +306,8 @@ class Site:
         for name in TABLES:
             frame = pl.read_parquet(io.BytesIO(self.lake.read_bytes(f"{lake}/{name}.parquet")))
             found[name] = frame.drop(_NOT_COMPARED, strict=False)
+            if "part" in frame.columns:  # also names the plug-ins in force
+                found[name] = found[name].with_columns(pl.col("part").str.split("/").list.last())
         for name in DOCUMENTS:
             document = json.loads(self.lake.read_bytes(f"{lake}/{name}.json"))
             for key in ("platform", "vehicle", "evidence_key", "signature", "cost_usd"):

@@ -27,6 +27,8 @@ _COMMANDS: Final = {
     "status": "argus_assets.cli.status:status",
     "up": "argus_assets.cli.up:up",
     "vehicle": "argus_assets.cli.vehicle:vehicle",
+    "webserver": "argus_assets.cli.webserver:webserver",
+    "worker": "argus_assets.cli.worker:worker",
 }
 
 

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -182,6 +183,7 @@ class Platform:
         host: Address of the webserver.
         webserver: Whether to run one.
         metrics_port: Where to tell Prometheus the figures, `None` for nowhere.
+        viewer_port: Port on loopback of a second webserver that only shows (0 for any free one), `None` for none.
         environment: For the children, beside the settings.
         on_event: Called with (name, what happened) as things start, die and stop.
     """
@@ -193,6 +195,7 @@ class Platform:
         host: str = "127.0.0.1",
         webserver: bool = True,
         metrics_port: int | None = None,
+        viewer_port: int | None = None,
         environment: Mapping[str, str] = os.environ,
         on_event: Callable[[str, str], None] = lambda _name, _text: None,
     ) -> None:
@@ -200,6 +203,7 @@ class Platform:
         self.host = host
         self.port = settings.port or free_port()
         self.children: list[Child] = []
+        self.viewer_port = free_port() if viewer_port == 0 else viewer_port
         self._webserver = webserver
         self._metrics_port = metrics_port
         self._environment = dict(environment)
@@ -212,6 +216,11 @@ class Platform:
     def ui_url(self) -> str:
         """Address of the Dagster UI."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def viewer_url(self) -> str | None:
+        """Address of the Dagster UI that only shows, on loopback, `None` where there is none."""
+        return None if self.viewer_port is None else f"http://127.0.0.1:{self.viewer_port}"
 
     @property
     def dagster_home(self) -> Path:
@@ -239,6 +248,10 @@ class Platform:
                 f"Port {self.port} on {self.host} is in use.",
                 help="Give another one: --port, or ARGUS_PORT; 0 takes any.",
             )
+        if self.viewer_port is not None and not port_is_free("127.0.0.1", self.viewer_port):
+            raise BadSetting(
+                f"Port {self.viewer_port} on 127.0.0.1 is in use.", help="Give another one: --viewer-port; 0 takes any."
+            )
         logs = settings.home / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         Bucket.from_url(settings.bucket_url).ensure()
@@ -263,6 +276,8 @@ class Platform:
         recovered = self._recover()
         if recovered:
             self._tell("recovery", f"{recovered} runs were cut off when the platform stopped; they start again")
+        if woken := self._wake_sensors():
+            self._tell("recovery", f"the clock was set back: {woken} sensors would have waited, and look again")
 
         self._code_port = free_port()
         workspace = self.dagster_home / "workspace.yaml"
@@ -292,18 +307,10 @@ class Platform:
             f"127.0.0.1:{self._code_port}",
             logs / "code-server.log",
         )
+        serve = [sys.executable, "-m", "argus_assets", "webserver", "--workspace", str(workspace)]
         web = Child(
             "webserver",
-            [
-                str(programs / "dagster-webserver"),
-                "-w",
-                str(workspace),
-                "-h",
-                self.host,
-                "-p",
-                str(self.port),
-                *log_format,
-            ],
+            [*serve, "--host", self.host, "--port", str(self.port)],
             self.ui_url,
             logs / "webserver.log",
         )
@@ -313,23 +320,28 @@ class Platform:
             f"looks into the inbox every {settings.sensor_interval_s} s",
             logs / "daemon.log",
         )
+        webservers = [(web, self.ui_url)] if self._webserver else []
+        if self.viewer_url is not None:
+            command = [*serve, "--read-only", "--port", str(self.viewer_port)]
+            viewer = Child("viewer", command, f"{self.viewer_url}, only shows", logs / "viewer.log")
+            webservers.append((viewer, self.viewer_url))
         self._launch(code, self._code_server_answers)
-        if self._webserver:
-            self._launch(web, lambda: _answers(f"{self.ui_url}/server_info"), wait=False)
+        for child, _ in webservers:
+            child.start(self._environment)
+            self.children.append(child)
         self._launch(daemon, self._daemon_beats)
         if self._metrics_port is not None:
             port = str(self._metrics_port)
+            told_at = f"http://127.0.0.1:{port}/metrics"
             command = [sys.executable, "-m", "argus_assets", "metrics", "--port", port]
-            figures = Child("metrics", command, f"http://127.0.0.1:{port}/metrics", logs / "metrics.log")
-            self._launch(figures, lambda: _answers(f"http://127.0.0.1:{port}/metrics"))
-        if self._webserver:
-            self._wait(web, lambda: _answers(f"{self.ui_url}/server_info"))
+            self._launch(Child("metrics", command, told_at, logs / "metrics.log"), lambda: _answers(told_at))
+        for child, url in webservers:
+            self._wait(child, partial(_answers, f"{url}/server_info"))
 
-    def _launch(self, child: Child, healthy: Callable[[], bool], *, wait: bool = True) -> None:
+    def _launch(self, child: Child, healthy: Callable[[], bool]) -> None:
         child.start(self._environment)
         self.children.append(child)
-        if wait:
-            self._wait(child, healthy)
+        self._wait(child, healthy)
 
     def _wait(self, child: Child, healthy: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -423,6 +435,26 @@ class Platform:
             for run in dead:
                 instance.report_run_failed(run, "The platform stopped while this run was at work; its worker is gone.")
         return len(dead)
+
+    def _wake_sensors(self) -> int:
+        """Let sensors look again whose last look is in the future, because the clock was set back since.
+
+        Dagster would wait until the clock has passed that look.
+        """
+        from dagster._core.definitions.run_request import InstigatorType
+        from dagster._core.scheduler.instigation import SensorInstigatorData
+
+        now = time.time()
+        woken = 0
+        with self.instance() as instance:
+            for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+                data = state.instigator_data
+                if isinstance(data, SensorInstigatorData) and (data.last_tick_start_timestamp or 0) > now:
+                    instance.update_instigator_state(
+                        state.with_data(data._replace(last_tick_timestamp=now, last_tick_start_timestamp=now))
+                    )
+                    woken += 1
+        return woken
 
     def _try_to_recover(self) -> None:
         from dagster_postgres.utils import DagsterPostgresException

@@ -6,7 +6,7 @@ order in which they ended, hundreds at a tick, and writes what is missing in `re
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -25,6 +25,9 @@ MAX_RUNS: Final = 1000
 PAGE: Final = 200
 WRITERS: Final = 16
 ENDED: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+SET_BACK: Final = timedelta(minutes=10)
+"""So far back runs are looked at once more when the clock was set back."""
 
 SETTLE_S: Final = 10.0
 """A run that has just ended may be about to be started again."""
@@ -72,6 +75,9 @@ def tell_lost_outcomes(
     if not cursor_text:
         return dg.SensorResult(cursor=Cursor(updated_at=now.timestamp()).model_dump_json())
     cursor = Cursor.model_validate_json(cursor_text)
+    if cursor.updated_at > now.timestamp():
+        # The clock was set back: what ends from now on would never be looked at. What was told is not told again.
+        cursor = Cursor(updated_at=(now - SET_BACK).timestamp())
     existing = instance.get_dynamic_partitions(BATCHES)
     position = positions(existing)
     run_of: dict[str, dg.DagsterRun] = {}

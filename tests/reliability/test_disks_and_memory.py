@@ -57,12 +57,21 @@ def small_disk(mib: int) -> Iterator[Path]:
 def full(disk: Path, spare: int = SPARE_BYTES) -> Iterator[None]:
     """Nothing but `spare` bytes left, for the time of the block."""
     filler = disk / "filler"
-    state = os.statvfs(disk)
-    subprocess.run(["fallocate", "-l", str(max(4096, state.f_bavail * state.f_frsize - spare)), filler], check=True)
     try:
+        for _ in range(50):  # others write meanwhile
+            state = os.statvfs(disk)
+            size = filler.stat().st_size if filler.exists() else 0
+            wanted = size + state.f_bavail * state.f_frsize - spare
+            if wanted > size:
+                subprocess.run(["fallocate", "-l", str(wanted), filler], check=False, capture_output=True)
+            state = os.statvfs(disk)
+            if state.f_bavail * state.f_frsize <= spare + 64 * 1024:
+                break
+        else:
+            raise AssertionError(f"{disk} could not be filled: {state.f_bavail * state.f_frsize} bytes are free")
         yield
     finally:
-        filler.unlink()
+        filler.unlink(missing_ok=True)
 
 
 @dataclass
@@ -208,7 +217,8 @@ def test_a_decoder_takes_more_memory_than_it_may(rig: SmallSite, report: Report,
         hog = found["recordings"].filter(found["recordings"]["recording"] == "memory.hog")
         assert hog["state"].to_list() == ["failed"]
         (problem,) = found["problems"].filter(found["problems"]["recording"] == "memory.hog").to_dicts()
-        assert "128 MiB of memory" in str(problem)
+        # Which of the two notices first, the watch or the program itself, depends on how fast it takes memory.
+        assert "128 MiB of memory" in str(problem) or "MemoryError" in str(problem), problem
         others = found["recordings"].filter(found["recordings"]["recording"] != "memory.hog")
         assert others.equals(expected["recordings"])
         for table in ("error_events", "error_stats", "code_pairs"):

@@ -79,6 +79,19 @@ def test_a_newer_outcome_stands_and_a_run_that_starts_again_is_waited_for(site, 
     assert partition_states(site.instance, [request.partition_key])[request.partition_key][0] == "completed"
 
 
+def test_a_clock_that_was_set_back_makes_no_run_unseen(site, drives) -> None:
+    site.drop(drives["car_healthy"])
+    (request,) = site.tick().run_requests
+    shutil.move(Path(site.bucket.url) / "batches", Path(site.bucket.url) / "aside")
+    assert not site.run(request).success
+    site.bucket.delete("results/car-healthy/b1.json")
+    ten_years_on = datetime.now(UTC) + timedelta(days=3650)
+    result = look(site, Cursor(updated_at=ten_years_on.timestamp()).model_dump_json())
+    assert len(result.asset_events) == 1
+    assert result_of(site, "b1").state == "failed"
+    assert Cursor.model_validate_json(result.cursor).updated_at < ten_years_on.timestamp()
+
+
 def test_hundreds_of_ended_runs_are_looked_at_in_a_tick(site) -> None:
     cursor = start()
     job = dg.define_asset_job("nothing", selection=dg.AssetSelection.assets("a"))

@@ -1,0 +1,204 @@
+"""The image and the compose file, as far as they can be checked without a container engine."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import fsspec
+import pytest
+import yaml
+
+from argus_assets.embedded.make_bucket import make_bucket_of_settings
+from argus_assets.embedded.s3 import S3Server
+from argus_assets.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("bucket", "code", "daemon", "webserver", "viewer")
+PIN = re.compile(r"^([A-Za-z0-9._-]+(?:\[[^\]]*\])?==[^ ;\\]+)", re.MULTILINE)
+Parses = Callable[[Sequence[str]], None]
+
+
+@pytest.fixture(scope="module")
+def compose(deploy: Path) -> dict[str, Any]:
+    return yaml.safe_load((deploy / "compose" / "compose.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def dockerfile(deploy: Path) -> list[tuple[str, str]]:
+    """Instructions and their arguments."""
+    text = (deploy / "Dockerfile").read_text().replace("\\\n", " ")
+    return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line and not line.startswith("#")]  # type: ignore[misc]
+
+
+def environment_of(deploy: Path) -> dict[str, str]:
+    lines = (deploy / "compose" / ".env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))  # type: ignore[misc]
+
+
+def composed(deploy: Path, folder: Path, values: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    (folder / "env").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
+    command = ["docker-compose", "-f", str(deploy / "compose" / "compose.yaml"), "--env-file", str(folder / "env")]
+    return subprocess.run([*command, "config"], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose (Debian package) is not installed")
+def test_docker_compose_takes_the_file_and_wants_every_secret(deploy: Path, tmp_path: Path) -> None:
+    example = environment_of(deploy)
+    secrets = {"POSTGRES_PASSWORD", "S3_SECRET_KEY", "ARGUS_PSEUDONYM_KEY"}
+    assert all(example[name] == "" for name in secrets)
+    given = {**example, **{name: f"a-{name}" for name in secrets}}
+    done = composed(deploy, tmp_path, given)
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert services["code"]["environment"]["AWS_SECRET_ACCESS_KEY"] == "a-S3_SECRET_KEY"
+    published = {str(port) for service in services.values() for port in service.get("ports", [])}
+    assert published == {"127.0.0.1:9000:9000/tcp", "127.0.0.1:3000:3000/tcp", "127.0.0.1:3001:3000/tcp"}
+    for name in secrets:
+        assert composed(deploy, tmp_path, {**given, name: ""}).returncode != 0, name
+
+
+def test_every_variable_is_a_setting_or_is_read_by_a_file_beside_it(deploy: Path, compose: dict[str, Any]) -> None:
+    workspace = (deploy / "compose" / "workspace.yaml").read_text()
+    assert workspace == (deploy / "celery" / "workspace.yaml").read_text()
+    sdk = {"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    sdk.add("AWS_EC2_METADATA_DISABLED")
+    for name in OURS:
+        for variable in compose["services"][name]["environment"]:
+            known = variable in Settings.variables().values() or variable in sdk or f"{{env: {variable}}}" in workspace
+            assert known, f"{name}: {variable}"
+    used = set(re.findall(r"\$\{(\w+)", (deploy / "compose" / "compose.yaml").read_text()))
+    assert used | {"COMPOSE_PROJECT_NAME"} == set(environment_of(deploy))
+    # An empty variable is no setting: what the example leaves empty stays away.
+    empty = dict.fromkeys(Settings.variables().values(), "")
+    assert Settings.from_env(empty).llm_model is None
+
+
+def test_the_parser_of_the_programs_refuses_what_they_would(parses: Parses) -> None:
+    with pytest.raises(click.UsageError):
+        parses(["argus", "webserver", "--read-only", "--wurkspace", "x"])
+    with pytest.raises(click.UsageError):
+        parses(["argus", "worker", "--slots", "none"])
+    with pytest.raises(click.UsageError):
+        parses(["dagster", "api", "grpcc"])
+
+
+def test_every_command_parses(deploy: Path, compose: dict[str, Any], parses: Parses, tmp_path: Path) -> None:
+    # The parser of Dagster looks for the file.
+    workspace = str(deploy / "compose" / "workspace.yaml")
+    for name in OURS:
+        command = [
+            c.replace("/etc/argus/dagster/workspace.yaml", workspace) for c in compose["services"][name]["command"]
+        ]
+        if command[0] != "python":
+            parses(command)
+    assert compose["services"]["bucket"]["command"] == ["python", "-m", "argus_assets.embedded.make_bucket"]
+    assert "--read-only" in compose["services"]["viewer"]["command"]
+    assert "--read-only" not in compose["services"]["webserver"]["command"]
+
+
+def test_no_part_of_ours_runs_as_root_or_writes_to_its_root(
+    compose: dict[str, Any], dockerfile: list[tuple[str, str]]
+) -> None:
+    for name in OURS:
+        service = compose["services"][name]
+        assert service["user"] == dict(dockerfile)["USER"] == "10001:10001"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        writable = {v.split(":")[1] for v in service["volumes"]} | {t.split(":")[0] for t in service["tmpfs"]}
+        assert writable == {"/var/lib/argus", "/etc/argus/dagster/storage", "/tmp"}
+        assert name == "bucket" or "healthcheck" in service
+    assert {n for n, s in compose["services"].items() if "outside" not in s["networks"]} == {
+        "postgres",
+        "bucket",
+        "daemon",
+    }
+
+
+def test_what_the_dockerfile_copies_is_there_and_is_let_through(dockerfile: list[tuple[str, str]]) -> None:
+    ignore = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert ignore[0] == "*"
+    let_through = {line[1:] for line in ignore if line.startswith("!")}
+    copied: set[str] = set()
+    for instruction, arguments in dockerfile:
+        if instruction == "COPY" and not arguments.startswith("--from"):
+            copied |= set(arguments.split()[:-1])
+    assert copied == let_through
+    assert all((ROOT / path).exists() for path in copied)
+    for instruction, arguments in dockerfile:
+        if instruction in ("ARG", "ENV"):
+            assert not re.search(r"(?i)key|secret|password|token", arguments), arguments
+
+
+def test_the_command_of_the_image_parses(dockerfile: list[tuple[str, str]], parses: Parses) -> None:
+    parses(json.loads(dict(dockerfile)["CMD"]))
+
+
+def test_the_lock_file_of_the_image_is_part_of_the_lock_file_and_has_what_runs(deploy: Path) -> None:
+    image = set(PIN.findall((deploy / "requirements.lock").read_text()))
+    whole = set(PIN.findall((ROOT / "requirements.lock").read_text()))
+    assert len(image) > 100
+    assert image <= whole
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", (deploy / "requirements.lock").read_text())) >= len(image)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {pin.partition("==")[0].partition("[")[0].lower() for pin in image}
+    for wanted in (*project["dependencies"], *project["optional-dependencies"]["celery"]):
+        assert re.split(r"[^A-Za-z0-9._-]", wanted)[0].lower() in names, wanted
+    assert not names & {"pytest", "moto", "playwright", "pyright", "atheris"}
+
+
+def test_the_bucket_is_made_and_made_once(moto_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in moto_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ARGUS_BUCKET_URL", "s3://made-by-compose")
+    for _ in range(2):
+        assert make_bucket_of_settings() == "s3://made-by-compose"
+    fs = fsspec.filesystem("s3", **moto_server.storage_options(), use_listings_cache=False, skip_instance_cache=True)
+    assert "made-by-compose" in fs.ls("")
+
+
+def test_the_instance_of_several_hosts_differs_in_what_is_about_workers(deploy: Path) -> None:
+    one = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    several = yaml.safe_load((deploy / "celery" / "dagster.yaml").read_text())
+    for instance in (one, several):
+        del instance["run_launcher"], instance["run_monitoring"]["poll_interval_seconds"]
+        del instance["concurrency"]["runs"]["max_concurrent_runs"]
+    assert several == one
+
+
+def test_units_start_what_there_is(deploy: Path, parses: Parses) -> None:
+    folder = "systemd"
+    example = (deploy / folder / "argus.env.example").read_text()
+    offered = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
+    units = sorted((deploy / folder).glob("*.service"))
+    assert len(units) == 6
+    for unit in units:
+        text = unit.read_text()
+        command = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)[0]
+        assert set(re.findall(r"\$\{(\w+)\}", command)) <= offered
+        command = re.sub(r"\$\{\w+PORT\}|%i", "1", command).replace("${ARGUS_CODE_HOST}", "127.0.0.1")
+        command = command.replace("/etc/argus/dagster/workspace.yaml", str(deploy / "celery" / "workspace.yaml"))
+        parses(command.split())
+        assert "User=argus" in text
+        assert "ProtectSystem=strict" in text
+    known = {*Settings.variables().values(), "ARGUS_REDIS_URL", "ARGUS_CODE_HOST", "ARGUS_CODE_PORT", "DAGSTER_HOME"}
+    assert {name for name in offered if not name.startswith("AWS_")} <= known
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_units(deploy: Path, tmp_path: Path) -> None:
+    for unit in (deploy / "systemd").glob("*.service"):
+        made = tmp_path / unit.name.replace("@", "@1")
+        made.write_text(re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", unit.read_text()))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", str(made)], capture_output=True, text=True, timeout=60, check=False
+        )
+        told = [line for line in done.stderr.splitlines() if unit.stem.strip("@") in line]
+        assert not told, told
