@@ -122,8 +122,11 @@ class Lake:
                     folder = Path(target).parent
                     folder.mkdir(parents=True, exist_ok=True)
                     temporary = folder / f".{uuid.uuid4().hex}.tmp"
-                    self._fs.put_file(str(local / name), str(temporary))
-                    temporary.replace(target)
+                    try:
+                        self._fs.put_file(str(local / name), str(temporary))
+                        temporary.replace(target)
+                    finally:
+                        temporary.unlink(missing_ok=True)
                 else:
                     self._fs.put_file(str(local / name), target)
 
