@@ -25,7 +25,7 @@ up: $(READY) ## Run the platform
 	@$(BIN)/argus up
 
 test: $(READY) ## Run all tests, two files at a time; a tier whose server is not installed is skipped and says so
-	$(BIN)/python -m pytest --hypothesis-profile=repeatable -n 2 --dist loadfile
+	$(BIN)/python -m pytest --hypothesis-profile=repeatable -n 2 --dist loadfile --max-worker-restart=0
 
 test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway
 	$(BIN)/python -m pytest --hypothesis-profile=repeatable -m "not integration and not reliability and not s3 and not browser"

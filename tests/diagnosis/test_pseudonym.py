@@ -1,7 +1,8 @@
 """Pseudonyms: the same for the same vehicle and key, and nothing of the vehicle in them."""
 
-import multiprocessing
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,23 @@ def test_each_vehicle_has_its_own(vehicles, key) -> None:
     assert set(names).isdisjoint(pseudonym(v, key + b"x") for v in vehicles)
 
 
-def ask(home: Path) -> bytes:
-    return load_or_make_key(home)
+ASK = """
+import sys
+from pathlib import Path
+from argus_assets.resources.pseudonyms import load_or_make_key
+sys.stdin.readline()
+print(load_or_make_key(Path(sys.argv[1])).hex())
+"""
 
 
 def test_processes_that_ask_at_once_get_one_key(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        keys = pool.map(ask, [tmp_path / "home"] * 24, chunksize=1)
+    command = [sys.executable, "-c", ASK, str(tmp_path / "home")]
+    askers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    for asker in askers:
+        assert asker.stdin is not None
+        asker.stdin.write("now\n")
+        asker.stdin.flush()
+    keys = [bytes.fromhex(asker.communicate(timeout=60)[0]) for asker in askers]
     assert len(set(keys)) == 1
     assert len(keys[0]) == 32
     assert [f.name for f in (tmp_path / "home").iterdir()] == [FILE], "nothing is left lying about"
