@@ -30,13 +30,13 @@ def hold_for_ever(url: str, ready) -> None:
 
 def test_no_more_than_there_are_places(database_url) -> None:
     Database(database_url)._migrate()
-    with SPAWN.Pool(6) as pool:
-        jobs = [pool.apply_async(hold, (database_url, 5)) for _ in range(12)]
+    with ProcessPoolExecutor(6, mp_context=SPAWN) as pool:
+        jobs = [pool.submit(hold, database_url, 5) for _ in range(12)]
         connection = psycopg2.connect(database_url)
         connection.autocommit = True
         most = 0
         with connection.cursor() as cursor:
-            while not all(job.ready() for job in jobs):
+            while not all(job.done() for job in jobs):
                 cursor.execute(
                     "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
                     "WHERE locktype = 'advisory' AND classid = %s AND d.datname = current_database() AND granted",
@@ -46,7 +46,7 @@ def test_no_more_than_there_are_places(database_url) -> None:
                 time.sleep(0.002)
         connection.close()
         for job in jobs:
-            job.get()
+            job.result()
     assert 1 <= most <= 3
 
 

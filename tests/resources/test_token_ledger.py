@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -54,16 +54,16 @@ def test_fifty_at_the_same_time_never_pass_the_limit(database, database_url) -> 
     limit = 40_000
     database._migrate()
     worst = 0
-    with SPAWN.Pool(5) as pool:
-        jobs = [pool.apply_async(ten_at_a_time, (database_url, first, limit)) for first in range(0, 50, 10)]
+    with ProcessPoolExecutor(5, mp_context=SPAWN) as pool:
+        jobs = [pool.submit(ten_at_a_time, database_url, first, limit) for first in range(0, 50, 10)]
         connection = psycopg2.connect(database_url)
         connection.autocommit = True
         with connection.cursor() as cursor:
-            while not all(job.ready() for job in jobs):
+            while not all(job.done() for job in jobs):
                 cursor.execute("SELECT coalesce(sum(spent + reserved), 0) FROM argus.token_days")
                 worst = max(worst, int(cursor.fetchone()[0]))
                 time.sleep(0.002)
-            spent = sum(job.get() for job in jobs)
+            spent = sum(job.result() for job in jobs)
             cursor.execute("SELECT spent, reserved FROM argus.token_days")
             assert cursor.fetchone() == (spent, 0)
         connection.close()
