@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import sys
 import time
 import urllib.error
@@ -165,11 +166,19 @@ def test_the_healthcheck_of_a_container_passes_and_can_fail(deploy: Path, platfo
 
 
 @pytest.fixture(scope="module")
-def proxy(platform: Platform, deploy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def public_folder() -> Iterator[Path]:
+    """A folder that another user reaches too: nginx's workers read the passwords in it."""
+    with tempfile.TemporaryDirectory(prefix="argus-proxy-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def proxy(platform: Platform, deploy: Path, public_folder: Path) -> Iterator[tuple[str, str]]:
     """Addresses of the operators' and the viewers' UI behind nginx."""
     if shutil.which("nginx") is None:
         pytest.skip("nginx (Debian package) is not installed")
-    folder, ports = tmp_path_factory.mktemp("proxy"), (free_port(), free_port())
+    folder, ports = public_folder, (free_port(), free_port())
     text = (deploy / "proxy" / "argus.conf").read_text()
     text = text.replace("127.0.0.1:3000", f"127.0.0.1:{platform.port}")
     text = text.replace("127.0.0.1:3001", f"127.0.0.1:{platform.viewer_port}").replace("/etc/argus/", f"{folder}/")
@@ -193,8 +202,6 @@ def proxy(platform: Platform, deploy: Path, tmp_path_factory: pytest.TempPathFac
         f"{user}pid {folder}/pid;\nerror_log {folder}/error.log;\ndaemon off;\nevents {{}}\nhttp {{\naccess_log off;\n"
     )
     (folder / "nginx.conf").write_text(f"{main}{temporary}{text}}}\n")
-    for place in (folder, *folder.parents[:2]):  # its workers are another user, and read the passwords
-        place.chmod(place.stat().st_mode | 0o111)
     checked = subprocess.run(["nginx", "-t", "-c", f"{folder}/nginx.conf"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     child = Child("nginx", ["nginx", "-c", f"{folder}/nginx.conf"], "", folder / "nginx.log")
