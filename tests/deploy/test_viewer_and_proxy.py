@@ -8,8 +8,8 @@ import shutil
 import socket
 import ssl
 import subprocess
-import tempfile
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
