@@ -31,7 +31,7 @@ test-quick: $(READY) ## Only the tests that need no daemon and no S3 gateway
 	$(BIN)/python -m pytest --hypothesis-profile=repeatable -m "not integration and not reliability and not s3 and not browser"
 
 test-reliability: $(READY) ## Break everything that can break, and write docs/reliability.md (as root: disks and memory too)
-	ARGUS_TEST_RELIABILITY=full $(BIN)/python -m pytest -m reliability tests/reliability
+	ARGUS_TEST_RELIABILITY=full $(BIN)/python -m pytest -m "reliability or reliability_full" tests/reliability tests/deploy
 
 test-s3: $(READY) ## The bucket and access tests on a Ceph RADOS gateway
 	$(BIN)/python -m pytest -m s3 tests/s3

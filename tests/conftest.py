@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 import s3fs
 from hypothesis import settings
+from reliability_report import IS_FULL
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.embedded.postgres import EmbeddedPostgres
@@ -22,6 +23,13 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("fresh", deadline=None)
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("fresh")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long scenarios run with ARGUS_TEST_RELIABILITY=full (`make test-reliability`)."""
+    for item in items:
+        if item.get_closest_marker("reliability_full") and not IS_FULL:
+            item.add_marker(pytest.mark.skip(reason="one of the long scenarios: make test-reliability"))
 
 
 @pytest.fixture(autouse=True)

@@ -354,6 +354,7 @@ def test_a_process_that_is_killed_for_its_memory_is_noticed_while_its_worker_liv
         assert run.status is dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.reliability_full
 def test_a_broker_that_goes_away_and_forgets_everything_loses_no_batch(cluster: Cluster, broker: Redis) -> None:
     """Runs at work go on; what is dropped meanwhile is launched when it is back."""
     at_work = cluster.drop("at-work", 4)
@@ -394,6 +395,7 @@ def test_a_broker_that_does_not_answer_proves_nothing(
     assert took_s < 60
 
 
+@pytest.mark.reliability_full
 def test_no_secret_is_in_a_log_the_database_the_broker_or_the_lake(
     cluster: Cluster, broker: Redis, moto_server: S3Server
 ) -> None:

@@ -1,25 +1,15 @@
 """One platform for most scenarios, the undisturbed run that all are compared with, and the report."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from reliability_report import Report
+from reliability_report import IS_FULL, Report
 from reliability_site import Site, running_site, simulate_drives
 
 from argus_assets.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
-
-FULL = os.environ.get("ARGUS_TEST_RELIABILITY") == "full"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long scenarios run with ARGUS_TEST_RELIABILITY=full (`make test-reliability`)."""
-    for item in items:
-        if item.get_closest_marker("reliability_full") and not FULL:
-            item.add_marker(pytest.mark.skip(reason="one of the long scenarios: make test-reliability"))
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +17,7 @@ def report() -> Iterator[Report]:
     """Rows of docs/reliability.md; written only by the full run."""
     made = Report()
     yield made
-    if FULL:
+    if IS_FULL:
         made.write()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
-from argus_assets.sensors.lost_outcomes import Cursor, tell_lost_outcomes
+from argus_assets.sensors.lost_outcomes import PAGE, Cursor, tell_lost_outcomes
 from argus_assets.status import partition_states, timeline
 
 pytestmark = pytest.mark.wiring
@@ -100,7 +100,7 @@ def test_hundreds_of_ended_runs_are_looked_at_in_a_tick(site) -> None:
     def a() -> None: ...
 
     resolved = dg.Definitions(assets=[a], jobs=[job]).resolve_job_def("nothing")
-    for _ in range(250):
+    for _ in range(PAGE + 5):
         run = site.instance.create_run_for_job(resolved, status=dg.DagsterRunStatus.FAILURE)
         assert run.status is dg.DagsterRunStatus.FAILURE
     ticks = 0
