@@ -39,9 +39,11 @@ class Table:
     row: str
     columns: tuple[Column, ...]
     _schema: pl.Schema = field(init=False, repr=False, compare=False)
+    _empty: pl.DataFrame = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_schema", pl.Schema({c.name: c.dtype for c in self.columns}))
+        object.__setattr__(self, "_empty", pl.DataFrame(schema=self._schema))
 
     @property
     def schema(self) -> pl.Schema:
@@ -50,7 +52,7 @@ class Table:
 
     def empty(self) -> pl.DataFrame:
         """A frame with this table's columns and no rows."""
-        return pl.DataFrame(schema=self.schema)
+        return self._empty.clone()
 
     def cast(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Bring `frame` to this table: columns in order, dtypes cast, absent nullable columns null.
