@@ -59,7 +59,8 @@ def test_docker_compose_takes_the_file_and_wants_every_secret(deploy: Path, tmp_
     services = yaml.safe_load(done.stdout)["services"]
     assert services["code"]["environment"]["AWS_SECRET_ACCESS_KEY"] == "a-S3_SECRET_KEY"
     published = {str(port) for service in services.values() for port in service.get("ports", [])}
-    assert published == {"127.0.0.1:9000:9000/tcp", "127.0.0.1:3000:3000/tcp", "127.0.0.1:3001:3000/tcp"}
+    ports = ("9000:9000", "3000:3000", "3001:3000", "9464:9464")
+    assert published == {f"127.0.0.1:{port}/tcp" for port in ports}
     for name in secrets:
         assert composed(deploy, tmp_path, {**given, name: ""}).returncode != 0, name
 
@@ -178,7 +179,7 @@ def test_units_start_what_there_is(deploy: Path, parses: Parses) -> None:
     example = (deploy / folder / "argus.env.example").read_text()
     offered = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
     units = sorted((deploy / folder).glob("*.service"))
-    assert len(units) == 6
+    assert len(units) == 7
     for unit in units:
         text = unit.read_text()
         command = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)[0]
