@@ -237,8 +237,16 @@ class BlfReader:
             signature, header_size, _, size, kind = _BASE.unpack_from(head)
             left = self._size - at
             following: int | None = None
-            if signature == b"LOBJ" and kind == _LOG_CONTAINER and size > left:
+            is_container = signature == b"LOBJ" and kind == _LOG_CONTAINER
+            too_small = is_container and header_size == _BASE.size and size < _BASE.size + _CONTAINER.size
+            if is_container and (size > left or too_small):
                 following = self._search(at + 1)
+            if following is None and too_small:
+                self._problem(
+                    "bad_length", f"{left} bytes to the end of the file", f"{size} bytes of a container", at,
+                    "What stands there was taken for its content.",
+                )  # fmt: skip
+                size = left
             if following is not None:
                 self._problem(
                     "bad_length",
@@ -263,7 +271,7 @@ class BlfReader:
                 method, stated = _CONTAINER.unpack_from(head, header_size if header_size == _BASE.size else _BASE.size)
                 length = min(size, left) - len(head)
                 self._source.seek(at + len(head))
-                if size > self._limits.max_chunk_bytes + len(head):
+                if length > self._limits.max_chunk_bytes:
                     self._over_limit(at, size)
                     yield _Container(at, _NO_COMPRESSION, 0, b"", broken=True)
                 else:
@@ -540,6 +548,10 @@ def _inflate(container: _Container, limits: Limits) -> _Inflated:
     if not wrong:
         return _Inflated(container.at, out)
     kind = "over_limit" if len(out) >= most else "bad_compression"
+    if kind == "bad_compression" and 0 < size <= len(out):
+        # As much as there should be came out: only the end of the compressed data is damaged.
+        advice = "The container was damaged at its end; as much as it should hold was read."
+        return _Inflated(container.at, out[:size], problem(kind, f"{size} bytes of zlib data", wrong, advice))
     advice = "The container was damaged; its readable start was read."
     return _Inflated(container.at, out, problem(kind, f"{size} bytes of zlib data", wrong, advice), broken=True)
 
