@@ -228,6 +228,7 @@ class BlfReader:
     def _top_level(self) -> Generator[_Container]:
         """Containers in file order, and runs of objects that stand outside of them."""
         at = self._read_head()
+        has_containers = False
         while at < self._size:
             self._source.seek(at)
             head = self._source.read(_BASE.size + _CONTAINER.size)
@@ -267,7 +268,13 @@ class BlfReader:
                     return
                 at = following
                 continue
+            if has_containers and kind not in {_LOG_CONTAINER, _END_OF_LOG, *_FRAME_TYPES}:
+                self._problem(
+                    "bad_record", f"a container (type {_LOG_CONTAINER}), as before", f"an object of type {kind}", at,
+                    "It was taken for what it says it is.",
+                )  # fmt: skip
             if kind == _LOG_CONTAINER and len(head) == _BASE.size + _CONTAINER.size:
+                has_containers = True
                 method, stated = _CONTAINER.unpack_from(head, header_size if header_size == _BASE.size else _BASE.size)
                 length = min(size, left) - len(head)
                 self._source.seek(at + len(head))
