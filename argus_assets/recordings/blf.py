@@ -114,7 +114,7 @@ class BlfDecoder:
     """BLF as CANoe, CANalyzer and Vector's loggers write it."""
 
     name = "blf"
-    version = 3
+    version = 4
     seeks = False
 
     def matches(self, head: bytes) -> bool:

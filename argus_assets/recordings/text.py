@@ -100,7 +100,7 @@ class TextDecoder:
         prepare: What a file's head says of how to read it.
     """
 
-    version = 3
+    version = 4
     seeks = False
 
     def __init__(self, name: str, looks_like: bytes, prepare: Callable[[str], _Format]) -> None:
