@@ -132,6 +132,7 @@ def test_argus_up_itself_is_killed(
         site.wait(site.begun(batches), 90, "a batch is completed")
         supervisor.kill()
         supervisor.wait()
+        supervisor.stdout.close()
         site.start()
         site.mark()
         finish(site, row, batches)
