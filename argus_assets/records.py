@@ -18,7 +18,7 @@ from argus_assets.assets.batch import BATCH_CHECKS, STAGES, manifest_path, vehic
 from argus_assets.assets.replay import pinned
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
-from argus_assets.partitions import BATCHES, PARTITION, RANGE_END, RANGE_START, partitions_in_flight
+from argus_assets.partitions import BATCHES, DATA_VERSION, PARTITION, RANGE_END, RANGE_START, partitions_in_flight
 from argus_assets.resources.database import Database
 from argus_assets.resources.lake import Lake
 from argus_assets.sensors.rerun_requests import requested_partitions
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 CHUNK: Final = 5_000
 """Rows that go in one transaction."""
 
-DATA_VERSION: Final = "dagster/data_version"
 _ASSETS: Final = [vehicle_drop.key, *(dg.AssetKey(stage) for stage in STAGES)]
 _DROP: Final = vehicle_drop.key.to_string()
 _REPORT: Final = dg.AssetKey("batch_report").to_string()

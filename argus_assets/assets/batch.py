@@ -23,7 +23,7 @@ import polars as pl
 from dagster import DagsterEventType
 
 from argus_assets.assets import stages
-from argus_assets.assets.provenance import INPUT, MADE_WITH, made_as, recipes_in_force, version_tags
+from argus_assets.assets.provenance import INPUT, MADE_WITH, latest, made_as, recipes_in_force, version_tags
 from argus_assets.capacity import Capacity, computing_bytes, reading_bytes
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.citations import Facts, citation_problems
@@ -37,7 +37,7 @@ from argus_assets.errors import ArgusError, PermanentError, TransientError, Unav
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.outcomes.events import worst_faults
-from argus_assets.partitions import FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
+from argus_assets.partitions import DATA_VERSION, FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
@@ -51,15 +51,12 @@ from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.resources.pooling import keep_connections
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.tables import Table
-from argus_assets.upkeep.staleness import MadeAs, Recipe, stale_because
+from argus_assets.upkeep.staleness import STAGES, MadeAs, Recipe, stale_because
 from argus_assets.watching.latency import Latency, StepName, waterfall
 from argus_assets.watching.logs import fields
 
 OWNERS: Final = ["team:fleet_diagnostics"]
 GROUP: Final = "batch"
-STAGES: Final = ("rec_frames", "error_events", "error_stats", "diagnosis", "batch_report")
-"""The assets in the order in which they are made."""
-
 WORKING_STATE: Final = {
     "rec_frames": "scattering",
     "error_events": "gathering",
@@ -77,8 +74,6 @@ _STEP: Final[Mapping[str, StepName]] = {
     "batch_report": "report",
 }
 """What the waterfall calls the making of an asset."""
-
-DATA_VERSION: Final = "dagster/data_version"
 
 EVENT_KEY: Final = "argus/event"
 """Metadata key of the batch's own events: `BatchCreated`, `FileParsed`, `StatusChanged`."""
@@ -852,20 +847,13 @@ def manifest_path(partition: str, digest: str) -> str:
 
 def latest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
     """Digest of the manifest from which an asset of a batch was materialised last."""
-    made = _latest(instance, asset, partition)
+    made = latest(instance, asset, [partition]).get(partition)
     return None if made is None else str(made.metadata["manifest_digest"].value)
-
-
-def _latest(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMaterialization | None:
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition]), limit=1
-    ).records
-    return records[0].asset_materialization if records else None
 
 
 def _load(run: _Run, partition: str, begun_at: datetime) -> _Batch:
     ref = parse_partition_key(partition)
-    dropped = _latest(run.log.instance, "vehicle_drop", partition)
+    dropped = latest(run.log.instance, "vehicle_drop", [partition]).get(partition)
     if ref is None or dropped is None:
         raise PermanentError(
             f"No manifest was ever taken for partition {partition!r}.",

@@ -16,20 +16,14 @@ from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.prompt import PROMPT_VERSION
 from argus_assets.faults.config import FaultConfig
 from argus_assets.recordings.registry import Decoders
-from argus_assets.upkeep.staleness import CODE, MadeAs, Recipe
+from argus_assets.upkeep.staleness import CODE, STAGES, MadeAs, Recipe
 
 MADE_WITH: Final = "made_with"
 """Metadata of a materialisation: its recipe."""
 
 PAGE: Final = 1000
 
-INPUT: Final = {
-    "rec_frames": "vehicle_drop",
-    "error_events": "rec_frames",
-    "error_stats": "error_events",
-    "diagnosis": "error_stats",
-    "batch_report": "diagnosis",
-}
+INPUT: Final[Mapping[str, str]] = dict(zip(STAGES, ("vehicle_drop", *STAGES), strict=False))
 """Asset → the asset that it is made from."""
 
 
@@ -80,7 +74,7 @@ def made_as(
     for asset in assets:
         for at in range(0, len(partitions), PAGE):
             some = partitions[at : at + PAGE]
-            for key, made in _latest(instance, asset, some).items():
+            for key, made in latest(instance, asset, some).items():
                 found[key][asset] = _of(asset, made)
             on_progress(len(some))
     return dict(found)
@@ -92,18 +86,19 @@ def latest_metadata(
     """A value of the metadata of each batch's last materialisation of an asset, where it has one."""
     found: dict[str, object] = {}
     for at in range(0, len(partitions), PAGE):
-        for key, made in _latest(instance, asset, partitions[at : at + PAGE]).items():
+        for key, made in latest(instance, asset, partitions[at : at + PAGE]).items():
             if name in made.metadata:
                 found[key] = made.metadata[name].value
     return found
 
 
-def _latest(instance: dg.DagsterInstance, asset: str, partitions: Sequence[str]) -> dict[str, dg.AssetMaterialization]:
+def latest(instance: dg.DagsterInstance, asset: str, partitions: Sequence[str]) -> dict[str, dg.AssetMaterialization]:
+    """The last materialisation of an asset of each batch that has one."""
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=list(partitions))
     found: dict[str, dg.AssetMaterialization] = {}
     cursor: str | None = None
     while len(found) < len(partitions):
-        page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+        page = instance.fetch_materializations(wanted, limit=min(PAGE, len(partitions)), cursor=cursor)
         for record in page.records:  # newest first
             made = record.asset_materialization
             if made is not None and made.partition is not None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 
 from argus_assets.cli.status import home_option, partition_of
-
-_STAGES = ("rec_frames", "error_events", "error_stats", "diagnosis", "batch_report")
+from argus_assets.upkeep.staleness import STAGES
 
 
 @click.group()
@@ -37,9 +36,9 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
     lake = Lake.from_url(settings_for(home, os.environ).lake_url)
     with connect(home) as (instance, _):
         for partition in dict.fromkeys(partition_of(instance, name) for name in batches):
-            made = made_as(instance, [partition], assets=("vehicle_drop", *_STAGES)).get(partition, {})
+            made = made_as(instance, [partition], assets=("vehicle_drop", *STAGES)).get(partition, {})
             digest = made["vehicle_drop"].digest if "vehicle_drop" in made else ""
-            if any(stage not in made or made[stage].digest != digest for stage in _STAGES):
+            if any(stage not in made or made[stage].digest != digest for stage in STAGES):
                 raise BadSetting(
                     f"{partition} was not processed to its end.", help="Pin it when `argus status` calls it completed."
                 )
@@ -51,7 +50,7 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
                     pinned_at=datetime.now(UTC),
                     by=getpass.getuser(),
                     note=note,
-                    made_with={stage: dict(made[stage].recipe) for stage in _STAGES},
+                    made_with={stage: dict(made[stage].recipe) for stage in STAGES},
                     outcome=recorded_outcome(lake, partition),
                 ),
             )

@@ -106,8 +106,7 @@ def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, las
     from dagster import DagsterEventType
 
     from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.partitions import BATCHES
-    from argus_assets.schedules.reconcile_bucket import DATA_VERSION
+    from argus_assets.partitions import BATCHES, DATA_VERSION
 
     # Keys begin with the date of the recording.
     keys = sorted(

@@ -13,6 +13,7 @@ import click
 
 from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option
+from argus_assets.upkeep.staleness import STAGES
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from argus_assets.settings import Settings
     from argus_assets.upkeep.staleness import MadeAs, Recipe, StaleBatch
 
-_STAGES = ("rec_frames", "error_events", "error_stats", "diagnosis", "batch_report")
 SHOWN = 20
 
 
@@ -38,12 +38,12 @@ SHOWN = 20
     help="Batches whose ASSET was made by this version of its code.",
 )
 @click.option("--failed", is_flag=True, help="Batches that failed.")
-@click.option("--failed-at", "failed_at", type=click.Choice(_STAGES), multiple=True, help="Batches that failed there.")
+@click.option("--failed-at", "failed_at", type=click.Choice(STAGES), multiple=True, help="Batches that failed there.")
 @click.option("--stale", is_flag=True, help="Batches that would not come out the same with what is in force now.")
 @click.option("--all", "everything", is_flag=True, help="All batches.")
 @click.option(
     "--from-stage",
-    type=click.Choice(_STAGES),
+    type=click.Choice(STAGES),
     help="Make this asset again in any case. What follows is made again when its input has changed.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would run again, and why; start nothing.")
@@ -102,10 +102,10 @@ def rerun(
         made = _made(instance, chosen)
         for wanted in code_versions:
             asset, _, version = wanted.partition("=")
-            if asset not in _STAGES or not version:
+            if asset not in STAGES or not version:
                 raise BadSetting(
                     f"--code-version {wanted!r} cannot be used.",
-                    help=f"ASSET=VERSION; ASSET is one of {', '.join(_STAGES)}.",
+                    help=f"ASSET=VERSION; ASSET is one of {', '.join(STAGES)}.",
                 )
             chosen = [k for k in chosen if asset in made.get(k, {}) and made[k][asset].recipe.get("code") == version]
         why = {key: found for key in chosen if (found := _first_stale(key, made.get(key, {}), recipes)) is not None}
@@ -195,7 +195,7 @@ def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
 def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str, "MadeAs"]]:
     from argus_assets.assets.provenance import made_as
 
-    assets = ("vehicle_drop", *_STAGES)
+    assets = ("vehicle_drop", *STAGES)
     with progress(f"Looking at {len(keys):,} batches", len(keys) * len(assets)) as advance:
         return made_as(instance, keys, assets=assets, on_progress=advance)
 
@@ -206,7 +206,7 @@ def _first_stale(key: str, made: dict[str, "MadeAs"], recipes: dict[str, "Recipe
     if "vehicle_drop" not in made:
         return None
     drop = made["vehicle_drop"]
-    return first_stale(key, made, stages=_STAGES, digest=drop.digest, recipes=recipes, input_version=drop.data_version)
+    return first_stale(key, made, stages=STAGES, digest=drop.digest, recipes=recipes, input_version=drop.data_version)
 
 
 def _as_json(chosen: list[str], why: dict[str, "StaleBatch"], from_stage: str | None) -> str:

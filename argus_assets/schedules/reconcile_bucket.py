@@ -16,7 +16,7 @@ from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef
-from argus_assets.partitions import BATCHES, IN_FLIGHT, partitions_in_flight
+from argus_assets.partitions import BATCHES, DATA_VERSION, IN_FLIGHT, partitions_in_flight
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.status import WORKING, BatchState, partition_states
@@ -31,8 +31,6 @@ LATEST: Final = timedelta(hours=25)
 """A pass begins at any hour when the last one began so long ago: the platform was down at its hour."""
 
 RUN_SECONDS: Final = 900.0
-DATA_VERSION: Final = "dagster/data_version"
-"""Tag of `vehicle_drop` that holds the manifest's digest."""
 
 _SAVE_SECONDS: Final = 10.0
 

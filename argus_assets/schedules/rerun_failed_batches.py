@@ -14,7 +14,7 @@ from dagster import DagsterEventType, RunRecord
 from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.assets.batch import STAGES, vehicle_drop
-from argus_assets.partitions import BATCHES, SIZE, partitions_in_flight, request_run
+from argus_assets.partitions import BATCHES, DATA_VERSION, SIZE, partitions_in_flight, request_run
 from argus_assets.upkeep.attempts import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
 
 CRON: Final = "*/2 * * * *"
@@ -29,7 +29,6 @@ PAGE: Final = 1000
 SIDE_BY_SIDE: Final = 10_000
 """Events that other runs may write while one is being created."""
 
-DATA_VERSION: Final = "dagster/data_version"
 ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
