@@ -114,7 +114,7 @@ class BlfDecoder:
     """BLF as CANoe, CANalyzer and Vector's loggers write it."""
 
     name = "blf"
-    version = 4
+    version = 5
     seeks = False
 
     def matches(self, head: bytes) -> bool:
@@ -268,6 +268,12 @@ class BlfReader:
                     return
                 at = following
                 continue
+            if signature == b"LOBJ" and kind != _LOG_CONTAINER and header_size == _BASE.size:
+                self._problem(
+                    "bad_record", f"type {_LOG_CONTAINER}, as only containers have a header of {_BASE.size} bytes",
+                    f"type {kind}", at, "It was taken for a container.",
+                )  # fmt: skip
+                kind = _LOG_CONTAINER
             if has_containers and kind not in {_LOG_CONTAINER, _END_OF_LOG, *_FRAME_TYPES}:
                 self._problem(
                     "bad_record", f"a container (type {_LOG_CONTAINER}), as before", f"an object of type {kind}", at,
@@ -527,19 +533,20 @@ def _inflate(container: _Container, limits: Limits) -> _Inflated:
     def problem(kind: str, expected: str, actual: str, advice: str) -> Problem:
         return Problem(kind, expected, actual, container.at, None, advice)
 
-    if container.method == _NO_COMPRESSION:
-        return _Inflated(container.at, content)
+    is_plain = container.method == _NO_COMPRESSION
     if container.method != _ZLIB:
+        if (not is_plain or len(content) != size) and (meant := _inflated_exactly(content, size, limits)) is not None:
+            advice = "The content is zlib data, whole and of the stated size, and was read as that."
+            lie = problem("bad_record", f"compression {_ZLIB}", str(container.method), advice)
+            return _Inflated(container.at, meant, lie)
+        if is_plain:
+            return _Inflated(container.at, content)
         wrong = problem("unsupported", "compression 0 or 2", str(container.method), "The container was not read.")
         return _Inflated(container.at, b"", wrong, broken=True)
-    most = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(content))))
-    if size <= most:
-        try:
-            data = bytes(deflate.zlib_decompress(content, size))
-            if len(data) == size:
-                return _Inflated(container.at, data)
-        except (deflate.DeflateError, ValueError, MemoryError):
-            pass  # again, step by step, to keep what came before the damage
+    most = _most_inflated(content, limits)
+    if (data := _inflated_exactly(content, size, limits)) is not None:
+        return _Inflated(container.at, data)
+    # Again, step by step, to keep what came before the damage.
     stream = zlib.decompressobj()
     out = b""
     wrong = ""
@@ -561,6 +568,21 @@ def _inflate(container: _Container, limits: Limits) -> _Inflated:
         return _Inflated(container.at, out[:size], problem(kind, f"{size} bytes of zlib data", wrong, advice))
     advice = "The container was damaged; its readable start was read."
     return _Inflated(container.at, out, problem(kind, f"{size} bytes of zlib data", wrong, advice), broken=True)
+
+
+def _most_inflated(content: bytes, limits: Limits) -> int:
+    return int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(content))))
+
+
+def _inflated_exactly(content: bytes, size: int, limits: Limits) -> bytes | None:
+    """The `size` bytes of undamaged zlib data; none when they are another number, or its checksum is wrong."""
+    if size > _most_inflated(content, limits):
+        return None
+    try:
+        data = bytes(deflate.zlib_decompress(content, size))
+    except (deflate.DeflateError, ValueError, MemoryError):
+        return None
+    return data if len(data) == size else None
 
 
 def _inflate_slowly(content: bytes, most: int) -> bytes:
