@@ -251,10 +251,9 @@ class PostgresCaseStore:
     @contextmanager
     def _reading(self) -> Generator["Cursor"]:
         """One snapshot for all statements of the block."""
-        with self._database.transaction() as connection:
-            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-            with connection.cursor() as cursor:
-                yield cursor
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield cursor
 
     @contextmanager
     def _writing(self) -> Generator["Cursor"]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from argus_assets.errors import BadSetting, Unavailable
+from argus_assets.resources.pooling import POOL, pooled
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - the class is in lower case
+    from sqlalchemy import Engine
 
 MIGRATION_LOCK: Final = 0x61726775  # 'argu': one process at a time migrates
 CONNECT_SECONDS: Final = 10
@@ -35,14 +37,30 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Generator["Connection"]:
-        """A connection, committed at the end of the block, rolled back on an error.
+        """A kept connection, committed at the end of the block, rolled back on an error.
 
         Raises:
             Unavailable: The database did not answer, or went away.
             BadSetting: It lacks pgvector.
         """
-        with self.session(autocommit=False) as connection, connection:
-            yield connection
+        import psycopg2
+        from sqlalchemy.exc import SQLAlchemyError
+
+        self._migrate()
+        engine = pooled(("argus", self.url), self._engine)
+        try:
+            kept = engine.raw_connection()
+        except (psycopg2.OperationalError, SQLAlchemyError) as error:
+            raise _unavailable(error) from error
+        connection: Connection = kept.driver_connection  # type: ignore[assignment] # there until it is given back
+        try:
+            with connection:
+                yield connection
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            kept.invalidate(error)
+            raise _unavailable(error) from error
+        finally:
+            kept.close()
 
     @contextmanager
     def session(self, *, autocommit: bool = True) -> Generator["Connection"]:
@@ -64,6 +82,15 @@ class Database:
                 connection.close()
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise _unavailable(error) from error
+
+    def _engine(self) -> "Engine":
+        import psycopg2
+        import sqlalchemy
+
+        def connect() -> "Connection":
+            return psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
+
+        return sqlalchemy.create_engine("postgresql+psycopg2://", creator=connect, **POOL)
 
     def _migrate(self) -> None:
         with self._lock:

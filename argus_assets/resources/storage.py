@@ -1,0 +1,68 @@
+"""Dagster's PostgreSQL storage with connections that are kept open.
+
+Dagster's own opens a connection for each statement, and looks at the tables whenever an instance is made, which a
+sensor does at each tick: 800 connections a minute at rest. Its webserver keeps some open
+(`DagsterInstance.optimize_for_webserver`). Here every process does the same.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
+from sqlalchemy.pool import NullPool
+
+from argus_assets.resources.pooling import POOL, is_pooled, pooled
+
+if TYPE_CHECKING:
+    from dagster_postgres.auth import PgTokenProvider
+    from sqlalchemy import Engine
+
+_DAGSTER: Final = "dagster"
+
+
+class PooledPostgresStorage(DagsterPostgresStorage):
+    """`DagsterPostgresStorage` whose instances in one process share a pool of connections."""
+
+    def __init__(
+        self,
+        postgres_url: str,
+        should_autocreate_tables: bool = True,
+        inst_data: ConfigurableClassData | None = None,
+        token_provider: "PgTokenProvider | None" = None,
+    ) -> None:
+        # Whoever has a pool found the tables, or made them.
+        look = should_autocreate_tables and not is_pooled((_DAGSTER, postgres_url))
+        super().__init__(postgres_url, look, inst_data, token_provider)
+        self.should_autocreate_tables = should_autocreate_tables
+        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            _use_pool(storage, postgres_url, token_provider)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "PooledPostgresStorage":
+        """An instance's storage, as `dagster.yaml` configures it."""
+        return cls(
+            pg_url_from_config(config_value),  # type: ignore[arg-type] # a typed dictionary of the same keys
+            config_value.get("should_autocreate_tables", True),
+            inst_data,
+            get_token_provider_from_config(config_value),
+        )
+
+
+def keep_connections(instance: dg.DagsterInstance) -> None:
+    """Keep connections open from now on where `dagster.yaml` is not Argus's own; harmless elsewhere, and repeated."""
+    for storage in (instance.event_log_storage, instance.run_storage, instance.schedule_storage):
+        engine, url = getattr(storage, "_engine", None), getattr(storage, "postgres_url", None)
+        if url is not None and engine is not None and isinstance(engine.pool, NullPool):
+            _use_pool(storage, url, getattr(storage, "_token_provider", None))
+
+
+def _use_pool(storage: object, url: str, token_provider: "PgTokenProvider | None") -> None:
+    make = partial(create_pg_engine, url, token_provider, isolation_level="AUTOCOMMIT", **POOL)
+    engine: Engine = pooled((_DAGSTER, url), make)
+    setattr(storage, "_engine", engine)  # noqa: B010 - not public, and the one way to a look before use
