@@ -230,9 +230,9 @@ def test_a_decoder_takes_more_memory_than_it_may(rig: SmallSite, report: Report,
 
 
 @contextmanager
-def too_little_memory(site: Site) -> Iterator[list[int]]:
+def too_little_memory(site: Site) -> Iterator[set[int]]:
     """As the kernel does it: whatever run worker takes memory is killed. Yields their process ids."""
-    killed: list[int] = []
+    killed: set[int] = set()
     over = Event()
 
     def kill() -> None:
@@ -241,7 +241,7 @@ def too_little_memory(site: Site) -> Iterator[list[int]]:
                 with suppress(psutil.NoSuchProcess):
                     if worker.memory_info().rss > WORKER_BYTES:
                         worker.kill()
-                        killed.append(worker.pid)
+                        killed.add(worker.pid)
 
     thread = Thread(target=kill)
     thread.start()
