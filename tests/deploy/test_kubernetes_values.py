@@ -1,6 +1,6 @@
 """The Helm values, as far as they can be checked without a cluster and without Helm."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,16 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
 from argus_assets.capacity import MEMORY_SHARE
 from argus_assets.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 MI = {"Mi": 1, "Gi": 1024}
+STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
+DATABASE = {"postgres": {"postgres_url": {"env": "ARGUS_DATABASE_URL"}}}
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +31,116 @@ def parts(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [*values["dagster-user-deployments"]["deployments"], values["dagsterWebserver"], values["dagsterDaemon"]]
 
 
+@pytest.fixture(scope="module")
+def secrets(deploy: Path) -> dict[str, set[str]]:
+    """Name of a Secret → its keys."""
+    documents = yaml.safe_load_all((deploy / "kubernetes" / "secrets.example.yaml").read_text())
+    return {s["metadata"]["name"]: set(s["stringData"]) for s in documents}
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """The Job that dagster-k8s would create for a run."""
+    pytest.importorskip("dagster_k8s")
+    import kubernetes
+    from dagster_k8s import K8sRunLauncher
+    from dagster_k8s.job import construct_dagster_k8s_job
+
+    monkeypatch.setattr(kubernetes.config, "load_incluster_config", lambda: None)
+
+    def job(config: Mapping[str, Any], container_context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        launcher = K8sRunLauncher(**config)
+        repository = RepositoryPythonOrigin(
+            executable_path="python",
+            code_pointer=ModuleCodePointer("argus_assets.definitions", "defs"),
+            container_image="registry.example.org/argus:0.1.0",
+            container_context=container_context,
+        )
+        run = dg.DagsterRun(job_name="batches", job_code_origin=JobPythonOrigin("batches", repository))
+        context = launcher.get_container_context_for_run(run)
+        made = construct_dagster_k8s_job(
+            job_config=context.get_k8s_job_config(job_image=repository.container_image, run_launcher=launcher),
+            args=["dagster", "api", "execute_run", "{}"],
+            job_name="dagster-run-1",
+            user_defined_k8s_config=context.run_k8s_config,
+        )
+        plain = kubernetes.client.ApiClient().sanitize_for_serialization(made)
+        assert isinstance(plain, dict)
+        return plain
+
+    return job
+
+
+def without_what_the_chart_has(instance: Mapping[str, Any]) -> dict[str, Any]:
+    """Of instance settings, what all ways of running Argus share."""
+    shared = deepcopy(dict(instance))
+    for name in ("storage", *STORAGES, "scheduler", "run_launcher", "compute_logs", "telemetry"):
+        shared.pop(name, None)
+    assert shared["concurrency"]["runs"].pop("max_concurrent_runs") > 0
+    return shared
+
+
+def links(service: str) -> dict[str, str]:
+    """Some of the variables by which Kubernetes names a Service to each pod that starts after it."""
+    prefix = service.upper().replace("-", "_")
+    return {f"{prefix}_SERVICE_HOST": "10.96.0.7", f"{prefix}_PORT": "tcp://10.96.0.7:4266"}
+
+
+def is_closed(pod: Mapping[str, Any]) -> None:
+    """Nothing in a pod runs as root, or writes to its root."""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 10001
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    mounted = {m["mountPath"]: m["name"] for m in pod["containers"][0]["volumeMounts"]}
+    assert {"/var/lib/argus", "/tmp", "/opt/dagster/dagster_home/storage"} <= mounted.keys()
+    assert set(mounted.values()) == {v["name"] for v in pod["volumes"]}
+
+
+def has_what_a_run_needs(job: Mapping[str, Any], secrets: Mapping[str, set[str]]) -> None:
+    """Memory, settings, secrets, and no second try by Kubernetes."""
+    pod = job["spec"]["template"]["spec"]
+    is_closed(pod)
+    assert pod["restartPolicy"] == "Never"
+    assert job["spec"]["backoffLimit"] == 0
+    (container,) = pod["containers"]
+    assert container["image"] == "registry.example.org/argus:0.1.0"
+    env = {e["name"]: e.get("value", "") for e in container["env"]}
+    assert len(env) == len(container["env"])
+    limit = container["resources"]["limits"]["memory"]
+    assert int(env["ARGUS_RUN_MEMORY_MB"]) == int(int(limit[:-2]) * MI[limit[-2:]] * MEMORY_SHARE)
+    assert container["resources"]["requests"]["memory"] == limit
+    named = [e["secretRef"]["name"] for e in container["envFrom"] if "secretRef" in e]
+    assert "argus" in named
+    assert "DAGSTER_PG_PASSWORD" in env
+    given = {key: "postgresql://u:p@db/argus" for name in named for key in secrets[name]}
+    assert Settings.from_env({**links("argus"), **given, **env}).lake_url == "s3://argus-lake/lake"
+
+
 def test_the_instance_is_that_of_one_machine(values: dict[str, Any]) -> None:
-    expected = yaml.safe_load((ROOT / "dagster.yaml").read_text())
-    for taken_by_the_chart in ("storage", "run_launcher", "telemetry"):
-        del expected[taken_by_the_chart]
-    found = deepcopy(values["additionalInstanceConfig"])
-    assert found["concurrency"]["runs"].pop("max_concurrent_runs") > 0
-    del expected["concurrency"]["runs"]["max_concurrent_runs"]
+    expected = without_what_the_chart_has(yaml.safe_load((ROOT / "dagster.yaml").read_text()))
+    found = without_what_the_chart_has(values["additionalInstanceConfig"])
+    daemon = values["dagsterDaemon"]
+    # The chart writes a coordinator in any case.
+    assert daemon["runCoordinator"]["enabled"]
+    assert daemon["runCoordinator"]["type"] == "CustomRunCoordinator"
+    assert daemon["runCoordinator"]["config"]["customRunCoordinator"] == expected.pop("run_coordinator")
     assert found == expected
     # What the chart would write under the same names would stand there twice.
-    daemon = values["dagsterDaemon"]
-    assert not any(daemon[part]["enabled"] for part in ("runCoordinator", "runMonitoring", "runRetries"))
+    assert not any(daemon[part]["enabled"] for part in ("runMonitoring", "runRetries"))
     assert not any(daemon[part]["useThreads"] for part in ("sensors", "schedules"))
-    assert not values["retention"]["enabled"]
+    assert not any(values[part]["enabled"] for part in ("retention", "concurrency"))
 
 
 def test_dagster_takes_the_instance(
     values: dict[str, Any], database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARGUS_DATABASE_URL", database_url)
-    storage = {"storage": {"postgres": {"postgres_url": {"env": "ARGUS_DATABASE_URL"}}}}
-    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({**storage, **values["additionalInstanceConfig"]}))
+    coordinator = values["dagsterDaemon"]["runCoordinator"]["config"]["customRunCoordinator"]
+    given = {"storage": DATABASE, "run_coordinator": coordinator, **values["additionalInstanceConfig"]}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(given))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.run_monitoring_max_runtime_seconds == 7200
         assert instance.run_retries_max_retries == 3
@@ -57,39 +150,62 @@ def test_dagster_takes_the_instance(
         assert config.max_concurrent_runs == 8
 
 
-def test_the_launcher_takes_its_settings(values: dict[str, Any]) -> None:
-    launcher = pytest.importorskip("dagster_k8s").K8sRunLauncher
-    from dagster._config import Shape, validate_config
-
+@pytest.fixture
+def config(values: dict[str, Any]) -> dict[str, Any]:
+    """The launcher's settings as the chart writes them."""
     given = values["runLauncher"]["config"]["k8sRunLauncher"]
-    assert values["runLauncher"]["type"] == "K8sRunLauncher"
     run = given["runK8sConfig"]
-    config = {
+    return {
         "service_account_name": "argus",
         "dagster_home": "/opt/dagster/dagster_home",
-        "instance_config_map": "argus-instance",
+        "instance_config_map": "argus-dagster-instance",
+        "job_namespace": "argus",
         "postgres_password_secret": values["global"]["postgresqlSecretName"],
         "load_incluster_config": given["loadInclusterConfig"],
         "image_pull_policy": given["imagePullPolicy"],
+        "env_secrets": [secret["name"] for secret in given["envSecrets"]],
+        "volumes": given["volumes"],
+        "volume_mounts": given["volumeMounts"],
+        "security_context": given["securityContext"],
         "labels": given["labels"],
         "resources": given["resources"],
         "fail_pod_on_run_failure": given["failPodOnRunFailure"],
         "run_k8s_config": {
+            "container_config": run["containerConfig"],
             "pod_spec_config": run["podSpecConfig"],
             "job_spec_config": run["jobSpecConfig"],
         },
     }
+
+
+def test_the_launcher_takes_its_settings(values: dict[str, Any], config: dict[str, Any]) -> None:
+    launcher = pytest.importorskip("dagster_k8s").K8sRunLauncher
+    from dagster._config import Shape, validate_config
+
+    assert values["runLauncher"]["type"] == "K8sRunLauncher"
     shape = Shape(launcher.config_type())
     done = validate_config(shape, config)
     assert done.success, done.errors
     assert not validate_config(shape, {**config, "image_pull_polici": "Always"}).success
 
 
-def test_every_variable_and_secret_is_known(deploy: Path, parts: list[dict[str, Any]], values: dict[str, Any]) -> None:
-    secrets = {
-        s["metadata"]["name"]: set(s["stringData"])
-        for s in yaml.safe_load_all((deploy / "kubernetes" / "secrets.example.yaml").read_text())
-    }
+def test_the_pod_of_a_run_is_the_launchers(
+    values: dict[str, Any],
+    config: dict[str, Any],
+    secrets: dict[str, set[str]],
+    launched: Callable[..., dict[str, Any]],
+) -> None:
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    # What a code server gives to its runs goes over what the launcher gives, and its resources are its own.
+    assert deployment["includeConfigInLaunchedRuns"] == {"enabled": False}
+    job = launched(config, {"k8s": {"resources": deployment["resources"]}})
+    assert job["spec"]["template"]["spec"]["containers"][0]["resources"] == deployment["resources"]
+    has_what_a_run_needs(launched(config), secrets)
+
+
+def test_every_variable_and_secret_is_known(
+    secrets: dict[str, set[str]], parts: list[dict[str, Any]], values: dict[str, Any]
+) -> None:
     assert secrets[values["global"]["postgresqlSecretName"]] == {"postgresql-password"}
     sdk = {"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     sdk.add("AWS_EC2_METADATA_DISABLED")
@@ -101,7 +217,10 @@ def test_every_variable_and_secret_is_known(deploy: Path, parts: list[dict[str, 
             env |= dict.fromkeys(secrets[source["name"]], "postgresql://u:p@db/argus")
         assert env.keys() <= {*Settings.variables().values(), *sdk}
         assert {"ARGUS_DATABASE_URL", "ARGUS_PSEUDONYM_KEY", "ARGUS_LAKE_URL"} <= env.keys()
-        assert Settings.from_env(env).run_memory_mb == int(env["ARGUS_RUN_MEMORY_MB"])
+        # The Service of a code server has its name.
+        (deployment,) = values["dagster-user-deployments"]["deployments"]
+        settings = Settings.from_env({**links(deployment["name"]), **env})
+        assert settings.run_memory_mb == int(env["ARGUS_RUN_MEMORY_MB"])
 
 
 def test_no_secret_stands_in_the_files(deploy: Path) -> None:
@@ -128,14 +247,9 @@ def test_a_run_takes_no_more_than_its_pod_has(values: dict[str, Any], parts: lis
 
 def test_nothing_runs_as_root_and_what_is_written_to_is_mounted(parts: list[dict[str, Any]]) -> None:
     for part in parts:
-        assert part["podSecurityContext"]["runAsNonRoot"] is True
-        assert part["podSecurityContext"]["runAsUser"] == 10001
-        assert part["securityContext"]["readOnlyRootFilesystem"] is True
-        assert part["securityContext"]["allowPrivilegeEscalation"] is False
-        assert part["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-        mounted = {m["name"]: m["mountPath"] for m in part["volumeMounts"]}
-        assert set(mounted) == {v["name"] for v in part["volumes"]}
-        assert set(mounted.values()) == {"/var/lib/argus", "/tmp", "/opt/dagster/dagster_home/storage"}
+        container = {"securityContext": part["securityContext"], "volumeMounts": part["volumeMounts"]}
+        pod = {"securityContext": part["podSecurityContext"], "containers": [container], "volumes": part["volumes"]}
+        is_closed(pod)
 
 
 def test_the_code_server_is_started_with_options_it_has(
