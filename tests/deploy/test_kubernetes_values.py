@@ -1,5 +1,14 @@
-"""The Helm values, as far as they can be checked without a cluster and without Helm."""
+"""The Helm values without a cluster: alone, and rendered where Helm and Dagster's chart are.
 
+ARGUS_TEST_DAGSTER_CHART names the chart: a folder, or the .tgz of `helm pull dagster/dagster`. It is rendered by the
+program `helm`, or by the package helm-python-sdk.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -262,3 +271,130 @@ def test_the_code_server_is_started_with_options_it_has(
     webserver = values["dagsterWebserver"]
     assert webserver["service"]["port"] == webserver["readinessProbe"]["httpGet"]["port"] >= 1024
     assert webserver["enableReadOnly"] is True
+
+
+class NoKeyTwice(yaml.SafeLoader):
+    """YAML as it is meant: a key that stands there twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuses what the base class takes."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"twice: {sorted(k for k in keys if keys.count(k) > 1)}"
+        return super().construct_mapping(node, deep)
+
+
+@pytest.fixture(scope="module")
+def rendered(deploy: Path) -> list[dict[str, Any]]:
+    """The objects of Kubernetes that Helm makes of the chart and the values."""
+    chart = os.environ.get("ARGUS_TEST_DAGSTER_CHART")
+    if not chart:
+        pytest.skip("no chart: ARGUS_TEST_DAGSTER_CHART names what `helm pull dagster/dagster` brings")
+    values = deploy / "kubernetes" / "values.yaml"
+    if helm := shutil.which("helm"):
+        command = [helm, "template", "argus", chart, "--namespace", "argus", "--values", values]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        manifests = [done.stdout]
+    else:
+        helm_python = pytest.importorskip(
+            "helm_python", reason="neither the program helm nor the package helm-python-sdk is installed"
+        )
+        with helm_python.Chart.load(chart) as loaded:
+            made = loaded.render(yaml.safe_load(values.read_text()), name="argus", namespace="argus")
+        manifests = [text for template, text in made.items() if template.endswith(".yaml")]
+    return [document for text in manifests for document in yaml.load_all(text, NoKeyTwice) if document]
+
+
+@pytest.fixture(scope="module")
+def instance(rendered: list[dict[str, Any]]) -> dict[str, Any]:
+    """`dagster.yaml` of all pods."""
+    (config_map,) = [o for o in rendered if o["metadata"]["name"] == "argus-dagster-instance"]
+    return yaml.load(config_map["data"]["dagster.yaml"], NoKeyTwice)
+
+
+@pytest.fixture(scope="module")
+def pods(rendered: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Deployment → the specification of its pods."""
+    return {o["metadata"]["name"]: o["spec"]["template"]["spec"] for o in rendered if o["kind"] == "Deployment"}
+
+
+def test_rendered_instance_is_that_of_one_machine(
+    instance: dict[str, Any], database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    assert without_what_the_chart_has(instance) == without_what_the_chart_has(expected)
+    assert instance["telemetry"] == expected["telemetry"]
+    for storage in STORAGES:
+        assert instance[storage]["config"]["postgres_db"]["params"] == {"sslmode": "require"}
+    monkeypatch.setenv("ARGUS_DATABASE_URL", database_url)
+    with_another_database = {k: v for k, v in instance.items() if k not in STORAGES} | {"storage": DATABASE}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(with_another_database))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as taken:
+        assert type(taken.run_coordinator).__name__ == "QueuedRunCoordinator"
+        config = taken.get_concurrency_config().run_queue_config
+        assert config is not None
+        assert config.max_concurrent_runs == 8
+
+
+def test_rendered_runs_have_what_they_need(
+    instance: dict[str, Any],
+    pods: dict[str, dict[str, Any]],
+    secrets: dict[str, set[str]],
+    launched: Callable[..., dict[str, Any]],
+) -> None:
+    launcher = pytest.importorskip("dagster_k8s").K8sRunLauncher
+    from dagster._config import Shape, validate_config
+
+    config = instance["run_launcher"]["config"]
+    done = validate_config(Shape(launcher.config_type()), config)
+    assert done.success, done.errors
+    (container,) = pods["argus-dagster-user-deployments-argus"]["containers"]
+    env = {e["name"]: e.get("value", "") for e in container["env"]}
+    context = json.loads(env.get("DAGSTER_CLI_API_GRPC_CONTAINER_CONTEXT", "{}"))
+    has_what_a_run_needs(launched(config, context), secrets)
+
+
+def test_rendered_pods_find_what_they_name(
+    rendered: list[dict[str, Any]],
+    pods: dict[str, dict[str, Any]],
+    secrets: dict[str, set[str]],
+    parses: Callable[[Sequence[str]], None],
+) -> None:
+    services = {o["metadata"]["name"]: o["spec"]["ports"][0]["port"] for o in rendered if o["kind"] == "Service"}
+    config_maps = {o["metadata"]["name"] for o in rendered if o["kind"] == "ConfigMap"}
+    accounts = {o["metadata"]["name"] for o in rendered if o["kind"] == "ServiceAccount"}
+    assert not [o for o in rendered if o["kind"] == "Secret"]
+    (workspace,) = [o for o in rendered if o["metadata"]["name"] == "argus-dagster-workspace-yaml"]
+    for entry in yaml.safe_load(workspace["data"]["workspace.yaml"])["load_from"]:
+        assert services[entry["grpc_server"]["host"]] == entry["grpc_server"]["port"]
+    commands = []
+    for pod in pods.values():
+        is_closed(pod)
+        assert pod["serviceAccountName"] in accounts
+        assert {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v} <= config_maps
+        (container,) = pod["containers"]
+        assert container["resources"]["limits"]["memory"]
+        env = {name: value for service in services for name, value in links(service).items()}
+        for source in container["envFrom"]:
+            if "configMapRef" in source:
+                assert source["configMapRef"]["name"] in config_maps
+            elif not source["secretRef"].get("optional"):
+                env |= dict.fromkeys(secrets[source["secretRef"]["name"]], "postgresql://u:p@db/argus")
+        for variable in container["env"]:
+            if reference := variable.get("valueFrom"):
+                assert reference["secretKeyRef"]["key"] in secrets[reference["secretKeyRef"]["name"]]
+            else:
+                env[variable["name"]] = variable["value"]
+        assert Settings.from_env(env).lake_url == "s3://argus-lake/lake"
+        commands.append(container["args"] if "args" in container else shlex.split(container["command"][-1]))
+    for command in commands:
+        parses([part for part in command if not part.startswith("/dagster-workspace") and part != "-w"])
+    programs = sorted((command[0], "--read-only" in command) for command in commands)
+    webservers = [("dagster-webserver", False), ("dagster-webserver", True)]
+    assert programs == [("dagster", False), ("dagster-daemon", False), *webservers]
+
+
+def test_rendered_objects_are_those_of_kubernetes(rendered: list[dict[str, Any]]) -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    for made in rendered:
+        kubernetes_validate.validate(made, "1.31", strict=True)
