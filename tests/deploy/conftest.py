@@ -18,6 +18,7 @@ def parses() -> Callable[[Sequence[str]], None]:
     """Raises when the program of a command line does not take its options."""
     from dagster._cli import create_dagster_cli
     from dagster._daemon.cli import create_dagster_daemon_cli
+    from dagster_webserver.cli import create_dagster_webserver_cli
 
     from argus_assets.cli import root
 
@@ -25,6 +26,7 @@ def parses() -> Callable[[Sequence[str]], None]:
         "argus": root,
         "dagster": create_dagster_cli(),
         "dagster-daemon": create_dagster_daemon_cli(),
+        "dagster-webserver": create_dagster_webserver_cli(),
     }
 
     def check(command: Sequence[str]) -> None:
