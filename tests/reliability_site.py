@@ -128,12 +128,13 @@ class Site:
         return process.pid
 
     def run_workers(self) -> list[psutil.Process]:
-        """Processes of the code server that execute a run."""
+        """Processes of the code server that execute a run: what its fork server forked."""
         workers: list[psutil.Process] = []
-        for process in psutil.Process(self.child("code server")).children(recursive=True):
+        for process in psutil.Process(self.child("code server")).children():
             with suppress(psutil.NoSuchProcess):  # among them one that has just ended, and is not taken leave of yet
-                if "spawn_main" in " ".join(process.cmdline()):
-                    workers.append(process)
+                if "forkserver" in " ".join(process.cmdline()):
+                    # What a worker starts itself (compute logs, decoders) is another program.
+                    workers += [w for w in process.children() if "forkserver" in " ".join(w.cmdline())]
         return workers
 
     def postgres_pid(self) -> int:

@@ -8,6 +8,7 @@ import click
 _COMMANDS: Final = {
     "case": "argus_assets.cli.case:case",
     "budget": "argus_assets.cli.budget:budget",
+    "code-server": "argus_assets.cli.code_server:code_server",
     "demo": "argus_assets.cli.demo:demo",
     "doctor": "argus_assets.cli.doctor:doctor",
     "drop": "argus_assets.cli.drop:drop",

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import dagster as dg
 
 LOCATION: Final = "argus"
-MODULE: Final = "argus_assets.definitions"
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 15.0
 STABLE_SECONDS: Final = 60.0
@@ -291,14 +290,9 @@ class Platform:
             [
                 sys.executable,
                 "-m",
-                "dagster",
-                "api",
-                "grpc",
-                "-m",
-                MODULE,
-                "-h",
-                "127.0.0.1",
-                "-p",
+                "argus_assets",
+                "code-server",
+                "--port",
                 str(self._code_port),
                 "--location-name",
                 LOCATION,

@@ -26,7 +26,8 @@ from argus_assets.drop.keys import BatchRef, partition_key
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
-from argus_assets.embedded.platform import LOCATION, MODULE, Child, free_port
+from argus_assets.embedded.code_server import MODULE
+from argus_assets.embedded.platform import LOCATION, Child, free_port
 from argus_assets.embedded.s3 import S3Server
 from argus_assets.partitions import IN_FLIGHT, PARTITION, RANGE_START
 from argus_assets.resources.celery_launcher import WatchedCeleryLauncher
