@@ -32,7 +32,7 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key
 from argus_assets.drop.manifest import Manifest, manifest_digest
 from argus_assets.drop.results import BatchResult, read_result
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.drop.upload import collect_files, drop_manifest, manifest_bytes, upload_files
 from argus_assets.embedded.platform import Platform
 from argus_assets.embedded.s3 import S3Server
 from argus_assets.partitions import BATCHES, IN_FLIGHT
@@ -197,7 +197,8 @@ class Site:
 
     def put_manifest(self, manifest: Manifest) -> bytes:
         """Drop the manifest (again); returns its bytes."""
-        return self.bucket.read(drop_manifest(self.bucket, manifest), max_bytes=1 << 24)
+        drop_manifest(self.bucket, manifest)
+        return manifest_bytes(manifest)  # not read back: the sensor may have taken it
 
     def forget_parts(self) -> None:
         """Have recordings parsed again: the drives of all scenarios have the same contents."""

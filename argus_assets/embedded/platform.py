@@ -14,11 +14,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Generator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.embedded.postgres import EmbeddedPostgres
@@ -37,6 +38,9 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1
 _CHILD_MARK: Final = "ARGUS_PLATFORM_OF"
 """Variable in the environment of all children and of what they start: the home they belong to."""
+
+
+_T = TypeVar("_T")
 
 
 def settings_for(home: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -210,6 +214,7 @@ class Platform:
         self._lock: int | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._code_port = 0
+        self._orphans: set[str] = set()
 
     @property
     def ui_url(self) -> str:
@@ -372,8 +377,12 @@ class Platform:
                 child.restart_at = 0.0
                 if child.name == "code server":
                     # Its run workers died with it. When the database is away, run monitoring finds them later.
-                    self._try_to_recover()
+                    self._orphans |= self._try(self._runs_at_work, set())
                 child.start(self._environment)
+        # Dagster starts a failed run again at once or never, and needs the code server for it.
+        if self._orphans and self._code_server_answers():
+            self._try(partial(self._recover, self._orphans), 0)
+            self._orphans = set()
 
     def stop(self) -> None:
         """Stop everything, the daemon first, so that nothing new starts meanwhile; harmless when repeated."""
@@ -416,16 +425,19 @@ class Platform:
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock
 
-    def _recover(self) -> int:
-        """Fail the runs whose workers cannot be alive, so that Dagster's run retries start them again."""
-        import dagster as dg
-
+    def _runs_at_work(self) -> set[str]:
+        """Ids of the runs that have a worker, or are about to get one."""
         with self.instance() as instance:
-            dead = instance.get_runs(
-                filters=dg.RunsFilter(
-                    statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-                )
-            )
+            return {run.run_id for run in instance.get_runs(filters=_at_work())}
+
+    def _recover(self, run_ids: AbstractSet[str] | None = None) -> int:
+        """Fail the runs whose workers cannot be alive, so that Dagster's run retries start them again.
+
+        Args:
+            run_ids: Look at these runs only.
+        """
+        with self.instance() as instance:
+            dead = instance.get_runs(filters=_at_work(run_ids))
             for run in dead:
                 instance.report_run_failed(run, "The platform stopped while this run was at work; its worker is gone.")
         return len(dead)
@@ -450,14 +462,16 @@ class Platform:
                     woken += 1
         return woken
 
-    def _try_to_recover(self) -> None:
+    def _try(self, look: Callable[[], _T], otherwise: _T) -> _T:
+        """Ask the database; when it does not answer, say so and go on."""
         from dagster_postgres.utils import DagsterPostgresException
         from sqlalchemy.exc import DBAPIError
 
         try:
-            self._recover()
+            return look()
         except (DBAPIError, DagsterPostgresException) as error:
             self._tell("recovery", f"the database does not answer: {str(error).splitlines()[0]}")
+            return otherwise
 
     def _end_leftovers(self) -> int:
         """End what a killed platform left of this home; returns how many processes.
@@ -491,6 +505,17 @@ class Platform:
 
         with self.instance() as instance:
             return all_daemons_healthy(instance)
+
+
+def _at_work(run_ids: AbstractSet[str] | None = None) -> "dg.RunsFilter":
+    """Runs that have a worker or are about to get one, of these ids where any are given."""
+    import dagster as dg
+
+    status = dg.DagsterRunStatus
+    return dg.RunsFilter(
+        run_ids=None if run_ids is None else sorted(run_ids),
+        statuses=[status.STARTING, status.STARTED, status.CANCELING],
+    )
 
 
 def _is_alive(pid: int) -> bool:
