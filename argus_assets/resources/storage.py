@@ -2,14 +2,18 @@
 
 Dagster's own opens a connection for each statement, and looks at the tables whenever an instance is made, which a
 sensor does at each tick: 800 connections a minute at rest. Its webserver keeps some open
-(`DagsterInstance.optimize_for_webserver`). Here every process does the same.
+(`DagsterInstance.optimize_for_webserver`). Here every process does the same. And a run that failed is never missed by
+the daemon that starts it again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.runs.base import RunStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
@@ -40,6 +44,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         self.should_autocreate_tables = should_autocreate_tables
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             _use_pool(storage, postgres_url, token_provider)
+        _status_before_failure(self._run_storage, self._event_log_storage)
 
     @classmethod
     def from_config_value(
@@ -60,6 +65,22 @@ def keep_connections(instance: dg.DagsterInstance) -> None:
         engine, url = getattr(storage, "_engine", None), getattr(storage, "postgres_url", None)
         if url is not None and engine is not None and isinstance(engine.pool, NullPool):
             _use_pool(storage, url, getattr(storage, "_token_provider", None))
+
+
+def _status_before_failure(runs: RunStorage, events: EventLogStorage) -> None:
+    """Give a run its status before the event of its failure is there, not after it.
+
+    Dagster's daemon looks at a failure once. One whose run it still finds started is never started again.
+    """
+    store: Callable[[EventLogEntry], None] = events.store_event
+
+    def store_event(event: EventLogEntry) -> None:
+        told = event.dagster_event
+        if told is not None and told.event_type is dg.DagsterEventType.RUN_FAILURE:
+            runs.handle_run_event(event.run_id, told)
+        store(event)
+
+    setattr(events, "store_event", store_event)  # noqa: B010 - Dagster makes the storages itself
 
 
 def _use_pool(storage: object, url: str, token_provider: "PgTokenProvider | None") -> None:

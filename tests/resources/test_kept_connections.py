@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg2
@@ -117,6 +118,27 @@ def test_a_server_that_was_started_again_is_noticed_before_use(tmp_path, monkeyp
             assert asked(url, "SELECT count(*) FROM seen") == 3
     finally:
         server.release()
+
+
+def test_who_sees_a_failure_sees_a_run_that_failed(database_url, tmp_path, monkeypatch) -> None:
+    """Dagster's daemon looks at the event of a failure once, and then at the run."""
+    with instance_on(database_url, tmp_path / "home", monkeypatch) as instance:
+        run = instance.create_run_for_job(dg.JobDefinition(name="j", graph_def=dg.GraphDefinition("g")))
+        instance.report_engine_event("at work", run)
+        seen: list[dg.DagsterRunStatus] = []
+        update = instance.run_storage.handle_run_event
+
+        def look(*arguments: Any) -> None:
+            told = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+            if told:
+                found = instance.get_run_by_id(run.run_id)
+                assert found is not None
+                seen.append(found.status)
+            update(*arguments)
+
+        monkeypatch.setattr(instance.run_storage, "handle_run_event", look)
+        instance.report_run_failed(run)
+        assert seen == [dg.DagsterRunStatus.FAILURE]
 
 
 def test_a_transaction_is_undone_by_an_error_and_its_connection_can_be_used_again(database_url) -> None:
