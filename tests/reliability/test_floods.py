@@ -22,7 +22,7 @@ from argus_assets.partitions import BATCHES, RANGE_END, RANGE_START
 from argus_assets.resources.lake import Lake
 from argus_assets.sensors.completed_batches import take_completed_batches
 
-pytestmark = [pytest.mark.reliability, pytest.mark.reliability_full, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.reliability, pytest.mark.reliability_full, pytest.mark.timeout(3000)]
 
 MARKERS = 10_000
 GRPC_LIMIT_S = 60.0
