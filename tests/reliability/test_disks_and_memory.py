@@ -237,8 +237,9 @@ def too_little_memory(site: Site) -> Iterator[set[int]]:
 
     def kill() -> None:
         while not over.wait(0.2):
-            for worker in site.run_workers():
-                with suppress(psutil.NoSuchProcess):
+            # Whatever ends at this moment must not end the watch.
+            with suppress(psutil.NoSuchProcess):
+                for worker in site.run_workers():
                     if worker.memory_info().rss > WORKER_BYTES:
                         worker.kill()
                         killed.add(worker.pid)

@@ -89,9 +89,12 @@ def test_a_forked_child_has_connections_of_its_own(database_url, tmp_path, monke
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:  # pragma: no cover - a process of its own
-            instance.add_dynamic_partitions("p", ["child"])
-            os.write(writer, str(backend()).encode())
-            os._exit(0)
+            try:
+                instance.add_dynamic_partitions("p", ["child"])
+                os.write(writer, str(backend()).encode())
+                os._exit(0)
+            finally:
+                os._exit(1)  # an error must not go on into pytest
         assert os.waitpid(child, 0)[1] == 0
         assert int(os.read(reader, 20)) != mine
         assert backend() == mine
