@@ -12,9 +12,11 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,8 @@ from sqlalchemy.exc import DBAPIError
 
 from argus_assets.assets.batch import EVENT_KEY, STAGES
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.keys import BatchRef, partition_key
-from argus_assets.drop.manifest import Manifest, manifest_digest
+from argus_assets.drop.keys import BatchRef, partition_key, recording_key
+from argus_assets.drop.manifest import Manifest, ManifestFile, manifest_digest
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, manifest_bytes, upload_files
 from argus_assets.embedded.platform import Platform
@@ -53,6 +55,7 @@ TABLES = ("recordings", "problems", "error_events", "bus_stats", "error_stats", 
 DOCUMENTS = ("evidence", "diagnosis")
 _NOT_COMPARED = {"parse_s"}  # how long it took
 _TEXT_LINES = 40
+_UPLOADERS = 16
 
 
 def simulate_drives(folder: Path) -> dict[str, Drive]:
@@ -173,27 +176,58 @@ class Site:
         batches: list[Dropped] = []
         for scenario in scenarios:
             self._serial += 1
-            drive = self.drives[scenario]
-            rig = f"rig-{self._serial:03d}"
-            batch_id = f"{name}-{scenario.replace('_', '-')}"
-            files = upload_files(
-                self.bucket, collect_files([folder or drive.folder]), vehicle_id=rig, batch_id=batch_id
-            )
-            manifest = Manifest.model_validate(
-                {
-                    "vehicle_id": rig,
-                    "vin": drive.vin,
-                    "batch_id": batch_id,
-                    "release": drive.release,
-                    "platform": rig,
-                    "recorded_from": datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-                    "recorded_to": datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-                    "files": tuple(f.entry for f in files),
-                    **changes,
-                }
-            )
-            batches.append(Dropped(scenario, manifest, b""))
-        return [Dropped(b.scenario, b.manifest, self.put_manifest(b.manifest)) for b in batches]
+            rig, batch_id = f"rig-{self._serial:03d}", f"{name}-{scenario.replace('_', '-')}"
+            files = collect_files([folder or self.drives[scenario].folder])
+            sent = upload_files(self.bucket, files, vehicle_id=rig, batch_id=batch_id)
+            batches.append(self._batch(scenario, rig, batch_id, [f.entry for f in sent], **changes))
+        for batch in batches:
+            drop_manifest(self.bucket, batch.manifest)
+        return batches
+
+    def drop_many(self, name: str, count: int) -> list[Dropped]:
+        """Drop so many batches, all scenarios in turn: first all recordings, then all manifests."""
+        contents = {
+            scenario: [
+                (ManifestFile(name=f.name, size=f.size, sha256=sha256(f.path.read_bytes()).hexdigest()), f.path)
+                for f in collect_files([drive.folder])
+            ]
+            for scenario, drive in self.drives.items()
+        }
+        scenarios = list(contents)
+        batches: list[Dropped] = []
+        for number in range(count):
+            self._serial += 1
+            scenario = scenarios[number % len(scenarios)]
+            entries = [entry for entry, _ in contents[scenario]]
+            batches.append(self._batch(scenario, f"rig-{self._serial:05d}", f"{name}-{number:05d}", entries))
+
+        def upload(batch: Dropped) -> None:
+            for entry, path in contents[batch.scenario]:
+                self.bucket.put(recording_key(batch.ref.vehicle_id, batch.ref.batch_id, entry.name), path.read_bytes())
+
+        with ThreadPoolExecutor(_UPLOADERS) as pool:
+            list(pool.map(upload, batches))
+            list(pool.map(lambda b: drop_manifest(self.bucket, b.manifest), batches))
+        return batches
+
+    def _batch(
+        self, scenario: str, rig: str, batch_id: str, files: Sequence[ManifestFile], **changes: object
+    ) -> Dropped:
+        drive = self.drives[scenario]
+        manifest = Manifest.model_validate(
+            {
+                "vehicle_id": rig,
+                "vin": drive.vin,
+                "batch_id": batch_id,
+                "release": drive.release,
+                "platform": rig,
+                "recorded_from": datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
+                "recorded_to": datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
+                "files": tuple(files),
+                **changes,
+            }
+        )
+        return Dropped(scenario, manifest, manifest_bytes(manifest))
 
     def put_manifest(self, manifest: Manifest) -> bytes:
         """Drop the manifest (again); returns its bytes."""
