@@ -1,7 +1,6 @@
 """A batch processed once more from its recordings, beside the platform: nothing is kept, recorded, sent or learnt."""
 
 import os
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -19,6 +18,7 @@ from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import RECORDINGS
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.lake import Lake
+from argus_assets.scratch import scratch_folder
 from argus_assets.stats.schema import ERROR_STATS
 from argus_assets.upkeep.replays import Outcome, Pin
 
@@ -85,8 +85,8 @@ def replay(
         raise PermanentError(f"{partition!r} is not a batch.", help="See `argus status`.")
     raw = lake.read_bytes(manifest_path(partition, digest))
     manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
-    with tempfile.TemporaryDirectory(prefix="argus-replay-") as folder:
-        scratch = Lake.from_url(folder)
+    with scratch_folder() as folder:
+        scratch = Lake.from_url(str(folder))
         parsed = stages.parse_recordings(
             manifest, bucket=bucket, lake=scratch, workers=os.cpu_count() or 1, decoders=decoders
         )

@@ -4,7 +4,6 @@ Each takes what it needs and returns tables or documents. None knows partitions,
 between processes goes through the lake.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +47,7 @@ from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.page import PageBatch, render_page
 from argus_assets.resources.lake import Lake
+from argus_assets.scratch import scratch_folder
 from argus_assets.stats.distance import Distance, measure
 from argus_assets.stats.drive import DriveStatistics, aggregate
 from argus_assets.stats.readings import motion_frames
@@ -185,11 +185,11 @@ def _parse_one(
             raise FilesDiffer([wrong_size(file, found.size)])
         with (
             reading(file.size),
-            tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch,
+            scratch_folder() as scratch,
             bucket.stream(key, size=found.size) as stream,
-            _readable(stream, Path(scratch), decoders, file.name) as source,
+            _readable(stream, scratch, decoders, file.name) as source,
         ):
-            out = Path(scratch) / "part"
+            out = scratch / "part"
             if not parsed_before:
                 started = time.perf_counter()
                 out.mkdir()

@@ -1,7 +1,6 @@
 """`argus rec events`: the faults in recordings, without the platform."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +9,7 @@ import click
 
 from argus_assets.cli import decoders as decoders_of
 from argus_assets.cli import faults as faults_of
+from argus_assets.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
@@ -71,9 +71,9 @@ def _find(
 
     parts: list[tuple[str, LazyPart]] = []
     summaries: list[RecordingSummary] = []
-    with tempfile.TemporaryDirectory(prefix="argus-rec-") as scratch:
+    with scratch_folder() as scratch:
         for number, (path, name) in enumerate(zip(files, _names(files), strict=True)):
-            folder = Path(scratch) / str(number)
+            folder = scratch / str(number)
             folder.mkdir()
             try:
                 with path.open("rb") as source:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from argus_assets.recordings.model import ChannelSummary, FrameBatch, Problem, R
 from argus_assets.recordings.program_tables import Rows
 from argus_assets.recordings.registry import suffix_of
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
+from argus_assets.scratch import scratch_folder
 
 _TAIL_CHARACTERS: Final = 500
 _MAX_CHANNELS: Final = 10_000
@@ -52,8 +52,7 @@ def workplace(source: Source, name: str) -> Generator[Workplace]:
     Raises:
         OSError: The source cannot be read, or there is no room for a copy.
     """
-    with tempfile.TemporaryDirectory(prefix="argus-plug-in-", ignore_cleanup_errors=True) as made:
-        place = Path(made)
+    with scratch_folder() as place:
         folder = place / "work"
         output = folder / "out"
         output.mkdir(parents=True)

@@ -10,7 +10,6 @@ Everything is put whole or not at all: a reader never sees half a table. Paths:
 
 import io
 import os
-import tempfile
 import uuid
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +22,7 @@ import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
 from argus_assets.errors import PermanentError
+from argus_assets.scratch import scratch_folder
 from argus_assets.storage import storage_errors
 from argus_assets.tables import Table
 
@@ -137,11 +137,11 @@ class Lake:
         if self.is_local:
             yield Path(target)
             return
-        with tempfile.TemporaryDirectory(prefix="argus-part-") as temporary:
+        with scratch_folder() as temporary:
             with _storage_errors("read", target):
                 for found in self._fs.ls(target, detail=False):
-                    self._fs.get_file(found, str(Path(temporary) / Path(found).name))
-            yield Path(temporary)
+                    self._fs.get_file(found, str(temporary / Path(found).name))
+            yield temporary
 
 
 def _storage_errors(verb: str, where: str) -> AbstractContextManager[None]:

@@ -116,6 +116,7 @@ def test_no_part_of_ours_runs_as_root_or_writes_to_its_root(
         writable = {v.split(":")[1] for v in service["volumes"]} | {t.split(":")[0] for t in service["tmpfs"]}
         assert writable == {"/var/lib/argus", "/etc/argus/dagster/storage", "/tmp"}
         assert name == "bucket" or "healthcheck" in service
+    assert not compose["services"]["code"]["tmpfs"], "copies of recordings are not kept in memory"
     assert {n for n, s in compose["services"].items() if "outside" not in s["networks"]} == {
         "postgres",
         "bucket",

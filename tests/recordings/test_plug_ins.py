@@ -216,7 +216,7 @@ def test_a_program_that_fails_is_one_problem_and_nothing_of_it_is_used(tmp_path:
     assert len(problem.actual) < 700
     assert problem.actual.isprintable()
     assert str(tmp_path.parent) not in problem.actual
-    assert "argus-plug-in-" not in problem.actual
+    assert "argus-scratch-" not in problem.actual
     assert summary.try_again
 
 

@@ -1,0 +1,69 @@
+"""Temporary folders that do not outlive their process for long, however it ended.
+
+A process that is killed leaves what it had on disk: a copy of a recording may be as large as the recording. Each folder
+is held by a lock that the kernel drops when its process ends. The next process that needs one removes those that
+nobody holds.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "argus-scratch-"
+_LOCK: Final = ".lock"
+_INSIDE: Final = "files"
+
+
+@contextmanager
+def scratch_folder() -> Generator[Path]:
+    """An empty folder for the time of the block, in the system's place for temporary files (`TMPDIR`).
+
+    The first one of a process also removes what processes left that are gone.
+
+    Raises:
+        OSError: There is no room, or no permission.
+    """
+    _sweep_for(os.getpid())
+    # What cannot be removed at the end is removed by the next process.
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        # It gets its name when it is held: one without is not removed by others.
+        unnamed = folder / f"{_LOCK}.new"
+        held = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            unnamed.rename(folder / _LOCK)
+            inside = folder / _INSIDE
+            inside.mkdir()
+            yield inside
+        finally:
+            os.close(held)
+
+
+def remove_abandoned() -> list[Path]:
+    """Remove the scratch folders of this user whose process is gone; returns them."""
+    removed: list[Path] = []
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another process was faster, or it is no folder of ours
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+                removed.append(folder)
+            finally:
+                os.close(lock)
+    return removed
+
+
+@cache
+def _sweep_for(_process: int) -> None:
+    """Look once for each process, one that was forked from another included."""
+    remove_abandoned()
