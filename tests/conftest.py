@@ -11,12 +11,26 @@ import pytest
 import s3fs
 from hypothesis import settings
 from reliability_report import IS_FULL
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.embedded.postgres import EmbeddedPostgres
 from argus_assets.embedded.s3 import BUCKET, S3Server, make_bucket, s3_server
 
 ROOT = Path(__file__).resolve().parents[1]
+
+LONG = (
+    "tests/integration/test_whole",
+    "tests/deploy/test_celery",
+    "tests/reliability",
+    "tests/integration",
+    "tests/deploy",
+    "tests/s3",
+    "tests/wiring",
+)
+"""Tests that start whole platforms and servers, the longest first."""
 
 # `make test` tries the same examples each time, so that a change is judged by what it changes. `pytest` alone tries new ones.
 # No deadlines: a machine that is busy is no fault.
@@ -30,6 +44,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("reliability_full") and not IS_FULL:
             item.add_marker(pytest.mark.skip(reason="one of the long scenarios: make test-reliability"))
+
+
+class LongestFirst(LoadFileScheduling):
+    """A file stays with one worker, and so do all scenarios that share a platform. What takes minutes begins first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/reliability" if nodeid.startswith("tests/reliability/") else super()._split_scope(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        longest = next((scope for start in LONG for scope in self.workqueue if scope.startswith(start)), None)
+        if longest is not None:
+            self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst:
+    """In place of `--dist loadfile`, which begins with the files of the most tests."""
+    return LongestFirst(config, log)
 
 
 @pytest.fixture(autouse=True)
