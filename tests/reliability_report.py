@@ -35,7 +35,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         seconds = "" if self.recovered_s is None else f"{self.recovered_s:.0f}"
-        return (self.fault, self.when, str(self.batches), self.happened, seconds, self.retries, self.equal)
+        return (self.fault, self.when, f"{self.batches:,}", self.happened, seconds, self.retries, self.equal)
 
 
 @dataclass
