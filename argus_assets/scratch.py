@@ -46,9 +46,12 @@ def scratch_folder() -> Generator[Path]:
             os.close(held)
 
 
-def remove_abandoned() -> list[Path]:
-    """Remove the scratch folders of this user whose process is gone; returns them."""
-    removed: list[Path] = []
+@cache
+def _sweep_for(_process: int) -> None:
+    """Remove the scratch folders of this user whose process is gone.
+
+    Once for each process, one that was forked from another included.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):  # another process was faster, or it is no folder of ours
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
@@ -56,14 +59,8 @@ def remove_abandoned() -> list[Path]:
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The lock goes last: who is killed here leaves a folder that can still be told.
+                shutil.rmtree(folder / _INSIDE, ignore_errors=True)
                 shutil.rmtree(folder)
-                removed.append(folder)
             finally:
                 os.close(lock)
-    return removed
-
-
-@cache
-def _sweep_for(_process: int) -> None:
-    """Look once for each process, one that was forked from another included."""
-    remove_abandoned()
