@@ -280,8 +280,6 @@ class Platform:
         recovered = self._recover()
         if recovered:
             self._tell("recovery", f"{recovered} runs were cut off when the platform stopped; they start again")
-        if woken := self._wake_sensors():
-            self._tell("recovery", f"the clock was set back: {woken} sensors would have waited, and look again")
 
         self._code_port = free_port()
         workspace = self.dagster_home / "workspace.yaml"
@@ -441,26 +439,6 @@ class Platform:
             for run in dead:
                 instance.report_run_failed(run, "The platform stopped while this run was at work; its worker is gone.")
         return len(dead)
-
-    def _wake_sensors(self) -> int:
-        """Let sensors look again whose last look is in the future, because the clock was set back since.
-
-        Dagster would wait until the clock has passed that look.
-        """
-        from dagster._core.definitions.run_request import InstigatorType
-        from dagster._core.scheduler.instigation import SensorInstigatorData
-
-        now = time.time()
-        woken = 0
-        with self.instance() as instance:
-            for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
-                data = state.instigator_data
-                if isinstance(data, SensorInstigatorData) and (data.last_tick_start_timestamp or 0) > now:
-                    instance.update_instigator_state(
-                        state.with_data(data._replace(last_tick_timestamp=now, last_tick_start_timestamp=now))
-                    )
-                    woken += 1
-        return woken
 
     def _try(self, look: Callable[[], _T], otherwise: _T) -> _T:
         """Ask the database; when it does not answer, say so and go on."""

@@ -3,17 +3,25 @@
 Dagster's own opens a connection for each statement, and looks at the tables whenever an instance is made, which a
 sensor does at each tick: 800 connections a minute at rest. Its webserver keeps some open
 (`DagsterInstance.optimize_for_webserver`). Here every process does the same. And a run that failed is never missed by
-the daemon that starts it again.
+the daemon that starts it again, nor does a clock that was set back keep sensors and schedules from looking.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 from dagster._core.events.log import EventLogEntry
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorTick,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+)
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.runs.base import RunStorage
+from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
@@ -26,6 +34,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _DAGSTER: Final = "dagster"
+# Clocks of the processes that share a database differ by less.
+_CLOCKS_DIFFER_S: Final = 30.0
+# From when a schedule looks for its times after the clock was set back.
+_LOOK_BACK_S: Final = 3600.0
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
@@ -45,6 +57,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             _use_pool(storage, postgres_url, token_provider)
         _status_before_failure(self._run_storage, self._event_log_storage)
+        _forget_the_future(self._schedule_storage)
 
     @classmethod
     def from_config_value(
@@ -81,6 +94,52 @@ def _status_before_failure(runs: RunStorage, events: EventLogStorage) -> None:
         store(event)
 
     setattr(events, "store_event", store_event)  # noqa: B010 - Dagster makes the storages itself
+
+
+def _forget_the_future(schedules: ScheduleStorage) -> None:
+    """Give sensors and schedules no last look that this process's clock has yet to reach.
+
+    Dagster waits until the clock has passed the last look. Where it was set back since, that is as long as it was set
+    back by: a sensor looks at once instead. A schedule whose daemon is started again goes on from now.
+    """
+    all_states: Callable[..., Sequence[InstigatorState]] = schedules.all_instigator_state
+    one_state: Callable[[str, str], InstigatorState | None] = schedules.get_instigator_state
+    ticks: Callable[..., Sequence[InstigatorTick]] = schedules.get_ticks
+
+    def all_instigator_state(*args: Any, **kwargs: Any) -> Sequence[InstigatorState]:  # noqa: ANN401 - Dagster's own
+        return [_without_future(state) for state in all_states(*args, **kwargs)]
+
+    def get_instigator_state(origin_id: str, selector_id: str) -> InstigatorState | None:
+        state = one_state(origin_id, selector_id)
+        return None if state is None else _without_future(state)
+
+    def get_ticks(
+        origin_id: str,
+        selector_id: str,
+        before: float | None = None,
+        after: float | None = None,
+        limit: int | None = None,
+        **kwargs: Any,  # noqa: ANN401 - Dagster's own
+    ) -> Sequence[InstigatorTick]:
+        if limit == 1 and before is None:  # the last one; a list shows all that there were
+            before = time.time() + _CLOCKS_DIFFER_S
+        return ticks(origin_id, selector_id, before=before, after=after, limit=limit, **kwargs)
+
+    for replaced in (all_instigator_state, get_instigator_state, get_ticks):
+        setattr(schedules, replaced.__name__, replaced)
+
+
+def _without_future(state: InstigatorState) -> InstigatorState:
+    data, now = state.instigator_data, time.time()
+    latest = now + _CLOCKS_DIFFER_S
+    if isinstance(data, SensorInstigatorData):
+        if max(data.last_tick_timestamp or 0, data.last_tick_start_timestamp or 0) > latest:
+            return state.with_data(data._replace(last_tick_timestamp=None, last_tick_start_timestamp=None))
+    elif isinstance(data, ScheduleInstigatorData):
+        if max(data.start_timestamp or 0, data.last_iteration_timestamp or 0) > latest:
+            # Not now itself: read again and again, no time would ever come after it.
+            return state.with_data(data._replace(start_timestamp=now - _LOOK_BACK_S, last_iteration_timestamp=None))
+    return state
 
 
 def _use_pool(storage: object, url: str, token_provider: "PgTokenProvider | None") -> None:

@@ -2,31 +2,18 @@
 
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import psycopg2
 import pytest
+from dagster_home import instance_on
 
-from argus_assets.embedded.platform import dagster_yaml
 from argus_assets.embedded.postgres import EmbeddedPostgres
 from argus_assets.errors import Unavailable
 from argus_assets.resources.database import Database
 from argus_assets.resources.pooling import MOST
-
-
-@contextmanager
-def instance_on(url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """An instance as `dagster.yaml` makes it."""
-    monkeypatch.setenv("ARGUS_DATABASE_URL", url)
-    home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_bytes(dagster_yaml().read_bytes())
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield instance
 
 
 def asked(url: str, question: str) -> int:
