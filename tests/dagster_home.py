@@ -3,18 +3,32 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import dagster as dg
 import pytest
+import yaml
 
 from argus_assets.embedded.platform import dagster_yaml
 
+ROOT = Path(__file__).parents[1]
+Kind = Literal["one machine", "Helm chart"]
+KINDS: tuple[Kind, ...] = ("one machine", "Helm chart")
+
 
 @contextmanager
-def instance_on(url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """An instance as `dagster.yaml` makes it."""
+def instance_on(
+    url: str, home: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind = "one machine"
+) -> Iterator[dg.DagsterInstance]:
+    """An instance as `dagster.yaml` makes it; or with Dagster's own storage, as its Helm chart writes it, in a daemon."""
     monkeypatch.setenv("ARGUS_DATABASE_URL", url)
     home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_bytes(dagster_yaml().read_bytes())
+    given = yaml.safe_load(dagster_yaml().read_text())
+    if kind == "Helm chart":
+        values = yaml.safe_load((ROOT / "deploy/kubernetes/values.yaml").read_text())
+        given["run_coordinator"] = values["dagsterDaemon"]["runCoordinator"]["config"]["customRunCoordinator"]
+        given["storage"] = {"postgres": {"postgres_url": {"env": "ARGUS_DATABASE_URL"}}}
+    (home / "dagster.yaml").write_text(yaml.safe_dump(given))
     with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.run_coordinator  # the daemon looks at it first
         yield instance

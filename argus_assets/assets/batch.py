@@ -48,7 +48,7 @@ from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import Lake, LakeResource
-from argus_assets.resources.storage import keep_connections
+from argus_assets.resources.storage import mend_storage
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.tables import Table
 from argus_assets.upkeep.staleness import STAGES, MadeAs, Recipe, stale_because
@@ -320,7 +320,7 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
 
     Yields nothing: an automatic event would cover the whole range, failed batches included. Each batch logs its own.
     """
-    keep_connections(context.instance)
+    mend_storage(context.instance)
     log = _RunLog(context)
     formats, config = decoders.decoders(), faults.config()
     for note in (*formats.notes, *config.notes):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _DAGSTER: Final = "dagster"
 # Clocks of the processes that share a database differ by less.
-_CLOCKS_DIFFER_S: Final = 30.0
+CLOCKS_DIFFER_S: Final = 30.0
 # From when a schedule looks for its times after the clock was set back.
 _LOOK_BACK_S: Final = 3600.0
 
@@ -72,12 +72,16 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         )
 
 
-def keep_connections(instance: dg.DagsterInstance) -> None:
-    """Keep connections open from now on where `dagster.yaml` is not Argus's own; harmless elsewhere, and repeated."""
-    for storage in (instance.event_log_storage, instance.run_storage, instance.schedule_storage):
-        engine, url = getattr(storage, "_engine", None), getattr(storage, "postgres_url", None)
-        if url is not None and engine is not None and isinstance(engine.pool, NullPool):
-            _use_pool(storage, url, getattr(storage, "_token_provider", None))
+def mend_storage(instance: dg.DagsterInstance) -> None:
+    """Make Dagster's own PostgreSQL storage do as `PooledPostgresStorage`; harmless elsewhere, and repeated."""
+    runs, events, schedules = storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
+    if not all(isinstance(getattr(getattr(each, "_engine", None), "pool", None), NullPool) for each in storages):
+        return
+    assert schedules is not None  # it has a pool
+    for each in storages:
+        _use_pool(each, getattr(each, "postgres_url"), getattr(each, "_token_provider", None))  # noqa: B009 - as above
+    _status_before_failure(runs, events)
+    _forget_the_future(schedules)
 
 
 def _status_before_failure(runs: RunStorage, events: EventLogStorage) -> None:
@@ -122,7 +126,7 @@ def _forget_the_future(schedules: ScheduleStorage) -> None:
         **kwargs: Any,  # noqa: ANN401 - Dagster's own
     ) -> Sequence[InstigatorTick]:
         if limit == 1 and before is None:  # the last one; a list shows all that there were
-            before = time.time() + _CLOCKS_DIFFER_S
+            before = time.time() + CLOCKS_DIFFER_S
         return ticks(origin_id, selector_id, before=before, after=after, limit=limit, **kwargs)
 
     for replaced in (all_instigator_state, get_instigator_state, get_ticks):
@@ -130,16 +134,16 @@ def _forget_the_future(schedules: ScheduleStorage) -> None:
 
 
 def _without_future(state: InstigatorState) -> InstigatorState:
-    data, now = state.instigator_data, time.time()
-    latest = now + _CLOCKS_DIFFER_S
-    if isinstance(data, SensorInstigatorData):
-        if max(data.last_tick_timestamp or 0, data.last_tick_start_timestamp or 0) > latest:
-            return state.with_data(data._replace(last_tick_timestamp=None, last_tick_start_timestamp=None))
-    elif isinstance(data, ScheduleInstigatorData):
-        if max(data.start_timestamp or 0, data.last_iteration_timestamp or 0) > latest:
+    now = time.time()
+    match state.instigator_data:
+        case SensorInstigatorData(last_tick_timestamp=ended, last_tick_start_timestamp=began) as data:
+            past = data._replace(last_tick_timestamp=None, last_tick_start_timestamp=None)
+        case ScheduleInstigatorData(start_timestamp=began, last_iteration_timestamp=ended) as data:
             # Not now itself: read again and again, no time would ever come after it.
-            return state.with_data(data._replace(start_timestamp=now - _LOOK_BACK_S, last_iteration_timestamp=None))
-    return state
+            past = data._replace(start_timestamp=now - _LOOK_BACK_S, last_iteration_timestamp=None)
+        case _:
+            return state
+    return state.with_data(past) if max(began or 0, ended or 0) > now + CLOCKS_DIFFER_S else state
 
 
 def _use_pool(storage: object, url: str, token_provider: "PgTokenProvider | None") -> None:

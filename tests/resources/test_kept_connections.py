@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import psycopg2
 import pytest
-from dagster_home import instance_on
+from dagster_home import KINDS, Kind, instance_on
 
 from argus_assets.embedded.postgres import EmbeddedPostgres
 from argus_assets.errors import Unavailable
@@ -49,9 +49,10 @@ def test_instances_of_a_process_share_few_connections(database_url, tmp_path, mo
         assert opened(database_url) - before <= 4
 
 
-def test_threads_wait_for_a_connection_and_all_get_one(database_url, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_wait_for_a_connection_and_all_get_one(database_url, tmp_path, monkeypatch, kind: Kind) -> None:
     with (
-        instance_on(database_url, tmp_path / "home", monkeypatch) as instance,
+        instance_on(database_url, tmp_path / "home", monkeypatch, kind) as instance,
         ThreadPoolExecutor(4 * MOST) as pool,
     ):
         list(pool.map(lambda n: instance.add_dynamic_partitions("p", [str(n)]), range(200)))
@@ -110,9 +111,10 @@ def test_a_server_that_was_started_again_is_noticed_before_use(tmp_path, monkeyp
         server.release()
 
 
-def test_who_sees_a_failure_sees_a_run_that_failed(database_url, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_sees_a_failure_sees_a_run_that_failed(database_url, tmp_path, monkeypatch, kind: Kind) -> None:
     """Dagster's daemon looks at the event of a failure once, and then at the run."""
-    with instance_on(database_url, tmp_path / "home", monkeypatch) as instance:
+    with instance_on(database_url, tmp_path / "home", monkeypatch, kind) as instance:
         run = instance.create_run_for_job(dg.JobDefinition(name="j", graph_def=dg.GraphDefinition("g")))
         instance.report_engine_event("at work", run)
         seen: list[dg.DagsterRunStatus] = []
