@@ -114,7 +114,8 @@ class Site:
     told: list[tuple[str, str]] = field(default_factory=list)
     undisturbed: dict[str, Content] = field(default_factory=dict)
     _serial: int = 0
-    _marked: float = 0.0
+    _runs_before: int = 0
+    _ticks_before: int = 0
 
     # ------------------------------------------------------------------------------------------ platform
 
@@ -449,24 +450,26 @@ class Site:
     # ------------------------------------------------------------------------------------------ what happened
 
     def mark(self) -> None:
-        """What happens from now on is this scenario's."""
-        self._marked = time.time()
+        """What happens from now on is this scenario's. By number, for clocks may jump; the database has to answer."""
+        self._runs_before, self._ticks_before = self.sql(
+            "SELECT (SELECT coalesce(max(id), 0) FROM runs), (SELECT coalesce(max(id), 0) FROM job_ticks)"
+        )[0]
         self.proxy.broken.clear()
         self.told.clear()
 
-    def runs_since(self) -> list[dg.RunRecord]:
-        with self.instance() as instance:
-            after = datetime.fromtimestamp(self._marked, UTC)
-            return list(instance.get_run_records(filters=dg.RunsFilter(created_after=after)))
+    def failed_ticks(self) -> tuple[int, int]:
+        """Since the mark: looks of sensors and schedules that failed, and all looks."""
+        return self.sql(
+            "SELECT count(*) FILTER (WHERE status = 'FAILURE'), count(*) FROM job_ticks "
+            f"WHERE id > {self._ticks_before}"
+        )[0]
 
     def story(self, batches: Sequence[Dropped]) -> str:
         """Counts of what happened since the mark."""
-        runs = self.runs_since()
+        with self.instance() as instance:
+            runs = [run for run in instance.get_run_records() if run.storage_id > self._runs_before]
         retried = sum("dagster/retry_number" in r.dagster_run.tags for r in runs)
-        ticks = self.sql(
-            "SELECT count(*) FILTER (WHERE status = 'FAILURE'), count(*) FROM job_ticks "
-            f"WHERE timestamp >= to_timestamp({self._marked}) AT TIME ZONE 'UTC'"
-        )[0]
+        ticks = self.failed_ticks()
         errors = Counter(_kind(error) for error in self.failures(batches))
         parts = [f"{action}: {n} times" for action, n in self.proxy.broken.items()]
         if ticks[0]:

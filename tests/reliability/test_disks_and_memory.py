@@ -154,11 +154,11 @@ def test_the_lakes_disk_is_full(rig: SmallSite, report: Report) -> None:
         with full(rig.lake):
             batches = rig.site.drop("lake-full")
             rig.site.wait(
-                lambda: bool(rig.site.failures(batches)) or bool(failed_ticks(rig.site)), 120, "the fault is felt"
+                lambda: bool(rig.site.failures(batches)) or bool(rig.site.failed_ticks()[0]), 120, "the fault is felt"
             )
             rig.site.wait(lambda: not rig.site.run_workers(), 120, "no run is at work")
         row.recovered_s = rig.site.outcome_known(batches, 200)
-        finish(rig.site, row, batches, len(rig.site.failures(batches)) + failed_ticks(rig.site))
+        finish(rig.site, row, batches, len(rig.site.failures(batches)) + rig.site.failed_ticks()[0])
         assert not leftovers(rig.lake)
 
 
@@ -185,15 +185,6 @@ def test_the_databases_disk_is_full(rig: SmallSite, report: Report) -> None:
         site.check(batches, once=again == 0)
         row.batches = len(batches)
         row.retries = f"{again} batches" if again else "no"
-
-
-def failed_ticks(site: Site) -> int:
-    return int(
-        site.sql(
-            "SELECT count(*) FROM job_ticks WHERE status = 'FAILURE' "
-            f"AND timestamp >= to_timestamp({site._marked}) AT TIME ZONE 'UTC'"
-        )[0][0]
-    )
 
 
 def test_a_decoder_takes_more_memory_than_it_may(rig: SmallSite, report: Report, tmp_path: Path) -> None:

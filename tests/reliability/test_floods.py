@@ -51,10 +51,10 @@ def test_ten_thousand_manifests_at_once(
         first = site.drop("undisturbed")
         site.settle(first)
         site.undisturbed = {batch.scenario: site.content(batch.partition) for batch in first}
+        site.mark()
         site.platform.stop()
         batches = site.drop_many("flood", MARKERS)
 
-        site.mark()
         began = time.monotonic()
         site.start()
         taken_s = drained(site)
