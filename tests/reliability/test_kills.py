@@ -61,8 +61,7 @@ def test_the_run_worker_is_killed_again_and_again(site: Site, report: Report) ->
         assert again == len(batches)
 
 
-@pytest.mark.reliability_full
-@pytest.mark.parametrize("name", ["code server", "daemon"])
+@pytest.mark.parametrize("name", [pytest.param("code server", marks=pytest.mark.reliability_full), "daemon"])
 def test_a_part_of_the_platform_is_killed(site: Site, report: Report, name: str) -> None:
     with report.scenario(42 if name == "daemon" else 43, f"{name}: kill -9", "mid-run") as row:
         batches = site.drop(f"{name.replace(' ', '-')}-killed")
@@ -80,7 +79,6 @@ def test_only_the_code_servers_process_is_killed_and_its_worker_goes_on(site: Si
         finish(site, row, batches)
 
 
-@pytest.mark.reliability_full
 def test_everything_is_killed(site: Site, report: Report) -> None:
     with report.scenario(45, "everything: kill -9, then started again", "mid-run") as row:
         batches = site.drop("everything-killed")
