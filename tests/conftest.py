@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg2
 import pytest
 import s3fs
+from dagster_home import new_database
 from hypothesis import settings
 from reliability_report import IS_FULL
 from xdist.remote import Producer
@@ -96,15 +96,8 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
     """URL of an empty database of this test alone."""
-    name = f"t_{os.urandom(6).hex()}"
-    connection = psycopg2.connect(postgres)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    yield postgres.replace("/argus?", f"/{name}?")
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    connection.close()
+    with new_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
-"""Dagster instances on a database, as the platform makes them."""
+"""Databases, and Dagster instances on them as the platform makes them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import dagster as dg
+import psycopg2
 import pytest
 import yaml
 
@@ -14,6 +16,19 @@ from argus_assets.embedded.platform import dagster_yaml
 ROOT = Path(__file__).parents[1]
 Kind = Literal["one machine", "Helm chart"]
 KINDS: tuple[Kind, ...] = ("one machine", "Helm chart")
+
+
+@contextmanager
+def new_database(server: str, template: str = "template1") -> Iterator[str]:
+    """URL of a new database of this server, which goes at the end of the block."""
+    name = f"t_{os.urandom(6).hex()}"
+    connection = psycopg2.connect(server)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield server.replace("/argus?", f"/{name}?")
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    connection.close()
 
 
 @contextmanager

@@ -1,22 +1,25 @@
 """A real Dagster instance on a real PostgreSQL, and drives to drop."""
 
 import os
-import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
+import psycopg2
 import pytest
+from dagster_home import instance_on, new_database
 
 from argus_assets.assets.batch import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
-from argus_assets.embedded.platform import dagster_yaml
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
+from argus_assets.resources.database import Database
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
@@ -48,14 +51,31 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drive]:
     }
 
 
+@pytest.fixture(scope="session")
+def tables(postgres: str) -> Iterator[str]:
+    """Name of a database with the tables of Dagster and of Argus, which nobody uses; a copy is made in a moment."""
+    with new_database(postgres) as url, tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        with instance_on(url, Path(home), patch), Database(url).transaction():
+            pass
+        name = urlsplit(url).path.strip("/")
+        with psycopg2.connect(postgres) as connection, connection.cursor() as cursor:
+            # Those that are kept open.
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        connection.close()
+        yield name
+
+
+@pytest.fixture
+def database_url(postgres: str, tables: str) -> Iterator[str]:
+    """URL of a database of this test alone, with all tables."""
+    with new_database(postgres, tables) as url:
+        yield url
+
+
 @pytest.fixture
 def instance(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """An instance with the project's own dagster.yaml, in a database of its own."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    shutil.copy(dagster_yaml(), home / "dagster.yaml")
-    monkeypatch.setenv("ARGUS_DATABASE_URL", database_url)
-    with dg.DagsterInstance.from_config(str(home)) as made:
+    with instance_on(database_url, tmp_path / "dagster", monkeypatch) as made:
         yield made
 
 
