@@ -15,6 +15,8 @@ from argus_assets.stats.schema import HISTOGRAM_BINS
 
 LANES: Final = 10
 _NAME_CHARACTERS: Final = 28
+_NAME_SIZE: Final = 9
+_WIDTH_INCHES: Final = 9
 MAX_BARS: Final = 200
 """A lane of more activations shows how much of each part of the drive they filled: single bars could not be told apart."""
 
@@ -81,9 +83,12 @@ def timeline_svg(
             {"svg.hashsalt": "argus", "svg.fonttype": "none", "font.family": "sans-serif", "hatch.linewidth": 0.6}
         ),
     ):
-        figure = Figure(figsize=(9, height))
+        figure = Figure(figsize=(_WIDTH_INCHES, height))
         FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.24, 0.62 / height, 0.74, plot_height / height))
+        names = [_lane_name(*row) for row in lanes.select("code", "ecu").iter_rows()]
+        names += [f"lamp: {name}" for name, _ in lamps]
+        left = max(0.24, *(_name_width(name) for name in names))
+        axes = figure.add_axes((left, 0.62 / height, 0.98 - left, plot_height / height))
         seen: set[str] = set()
         for lane, fault in enumerate(lanes.iter_rows(named=True)):
             if fault["occurrences"] > MAX_BARS:
@@ -120,20 +125,16 @@ def timeline_svg(
         _arrows(axes, lanes, explained, scale)
         axes.set_ylim(count - 0.4, -0.6)
         axes.set_xlim(0, drive_s / scale)
-        axes.set_yticks(
-            range(count),
-            [_lane_name(*row) for row in lanes.select("code", "ecu").iter_rows()]
-            + [f"lamp: {name}" for name, _ in lamps],
-        )
+        axes.set_yticks(range(count), names)
         axes.set_xlabel(f"{unit} since the drive's first frame")
-        axes.tick_params(length=0, labelsize=9)
+        axes.tick_params(length=0, labelsize=_NAME_SIZE)
         axes.grid(axis="x", color="#d8dce1", linewidth=0.6)
         axes.set_axisbelow(True)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
         if speed is not None and with_speed:
             above = figure.add_axes(
-                (0.24, (0.62 + plot_height + 0.1) / height, 0.74, (speed_height - 0.2) / height), sharex=axes
+                (left, (0.62 + plot_height + 0.1) / height, 0.98 - left, (speed_height - 0.2) / height), sharex=axes
             )
             times = (speed["timestamp"].dt.timestamp("ns") - drive_from_ns) / 1e9 / scale
             above.plot(times, speed["speed_kmh"], color="#3d4650", linewidth=1.0)
@@ -197,6 +198,15 @@ def _lane_name(code: str, ecu: str) -> str:
     """Code and ECU in the room that is left of the plot; the code goes before."""
     code = _short(code, _NAME_CHARACTERS - 6)
     return f"{code}  {_short(ecu, min(16, _NAME_CHARACTERS - len(code)))}"
+
+
+def _name_width(name: str) -> float:
+    """Share of the picture that a lane's name and the space beside it take, in the widest of the usual fonts."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    points, _, _ = text_to_path.get_text_width_height_descent(name, FontProperties(size=_NAME_SIZE), ismath=False)
+    return float((points + 8) / (72 * _WIDTH_INCHES))
 
 
 def _short(text: str, most: int) -> str:

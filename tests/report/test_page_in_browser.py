@@ -10,8 +10,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 from drives import MadeDrive
+
+from argus_assets.report.timeline import timeline_svg
 
 pytestmark = pytest.mark.browser
 GOLDEN = Path(__file__).parent / "golden"
@@ -76,6 +79,25 @@ def test_nothing_runs_off_the_screen(opened, faulty: MadeDrive, width: int) -> N
            && !e.closest('.scroll, figure')).map(e => e.outerHTML.slice(0, 80))"""
     )
     assert wide == []
+
+
+@pytest.mark.parametrize("code", ["RULE_CPU_TEMPERATURE_LIMIT", "WWWWWWWWWWWWWWWWWWWWWWWWWWWW", "P0301"])
+def test_the_plot_holds_all_that_is_written_in_it(browser, faulty: MadeDrive, code: str) -> None:
+    names = {"code": pl.lit(code), "ecu": pl.lit("/MMMMMM/compute/MMMM")}
+    start = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
+    svg = timeline_svg(
+        faulty.events.with_columns(**names), faulty.stats.head(3).with_columns(**names), drive_from_ns=start,
+        drive_to_ns=start + 30 * 10**9,
+    )  # fmt: skip
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.set_content(svg)
+    outside = page.evaluate(
+        """() => { const all = document.querySelector('svg').getBoundingClientRect();
+        return [...document.querySelectorAll('svg text')].map(e => [e.textContent, e.getBoundingClientRect()])
+          .filter(([, box]) => box.left < all.left || box.right > all.right).map(([text]) => text); }"""
+    )
+    page.close()
+    assert outside == []
 
 
 def test_a_link_to_evidence_leads_to_it(opened, faulty: MadeDrive) -> None:
