@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -56,6 +57,10 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     from argus_assets.embedded.s3 import s3_server
     from argus_assets.settings import Settings
 
+    def give_up(_signum: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, give_up)
     console = Console(highlight=False, soft_wrap=True)
     home = home.absolute()
     _empty(home)
@@ -81,19 +86,26 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
                     "The Dagster UI ran at " + platform.ui_url + "; `make demo KEEP=1` leaves it running.", markup=False
                 )
         finally:
-            console.print("Stopping the platform …")
-            platform.stop()
+            try:
+                console.print("Stopping the platform …")
+            finally:  # even when nobody reads any more
+                platform.stop()
     sys.exit(0 if ok else 1)
 
 
 def _empty(home: Path) -> None:
     """Start from nothing, but never remove a folder that is not a demo's."""
+    from argus_assets.embedded.platform import home_is_taken, owner_of
+    from argus_assets.embedded.postgres import EmbeddedPostgres
     from argus_assets.errors import BadSetting
 
     marker = home / ".argus-demo"
     if home.exists() and any(home.iterdir()):
         if not marker.exists():
             raise BadSetting(f"{home} is not empty and not a demo's folder.", help="Give another --home.")
+        if owner_of(home) is not None:
+            raise home_is_taken(home)
+        EmbeddedPostgres(home / "postgres").end()  # what a killed demo left
         shutil.rmtree(home)
     home.mkdir(parents=True, exist_ok=True)
     marker.touch()

@@ -329,27 +329,12 @@ def _clock(settings: "Settings") -> Finding:
     )
 
 
-def _running(settings: "Settings") -> str | None:
-    """Process that runs the platform at this home, `None` without one."""
-    import fcntl
-
-    lock = settings.home / "platform.lock"
-    if not lock.exists():
-        return None
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return file.read().strip() or "?"
-    return None
-
-
 def _port(settings: "Settings") -> Finding:
-    from argus_assets.embedded.platform import port_is_free
+    from argus_assets.embedded.platform import owner_of, port_is_free
 
     if settings.port == 0 or port_is_free("127.0.0.1", settings.port):
         return Finding("ui port", "ok", f"{settings.port or 'any free one'}")
-    if _running(settings):
+    if owner_of(settings.home):
         return Finding("ui port", "ok", f"{settings.port}, in use while the platform runs")
     return Finding(
         "ui port",
@@ -370,9 +355,9 @@ def _definitions(settings: "Settings") -> Finding:
 def _platform(settings: "Settings") -> Finding:
     from dagster._daemon.controller import get_daemon_statuses
 
-    from argus_assets.embedded.platform import connect
+    from argus_assets.embedded.platform import connect, owner_of
 
-    process = _running(settings)
+    process = owner_of(settings.home)
     if process is None:
         return Finding("platform", "ok", "not running; start it with `argus up`")
     with connect(settings.home) as (instance, _):
@@ -391,12 +376,12 @@ def _platform(settings: "Settings") -> Finding:
 def _inbox(settings: "Settings") -> Finding:
     """Whether manifests wait and nobody looks: with a dead daemon nothing else would say so."""
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.embedded.platform import connect
+    from argus_assets.embedded.platform import connect, owner_of
     from argus_assets.figures import inbox_silence
 
     if not Bucket.from_url(settings.bucket_url).list_inbox(limit=1):
         return Finding("inbox", "ok", "no manifest waits")
-    if _running(settings) is None and settings.database_url is None:
+    if owner_of(settings.home) is None and settings.database_url is None:
         return Finding("inbox", "warn", "manifests wait, and no platform runs here", "Start it with `argus up`.")
     with connect(settings.home) as (instance, bucket):
         told = inbox_silence(instance, bucket, interval_s=settings.sensor_interval_s)

@@ -87,5 +87,7 @@ def up(home: Path | None, host: str, port: int | None, metrics_port: int | None,
         while not stop.wait(1.0):
             platform.watch()
     finally:
-        console.print("\nStopping …")
-        platform.stop()
+        try:
+            console.print("\nStopping …")
+        finally:  # even when nobody reads any more
+            platform.stop()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LOCATION: Final = "argus"
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 15.0
+_LOCK: Final = "platform.lock"
 STABLE_SECONDS: Final = 60.0
 MAX_BACKOFF_SECONDS: Final = 30.0
 
@@ -176,6 +177,27 @@ def _die_with_parent() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever started us may have it ignored, which is inherited
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def owner_of(home: Path) -> str | None:
+    """Id of the process that runs the platform at this home, `None` without one."""
+    lock = home / _LOCK
+    if not lock.exists():
+        return None
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "?"
+    return None
+
+
+def home_is_taken(home: Path) -> BadSetting:
+    """The error to raise where a platform runs already."""
+    return BadSetting(
+        f"A platform already runs in {home} (process {owner_of(home)}).",
+        help="Stop it first, or give another --home.",
+    )
 
 
 class Platform:
@@ -409,16 +431,12 @@ class Platform:
 
     def _take_home(self) -> None:
         self.settings.home.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.settings.home / "platform.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = os.open(self.settings.home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)
-            raise BadSetting(
-                f"A platform already runs in {self.settings.home} (process {owner}).",
-                help="Stop it first, or give another --home.",
-            ) from error
+            raise home_is_taken(self.settings.home) from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock

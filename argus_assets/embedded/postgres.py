@@ -78,7 +78,14 @@ class EmbeddedPostgres:
             os.close(self._users)
             self._users = None
             if last and self.running():
-                self._run("pg_ctl", "-D", str(self._data), "-m", "fast", "-w", "stop")
+                self._pg_ctl("-m", "fast", "-w", "stop", check=True)
+
+    def end(self) -> bool:
+        """Stop the server at once, whoever uses it, before its folder is removed; returns whether one was at work.
+
+        One whose folder is removed under it would go on for a minute, and then take the socket of its successor along.
+        """
+        return self._data.exists() and self._pg_ctl("-m", "immediate", "-w", "stop").returncode == 0
 
     def running(self) -> bool:
         """Whether the server takes connections."""
@@ -123,23 +130,13 @@ class EmbeddedPostgres:
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
         options = f'-h "" -k "{self._socket_folder()}" ' + " ".join(f"-c {k}={v}" for k, v in _SETTINGS.items())
+        if not (self._socket_folder() / SOCKET).exists() and self._pg_ctl("status").returncode == 0:
+            # Somebody removed the socket: nobody can ask this server anything.
+            self._pg_ctl("-m", "fast", "-w", "stop")
         told = ""
         for _ in range(_START_ATTEMPTS):
             self._clear_after_kill()
-            done = self._run(
-                "pg_ctl",
-                "-D",
-                str(self._data),
-                "-l",
-                str(self._log),
-                "-o",
-                options,
-                "-w",
-                "-t",
-                "60",
-                "start",
-                check=False,
-            )
+            done = self._pg_ctl("-l", str(self._log), "-o", options, "-w", "-t", "60", "start")
             if done.returncode == 0:
                 self._ensure_database()
                 return True
@@ -222,6 +219,9 @@ class EmbeddedPostgres:
 
     def _url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={quote(str(self._socket_folder()), safe='')}"
+
+    def _pg_ctl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        return self._run("pg_ctl", "-D", str(self._data), *arguments, check=check)
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         user = _system_user()

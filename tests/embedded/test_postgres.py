@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: shared by processes, kept across restarts, back after a kill, reached by long paths."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.embedded.postgres import SOCKET, EmbeddedPostgres
 from argus_assets.errors import BadSetting
 
 HOLD = """
@@ -114,6 +115,33 @@ def test_a_killed_server_comes_back_with_what_was_committed(folder: Path) -> Non
         assert query(url, "SELECT n FROM kept") == (42,)
     finally:
         server.release()
+
+
+def test_a_server_whose_socket_was_removed_is_started_again(folder: Path) -> None:
+    server = EmbeddedPostgres(folder)
+    url = server.acquire()
+    try:
+        query(url, "CREATE TABLE kept AS SELECT 42 AS n")
+        deaf = postmaster(folder)
+        (server._socket_folder() / SOCKET).unlink()
+        assert server.ensure_running()
+        assert postmaster(folder) != deaf
+        assert query(url, "SELECT n FROM kept") == (42,)
+    finally:
+        server.release()
+
+
+def test_a_folder_is_removed_after_its_server_has_ended_and_the_next_one_lives(folder: Path) -> None:
+    left = EmbeddedPostgres(folder)
+    assert not left.end(), "there is none"
+    left.acquire()
+    pid = postmaster(folder)
+    assert left.end()
+    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    assert not left.end()
+    shutil.rmtree(folder)
+    with EmbeddedPostgres(folder) as url:
+        assert query(url, "SELECT 1") == (1,)
 
 
 def test_threads_that_start_it_at_once_start_it_once(folder: Path) -> None:
