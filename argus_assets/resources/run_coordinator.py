@@ -63,6 +63,5 @@ def _ahead_s() -> float:
 
 
 def _start_again() -> None:
-    for handler in (*_log.handlers, *logging.getLogger("dagster").handlers, *logging.getLogger().handlers):
-        handler.flush()
+    logging.shutdown()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is needed

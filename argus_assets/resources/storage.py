@@ -79,7 +79,7 @@ def mend_storage(instance: dg.DagsterInstance) -> None:
         return
     assert schedules is not None  # it has a pool
     for each in storages:
-        _use_pool(each, getattr(each, "postgres_url"), getattr(each, "_token_provider", None))  # noqa: B009 - as above
+        _use_pool(each, getattr(each, "postgres_url"), getattr(each, "_token_provider", None))  # noqa: B009 - Dagster's types know no URL
     _status_before_failure(runs, events)
     _forget_the_future(schedules)
 

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from argus_assets.cli import root
+from argus_assets.cli.demo import _empty
 from argus_assets.embedded.platform import Platform
 from argus_assets.embedded.postgres import EmbeddedPostgres
 from argus_assets.settings import Settings
@@ -67,8 +68,6 @@ def test_a_demo_that_is_stopped_or_killed_and_read_no_longer_does_no_harm_to_the
     assert process.returncode != 0, told  # its output is read no longer, as after a terminal was closed
     left = EmbeddedPostgres(home / "postgres")
     assert left.running() == (sent is signal.SIGKILL)
-
-    from argus_assets.cli.demo import _empty
 
     pid = int((home / "postgres/data/postmaster.pid").read_text().split()[0]) if left.running() else None
     _empty(home)
