@@ -16,6 +16,7 @@ import deflate
 import numpy as np
 import polars as pl
 
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
 from argus_assets.recordings.chain import Chain
 from argus_assets.recordings.columns import (
@@ -121,9 +122,9 @@ class BlfDecoder:
         """Whether the file starts with the header of a log."""
         return head.startswith(MAGIC)
 
-    def open(self, source: Source, limits: Limits) -> Reader:
+    def open(self, source: Source, budget: Budget) -> Reader:
         """A reader over `source`."""
-        return BlfReader(source, limits, decoder=f"{self.name}/{self.version}")
+        return BlfReader(source, budget, decoder=f"{self.name}/{self.version}")
 
 
 @dataclass(slots=True)
@@ -174,9 +175,10 @@ class _Stream:
 class BlfReader:
     """One pass over one BLF file; see `model.Reader`."""
 
-    def __init__(self, source: Source, limits: Limits, *, decoder: str) -> None:
+    def __init__(self, source: Source, budget: Budget, *, decoder: str) -> None:
         self._source = source
-        self._limits = limits
+        self._budget = budget
+        self._limits = budget.limits
         self._size = source.seek(0, 2)
         self.summary = RecordingSummary("blf", decoder, self._size)
         self._channels: dict[tuple[str, str], int] = {}

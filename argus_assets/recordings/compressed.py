@@ -7,13 +7,14 @@ from typing import Final
 
 import zstandard
 
-from argus_assets.recordings.model import FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
+from argus_assets.recordings.budget import Budget
+from argus_assets.recordings.model import FrameBatch, Problem, Reader, RecordingSummary, Source
 
 GZIP: Final = b"\x1f\x8b\x08"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _STEP: Final = 1024 * 1024
 
-Open = Callable[[Source, Limits], Reader]
+Open = Callable[[Source, Budget], Reader]
 
 
 class CompressedReader:
@@ -22,9 +23,9 @@ class CompressedReader:
     It has to be a file: what is inside may have to be read again from another place.
     """
 
-    def __init__(self, source: Source, limits: Limits, open_inner: Open) -> None:
+    def __init__(self, source: Source, budget: Budget, open_inner: Open) -> None:
         self._source = source
-        self._limits = limits
+        self._budget = budget
         self._open_inner = open_inner
         self._size = source.seek(0, 2)
         self.summary = RecordingSummary("unknown", "none", self._size)
@@ -37,23 +38,18 @@ class CompressedReader:
         with tempfile.TemporaryFile(prefix="argus-inflated-") as inflated:
             problem: Problem | None = None
             total = 0
-            most = min(self._limits.max_total_bytes, int(self._limits.max_ratio * max(self._size, 1)))
             try:
                 for piece in (self._gunzip if is_gzip else self._unzstd)():
+                    if not self._budget.inflate(len(piece), at=self._source.tell()):
+                        break
                     inflated.write(piece)
                     total += len(piece)
-                    if total > most:
-                        problem = Problem(
-                            "over_limit", f"at most {most} bytes inflated", "more", self._source.tell(), None,
-                            "Looks like a decompression bomb; what was inflated before was read.",
-                        )  # fmt: skip
-                        break
             except (zlib.error, zstandard.ZstdError, EOFError) as error:
                 problem = Problem(
                     "bad_compression", f"whole {name} data", f"{total} bytes, then: {error}", self._source.tell(), None,
                     "The file is damaged or cut off; what came before was read.",
                 )  # fmt: skip
-            inner = self._open_inner(inflated, self._limits)
+            inner = self._open_inner(inflated, self._budget)
             self.summary = inner.summary
             yield from inner
             self.summary = inner.summary

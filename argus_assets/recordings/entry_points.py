@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from argus_assets.errors import ArgusError, BadRecording, BadTable
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.model import (
     ChannelSummary,
     FrameBatch,
@@ -30,8 +31,9 @@ from argus_assets.recordings.model import (
     TopicKey,
 )
 from argus_assets.recordings.plug_in_process import PlugInBounds, ask, package_of, read_answer, run_host
-from argus_assets.recordings.plug_in_reader import Tally, failure, workplace
+from argus_assets.recordings.plug_in_reader import failure, workplace
 from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
+from argus_assets.recordings.tally import Tally
 from argus_assets.tables import TIMESTAMP, Table
 
 GROUP: Final = "argus.decoders"
@@ -114,13 +116,13 @@ class EntryPointDecoder:
         """Whether the name has one of its patterns."""
         return any(fnmatchcase(name, pattern) for pattern in self._description.name_patterns)
 
-    def open(self, source: Source, limits: Limits) -> Reader:
+    def open(self, source: Source, budget: Budget) -> Reader:
         """A reader over `source`."""
-        return self.open_named(source, limits, "")
+        return self.open_named(source, budget, "")
 
-    def open_named(self, source: Source, limits: Limits, name: str) -> Reader:
+    def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
         """A reader over `source`; the decoder sees a file with the suffix of `name`."""
-        return EntryPointReader(self._point, self._description, source, limits, name)
+        return EntryPointReader(self._point, self._description, source, budget.limits, name)
 
 
 def describe(point: EntryPoint) -> EntryPointDecoder:

@@ -11,11 +11,13 @@ from typing import Final
 
 import polars as pl
 
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.declarations import Declaration
 from argus_assets.recordings.isolation import PROGRAM_PATH, Outcome, run_isolated
 from argus_assets.recordings.model import FrameBatch, Limits, Problem, Reader, RecordingSummary, Source, TopicKey
-from argus_assets.recordings.plug_in_reader import Tally, Workplace, failure, merged, workplace
+from argus_assets.recordings.plug_in_reader import Workplace, failure, merged, workplace
 from argus_assets.recordings.program_tables import Rows, TableFile, field_types
+from argus_assets.recordings.tally import Tally
 
 _SIDE_BY_SIDE: Final = 64
 """Files of a program's output that are merged by time; with more, groups of so many stand one behind the other."""
@@ -45,13 +47,13 @@ class ExternalDecoder:
         """Whether the name has one of the declared patterns."""
         return any(fnmatchcase(name, pattern) for pattern in self.declaration.name_pattern)
 
-    def open(self, source: Source, limits: Limits) -> Reader:
+    def open(self, source: Source, budget: Budget) -> Reader:
         """A reader over `source`."""
-        return self.open_named(source, limits, "")
+        return self.open_named(source, budget, "")
 
-    def open_named(self, source: Source, limits: Limits, name: str) -> Reader:
+    def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
         """A reader over `source`; the program sees a file with the suffix of `name`."""
-        return ExternalReader(self.declaration, source, limits, name)
+        return ExternalReader(self.declaration, source, budget.limits, name)
 
     def missing_program(self) -> str | None:
         """Why the program cannot be run, `None` when it can."""

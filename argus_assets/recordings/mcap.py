@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.mcap_chunks import (
     CHANNEL,
     CHUNK_HEAD,
@@ -28,7 +29,6 @@ from argus_assets.recordings.mcap_messages import Channel, Decoded, channel_of, 
 from argus_assets.recordings.model import (
     ChannelSummary,
     FrameBatch,
-    Limits,
     Problem,
     Reader,
     RecordingSummary,
@@ -63,17 +63,18 @@ class McapDecoder:
         """Whether the file starts with MCAP's magic."""
         return head.startswith(MAGIC)
 
-    def open(self, source: Source, limits: Limits) -> Reader:
+    def open(self, source: Source, budget: Budget) -> Reader:
         """A reader over `source`."""
-        return McapReader(source, limits, decoder=f"{self.name}/{self.version}")
+        return McapReader(source, budget, decoder=f"{self.name}/{self.version}")
 
 
 class McapReader:
     """One pass over one MCAP file; see `model.Reader`."""
 
-    def __init__(self, source: Source, limits: Limits, *, decoder: str) -> None:
+    def __init__(self, source: Source, budget: Budget, *, decoder: str) -> None:
         self._source = source
-        self._limits = limits
+        self._budget = budget
+        self._limits = budget.limits
         self._size = source.seek(0, 2)
         self.summary = RecordingSummary("mcap", decoder, self._size)
         self._schemas: dict[int, tuple[str, str, bytes]] = {0: ("", "", b"")}

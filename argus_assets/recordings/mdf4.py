@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.columns import I64, PADDING, rows_at
 from argus_assets.recordings.mdf4_blocks import (
     GROUP_REMOTE_MASTER,
@@ -44,7 +45,6 @@ from argus_assets.recordings.mdf4_records import (
 from argus_assets.recordings.model import (
     ChannelSummary,
     FrameBatch,
-    Limits,
     Problem,
     Reader,
     RecordingSummary,
@@ -74,9 +74,9 @@ class Mdf4Decoder:
         """Whether the file starts with an identification block of version 4."""
         return head[:8] in (b"MDF     ", b"UnFinMF ") and head[8:9] == b"4"
 
-    def open(self, source: Source, limits: Limits) -> Reader:
+    def open(self, source: Source, budget: Budget) -> Reader:
         """A reader over `source`."""
-        return Mdf4Reader(source, limits, decoder=f"{self.name}/{self.version}")
+        return Mdf4Reader(source, budget, decoder=f"{self.name}/{self.version}")
 
 
 @dataclass(slots=True)
@@ -114,9 +114,10 @@ class _Decoded:
 class Mdf4Reader:
     """One pass over one MDF4 file; see `model.Reader`."""
 
-    def __init__(self, source: Source, limits: Limits, *, decoder: str) -> None:
+    def __init__(self, source: Source, budget: Budget, *, decoder: str) -> None:
         self._source = source
-        self._limits = limits
+        self._budget = budget
+        self._limits = budget.limits
         self._blocks = Blocks(source)
         self._start_ns = 0
         self._unfinished = 0

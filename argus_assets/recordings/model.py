@@ -2,21 +2,41 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import polars as pl
 
 from argus_assets.recordings.pipeline import usable_cores
 
+if TYPE_CHECKING:
+    from argus_assets.recordings.budget import Budget
+
+
+_MAX_PROBLEMS: Final = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a decoder may spend on one recording; what exceeds a limit becomes a problem row.
+    """What one recording may cost. What exceeds a limit is not read, and a problem row says what, where and how much.
+
+    Each is a setting (`ARGUS_LIMITS`, docs/recordings.md). The defaults are above what genuine recordings have.
 
     Attributes:
         max_chunk_bytes: Largest inflated chunk.
-        max_ratio: Largest ratio of inflated to compressed size.
+        max_ratio: Largest ratio of inflated to compressed size of one chunk. Deflate reaches 1,030.
         max_total_bytes: Largest sum of inflated bytes of one file.
+        max_total_ratio: Largest ratio of that sum to the size of the file, beyond `min_total_bytes`.
+        min_total_bytes: Inflated bytes that any file may have, however small it is.
+        max_in_flight_bytes: Inflated bytes that wait in memory to be decoded, together.
+        max_channels: Channels, or topics, of a file. Frames of further ones are not read.
+        max_topics: Topics and signal groups with typed columns. Messages of further ones are frames only.
+        max_columns: Typed columns of one topic or signal group.
+        max_total_columns: Typed columns of all topics and signal groups together.
+        max_schemas: Different message schemas.
+        max_schema_bytes: Size of one message schema, or of another text of the structure (MDF metadata, a formula).
+        max_depth: Nesting of a message schema, a conversion or a list of blocks.
+        max_blocks: Blocks of the structure of an MDF file.
+        max_problems: Problems of one kind that get a row each; further ones are counted.
         batch_frames: Frames handed out at a time, about.
         workers: Threads that one recording may keep busy; with one, everything runs in the caller's.
     """
@@ -24,8 +44,24 @@ class Limits:
     max_chunk_bytes: int = 256 * 1024**2
     max_ratio: float = 1000.0
     max_total_bytes: int = 256 * 1024**3
+    max_total_ratio: float = 100.0
+    min_total_bytes: int = 512 * 1024**2
+    max_in_flight_bytes: int = 256 * 1024**2
+    max_channels: int = 8192
+    max_topics: int = 4096
+    max_columns: int = 2048
+    max_total_columns: int = 65_536
+    max_schemas: int = 4096
+    max_schema_bytes: int = 4 * 1024**2
+    max_depth: int = 32
+    max_blocks: int = 1_000_000
+    max_problems: int = _MAX_PROBLEMS
     batch_frames: int = 500_000
     workers: int = field(default_factory=usable_cores)
+
+    def total_bytes_of(self, size_bytes: int) -> int:
+        """Bytes that a file of `size_bytes` may inflate to."""
+        return min(self.max_total_bytes, max(self.min_total_bytes, int(self.max_total_ratio * size_bytes)))
 
 
 DEFAULT_LIMITS = Limits()
@@ -44,6 +80,74 @@ class Problem:
     offset: int | None = None
     frames_lost: int | None = None
     help: str = ""
+
+
+class ProblemLog(list[Problem]):
+    """The problems of one recording: of each kind the first hundred in full, what follows as a number.
+
+    Made to be appended to. `settle` adds a row for each kind of which problems were only counted; until then
+    `len` and iteration know the first hundred of each kind.
+
+    Args:
+        problems: To begin with; kept as they are. (`dataclasses.asdict` makes a log of dictionaries this way.)
+        most: Problems of one kind that are kept in full.
+    """
+
+    def __init__(self, problems: Iterable[Problem] = (), *, most: int = _MAX_PROBLEMS) -> None:
+        super().__init__(problems)
+        self._most = most
+        self._kept: dict[str, int] = {}
+        self._folded: dict[str, _Folded] = {}
+
+    def append(self, problem: Problem, /) -> None:
+        """Keep a problem, or count it."""
+        kept = self._kept.get(problem.kind, 0)
+        if kept < self._most:
+            self._kept[problem.kind] = kept + 1
+            super().append(problem)
+        else:
+            self._folded.setdefault(problem.kind, _Folded()).add(problem)
+
+    def extend(self, problems: Iterable[Problem], /) -> None:
+        """Keep or count each."""
+        for problem in problems:
+            self.append(problem)
+
+    def __iadd__(self, problems: Iterable[Problem], /) -> Self:  # type: ignore[override,misc]
+        self.extend(problems)
+        return self
+
+    def settle(self) -> None:
+        """Add the rows of what was only counted. Further problems of these kinds begin a new count."""
+        folded, self._folded = self._folded, {}
+        for kind, more in folded.items():
+            super().append(
+                Problem(
+                    kind,
+                    f"at most {self._most:,} problems of a kind listed",
+                    f"{more.count:,} more of this kind"
+                    + ("" if more.at is None else f", the first at offset {more.at}"),
+                    more.at,
+                    more.frames_lost,
+                    "They were counted, not listed.",
+                )
+            )
+
+
+@dataclass(slots=True)
+class _Folded:
+    """Problems of a kind that are only counted."""
+
+    count: int = 0
+    at: int | None = None
+    frames_lost: int | None = None
+
+    def add(self, problem: Problem) -> None:
+        self.count += 1
+        if problem.offset is not None:
+            self.at = problem.offset if self.at is None else min(self.at, problem.offset)
+        if problem.frames_lost is not None:
+            self.frames_lost = (self.frames_lost or 0) + problem.frames_lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +206,7 @@ class RecordingSummary:
     first_timestamp_ns: int | None = None
     last_timestamp_ns: int | None = None
     channels: list[ChannelSummary] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=ProblemLog)
     topics: list[TopicSummary] = field(default_factory=list)
     try_again: bool = False
 
@@ -160,6 +264,6 @@ class Decoder(Protocol):
         """Whether a file that starts with these bytes (up to 4,096) has this format."""
         ...
 
-    def open(self, source: Source, limits: Limits) -> Reader:
-        """A reader over `source`, positioned anywhere."""
+    def open(self, source: Source, budget: "Budget") -> Reader:
+        """A reader over `source`, positioned anywhere, that stays within the file's budget."""
         ...

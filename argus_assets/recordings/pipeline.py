@@ -38,18 +38,33 @@ def staged(
     second: Callable[[Executor, _Opened], "Sequence[Future[_Done]]"],
     *,
     workers: int,
+    weight: Callable[[_Item], int] = lambda _: 0,
+    max_weight: int = 0,
 ) -> Generator[_Done]:
-    """Results in the order of the items.
+    """Yield results in the order of the items.
 
     Args:
         items: Taken from the caller's thread, a window ahead.
         first: Called on a worker.
         second: Called from the caller's thread with what `first` made, in order; submits what is left to do.
         workers: Threads. With one, everything runs in the caller's.
+        weight: Bytes that an item takes from when it is taken until its results are handed out.
+        max_weight: Bytes that may be on their way together; an item that is heavier alone goes alone.
     """
     window = 2 * workers if workers > 1 else 0
-    opening: deque[Future[_Opened]] = deque()
-    finishing: deque[Future[_Done]] = deque()
+    opening: deque[tuple[Future[_Opened], int]] = deque()
+    finishing: deque[tuple[Future[_Done], int]] = deque()
+    on_the_way = 0
+
+    def go_on() -> None:
+        """Begin the second step of the item that is next in order; its weight goes with its last result."""
+        opened, taken = opening.popleft()
+        submitted = second(pool, opened.result())
+        if not submitted:
+            nonlocal on_the_way
+            on_the_way -= taken
+        finishing.extend((future, taken if n == len(submitted) - 1 else 0) for n, future in enumerate(submitted))
+
     with ExitStack() as stack:
         pool: Executor = (
             stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="recording"))
@@ -58,17 +73,29 @@ def staged(
         )
         try:
             for item in items:
-                opening.append(pool.submit(first, item))
+                taken = weight(item)
+                while on_the_way and on_the_way + taken > max_weight and (opening or finishing):
+                    if not finishing:
+                        go_on()
+                        continue
+                    future, freed = finishing.popleft()
+                    yield future.result()
+                    on_the_way -= freed
+                on_the_way += taken
+                opening.append((pool.submit(first, item), taken))
                 if len(opening) > window:
-                    finishing.extend(second(pool, opening.popleft().result()))
+                    go_on()
                 while len(finishing) > window:
-                    yield finishing.popleft().result()
-            while opening:
-                finishing.extend(second(pool, opening.popleft().result()))
-                while len(finishing) > window:
-                    yield finishing.popleft().result()
-            while finishing:
-                yield finishing.popleft().result()
+                    future, freed = finishing.popleft()
+                    yield future.result()
+                    on_the_way -= freed
+            while opening or finishing:
+                if opening and len(finishing) <= window:
+                    go_on()
+                    continue
+                future, freed = finishing.popleft()
+                yield future.result()
+                on_the_way -= freed
         finally:
-            for future in (*opening, *finishing):
+            for future, _ in (*opening, *finishing):
                 future.cancel()

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +12,13 @@ import numpy as np
 import polars as pl
 
 from argus_assets.recordings.isolation import Bounds, Outcome
-from argus_assets.recordings.model import ChannelSummary, FrameBatch, Problem, RecordingSummary, Source
+from argus_assets.recordings.model import FrameBatch, Problem, Source
 from argus_assets.recordings.program_tables import Rows
 from argus_assets.recordings.registry import suffix_of
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.scratch import scratch_folder
 
 _TAIL_CHARACTERS: Final = 500
-_MAX_CHANNELS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,46 +167,6 @@ def merged(sources: Sequence[Iterator[Rows]], first: int = 0) -> Iterator[FrameB
             DIAGNOSTICS.empty(),
             {key: pl.concat(tables) for key, tables in topics.items()},
         )
-
-
-# ---------------------------------------------------------------------------------------------- what was read
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts what is handed out, so that a summary never rests on a plug-in's word."""
-
-    frames: int = 0
-    first_ns: int | None = None
-    last_ns: int | None = None
-    channels: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def count(self, batches: Iterable[FrameBatch], summary: RecordingSummary) -> Iterator[FrameBatch]:
-        """Pass batches on; `summary` is complete at the end."""
-        schemas: dict[str, str] = {}
-        for batch in batches:
-            self._add(batch.frames)
-            schemas.update(dict(batch.topics.keys()))
-            yield batch
-        summary.frames = self.frames
-        summary.cover(self.first_ns, self.last_ns)
-        known = {c.channel: c.schema for c in summary.channels}
-        summary.channels = [
-            ChannelSummary(channel, kind, frames, schemas.get(channel) or known.get(channel, ""))
-            for (channel, kind), frames in sorted(self.channels.items())[:_MAX_CHANNELS]
-        ]
-
-    def _add(self, frames: pl.DataFrame) -> None:
-        if frames.is_empty():
-            return
-        self.frames += frames.height
-        times = frames["timestamp"].to_physical()
-        low, high = int(times.min()), int(times.max())  # type: ignore[arg-type] # integers, and some
-        self.first_ns = low if self.first_ns is None else min(low, self.first_ns)
-        self.last_ns = high if self.last_ns is None else max(high, self.last_ns)
-        for channel, kind, count in frames.group_by("channel", "kind").len().iter_rows():
-            key = str(channel), str(kind)
-            self.channels[key] = self.channels.get(key, 0) + int(count)
 
 
 assert FRAMES.schema.names()[0] == "frame", "`merged` puts the number first"

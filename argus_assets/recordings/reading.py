@@ -1,11 +1,14 @@
 """Opening a recording whatever its format."""
 
+import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from argus_assets.errors import ArgusError
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.compressed import GZIP, ZSTD, CompressedReader
 from argus_assets.recordings.model import (
     DEFAULT_LIMITS,
@@ -19,6 +22,8 @@ from argus_assets.recordings.model import (
 )
 from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders, PlugIn, inner_name
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
+from argus_assets.recordings.tally import Tally
+from argus_assets.texts import clean
 
 
 class UnreadableReader:
@@ -31,38 +36,75 @@ class UnreadableReader:
         return iter(())
 
 
+class GuardedReader:
+    """A reader whose decoder may fail on any bytes: what it raises becomes a problem, and its budget is settled.
+
+    Errors of the source or of this machine (`ArgusError`, `OSError`, `MemoryError`) pass through.
+    """
+
+    def __init__(self, reader: Reader, budget: Budget) -> None:
+        self._reader = reader
+        self._budget = budget
+        self.summary = reader.summary
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        tally = Tally()
+        try:
+            for batch in self._reader:
+                tally.add(batch)
+                yield batch
+            self.summary = self._reader.summary
+        except (ArgusError, OSError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the bytes made a decoder do
+            self.summary = self._reader.summary
+            tally.settle(self.summary)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self.summary.problems.append(
+                Problem(
+                    "reader_failed", "bytes that the reader handles",
+                    clean(f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})", max_chars=300),
+                    None, None,
+                    "This is a fault of Argus. What was read before it is kept; please report it with the file, if you can.",
+                )
+            )  # fmt: skip
+        self._budget.settle(self.summary)
+
+
 def open_recording(
     source: Source, *, limits: Limits = DEFAULT_LIMITS, decoders: Decoders = BUILT_IN, name: str = ""
 ) -> Reader:
-    """A reader for a recording, by its content.
+    """Return a reader for a recording, by its content.
 
-    An empty file or an unknown format gives a reader of no frames whose summary says so.
+    An empty file or an unknown format gives a reader of no frames whose summary says so. No bytes make it raise.
 
     Args:
         source: The recording.
-        limits: What the decoder may spend.
+        limits: What the file may cost.
         decoders: The formats in force.
         name: Of the file, for plug-ins that go by it where no format knows the content.
 
     Raises:
         OSError: The source cannot be read.
     """
+    budget = Budget(limits, source.seek(0, 2))
     source.seek(0)
     head = source.read(HEAD_BYTES)
     if head.startswith((GZIP, ZSTD)):
-        return CompressedReader(source, limits, partial(_open_inflated, decoders=decoders, name=inner_name(name)))
-    return _open_inflated(source, limits, decoders=decoders, name=name)
+        inner = partial(_open_inflated, decoders=decoders, name=inner_name(name))
+        return GuardedReader(CompressedReader(source, budget, inner), budget)
+    return GuardedReader(_open_inflated(source, budget, decoders=decoders, name=name), budget)
 
 
-def _open_inflated(source: Source, limits: Limits, *, decoders: Decoders, name: str) -> Reader:
+def _open_inflated(source: Source, budget: Budget, *, decoders: Decoders, name: str) -> Reader:
     size = source.seek(0, 2)
     source.seek(0)
     head = source.read(HEAD_BYTES)
     decoder = decoders.detect(head, name)
     if isinstance(decoder, PlugIn):
-        return decoder.open_named(source, limits, name)
+        return decoder.open_named(source, budget, name)
     if decoder is not None:
-        return decoder.open(source, limits)
+        return decoder.open(source, budget)
     summary = RecordingSummary("unknown", "none", size)
     known = ", ".join(decoders.names)
     if size == 0:

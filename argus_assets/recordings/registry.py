@@ -11,9 +11,10 @@ from hashlib import sha256
 from typing import Final, Protocol, runtime_checkable
 
 from argus_assets.recordings.blf import BlfDecoder
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.mcap import McapDecoder
 from argus_assets.recordings.mdf4 import Mdf4Decoder
-from argus_assets.recordings.model import Decoder, Limits, Reader, Source
+from argus_assets.recordings.model import Decoder, Reader, Source
 from argus_assets.recordings.text import ASC, CANDUMP, CSV, TRC
 
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
@@ -40,7 +41,7 @@ class PlugIn(Decoder, Protocol):
         """Whether a file of this name, whose content no format knows, is taken to have this format."""
         ...
 
-    def open_named(self, source: Source, limits: Limits, name: str) -> Reader:
+    def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
         """A reader over `source`; a program that is run for it sees a file with the suffix of `name`."""
         ...
 

@@ -26,6 +26,8 @@ DAMAGE_KINDS: Final = (
     "unsupported",
     "bad_timestamp",
     "decoder_failed",
+    "reader_failed",
+    "reader_stopped",
     "clock_jump",
 )
 """What can be wrong inside a recording (`kind` of the problems table)."""

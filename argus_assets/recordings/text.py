@@ -16,9 +16,10 @@ from typing import Final
 
 import polars as pl
 
+from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
 from argus_assets.recordings.columns import FD_LENGTHS
-from argus_assets.recordings.model import ChannelSummary, FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
+from argus_assets.recordings.model import ChannelSummary, FrameBatch, Problem, Reader, RecordingSummary, Source
 from argus_assets.recordings.pipeline import staged
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
@@ -112,19 +113,20 @@ class TextDecoder:
         """Whether the file starts like this format."""
         return self._looks_like.match(head) is not None
 
-    def open(self, source: Source, limits: Limits) -> Reader:
+    def open(self, source: Source, budget: Budget) -> Reader:
         """A reader over `source`."""
-        return TextReader(source, limits, self._prepare, name=self.name, version=self.version)
+        return TextReader(source, budget, self._prepare, name=self.name, version=self.version)
 
 
 class TextReader:
     """One pass over one text file; see `model.Reader`."""
 
     def __init__(
-        self, source: Source, limits: Limits, prepare: Callable[[str], _Format], *, name: str, version: int
+        self, source: Source, budget: Budget, prepare: Callable[[str], _Format], *, name: str, version: int
     ) -> None:
         self._source = source
-        self._limits = limits
+        self._budget = budget
+        self._limits = budget.limits
         size = source.seek(0, 2)
         source.seek(0)
         self._format = prepare(source.read(64 * 1024).decode("utf-8", "replace"))

@@ -237,7 +237,7 @@ def test_a_cut_and_a_bomb_are_told() -> None:
     batch, summary = read(gzip.compress(raw)[:-3000])
     assert 0 < batch.frames.height < 2000
     assert "bad_compression" in {p.kind for p in summary.problems}
-    batch, summary = read(gzip.compress(b"(1.0) can0 123#00\n" * 100_000), max_ratio=10)
+    batch, summary = read(gzip.compress(b"(1.0) can0 123#00\n" * 100_000), max_total_ratio=10, min_total_bytes=4096)
     assert summary.problems[0].kind == "over_limit"
     assert batch.frames.height < 100_000
 
