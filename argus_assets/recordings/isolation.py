@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import argus_assets
 from argus_assets.recordings import isolation_child
 
 MIB: Final = 1024**2
@@ -30,6 +31,14 @@ try:
 except OSError as error:
     raise SystemExit(error.errno not in (errno.EACCES, errno.ENETUNREACH))
 raise SystemExit(1)
+"""
+
+_PACKAGE_FOLDER: Final = Path(argus_assets.__file__).parent.parent
+_WATCHER: Final = """
+import sys
+sys.path.append(sys.argv[1])
+from argus_assets.recordings.isolation_child import main
+main()
 """
 
 Network = Literal["none", "allowed"]
@@ -138,7 +147,7 @@ def run_isolated(
     }  # fmt: skip
     # A session of its own: Ctrl-C at a terminal is the platform's to handle. No preexec_fn: there are threads here.
     child = subprocess.Popen(  # noqa: S603 - our own file
-        [sys.executable, "-I", "-S", isolation_child.__file__],
+        [sys.executable, "-I", "-S", "-c", _WATCHER, str(_PACKAGE_FOLDER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,27 +1,25 @@
 """The process between the platform and a program that is not trusted to end well.
 
-Run by path (`python -I -S isolation_child.py`), so that nothing but the standard library is loaded; `isolation.py`
-speaks with it. The order arrives as a line of JSON on standard input, which stays open: its end means that the
+Run without site-packages (`python -I -S`), so that nothing but the standard library is loaded; `isolation.py` speaks
+with it. The order arrives as a line of JSON on standard input, which stays open: its end means that the
 platform is gone. The report leaves as JSON on standard output.
 
 The program gets limits, no network and an environment of its own before it is executed. This process is the reaper
 of all that the program starts, also of what leaves its group or session, and kills what is left at the end.
 """
 
-import ctypes
-import errno
 import json
 import os
-import platform
 import resource
 import select
 import signal
 import stat
-import struct
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final, NoReturn
+
+from argus_assets.containment import kernel
 
 TAIL_BYTES: Final = 16 * 1024
 MAX_FILES: Final = 10_000
@@ -31,26 +29,9 @@ _LONGEST_WAIT_S: Final = 0.1
 _WATCH_EVERY_S: Final = 0.1
 _KILL_ROUNDS: Final = 500
 
-# linux/prctl.h, linux/seccomp.h, linux/filter.h, linux/audit.h, linux/sched.h, linux/landlock.h
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
-_SECCOMP_MODE_FILTER: Final = 2
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
-_NUMBER_AT, _ARCH_AT = 0, 4
-_X32_BIT: Final = 0x40000000
-_IO_URING_SETUP: Final = 425
-_SOCKET_CALLS: Final = {
-    0xC000003E: (41,),  # x86-64: socket
-    0x40000003: (359, 102),  # i386: socket, socketcall
-    0xC00000B7: (198,),  # AArch64: socket
-    0x40000028: (281,),  # ARM: socket
-}
-"""System calls that make a socket, by architecture; a 64-bit kernel runs 32-bit programs too."""
-_MACHINES: Final = ("x86_64", "aarch64")
+# linux/prctl.h, linux/sched.h
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-_LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446
-_LANDLOCK_MAKE_BLOCK: Final = 1 << 11
-_LANDLOCK_SCOPES: Final = 3  # abstract sockets and signals
 
 _Json = dict[str, Any]
 
@@ -67,7 +48,7 @@ def main() -> None:
 
 
 def _run(order: _Json) -> _Json:
-    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    kernel.libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     said_r, said_w = os.pipe()
     told_r, told_w = os.pipe()
     started = time.monotonic()
@@ -112,23 +93,21 @@ def _become(order: _Json, said: int, told: int) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        _keep_apart()
+        kernel.keep_apart()
         network = _leave_network(order["methods"]) if order["isolate_network"] else "allowed"
         if network is None:
             _tell(told, {"kind": "no_isolation"})
             os._exit(127)
         _tell(told, {"network": network})
-        for limit, value in (
+        for what, value in (
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, int(order["output_bytes"])),
             (resource.RLIMIT_NOFILE, _OPEN_FILES),
             # Address space is not limited: a program may map a recording of any size, or reserve what it never uses.
             (resource.RLIMIT_DATA, int(order["memory_bytes"])),
         ):
-            hard = resource.getrlimit(limit)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # noqa: PLW2901
-            resource.setrlimit(limit, (value, value))
-        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            kernel.limit(what, value)
+        kernel.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.execve(order["command"][0], order["command"], order["environment"])  # noqa: S606 - no shell is the point
     except BaseException as error:  # noqa: BLE001 - a forked child must end here
         text = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
@@ -140,72 +119,21 @@ def _tell(fd: int, what: _Json) -> None:
     os.write(fd, json.dumps(what).encode() + b"\n")
 
 
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _leave_network(methods: list[str]) -> str | None:
     """Give up the network by the first method that works; returns its name, `None` when none does."""
-    ways = {"seccomp": _refuse_sockets, "namespace": _enter_empty_network}
+    ways = {"seccomp": kernel.refuse_sockets, "namespace": _enter_empty_network}
     return next((name for name in methods if ways[name]()), None)
-
-
-def _refuse_sockets() -> bool:
-    """Have the kernel refuse every new socket, in this process and all that it starts.
-
-    Sockets of this machine (AF_UNIX) are refused as well: databases listen there too. `socketpair` stays.
-    """
-    if platform.machine() not in _MACHINES:
-        return False
-    code: list[bytes] = [_step(_LOAD, _ARCH_AT)]
-    for arch, calls in _SOCKET_CALLS.items():
-        refused = [*calls, _IO_URING_SETUP]  # io_uring makes sockets without the system call
-        block = [_step(_LOAD, _NUMBER_AT)]
-        block += [_step(_AT_LEAST, _X32_BIT, if_true=len(refused) + 1)]
-        block += [_step(_EQUAL, call, if_true=len(refused) - n) for n, call in enumerate(refused)]
-        block += [_step(_RETURN, _ALLOW), _step(_RETURN, _REFUSE | errno.EACCES)]
-        code += [_step(_EQUAL, arch, if_false=len(block)), *block]
-    code.append(_step(_RETURN, _REFUSE | errno.EACCES))  # no architecture that is known
-    steps = ctypes.create_string_buffer(b"".join(code))
-    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(steps)))
-    libc = _libc()
-    return (
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-        and libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0) == 0
-    )
-
-
-def _step(code: int, value: int, *, if_true: int = 0, if_false: int = 0) -> bytes:
-    """A `struct sock_filter`."""
-    return struct.pack("HBBI", code, if_true, if_false, value)
 
 
 def _enter_empty_network() -> bool:
     """Enter a network namespace that has nothing but a loopback that is down."""
     user, group = os.geteuid(), os.getegid()
-    if _libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+    if kernel.libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return False
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     return True
-
-
-def _keep_apart() -> None:
-    """Where the kernel has Landlock: no signals to other processes, and no look into their memory.
-
-    The only file system right that is given up is to make block devices: a set of rules must not be empty.
-    """
-    libc = _libc()
-    version = libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
-    if version < 1 or libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        return
-    rules = struct.pack("QQQ", _LANDLOCK_MAKE_BLOCK, 0, _LANDLOCK_SCOPES)
-    size = 24 if version >= 6 else 16 if version >= 4 else 8
-    fd = libc.syscall(_LANDLOCK_CREATE, rules[:size], ctypes.c_size_t(size), 0)
-    if fd >= 0:
-        libc.syscall(_LANDLOCK_RESTRICT, fd, 0)
-        os.close(fd)
 
 
 # ---------------------------------------------------------------------------------------------- watching it
@@ -332,7 +260,3 @@ def _kill_descendants() -> None:
         if not living:
             return
         time.sleep(0.002)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,474 @@
+"""Starting confined processes and giving them jobs.
+
+A process is forked from a warm server (`server.py`) in some milliseconds. It has no network, no secrets, no other process
+to speak to; it reads what its jobs name and writes into one folder. What it may use is limited, and it is killed when it
+goes beyond, or is silent for too long. Its jobs end in an `Ended`, whatever happens inside.
+"""
+
+import atexit
+import json
+import os
+import pickle
+import select
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from argus_assets.containment import kernel, worker
+from argus_assets.containment.job import BLOCK_BYTES, Readable
+from argus_assets.errors import ArgusError, Unavailable
+from argus_assets.scratch import scratch_folder
+
+MIB: Final = 1024**2
+SERVER: Final = "ARGUS_READERS"
+"""Environment variable: socket of the server that this process and its children share."""
+
+_LOOK_EVERY_S: Final = 0.25
+_MAX_FILES: Final = 100_000
+_MAX_RESULT_BYTES: Final = 64 * MIB
+_TAIL_BYTES: Final = 4096
+_START_S: Final = 60.0
+_CPU_GRACE_S: Final = 5.0
+_MEMORY_GRACE: Final = 256 * MIB
+"""Above what the kernel allows as private memory: shared pages, stacks, what was there before the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one job may use.
+
+    Attributes:
+        memory_bytes: Private memory that it takes.
+        cpu_s: Seconds of CPU time, of all its threads together.
+        wall_s: Seconds from start to end.
+        silent_s: Seconds without a word of progress.
+        output_bytes: Size of all files that it writes, together.
+    """
+
+    memory_bytes: int = 1024 * MIB
+    cpu_s: int = 60
+    wall_s: float = 3600.0
+    silent_s: float = 300.0
+    output_bytes: int = 16 * 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a job ended.
+
+    Attributes:
+        kind: `done`; `limit`, `memory` and `output`: it used what it may; `time`: it took too long, or was silent;
+            `killed`: by a signal that nobody here sent; `error`: it raised.
+        text: What happened, in a few words.
+        result: What it answered, when it is done.
+        progress: What it said last of its progress.
+    """
+
+    kind: Literal["done", "limit", "memory", "output", "time", "killed", "error"]
+    text: str = ""
+    result: Mapping[str, Any] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What the kernel took away from a process.
+
+    Attributes:
+        user: `nobody` where it was root's and dropped to that user, else empty.
+        files: It opens nothing but what its jobs name (Landlock).
+        calls: No sockets, no other processes (seccomp).
+    """
+
+    user: str
+    files: bool
+    calls: bool
+
+
+class Confined:
+    """One confined process, started with its first job and again after one that was killed.
+
+    Args:
+        folder: Where it works; see `workplace`.
+        reads: Files and folders that its jobs read.
+    """
+
+    def __init__(self, folder: Path, reads: Sequence[Path] = ()) -> None:
+        self._folder = folder
+        self._reads = [str(path) for path in reads]
+        self._connection: socket.socket | None = None
+        self._pid = 0
+        self._jobs = 0
+        self.confinement = Confinement("", files=False, calls=False)
+
+    def __enter__(self) -> "Confined":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def place(self) -> Path:
+        """Return an empty folder for the next job's files."""
+        self._jobs += 1
+        place = self._folder / f"job_{self._jobs}"
+        place.mkdir()
+        if os.geteuid() == 0:
+            os.chown(place, kernel.NOBODY, kernel.NOBODY)
+        return place
+
+    def run(
+        self,
+        job: str,
+        arguments: Mapping[str, object],
+        *,
+        place: Path,
+        allowance: Allowance,
+        source: Readable | None = None,
+        is_last_try: bool = True,
+    ) -> Ended:
+        """Do one job; the process is gone afterwards unless the job ended by itself.
+
+        Args:
+            job: Its name in `worker.JOBS`.
+            arguments: What it takes.
+            place: Its folder, of `place()`.
+            allowance: What it may use.
+            source: Bytes that it reads; they are read here.
+            is_last_try: It keeps what it made even when memory does not suffice.
+
+        Raises:
+            Unavailable: No process could be started.
+            ArgusError: The source raised it.
+        """
+        connection = self._connection or self._start(allowance)
+        order = {
+            "job": job, "arguments": dict(arguments), "place": place.name, "cpu_s": allowance.cpu_s,
+            "memory_bytes": allowance.memory_bytes, "is_last_try": is_last_try,
+            "source_bytes": None if source is None else source.seek(0, 2),
+        }  # fmt: skip
+        ended: Ended | None = None
+        try:
+            with ExitStack() as stack:
+                message = pickle.dumps(order)
+                if len(message) > worker.MAX_MESSAGE:
+                    (place / worker.ORDER_FILE).write_bytes(message)
+                    if os.geteuid() == 0:
+                        os.chown(place / worker.ORDER_FILE, kernel.NOBODY, kernel.NOBODY)
+                    message = pickle.dumps({"place": place.name, "in_file": True})
+                shared = -1
+                try:
+                    connection.send(message)
+                    if source is not None:
+                        shared = os.memfd_create("argus-block")
+                        stack.callback(os.close, shared)
+                        socket.send_fds(connection, [b"."], [shared])
+                except OSError:  # it has ended; how is the last word on the connection
+                    pass
+                ended = _Watch(connection, self._pid, place, allowance, source, shared).until_ended()
+        finally:
+            if ended is None or ended.kind not in ("done", "error", "limit"):
+                self.end()
+        return ended
+
+    def end(self) -> None:
+        """End the process, and wait until it is gone."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            # The server kills it, reaps it and says so.
+            connection.settimeout(_START_S)
+            while (data := connection.recv(worker.MAX_MESSAGE)) and "exit" not in json.loads(data):
+                pass
+        connection.close()
+
+    def _start(self, allowance: Allowance) -> socket.socket:
+        connection = connect()
+        try:
+            order = {
+                "folder": str(self._folder), "reads": self._reads, "output_bytes": allowance.output_bytes,
+                "drop_user": os.geteuid() == 0,
+            }  # fmt: skip
+            connection.settimeout(_START_S)
+            connection.send(json.dumps(order).encode())
+            ready = json.loads(connection.recv(worker.MAX_MESSAGE) or b"{}")
+            if "ready" not in ready:
+                raise Unavailable(
+                    f"A confined process did not start: {errors_tail(self._folder) or ready}.", help="Run it again."
+                )
+        except (OSError, ValueError) as error:
+            connection.close()
+            raise Unavailable(f"A confined process did not start: {error}.", help="Run it again.") from error
+        except BaseException:
+            connection.close()
+            raise
+        connection.settimeout(None)
+        self._pid = int(ready["ready"])
+        self._connection = connection
+        self.confinement = Confinement(ready["user"], files=ready["files"], calls=ready["calls"])
+        return connection
+
+
+class _Watch:
+    """Answers a job's questions until it ends, or until there is a reason to end it."""
+
+    def __init__(
+        self, connection: socket.socket, pid: int, place: Path, allowance: Allowance, source: Readable | None, shared: int
+    ) -> None:
+        self._connection = connection
+        self._pid = pid
+        self._place = place
+        self._allowance = allowance
+        self._source = source
+        self._shared = shared
+        self._progress: dict[str, Any] = {}
+        self._cpu_at_start = _cpu_s(pid)
+
+    def until_ended(self) -> Ended:
+        started = heard = looked = time.monotonic()
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        while True:
+            ready = poll.poll(_LOOK_EVERY_S * 1000)
+            now = time.monotonic()
+            if ready:
+                heard = now
+                if (ended := self._hear()) is not None:
+                    return replace(ended, progress=self._progress)
+            if now - looked >= _LOOK_EVERY_S:
+                looked = now
+                if (ended := self._look(now - started, now - heard)) is not None:
+                    return replace(ended, progress=self._progress)
+
+    def _hear(self) -> Ended | None:
+        try:
+            message = json.loads(self._connection.recv(worker.MAX_MESSAGE) or b'{"exit": null}')
+        except OSError:
+            message = {"exit": None}
+        except ValueError:
+            return Ended("killed", "it did not speak as it should")
+        match message:
+            case {"block": [int(offset), int(size)]} if self._source is not None and 0 <= size <= BLOCK_BYTES:
+                self._source.seek(max(0, offset))
+                data = self._source.read(size)
+                os.pwrite(self._shared, data, 0)
+                with suppress(OSError):
+                    self._connection.send(worker.encoded({"size": len(data)}))
+            case {"progress": dict(done)}:
+                self._progress = done
+            case {"ended": "done"}:
+                return self._result()
+            case {"ended": "memory" | "limit" | "error" as kind, "text": str(text)}:
+                return Ended(kind, text)
+            case {"exit": code}:
+                return self._exit(code)
+            case _:
+                return Ended("killed", "it did not speak as it should")
+        return None
+
+    def _look(self, took_s: float, silent_s: float) -> Ended | None:
+        allowed = self._allowance
+        if took_s > allowed.wall_s:
+            return Ended("time", f"not done after {took_s:.0f} s, and killed")
+        if silent_s > allowed.silent_s:
+            return Ended("time", f"no progress for {silent_s:.0f} s, and killed")
+        if _cpu_s(self._pid) - self._cpu_at_start > allowed.cpu_s + _CPU_GRACE_S:
+            return Ended("time", f"more than {allowed.cpu_s} s of CPU time, and killed")
+        if _private_bytes(self._pid) > allowed.memory_bytes + _MEMORY_GRACE:
+            return Ended("memory", f"more than {allowed.memory_bytes / MIB:.0f} MiB of memory, and killed")
+        if not _fits(self._place, allowed.output_bytes):
+            return Ended("output", f"more than {allowed.output_bytes / MIB:.0f} MiB written, and killed")
+        return None
+
+    def _result(self) -> Ended:
+        path = self._place / worker.RESULT_FILE
+        try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_RESULT_BYTES:
+                return Ended("error", f"no answer of at most {_MAX_RESULT_BYTES} bytes")
+            result = json.loads(path.read_bytes())
+            path.unlink()
+        except (OSError, ValueError) as error:
+            return Ended("error", f"no answer: {error}")
+        if not isinstance(result, dict) or not _fits(self._place, self._allowance.output_bytes):
+            return Ended("error", "an answer of another kind, or files that are none")
+        return Ended("done", result=result)
+
+    def _exit(self, code: int | None) -> Ended:
+        tail = errors_tail(self._place.parent)
+        # Rust's allocator and C++'s end a process that gets no memory.
+        if "memory" in tail.lower() and ("alloc" in tail.lower() or "MemoryError" in tail):
+            return Ended("memory", f"{self._allowance.memory_bytes / MIB:.0f} MiB of memory did not suffice")
+        why = "the server that forked it is gone" if code is None else f"exit code {code}" if code >= 0 else f"signal {-code}"
+        return Ended("killed", f"{why}{'; it printed: ' + tail[-300:] if tail else ''}")
+
+
+def errors_tail(folder: Path) -> str:
+    """Return the end of what a confined process printed."""
+    try:
+        with (folder / worker.ERRORS_FILE).open("rb") as said:
+            said.seek(max(0, said.seek(0, 2) - _TAIL_BYTES))
+            return said.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _private_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+
+
+def _fits(place: Path, most: int) -> bool:
+    """Whether all that was written is regular files, not too many and not too large together."""
+    total = files = 0
+    try:
+        for folder, folders, names in os.walk(place):
+            for name in (*folders, *names):
+                found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - called often
+                files += 1
+                total += found.st_size
+                if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                    return False
+    except OSError:  # something was removed meanwhile
+        return True
+    return total <= most and files <= _MAX_FILES
+
+
+# ---------------------------------------------------------------------------------------------- where it works
+
+
+@contextmanager
+def workplace() -> Generator[Path]:
+    """Make a folder that a confined process can reach, as whichever user it runs.
+
+    Raises:
+        Unavailable: There is no room, or no permission.
+    """
+    with scratch_folder() as scratch:
+        if os.geteuid() == 0:
+            # Its own folder belongs to it. Those above may be passed, not read.
+            scratch.parent.chmod(0o711)
+            os.chown(scratch, kernel.NOBODY, kernel.NOBODY)
+        yield scratch
+
+
+def take_back(path: Path) -> None:
+    """Make the files that a confined process wrote ours, as root."""
+    if os.geteuid() != 0:
+        return
+    for folder, folders, names in os.walk(path):
+        for name in (*folders, *names):
+            os.lchown(os.path.join(folder, name), 0, 0)  # noqa: PTH118 - called often
+    os.lchown(path, 0, 0)
+
+
+# ---------------------------------------------------------------------------------------------- the server
+
+
+_lock = threading.Lock()
+_own: "Server | None" = None
+
+
+class Server:
+    """A server of confined processes that ends with this process, or when it is stopped."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.address = self._stack.enter_context(scratch_folder()) / "readers"
+        listener = self._stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        listener.bind(str(self.address))
+        listener.listen(128)
+        environment = {
+            "PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC",
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "PYTHONDONTWRITEBYTECODE": "1", "POLARS_MAX_THREADS": "1",
+            # A pool of threads would not live through a fork, and an arena for each thread takes addresses.
+            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), "MALLOC_ARENA_MAX": "2",
+        }  # fmt: skip
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-P", "-m", "argus_assets.containment.server", str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            env=environment,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+        self.process_id = os.getpid()
+
+    def is_running(self) -> bool:
+        """Return whether this process started it and it has not ended."""
+        return self.process_id == os.getpid() and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it, and all that it forked."""
+        if self.process_id != os.getpid():
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._stack.close()
+
+
+def connect() -> socket.socket:
+    """Connect to the server that is shared, or else to one of this process's own.
+
+    Raises:
+        Unavailable: There is none, and none can be started.
+    """
+    shared = os.environ.get(SERVER)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        if shared is not None:
+            with suppress(OSError):
+                connection.connect(shared)
+                return connection
+        connection.connect(str(_own_server().address))
+    except OSError as error:
+        connection.close()
+        raise Unavailable(
+            f"The server of confined processes does not answer: {error}.", help="Run it again, or see the memory of this machine."
+        ) from error
+    return connection
+
+
+def _own_server() -> Server:
+    global _own  # noqa: PLW0603 - one for each process
+    with _lock:
+        if _own is None or not _own.is_running():
+            _own = Server()
+            atexit.register(_own.stop)
+        return _own
+
+
+def share_server() -> Server:
+    """Start a server for this process and all that it starts: they find it in their environment."""
+    server = Server()
+    os.environ[SERVER] = str(server.address)
+    atexit.register(server.stop)
+    return server
+
+

@@ -1,0 +1,279 @@
+"""What the Linux kernel can take away from a process: system calls, files, memory, its user.
+
+Only the standard library is used: `recordings/isolation_child.py` runs without site-packages.
+Each function acts on the calling process, for good, and says whether the kernel did it.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+# linux/prctl.h, linux/seccomp.h, linux/filter.h, linux/audit.h, linux/landlock.h, linux/capability.h
+_PR_SET_KEEPCAPS, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 8, 22, 38
+_SECCOMP_MODE_FILTER: Final = 2
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+_NUMBER_AT, _ARCH_AT, _ARGUMENT_AT = 0, 4, 16
+_X32_BIT: Final = 0x40000000
+_CLONE_THREAD: Final = 0x10000
+_X86_64, _I386, _AARCH64, _ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
+_IO_URING: Final = (425, 426, 427)
+
+_SOCKET_CALLS: Final = {_X86_64: (41,), _I386: (359, 102), _AARCH64: (198,), _ARM: (281,)}
+"""System calls that make a socket (`socket`, `socketcall`); a 64-bit kernel runs 32-bit programs too."""
+
+_MACHINES: Final = {"x86_64": _X86_64, "aarch64": _AARCH64}
+
+_REFUSED_CALLS: Final[dict[int, dict[str, int]]] = {
+    _X86_64: {
+        "socket": 41, "fork": 57, "vfork": 58, "execve": 59, "execveat": 322, "ptrace": 101, "process_vm_readv": 310,
+        "process_vm_writev": 311, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298, "memfd_create": 319,
+        "memfd_secret": 447, "add_key": 248, "request_key": 249, "keyctl": 250, "mount": 165, "umount2": 166,
+        "unshare": 272, "setns": 308, "pivot_root": 155, "chroot": 161, "name_to_handle_at": 303,
+        "open_by_handle_at": 304, "pidfd_send_signal": 424, "pidfd_open": 434, "pidfd_getfd": 438, "tkill": 200,
+        "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240,
+        "personality": 135, "kexec_load": 246, "init_module": 175, "finit_module": 313, "move_pages": 279,
+    },
+    _AARCH64: {
+        "socket": 198, "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270,
+        "process_vm_writev": 271, "bpf": 280, "userfaultfd": 282, "perf_event_open": 241, "memfd_create": 279,
+        "memfd_secret": 447, "add_key": 217, "request_key": 218, "keyctl": 219, "mount": 40, "umount2": 39,
+        "unshare": 97, "setns": 268, "pivot_root": 41, "chroot": 51, "name_to_handle_at": 264,
+        "open_by_handle_at": 265, "pidfd_send_signal": 424, "pidfd_open": 434, "pidfd_getfd": 438, "tkill": 130,
+        "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "shmget": 194, "msgget": 186, "semget": 190, "mq_open": 180,
+        "personality": 92, "kexec_load": 104, "init_module": 105, "finit_module": 273, "move_pages": 239,
+    },
+}  # fmt: skip
+"""What a reader of foreign bytes never needs: the network, other processes, other memory than its own."""
+
+_CLONE: Final = {_X86_64: 56, _AARCH64: 220}
+_CLONE3: Final = 435
+_SIGNAL_CALLS: Final = {_X86_64: (62, 234), _AARCH64: (129, 131)}
+"""`kill` and `tgkill`: allowed to the process itself."""
+
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
+_PATH_BENEATH: Final = 1
+_WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
+_MAKE_DIR, _MAKE_REG, _MAKE_BLOCK, _TRUNCATE = 1 << 7, 1 << 8, 1 << 11, 1 << 14
+_FS_RIGHTS_BY_VERSION: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+_NET_RIGHTS: Final = 3  # TCP: bind and connect
+_SCOPES: Final = 3  # abstract sockets and signals
+_READ: Final = _READ_FILE | _READ_DIR
+_WRITE: Final = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _TRUNCATE
+_OF_FILES: Final = _READ_FILE | _WRITE_FILE | _TRUNCATE | 1 | (1 << 15)
+
+_CAP_VERSION_3: Final = 0x20080522
+CAP_DAC_READ_SEARCH: Final = 2
+"""Read any file: what a reader that dropped to another user keeps, where Landlock says which files these are."""
+
+NOBODY: Final = 65534
+"""The user and group that a reader drops to as root (`nobody`, LSB Core 23.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What the kernel of this machine offers.
+
+    Attributes:
+        seccomp: System calls can be refused.
+        landlock: Version of Landlock's interface, 0 without it.
+    """
+
+    seccomp: bool
+    landlock: int
+
+
+def support() -> Support:
+    """Return what this kernel offers; nothing is changed."""
+    # PR_GET_SECCOMP answers on a kernel that was built with it; no filter is installed by asking.
+    has_filters = platform.machine() in _MACHINES and os.path.exists("/proc/sys/kernel/seccomp/actions_avail")  # noqa: PTH110 - standard library, called once
+    return Support(has_filters, landlock_version())
+
+
+def libc() -> ctypes.CDLL:
+    """Return the C library of this process."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
+# ---------------------------------------------------------------------------------------------- system calls
+
+
+def refuse_sockets() -> bool:
+    """Have the kernel refuse every new socket, in this process and all that it starts.
+
+    Sockets of this machine (AF_UNIX) are refused as well: databases listen there too. `socketpair` stays.
+    """
+    if platform.machine() not in _MACHINES:
+        return False
+    code: list[bytes] = [_step(_LOAD, _ARCH_AT)]
+    for arch, calls in _SOCKET_CALLS.items():
+        block = _refusing([*calls, *_IO_URING])  # io_uring makes sockets without the system call
+        code += [_step(_EQUAL, arch, if_false=len(block)), *block]
+    code.append(_step(_RETURN, _REFUSE | errno.EACCES))  # no architecture that is known
+    return _install(code)
+
+
+def refuse_all_but_computing() -> bool:
+    """Have the kernel refuse new processes and programs, sockets, signals to others and the memory of others.
+
+    Threads stay. For a process that reads bytes and writes files, and nothing else.
+    """
+    arch = _MACHINES.get(platform.machine())
+    if arch is None:
+        return False
+    own = os.getpid()
+    refuse, allow = _step(_RETURN, _REFUSE | errno.EPERM), _step(_RETURN, _ALLOW)
+    code = [
+        _step(_LOAD, _ARCH_AT),
+        _step(_EQUAL, arch, if_true=1),
+        refuse,
+        _step(_LOAD, _NUMBER_AT),
+        _step(_AT_LEAST, _X32_BIT, if_false=1),
+        refuse,
+        # A C library that is told that there is no clone3 takes clone, whose flags can be seen.
+        _step(_EQUAL, _CLONE3, if_false=1),
+        _step(_RETURN, _REFUSE | errno.ENOSYS),
+        _step(_EQUAL, _CLONE[arch], if_false=4),
+        _step(_LOAD, _ARGUMENT_AT),
+        _step(_ANY_BIT, _CLONE_THREAD, if_true=1),
+        refuse,
+        allow,
+    ]
+    for call in _SIGNAL_CALLS[arch]:
+        code += [
+            _step(_EQUAL, call, if_false=4),
+            _step(_LOAD, _ARGUMENT_AT),
+            _step(_EQUAL, own, if_true=1),
+            refuse,
+            allow,
+        ]
+    for call in (*_REFUSED_CALLS[arch].values(), *_IO_URING):
+        code += [_step(_EQUAL, call, if_false=1), refuse]
+    return _install([*code, allow])
+
+
+def _refusing(calls: Sequence[int]) -> list[bytes]:
+    block = [_step(_LOAD, _NUMBER_AT)]
+    block += [_step(_AT_LEAST, _X32_BIT, if_true=len(calls) + 1)]
+    block += [_step(_EQUAL, call, if_true=len(calls) - n) for n, call in enumerate(calls)]
+    return [*block, _step(_RETURN, _ALLOW), _step(_RETURN, _REFUSE | errno.EACCES)]
+
+
+def _step(code: int, value: int, *, if_true: int = 0, if_false: int = 0) -> bytes:
+    """Return a `struct sock_filter`."""
+    return struct.pack("HBBI", code, if_true, if_false, value)
+
+
+def _install(code: Sequence[bytes]) -> bool:
+    steps = ctypes.create_string_buffer(b"".join(code))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(steps)))
+    lib = libc()
+    return (
+        lib.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+        and lib.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0) == 0
+    )
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def landlock_version() -> int:
+    """Return the version of Landlock's interface, 0 where the kernel has none."""
+    return max(0, libc().syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1))
+
+
+def keep_apart() -> None:
+    """Where the kernel has Landlock: no signals to other processes, and no look into their memory.
+
+    The only file system right that is given up is to make block devices: a set of rules must not be empty.
+    """
+    _restrict(_MAKE_BLOCK, 0, ())
+
+
+def restrict_files(*, reads: Iterable[str], writes: Iterable[str]) -> bool:
+    """Open nothing from now on but what is below these paths; paths that do not exist are skipped.
+
+    Args:
+        reads: Files and folders that may be read.
+        writes: Files and folders that may be read, written and removed, and in which files may be made.
+    """
+    version = landlock_version()
+    handled = next((rights for since, rights in sorted(_FS_RIGHTS_BY_VERSION.items(), reverse=True) if since <= version), 0)  # fmt: skip
+    rules = [*((path, _READ) for path in reads), *((path, _WRITE) for path in writes)]
+    return _restrict(handled, _NET_RIGHTS, rules)
+
+
+def _restrict(handled: int, net: int, rules: Iterable[tuple[str, int]]) -> bool:
+    lib = libc()
+    version = landlock_version()
+    if version < 1 or lib.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return False
+    attributes = struct.pack("QQQ", handled, net, _SCOPES)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    ruleset = lib.syscall(_LANDLOCK_CREATE, attributes[:size], ctypes.c_size_t(size), 0)
+    if ruleset < 0:
+        return False
+    try:
+        for path, rights in rules:
+            try:
+                at = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                is_folder = os.stat(at).st_mode & 0o170000 == 0o040000  # noqa: PTH116 - a descriptor
+                allowed = rights & handled & (-1 if is_folder else _OF_FILES)
+                rule = struct.pack("=Qi", allowed, at)
+                if lib.syscall(_LANDLOCK_ADD, ruleset, _PATH_BENEATH, rule, 0) != 0:
+                    return False
+            finally:
+                os.close(at)
+        return lib.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0
+    finally:
+        os.close(ruleset)
+
+
+# ---------------------------------------------------------------------------------------------- user and limits
+
+
+def become_nobody(*, keep_reading: bool) -> bool:
+    """As root, become the user `nobody` without any capability; does nothing as another user.
+
+    Args:
+        keep_reading: Keep the capability to read any file; give it up by Landlock afterwards.
+    """
+    if os.geteuid() != 0:
+        return False
+    lib = libc()
+    if keep_reading:
+        lib.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    kept = 1 << CAP_DAC_READ_SEARCH if keep_reading else 0
+    header = struct.pack("Ii", _CAP_VERSION_3, 0)
+    data = struct.pack("IIIIII", kept, kept, 0, 0, 0, 0)
+    return lib.capset(header, data) == 0
+
+
+def limit(what: int, value: int, *, kind: Literal["soft", "both"] = "both") -> None:
+    """Set a limit of `resource`, never above the one that is in force."""
+    hard = resource.getrlimit(what)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (value, hard if kind == "soft" else value))
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Return address space and private memory of this process, as RLIMIT_AS and RLIMIT_DATA count them."""
+    found = {"VmSize:": 0, "VmData:": 0}
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - standard library, called often
+        for line in status:
+            name, _, rest = line.partition("\t")
+            if name in found:
+                found[name] = int(rest.split()[0]) * 1024
+    return found["VmSize:"], found["VmData:"]

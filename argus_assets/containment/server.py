@@ -1,0 +1,95 @@
+"""The process that confined processes are forked from: `python -m argus_assets.containment.server DESCRIPTOR`.
+
+It has imported all that the jobs need, has no secrets in its environment, no thread and no connection. Each connection to
+its socket (SOCK_SEQPACKET) becomes one child, which gives up its rights for good and then takes jobs from the connection,
+one after another. The child ends with the connection; its exit status is the last message. The server ends with its
+standard input.
+"""
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Final
+
+from argus_assets.containment import worker
+
+PRELOAD: Final = ("argus_assets.recordings.confined", "argus_assets.faults.confined", "argus_assets.stats.confined")
+"""Imported once, in the server, with all that they import: a child finds everything in memory."""
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for whoever started this
+    for name in PRELOAD:
+        importlib.import_module(name)
+    readable = worker.readable_paths()
+    gc.collect()
+    gc.freeze()
+    _Server(listener, readable).serve()
+
+
+class _Server:
+    """Forks a child for each connection, and reaps it."""
+
+    def __init__(self, listener: socket.socket, readable: tuple[str, ...]) -> None:
+        self._listener = listener
+        self._readable = readable
+        self._epoll = select.epoll()
+        self._epoll.register(0, select.EPOLLIN | select.EPOLLHUP)
+        self._epoll.register(listener, select.EPOLLIN)
+        self._of_connection: dict[int, tuple[socket.socket, int]] = {}
+        self._of_pidfd: dict[int, tuple[socket.socket, int]] = {}
+
+    def serve(self) -> None:
+        while True:
+            for fd, _ in self._epoll.poll():
+                if fd == 0:
+                    if not os.read(0, 1):
+                        return  # the kernel ends the children with their parent
+                elif fd == self._listener.fileno():
+                    with suppress(OSError):
+                        self._fork(self._listener.accept()[0])
+                elif fd in self._of_pidfd:
+                    self._reap(fd)
+                elif fd in self._of_connection:  # the other side has hung up
+                    self._epoll.unregister(fd)
+                    with suppress(ProcessLookupError):
+                        os.kill(self._of_connection[fd][1], signal.SIGKILL)
+
+    def _fork(self, connection: socket.socket) -> None:
+        asked = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", asked)[1] not in (os.geteuid(), 0):
+            connection.close()
+            return
+        server = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            worker.work(connection, server, self._readable)
+        pidfd = os.pidfd_open(pid)
+        self._of_pidfd[pidfd] = self._of_connection[connection.fileno()] = connection, pid
+        self._epoll.register(pidfd, select.EPOLLIN)
+        # What is said on the connection is for the child; here only its end counts.
+        self._epoll.register(connection, select.EPOLLRDHUP)
+
+    def _reap(self, pidfd: int) -> None:
+        connection, pid = self._of_pidfd.pop(pidfd)
+        del self._of_connection[connection.fileno()]
+        self._epoll.unregister(pidfd)
+        os.close(pidfd)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        with suppress(OSError):
+            connection.send(worker.encoded({"exit": code}), socket.MSG_DONTWAIT)
+        with suppress(OSError, ValueError):
+            self._epoll.unregister(connection)
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()
