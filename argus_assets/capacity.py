@@ -14,14 +14,10 @@ from typing import Final
 MIB: Final = 1024**2
 
 READ_AHEAD_BYTES: Final = 64 * MIB
-"""Blocks in flight of one recording and what its decoder holds at least."""
-
-PARSE_FACTOR: Final = 4
-PARSE_MOST_BYTES: Final = 640 * MIB
-"""Decoders work in windows: a recording of 20 GB took 624 MiB (docs/benchmarks/recordings.md)."""
+"""Blocks of one recording that were fetched and wait for its reader."""
 
 FRAME_BYTES: Final = 64
-"""Of the detectors and the statistics, for each frame of the drive: 60 measured (docs/benchmarks/faults.md)."""
+"""Of the page, for each frame of the drive."""
 
 DRIVE_LEAST_BYTES: Final = 16 * MIB
 
@@ -110,13 +106,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def reading_bytes(size: int) -> int:
-    """Memory for reading a recording of `size` bytes, an estimate from above."""
-    return READ_AHEAD_BYTES + min(PARSE_FACTOR * size, PARSE_MOST_BYTES)
-
-
 def computing_bytes(frames: int) -> int:
-    """Memory for finding faults in so many frames, an estimate from above."""
+    """Memory for computing on the tables of so many frames, an estimate from above."""
     return max(DRIVE_LEAST_BYTES, FRAME_BYTES * frames)
 
 

@@ -70,7 +70,10 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         resources={
             "bucket": BucketResource(url=settings.bucket_url),
             "lake": LakeResource(url=settings.lake_url),
-            "decoders": DecodersResource(path=str(settings.decoders) if settings.decoders else None),
+            "decoders": DecodersResource(
+                path=str(settings.decoders) if settings.decoders else None,
+                limits_path=str(settings.limits) if settings.limits else None,
+            ),
             "faults": FaultsResource(path=str(settings.faults) if settings.faults else None),
             "database": DatabaseResource(url=dg.EnvVar("ARGUS_DATABASE_URL")),
             "diagnostician": _diagnostician(settings),

@@ -49,6 +49,9 @@ class Settings(BaseModel):
         Path | None,
         Field(description="TOML file that declares programs that read further formats; see docs/recordings.md."),
     ] = None
+    limits: Annotated[
+        Path | None, Field(description="TOML file of what one recording may cost; see docs/recordings.md.")
+    ] = None
     faults: Annotated[
         Path | None,
         Field(description="TOML file of rules, signals and more on how faults are looked for; see docs/faults.md."),
@@ -162,6 +165,7 @@ class Settings(BaseModel):
         home = Path(given.get("home") or Path(environ.get("HOME") or os.path.sep) / ".argus").expanduser().absolute()
         for name in given.keys() & {
             "decoders",
+            "limits",
             "faults",
             "llm_prices",
             "quiet_loggers",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.capacity import MIB, Capacity, Share, computing_bytes, machine_memory, reading_bytes
+from argus_assets.capacity import MIB, Capacity, Share, computing_bytes, machine_memory
+from argus_assets.recordings.contained import reader_bytes
 
 
 @given(amounts=st.lists(st.integers(0, 12), min_size=1, max_size=30), total=st.integers(1, 10))
@@ -65,7 +66,7 @@ def test_what_is_held_comes_back_after_an_error() -> None:
 
 
 def test_estimates_grow_with_the_recording_up_to_what_decoders_hold() -> None:
-    assert reading_bytes(0) < reading_bytes(50 * MIB) < reading_bytes(10**9) == reading_bytes(10**12)
+    assert reader_bytes(0) < reader_bytes(50 * MIB) < reader_bytes(10**9) == reader_bytes(10**12)
     assert computing_bytes(0) > 0
     assert computing_bytes(10**8) > 10 * computing_bytes(10**6)
     assert machine_memory() > 256 * MIB

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -24,7 +24,7 @@ from dagster import DagsterEventType
 
 from argus_assets.assets import stages
 from argus_assets.assets.provenance import INPUT, MADE_WITH, latest, made_as, recipes_in_force, version_tags
-from argus_assets.capacity import Capacity, computing_bytes, reading_bytes
+from argus_assets.capacity import READ_AHEAD_BYTES, Capacity, computing_bytes
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
@@ -38,6 +38,7 @@ from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.outcomes.events import worst_faults
 from argus_assets.partitions import DATA_VERSION, FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
+from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
@@ -238,6 +239,7 @@ class _Batch:
     bucket: Bucket
     lake: Lake
     decoders: Decoders
+    limits: Limits
     faults: FaultConfig
     diagnostician: DiagnosisResource
     capacity: Capacity
@@ -247,6 +249,7 @@ class _Batch:
     data_versions: dict[str, str]
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     seconds: dict[StepName, float] = field(default_factory=dict)
+    _open: ExitStack = field(default_factory=ExitStack)
 
     def path(self, name: str) -> str:
         return f"batches/{self.partition}/{name}"
@@ -284,6 +287,16 @@ class _Batch:
             begun_at=self.begun_at,
             stages={**self.seconds, **({} if report_s is None else {"report": report_s})},
         )
+
+    @cached_property
+    def drive(self) -> stages.OpenDrive:
+        """The parts of the drive, open until `close_drive`."""
+        return self._open.enter_context(stages.open_drive(self.recordings, lake=self.lake))
+
+    def close_drive(self) -> None:
+        """End the process that computes on the parts."""
+        self._open.close()
+        self.__dict__.pop("drive", None)
 
     def computing(self) -> AbstractContextManager[None]:
         """Room to compute on the frames of the drive."""
@@ -332,6 +345,7 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
         bucket=bucket.bucket(),
         lake=lake.lake(),
         decoders=formats,
+        limits=decoders.limits(),
         faults=config,
         diagnostician=diagnostician,
         capacity=capacity.capacity(runs_at_once=runs_at_once(context.instance)),
@@ -363,6 +377,7 @@ class _Run:
     bucket: Bucket
     lake: Lake
     decoders: Decoders
+    limits: Limits
     faults: FaultConfig
     diagnostician: DiagnosisResource
     capacity: Capacity
@@ -401,6 +416,7 @@ def _take_through_stages(run: _Run, partition: str, shown: dict[str, str]) -> Ex
     log = _BatchLog(run.log, partition)
     begun_at = datetime.now(UTC)
     started = time.perf_counter()
+    batch: _Batch | None = None
     try:
         batch = _with_retries(log, partial(_load, run, partition, begun_at))
         log.digest = batch.digest
@@ -423,6 +439,9 @@ def _take_through_stages(run: _Run, partition: str, shown: dict[str, str]) -> Ex
         log.failed(error)
         _report_failure(log, run.bucket, run.lake, error)
         return error
+    finally:
+        if batch is not None:
+            batch.close_drive()
     return None
 
 
@@ -623,7 +642,8 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
         workers=batch.capacity.readers.total,
         on_parsed=parsed_one,
         decoders=batch.decoders,
-        reading=lambda size: batch.capacity.reading(reading_bytes(size)),
+        limits=batch.limits,
+        reading=lambda memory: batch.capacity.reading(READ_AHEAD_BYTES + memory),
     )
     path = batch.save("recordings", parsed.recordings, RECORDINGS)
     batch.save("problems", parsed.problems, PROBLEMS)
@@ -670,8 +690,9 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
 def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "error_events"
     log.state("error_events", "gathering")
-    with batch.computing():
-        findings = stages.detect_faults(batch.recordings, lake=batch.lake, config=batch.faults)
+    findings = stages.detect_faults(
+        batch.recordings, lake=batch.lake, config=batch.faults, drive=batch.drive, computing=batch.capacity.computing
+    )
     path = batch.save("error_events", findings.events, ERROR_EVENTS)
     batch.save("bus_stats", findings.buses, BUS_STATS)
     log.materialized(
@@ -695,8 +716,15 @@ def _make_error_events(log: _BatchLog, batch: _Batch) -> None:
 def _make_error_stats(log: _BatchLog, batch: _Batch) -> None:
     log.stage = "error_stats"
     buses = batch.table("bus_stats", BUS_STATS)
-    with batch.computing():
-        made = stages.aggregate_stats(batch.events, batch.recordings, lake=batch.lake, buses=buses)
+    made = stages.aggregate_stats(
+        batch.events,
+        batch.recordings,
+        lake=batch.lake,
+        buses=buses,
+        drive=batch.drive,
+        computing=batch.capacity.computing,
+    )
+    batch.close_drive()
     stats = made.error_stats
     path = batch.save("error_stats", stats, ERROR_STATS)
     batch.save("code_pairs", made.pairs, CODE_PAIRS)
@@ -874,6 +902,7 @@ def _load(run: _Run, partition: str, begun_at: datetime) -> _Batch:
         bucket=run.bucket,
         lake=run.lake,
         decoders=run.decoders,
+        limits=run.limits,
         faults=run.faults,
         diagnostician=run.diagnostician,
         capacity=run.capacity,

@@ -4,17 +4,21 @@ Each takes what it needs and returns tables or documents. None knows partitions,
 between processes goes through the lake.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
+from argus_assets.containment.confined import Confined, Pool, Reserve, no_reserve, pool
 from argus_assets.diagnosis import flow
 from argus_assets.diagnosis.citations import Facts
 from argus_assets.diagnosis.evidence import build_evidence
@@ -27,36 +31,27 @@ from argus_assets.drop.intake import missing_file, wrong_sha256, wrong_size
 from argus_assets.drop.keys import recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
-from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile, Unavailable
 from argus_assets.faults.config import FaultConfig
+from argus_assets.faults.contained import find_contained
 from argus_assets.faults.dictionary import Dictionary, built_in
-from argus_assets.faults.finding import Findings, find_events
-from argus_assets.recordings.drive import Drive
-from argus_assets.recordings.model import RecordingSummary, Source
-from argus_assets.recordings.parts import (
-    SUMMARY,
-    problem_rows,
-    read_summary,
-    reader_version,
-    recording_row,
-    scan_part,
-    write_part,
-)
-from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders
+from argus_assets.faults.finding import Findings
+from argus_assets.recordings.contained import read_contained
+from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, RecordingSummary
+from argus_assets.recordings.parts import SUMMARY, problem_rows, read_summary_of, reader_version, recording_row
+from argus_assets.recordings.registry import BUILT_IN, Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.page import PageBatch, render_page
 from argus_assets.resources.lake import Lake
-from argus_assets.scratch import scratch_folder
-from argus_assets.stats.distance import Distance, measure
+from argus_assets.stats.contained import measure_contained
+from argus_assets.stats.distance import Distance
 from argus_assets.stats.drive import DriveStatistics, aggregate
-from argus_assets.stats.readings import motion_frames
 from argus_assets.stats.recorded import RecordedTime
 from argus_assets.stats.schema import SPEED
-from argus_assets.stats.speed import speed_series
 from argus_assets.watching.latency import Latency
 
-_COPY_BYTES = 8 * 1024 * 1024
+_WORTH_A_PROCESS_BYTES: Final = 4 * 1024**2
+_WORTH_A_PROCESS_FILES: Final = 16
 
 
 class FilesDiffer(BadFile):
@@ -95,9 +90,11 @@ class ParsedBatch:
         return int(self.recordings["frames"].sum())
 
 
-def part_folder(content_sha256: str, decoders: Decoders = BUILT_IN, name: str = "") -> str:
+def part_folder(
+    content_sha256: str, decoders: Decoders = BUILT_IN, name: str = "", limits: Limits = DEFAULT_LIMITS
+) -> str:
     """Where in the lake the tables of a recording with this content are; its name counts only with plug-ins."""
-    return f"parts/{reader_version(decoders, name)}/{content_sha256[:2]}/{content_sha256}"
+    return f"parts/{reader_version(decoders, name, limits)}/{content_sha256[:2]}/{content_sha256}"
 
 
 def parse_recordings(
@@ -108,12 +105,14 @@ def parse_recordings(
     workers: int,
     on_parsed: Callable[[dict[str, object]], None] = lambda _: None,
     decoders: Decoders = BUILT_IN,
-    reading: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
+    limits: Limits = DEFAULT_LIMITS,
+    reading: Reserve = no_reserve,
 ) -> ParsedBatch:
-    """Parse all recordings of a batch side by side; the barrier is the return.
+    """Parse all recordings of a batch side by side, in confined processes; the barrier is the return.
 
     A recording that was parsed before (same content, same reader version) is reused, so a repetition after a crash
-    parses only what is missing; an object that was proven to have its content is not even read again. A damaged recording becomes rows of the tables and never stops the others.
+    parses only what is missing; an object that was proven to have its content is not even read again. A recording that is
+    damaged, or whose reader has to be killed, becomes rows of the tables and never stops the others.
 
     Args:
         manifest: Which files, with size and SHA-256.
@@ -122,17 +121,29 @@ def parse_recordings(
         workers: Recordings read at the same time.
         on_parsed: Called with the row of each recording as it is finished, from this thread.
         decoders: The formats in force.
-        reading: Entered with its size while a recording is read: waits until there is room for it.
+        limits: What a recording may cost.
+        reading: Entered with the bytes of memory that a recording's reader may take, while it is read: waits until there
+            is room for it.
 
     Raises:
         FilesDiffer: A file is missing or its content is not what the manifest says. All files have been looked at.
         Unavailable: Storage did not answer.
     """
-    with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="parse") as pool:
-        futures = [
-            pool.submit(_parse_one, manifest, file, bucket, lake, decoders=decoders, reading=reading)
-            for file in manifest.files
-        ]
+    with (
+        pool() as processes,
+        ThreadPoolExecutor(_side_by_side(manifest, workers), thread_name_prefix="parse") as threads,
+    ):
+        parse = partial(
+            _parse_one,
+            manifest,
+            bucket=bucket,
+            lake=lake,
+            processes=processes,
+            decoders=decoders,
+            limits=limits,
+            reading=reading,
+        )
+        futures = [threads.submit(parse, file) for file in manifest.files]
         results: list[_Parsed] = []
         wrong: list[Reason] = []
         for future in futures:
@@ -147,12 +158,18 @@ def parse_recordings(
         raise FilesDiffer(wrong)
     times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}
     recordings = RECORDINGS.cast(pl.DataFrame([r.row for r in results], schema={**RECORDINGS.schema, **times}))
-    problems = [PROBLEMS.cast(problem_rows(str(r.row["recording"]), r.summary)) for r in results]
+    problems = [problem_rows(str(r.row["recording"]), r.summary) for r in results if r.summary.problems]
     return ParsedBatch(
         recordings,
-        pl.concat(problems) if problems else PROBLEMS.empty(),
+        PROBLEMS.cast(pl.concat(problems)) if problems else PROBLEMS.empty(),
         reused=sum(r.reused for r in results),
     )
+
+
+def _side_by_side(manifest: Manifest, workers: int) -> int:
+    """Return how many recordings are read at a time: to start a process costs as much as to read some small ones."""
+    size = sum(file.size for file in manifest.files)
+    return max(1, min(workers, size // _WORTH_A_PROCESS_BYTES + len(manifest.files) // _WORTH_A_PROCESS_FILES + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,46 +182,58 @@ class _Parsed:
 def _parse_one(
     manifest: Manifest,
     file: ManifestFile,
+    *,
     bucket: Bucket,
     lake: Lake,
-    *,
+    processes: Pool,
     decoders: Decoders,
-    reading: Callable[[int], AbstractContextManager[None]],
+    limits: Limits,
+    reading: Reserve,
 ) -> _Parsed:
     """Parse one recording, unless its content was parsed before; prove that it is the manifest's either way."""
-    folder = part_folder(file.sha256, decoders, file.name)
+    folder = part_folder(file.sha256, decoders, file.name, limits)
     key = recording_key(manifest.vehicle_id, manifest.batch_id, file.name)
     found = bucket.stat(key)
     if found is None:
         raise FilesDiffer([missing_file(file, key)])
     proof = f"verified/{file.sha256}/{sha256(f'{key}|{found.etag}|{found.size}'.encode()).hexdigest()[:32]}"
-    parsed_before = lake.exists(f"{folder}/{SUMMARY}") and not _is_to_be_tried_again(lake, folder, decoders)
-    seconds = 0.0
-    if not (parsed_before and lake.exists(proof)):
-        if found.size != file.size:
-            raise FilesDiffer([wrong_size(file, found.size)])
-        with (
-            reading(file.size),
-            scratch_folder() as scratch,
-            bucket.stream(key, size=found.size) as stream,
-            _readable(stream, scratch, decoders, file.name) as source,
-        ):
-            out = scratch / "part"
-            if not parsed_before:
-                started = time.perf_counter()
-                out.mkdir()
-                write_part(source, folder=out, decoders=decoders, name=file.name)
-                seconds = time.perf_counter() - started
-            digest, _ = stream.finish()
-            if digest != file.sha256:
-                raise _differs(bucket, key, file, found.size, digest)
-            if not parsed_before:
-                lake.put_folder(out, folder, last=SUMMARY)
-        lake.write_bytes(proof, key.encode())
-    with lake.local_folder(folder) as local:
-        summary = read_summary(local)
+    before = _parsed_before(lake, folder)
+    if before is not None and lake.exists(proof):
+        return _parsed(file, before, folder, seconds=0.0, reused=True)
+    if found.size != file.size:
+        raise FilesDiffer([wrong_size(file, found.size)])
+    started = time.perf_counter()
+    with processes.process() as process, bucket.stream(key, size=found.size) as stream:
+        part = (
+            read_contained(process, stream, name=file.name, limits=limits, decoders=decoders, reserve=reading)
+            if before is None
+            else None
+        )
+        seconds = time.perf_counter() - started
+        digest, _ = stream.finish()
+        if digest != file.sha256:
+            raise _differs(bucket, key, file, found.size, digest)
+        if part is not None:
+            lake.put_folder(part.folder, folder, last=SUMMARY)
+            shutil.rmtree(part.folder.parent, ignore_errors=True)
+    lake.write_bytes(proof, key.encode())
+    if part is not None:
+        return _parsed(file, part.summary, folder, seconds=seconds, reused=False)
+    assert before is not None
+    return _parsed(file, before, folder, seconds=0.0, reused=True)
+
+
+def _parsed(file: ManifestFile, summary: RecordingSummary, folder: str, *, seconds: float, reused: bool) -> _Parsed:
     row = recording_row(file.name, summary, sha256=file.sha256, sha256_verified=True, parse_s=seconds, part=folder)
-    return _Parsed(row, summary, reused=parsed_before)
+    return _Parsed(row, summary, reused=reused)
+
+
+def _parsed_before(lake: Lake, folder: str) -> RecordingSummary | None:
+    """Return the summary of a part that is whole and would come out the same again."""
+    if not lake.exists(f"{folder}/{SUMMARY}"):
+        return None
+    summary = read_summary_of(lake.read_bytes(f"{folder}/{SUMMARY}"))
+    return None if summary.try_again else summary
 
 
 def _differs(bucket: Bucket, key: str, file: ManifestFile, size: int, digest: str) -> FilesDiffer | Unavailable:
@@ -219,67 +248,92 @@ def _differs(bucket: Bucket, key: str, file: ManifestFile, size: int, digest: st
     )
 
 
-def _is_to_be_tried_again(lake: Lake, folder: str, decoders: Decoders) -> bool:
-    """Whether a plug-in failed on it. Our own decoders fail the same way each time."""
-    if not decoders.plug_ins:
-        return False
-    with lake.local_folder(folder) as local:
-        return read_summary(local).try_again
+@dataclass(frozen=True, slots=True)
+class OpenDrive:
+    """The parts of a drive's recordings in local folders, and a confined process that computes on them.
+
+    Attributes:
+        parts: Each recording with the folder of its part.
+        frames: Of all of them.
+        process: It may read these parts, and nothing else.
+    """
+
+    parts: list[tuple[str, Path]]
+    frames: int
+    process: Confined
 
 
 @contextmanager
-def _readable(stream: RangedSource, scratch: Path, decoders: Decoders, name: str) -> Generator[Source]:
-    """A recording as its decoder wants it: the stream, or a local copy for one that reads here and there."""
-    decoder = decoders.detect(stream.read(HEAD_BYTES), name)
-    stream.seek(0)
-    if decoder is None or not decoder.seeks:
-        yield stream
-        return
-    copy = scratch / "recording"
-    with copy.open("wb") as target:
-        while block := stream.read(_COPY_BYTES):
-            target.write(block)
-    with copy.open("rb") as source:
-        yield source
+def open_drive(recordings: pl.DataFrame, *, lake: Lake) -> Generator[OpenDrive]:
+    """Have a drive at hand for the time of the block.
+
+    Args:
+        recordings: `recordings.schema.RECORDINGS`.
+        lake: Where the parts are.
+
+    Raises:
+        Unavailable: Storage did not answer.
+    """
+    parsed = recordings.filter(pl.col("part").is_not_null() & (pl.col("frames") > 0))
+    with ExitStack() as stack:
+        parts = [
+            (name, stack.enter_context(lake.local_folder(part)))
+            for name, part in parsed.select("recording", "part").iter_rows()
+        ]
+        processes = stack.enter_context(pool([folder for _, folder in parts]))
+        process = stack.enter_context(processes.process())
+        yield OpenDrive(parts, int(recordings["frames"].sum()), process)
 
 
-def detect_faults(recordings: pl.DataFrame, *, lake: Lake, config: FaultConfig | None = None) -> Findings:
-    """Find the error events of a drive in the parsed parts of all its recordings.
+def detect_faults(
+    recordings: pl.DataFrame,
+    *,
+    lake: Lake,
+    config: FaultConfig | None = None,
+    drive: OpenDrive | None = None,
+    computing: Reserve = no_reserve,
+) -> Findings:
+    """Find the error events of a drive in the parsed parts of all its recordings, in a confined process.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are.
         config: How faults are looked for; see `find_events`.
+        drive: The parts, where they are open already.
+        computing: Entered with the bytes of memory that this may take, while it does.
+
+    Raises:
+        PermanentError: The drive needs more than finding faults may use.
+        Unavailable: Storage did not answer.
     """
-    with _open_drive(recordings, lake) as drive:
-        return find_events(drive, config)
+    if drive is None:
+        with open_drive(recordings, lake=lake) as opened:
+            return detect_faults(recordings, lake=lake, config=config, drive=opened, computing=computing)
+    return find_contained(drive.process, drive.parts, frames=drive.frames, config=config, reserve=computing)
 
 
-def measure_motion(recordings: pl.DataFrame, *, lake: Lake) -> tuple[Distance | None, pl.DataFrame]:
-    """How far and how fast a drive went, by the parsed parts of all its recordings.
+def measure_motion(
+    recordings: pl.DataFrame, *, lake: Lake, drive: OpenDrive | None = None, computing: Reserve = no_reserve
+) -> tuple[Distance | None, pl.DataFrame]:
+    """Measure how far and how fast a drive went, by the parsed parts of all its recordings, in a confined process.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are.
+        drive: The parts, where they are open already.
+        computing: Entered with the bytes of memory that this may take, while it does.
 
     Returns:
         The distance, `None` when nothing tells it, and `stats.schema.SPEED`.
+
+    Raises:
+        PermanentError: The drive needs more than this may use.
+        Unavailable: Storage did not answer.
     """
-    with _open_drive(recordings, lake) as drive:
-        frames = motion_frames(drive)
-        return measure(drive, frames), speed_series(drive, frames)
-
-
-@contextmanager
-def _open_drive(recordings: pl.DataFrame, lake: Lake) -> Generator[Drive]:
-    """The tables of a drive, for the time of the block."""
-    parsed = recordings.filter(pl.col("part").is_not_null() & (pl.col("frames") > 0))
-    with ExitStack() as stack:
-        parts = [
-            (name, scan_part(stack.enter_context(lake.local_folder(part))))
-            for name, part in parsed.select("recording", "part").iter_rows()
-        ]
-        yield Drive.of(parts)
+    if drive is None:
+        with open_drive(recordings, lake=lake) as opened:
+            return measure_motion(recordings, lake=lake, drive=opened, computing=computing)
+    return measure_contained(drive.process, drive.parts, frames=drive.frames, reserve=computing)
 
 
 def drive_seconds(recordings: pl.DataFrame) -> float:
@@ -288,7 +342,13 @@ def drive_seconds(recordings: pl.DataFrame) -> float:
 
 
 def aggregate_stats(
-    events: pl.DataFrame, recordings: pl.DataFrame, *, lake: Lake, buses: pl.DataFrame | None = None
+    events: pl.DataFrame,
+    recordings: pl.DataFrame,
+    *,
+    lake: Lake,
+    buses: pl.DataFrame | None = None,
+    drive: OpenDrive | None = None,
+    computing: Reserve = no_reserve,
 ) -> DriveStatistics:
     """Statistics of a drive: each fault, pairs of them, totals, and the speed.
 
@@ -297,8 +357,10 @@ def aggregate_stats(
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are, which tell how far and how fast the drive went.
         buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
+        drive: The parts, where they are open already.
+        computing: Entered with the bytes of memory that this may take, while it does.
     """
-    distance, speed = measure_motion(recordings, lake=lake)
+    distance, speed = measure_motion(recordings, lake=lake, drive=drive, computing=computing)
     return aggregate(events, recordings, distance=distance, speed=speed, buses=buses)
 
 

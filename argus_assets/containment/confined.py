@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import select
-import shutil
 import socket
 import stat
 import subprocess
@@ -18,19 +17,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from argus_assets.containment import kernel, worker
 from argus_assets.containment.job import BLOCK_BYTES, Readable
-from argus_assets.errors import ArgusError, Unavailable
+from argus_assets.errors import Unavailable
 from argus_assets.scratch import scratch_folder
 
 MIB: Final = 1024**2
 SERVER: Final = "ARGUS_READERS"
 """Environment variable: socket of the server that this process and its children share."""
+
+Reserve = Callable[[int], AbstractContextManager[None]]
+"""Waits until so many bytes of memory are free, and holds them for the time of the block."""
 
 _LOOK_EVERY_S: Final = 0.25
 _MAX_FILES: Final = 100_000
@@ -40,6 +42,11 @@ _START_S: Final = 60.0
 _CPU_GRACE_S: Final = 5.0
 _MEMORY_GRACE: Final = 256 * MIB
 """Above what the kernel allows as private memory: shared pages, stacks, what was there before the job."""
+
+
+def no_reserve(_: int) -> AbstractContextManager[None]:
+    """Reserve nothing: for one job alone."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +117,6 @@ class Confined:
         self._jobs = 0
         self.confinement = Confinement("", files=False, calls=False)
 
-    def __enter__(self) -> "Confined":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
     def place(self) -> Path:
         """Return an empty folder for the next job's files."""
         self._jobs += 1
@@ -175,7 +176,7 @@ class Confined:
                     pass
                 ended = _Watch(connection, self._pid, place, allowance, source, shared).until_ended()
         finally:
-            if ended is None or ended.kind not in ("done", "error", "limit"):
+            if ended is None or ended.kind != "done":
                 self.end()
         return ended
 
@@ -202,18 +203,12 @@ class Confined:
             connection.settimeout(_START_S)
             connection.send(json.dumps(order).encode())
             ready = json.loads(connection.recv(worker.MAX_MESSAGE) or b"{}")
-            if "ready" not in ready:
-                raise Unavailable(
-                    f"A confined process did not start: {errors_tail(self._folder) or ready}.", help="Run it again."
-                )
-        except (OSError, ValueError) as error:
+            self._pid = int(ready["ready"])
+        except (OSError, ValueError, KeyError) as error:
             connection.close()
-            raise Unavailable(f"A confined process did not start: {error}.", help="Run it again.") from error
-        except BaseException:
-            connection.close()
-            raise
+            why = errors_tail(self._folder) or f"{type(error).__name__}: {error}"
+            raise Unavailable(f"A confined process did not start: {why}.", help="Run it again.") from error
         connection.settimeout(None)
-        self._pid = int(ready["ready"])
         self._connection = connection
         self.confinement = Confinement(ready["user"], files=ready["files"], calls=ready["calls"])
         return connection
@@ -223,7 +218,13 @@ class _Watch:
     """Answers a job's questions until it ends, or until there is a reason to end it."""
 
     def __init__(
-        self, connection: socket.socket, pid: int, place: Path, allowance: Allowance, source: Readable | None, shared: int
+        self,
+        connection: socket.socket,
+        pid: int,
+        place: Path,
+        allowance: Allowance,
+        source: Readable | None,
+        shared: int,
     ) -> None:
         self._connection = connection
         self._pid = pid
@@ -268,8 +269,13 @@ class _Watch:
                 self._progress = done
             case {"ended": "done"}:
                 return self._result()
-            case {"ended": "memory" | "limit" | "error" as kind, "text": str(text)}:
+            case {"ended": "memory" | "limit" | "output" | "error" as kind, "text": str(text)}:
                 return Ended(kind, text)
+            case {"ended": "storage", "text": str(text)}:
+                raise Unavailable(
+                    f"Files of a confined process could not be written or read: {text}.",
+                    help="Look for room, and for permissions, in the place for temporary files (TMPDIR) and in the lake.",
+                )
             case {"exit": code}:
                 return self._exit(code)
             case _:
@@ -309,7 +315,13 @@ class _Watch:
         # Rust's allocator and C++'s end a process that gets no memory.
         if "memory" in tail.lower() and ("alloc" in tail.lower() or "MemoryError" in tail):
             return Ended("memory", f"{self._allowance.memory_bytes / MIB:.0f} MiB of memory did not suffice")
-        why = "the server that forked it is gone" if code is None else f"exit code {code}" if code >= 0 else f"signal {-code}"
+        why = (
+            "the server that forked it is gone"
+            if code is None
+            else f"exit code {code}"
+            if code >= 0
+            else f"signal {-code}"
+        )
         return Ended("killed", f"{why}{'; it printed: ' + tail[-300:] if tail else ''}")
 
 
@@ -353,6 +365,67 @@ def _fits(place: Path, most: int) -> bool:
     except OSError:  # something was removed meanwhile
         return True
     return total <= most and files <= _MAX_FILES
+
+
+# ---------------------------------------------------------------------------------------------- several of them
+
+
+class Pool:
+    """Confined processes of one batch, started when they are needed. What one batch made no other batch's can touch.
+
+    Args:
+        folder: Where they work; see `workplace`.
+        reads: Files and folders that their jobs read.
+    """
+
+    def __init__(self, folder: Path, reads: Sequence[Path] = ()) -> None:
+        self._folder = folder
+        self._reads = reads
+        self._idle: list[Confined] = []
+        self._all: list[Confined] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def process(self) -> Generator[Confined]:
+        """Have a process for the time of the block: one that is idle, else a new one."""
+        with self._lock:
+            if self._idle:
+                confined = self._idle.pop()
+            else:
+                folder = self._folder / f"process_{len(self._all)}"
+                folder.mkdir()
+                if os.geteuid() == 0:
+                    os.chown(folder, kernel.NOBODY, kernel.NOBODY)
+                confined = Confined(folder, self._reads)
+                self._all.append(confined)
+        try:
+            yield confined
+        finally:
+            with self._lock:
+                self._idle.append(confined)
+
+    def end(self) -> None:
+        """End them all."""
+        for confined in self._all:
+            confined.end()
+
+
+@contextmanager
+def pool(reads: Sequence[Path] = ()) -> Generator[Pool]:
+    """Have confined processes for the time of the block; their files go with it.
+
+    Args:
+        reads: Files and folders that their jobs read.
+
+    Raises:
+        Unavailable: There is no room, or no permission.
+    """
+    with workplace() as folder:
+        made = Pool(folder, reads)
+        try:
+            yield made
+        finally:
+            made.end()
 
 
 # ---------------------------------------------------------------------------------------------- where it works
@@ -450,7 +523,8 @@ def connect() -> socket.socket:
     except OSError as error:
         connection.close()
         raise Unavailable(
-            f"The server of confined processes does not answer: {error}.", help="Run it again, or see the memory of this machine."
+            f"The server of confined processes does not answer: {error}.",
+            help="Run it again, or see the memory of this machine.",
         ) from error
     return connection
 
@@ -470,5 +544,3 @@ def share_server() -> Server:
     os.environ[SERVER] = str(server.address)
     atexit.register(server.stop)
     return server
-
-

@@ -10,7 +10,7 @@ BLOCK_BYTES: Final = 8 * 1024**2
 """Bytes of the source that are asked for at a time."""
 
 
-class LimitReached(BaseException):  # noqa: N818 - no error of the job's: nothing but its end may catch it
+class LimitReached(BaseException):
     """The job has used what it may; raised wherever it is. What was done so far may be kept.
 
     Attributes:

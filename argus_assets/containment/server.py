@@ -19,20 +19,39 @@ from typing import Final
 
 from argus_assets.containment import worker
 
-PRELOAD: Final = ("argus_assets.recordings.confined", "argus_assets.faults.confined", "argus_assets.stats.confined")
+PRELOAD: Final = (
+    "argus_assets.recordings.confined",
+    "argus_assets.faults.confined",
+    "argus_assets.stats.confined",
+    "numpy.ma",  # these are imported when they are used first
+    "pyarrow.compute",
+    "pyarrow.pandas_compat",
+)
 """Imported once, in the server, with all that they import: a child finds everything in memory."""
+
+NEVER: Final = ("pandas", "numexpr", "sympy", "asammdf")
+"""Nothing that can evaluate a text as code is ever in a process that reads recordings; pyarrow does without pandas."""
 
 
 def main() -> None:
     """Serve until standard input ends."""
     listener = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for whoever started this
+    sys.meta_path.insert(0, _Refuse())
     for name in PRELOAD:
         importlib.import_module(name)
     readable = worker.readable_paths()
     gc.collect()
     gc.freeze()
     _Server(listener, readable).serve()
+
+
+class _Refuse:
+    """Finds none of the modules that are never to be imported."""
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+        if name.partition(".")[0] in NEVER:
+            raise ModuleNotFoundError(f"{name} is not imported where recordings are read", name=name)
 
 
 class _Server:

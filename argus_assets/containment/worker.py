@@ -4,6 +4,7 @@ What comes in is an order of the platform's, pickled. What goes out is JSON, and
 unpickles anything that comes from here.
 """
 
+import errno
 import importlib
 import json
 import os
@@ -143,6 +144,8 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
         return {"ended": "memory", "text": f"{error}"[:500]}
     except LimitReached as reached:
         return {"ended": "limit", "text": reached.what}
+    except OSError as error:
+        return {"ended": "output" if error.errno == errno.EFBIG else "storage", "text": f"{error}"[:500]}
     except Exception as error:  # noqa: BLE001 - told to the platform, which decides
         traceback.print_exc()
         sys.stderr.flush()

@@ -16,9 +16,14 @@ from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.faults.severity import with_dictionary_severity
 from argus_assets.faults.signals import wanted as wanted_by_rules
 from argus_assets.recordings.drive import Drive
+from argus_assets.texts import MAX_NAME_CHARS, clean, clean_column
 
 BUILT_IN: Final = ("j1939", "diagnostics", "can_errors", "bus_health", "software", "rules")
 """Names of the detectors of this package, by which they are disabled."""
+
+_NAMES: Final = ("code", "ecu", "ecu_name", "channel", "lamp_status")
+_TEXTS: Final = ("message", "details", "payload_hex")
+_MAX_NOTE_CHARS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,19 @@ class Findings:
     buses: pl.DataFrame
 
 
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """What the detectors of this package found.
+
+    Attributes:
+        found: Their events, before the dictionary and the plug-ins have their say.
+        buses: `schema.BUS_STATS`.
+    """
+
+    found: Found
+    buses: pl.DataFrame
+
+
 def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
     """Find the error events of a drive.
 
@@ -47,6 +65,11 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
         config: How faults are looked for; the shipped rules and dictionary unless given.
     """
     config = default_config() if config is None else config
+    return with_plug_ins(find_built_in(drive, config), drive, config)
+
+
+def find_built_in(drive: Drive, config: FaultConfig) -> BuiltIn:
+    """Find what the detectors of this package find; the dictionary and the plug-ins of `config` are not asked."""
     filters: dict[str, pl.Expr | None] = {
         "j1939": j1939.WANTED,
         "diagnostics": wanted_by_diagnostics(config.addressings),
@@ -75,10 +98,25 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
         found.append(software.find(drive, config.code_patterns))
     if config.runs("rules"):
         found.append(rule_events.find(drive, of("rules"), config))
+    return BuiltIn(Found.together(found), buses)
+
+
+def with_plug_ins(built_in: BuiltIn, drive: Drive, config: FaultConfig) -> Findings:
+    """Add what detectors of other packages find, and let the dictionary decide severities that nobody stated."""
     plugged = Found.together(plug_in.find(drive) for plug_in in config.plug_ins)
     # Two of them may report the same fault.
-    found.append(Found(numbered(plugged.events), plugged.notes))
-    together = Found.together(found)
-    events = with_dictionary_severity(together.events, config.dictionary)
+    together = Found.together([built_in.found, Found(numbered(plugged.events), plugged.notes)])
+    events = with_dictionary_severity(_cleaned(together.events), config.dictionary)
     ordered = events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
-    return Findings(ERROR_EVENTS.check(ordered), together.notes, BUS_STATS.check(buses))
+    notes = tuple(clean(note, max_chars=_MAX_NOTE_CHARS) for note in together.notes)
+    return Findings(ERROR_EVENTS.check(ordered), notes, BUS_STATS.check(built_in.buses))
+
+
+def _cleaned(events: pl.DataFrame) -> pl.DataFrame:
+    """The texts of recordings were cleaned when they were read. What detectors make of bytes enters here."""
+    if events.is_empty():
+        return events
+    return events.with_columns(
+        *(clean_column(events[name], max_chars=MAX_NAME_CHARS) for name in _NAMES),
+        *(clean_column(events[name]) for name in _TEXTS),
+    )

@@ -37,6 +37,8 @@ class Limits:
         max_depth: Nesting of a message schema, a conversion or a list of blocks.
         max_blocks: Blocks of the structure of an MDF file.
         max_problems: Problems of one kind that get a row each; further ones are counted.
+        min_cpu_s: Seconds of CPU time that any recording may take.
+        cpu_s_per_mb: Further seconds for each megabyte of the file.
         batch_frames: Frames handed out at a time, about.
         workers: Threads that one recording may keep busy; with one, everything runs in the caller's.
     """
@@ -56,6 +58,8 @@ class Limits:
     max_depth: int = 32
     max_blocks: int = 1_000_000
     max_problems: int = _MAX_PROBLEMS
+    min_cpu_s: float = 10.0
+    cpu_s_per_mb: float = 2.0
     batch_frames: int = 500_000
     workers: int = field(default_factory=usable_cores)
 
@@ -162,11 +166,12 @@ class ChannelSummary:
 
 @dataclass(frozen=True, slots=True)
 class TopicSummary:
-    """A table of typed columns with its rows."""
+    """A table of typed columns with its rows, and the number of files that hold it."""
 
     topic: str
     schema: str
     rows: int
+    files: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +199,8 @@ class RecordingSummary:
     Timestamps are integer nanoseconds since 1970-01-01 UTC, `None` without frames.
 
     Attributes:
-        try_again: A plug-in failed, which may have been this machine's fault or the program's: the next run reads the
-            recording again.
+        try_again: A plug-in failed or a reader was ended, which may have been this machine's fault: the next run reads
+            the recording again.
     """
 
     format: str

@@ -1,16 +1,17 @@
 """A parsed recording on disk: Parquet tables and a summary, written as the frames come.
 
     frames.parquet  logs.parquet  diagnostics.parquet   `schema.FRAMES`, `LOGS`, `DIAGNOSTICS`
-    topic_<n>.parquet                                   typed columns of a topic or signal group, as the summary lists them
+    topic_<n>.parquet, topic_<n>_<k>.parquet …          typed columns of a topic or signal group, as the summary lists them
     summary.json                                        written last: its presence says that the part is whole
 
 A part knows nothing of the recording's name, so that it can be kept under the hash of the content.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,12 +19,15 @@ from typing import Any, Final, Self
 import polars as pl
 import pyarrow.parquet as pq
 
+from argus_assets.containment.job import LimitReached
+from argus_assets.recordings.cleaning import Cleaner
 from argus_assets.recordings.clock import ClockCheck
 from argus_assets.recordings.model import (
     DEFAULT_LIMITS,
     ChannelSummary,
     Limits,
     Problem,
+    ProblemLog,
     RecordingSummary,
     Source,
     TopicKey,
@@ -33,18 +37,24 @@ from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.registry import BUILT_IN, DECODERS, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, NOTICE_KINDS, PROBLEMS
 
-READER_VERSION: Final = "3." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
+READER_VERSION: Final = "4." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
 """Changes when any decoder or the tables change: parts of another version are not reused."""
 
 
-def reader_version(decoders: Decoders = BUILT_IN, name: str = "") -> str:
-    """The version with the plug-ins in force, for a file of this name: what tells its part from others of its content."""
+def reader_version(decoders: Decoders = BUILT_IN, name: str = "", limits: Limits = DEFAULT_LIMITS) -> str:
+    """Return what tells parts of a file of this name apart from those that other readers would make of its content."""
     plugged = decoders.version(name)
+    own = {f.name: getattr(limits, f.name) for f in fields(limits) if f.name != "workers"}
+    if own != {name: getattr(DEFAULT_LIMITS, name) for name in own}:
+        plugged += sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
     return f"{READER_VERSION}+{plugged}" if plugged else READER_VERSION
 
 
 SUMMARY: Final = "summary.json"
 _ROW_GROUP: Final = 128 * 1024
+_MAX_OPEN_FILES: Final = 64
+"""Of topics, at a time: a process may usually have 1,024 open, and eight recordings are read side by side."""
+_MAX_WAITING_BYTES: Final = 32 * 1024**2
 _TABLES: Final = (FRAMES, LOGS, DIAGNOSTICS)
 
 
@@ -58,6 +68,19 @@ class LazyPart:
     topics: Mapping[TopicKey, pl.LazyFrame]
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where a reader that had to be ended is to stop in another attempt, and why.
+
+    Attributes:
+        after: Batches that are taken.
+        problem: Why there are no more.
+    """
+
+    after: int
+    problem: Problem
+
+
 def write_part(
     source: Source,
     *,
@@ -65,40 +88,98 @@ def write_part(
     limits: Limits = DEFAULT_LIMITS,
     decoders: Decoders = BUILT_IN,
     name: str = "",
+    progress: Callable[..., None] = lambda **_: None,
+    stop: Stop | None = None,
+    keep_on_memory_error: bool = False,
 ) -> RecordingSummary:
     """Parse a recording into a folder; memory follows the size of a batch, not of the recording.
 
     Args:
         source: The recording.
         folder: An empty local folder.
-        limits: What the decoder may spend.
+        limits: What the file may cost.
         decoders: The formats in force.
         name: Of the recording's file; see `open_recording`.
+        progress: Called after each batch with `batches` and `frames`.
+        stop: Where to stop before the end.
+        keep_on_memory_error: Keep what was read when memory does not suffice, instead of raising.
 
     Raises:
         OSError: The source cannot be read or the folder not written.
+        MemoryError: Memory did not suffice.
     """
     reader = open_recording(source, limits=limits, decoders=decoders, name=name)
-    clock = ClockCheck()
+    clock, cleaner = ClockCheck(), Cleaner()
+    batches = 0
+    ended: Problem | None = None
     with ExitStack() as stack:
         tables = [stack.enter_context(_Writer(folder / f"{t.name}.parquet", t.empty())) for t in _TABLES]
-        topics: dict[TopicKey, _Writer] = {}
-        for batch in reader:
-            clock.observe(batch.frames)
-            for table, writer, rows in zip(_TABLES, tables, (batch.frames, batch.logs, batch.diagnostics), strict=True):
-                writer.write(table.check(rows))
-            for key, rows in batch.topics.items():
-                if key not in topics:
-                    topics[key] = stack.enter_context(_Writer(folder / _topic_file(len(topics)), rows.clear()))
-                topics[key].write(rows)
-    reader.summary.problems += clock.problems()
-    reader.summary.topics = [TopicSummary(topic, schema, w.rows) for (topic, schema), w in topics.items()]
-    (folder / SUMMARY).write_text(json.dumps(asdict(reader.summary)))
-    return reader.summary
+        topics = _Topics(folder)
+        stack.callback(topics.close)
+        try:
+            if stop is None or stop.after:
+                for raw in reader:
+                    batch = cleaner.batch(raw)
+                    clock.observe(batch.frames)
+                    for table, writer, rows in zip(
+                        _TABLES, tables, (batch.frames, batch.logs, batch.diagnostics), strict=True
+                    ):
+                        writer.write(table.check(rows))
+                    for key, rows in batch.topics.items():
+                        topics.write(key, rows)
+                    batches += 1
+                    progress(batches=batches, frames=reader.tally.frames)
+                    if stop is not None and batches >= stop.after:
+                        break
+        except LimitReached as reached:
+            ended = stopped(f"{reached.what}, and ended")
+        except MemoryError:
+            if not keep_on_memory_error:
+                raise
+            ended = stopped("more memory than it may take, and ended")
+        if ended is None and stop is not None:
+            ended = stop.problem
+        summary = reader.summary
+        if ended is not None:
+            reader.tally.settle(summary)
+            summary.frames_lost = sum(p.frames_lost or 0 for p in summary.problems)
+            summary.problems.append(ended)
+            summary.try_again = True
+    summary.problems += clock.problems()
+    if isinstance(summary.problems, ProblemLog):
+        summary.problems.settle()
+    cleaner.summary(summary)
+    summary.topics = topics.summaries()
+    write_summary(folder, summary)
+    return summary
 
 
-def _topic_file(number: int) -> str:
-    return f"topic_{number}.parquet"
+def write_summary(folder: Path, summary: RecordingSummary) -> None:
+    """Write the summary of a part, which makes it whole."""
+    (folder / SUMMARY).write_text(json.dumps(asdict(summary)))
+
+
+def stopped(how: str) -> Problem:
+    """Return the problem of a recording whose reader was ended before it had read all."""
+    return Problem(
+        "reader_stopped", "a recording that is read within its limits", how, None, None,
+        "What was read before is kept. If the recording is genuine, raise the limits of readers (ARGUS_LIMITS).",
+    )  # fmt: skip
+
+
+def unread_part(folder: Path, *, size_bytes: int, problem: Problem) -> RecordingSummary:
+    """Write the part of a recording of which nothing could be read."""
+    summary = RecordingSummary("unknown", "none", size_bytes, problems=[problem], try_again=True)
+    for table in _TABLES:
+        with _Writer(folder / f"{table.name}.parquet", table.empty()):
+            pass
+    write_summary(folder, summary)
+    return summary
+
+
+def topic_file(number: int, piece: int = 0) -> str:
+    """Return the name of a file with typed columns of the topic that a summary lists at `number`."""
+    return f"topic_{number}_{piece}.parquet" if piece else f"topic_{number}.parquet"
 
 
 class _Writer:
@@ -119,7 +200,6 @@ class _Writer:
             use_dictionary=[n for n in names if n not in (*counted, "payload")],  # type: ignore[arg-type] # its stub
             write_statistics=[n for n in names if n != "payload"],  # type: ignore[arg-type] # its stub
         )
-        self.rows = 0
 
     def __enter__(self) -> Self:
         return self
@@ -127,18 +207,106 @@ class _Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the file's end."""
         self._writer.close()
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows."""
         if frame.height:
             self._writer.write_table(frame.to_arrow().cast(self._schema), row_group_size=_ROW_GROUP)
-            self.rows += frame.height
+
+
+@dataclass(slots=True)
+class _Topic:
+    """Typed columns of one topic on their way to its files."""
+
+    number: int
+    empty: pl.DataFrame
+    waiting: list[pl.DataFrame] = field(default_factory=list)
+    waiting_bytes: int = 0
+    waiting_rows: int = 0
+    rows: int = 0
+    files: int = 0
+    writer: _Writer | None = None
+
+
+class _Topics:
+    """Files of all topics of a recording, of which only some are open at a time.
+
+    Rows wait in memory until there are enough for a row group, or too many of all topics together. A topic whose file was
+    closed to make room goes on in another one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._topics: dict[TopicKey, _Topic] = {}
+        self._open: dict[int, _Topic] = {}
+        self._waiting_bytes = 0
+
+    def write(self, key: TopicKey, rows: pl.DataFrame) -> None:
+        """Append rows of a topic."""
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = self._topics[key] = _Topic(len(self._topics), rows.clear())
+        size = int(rows.estimated_size())
+        topic.waiting.append(rows)
+        topic.waiting_bytes += size
+        topic.waiting_rows += rows.height
+        self._waiting_bytes += size
+        if topic.waiting_rows >= _ROW_GROUP:
+            self._flush(topic)
+        elif self._waiting_bytes > _MAX_WAITING_BYTES:
+            for largest in sorted(self._topics.values(), key=lambda t: -t.waiting_bytes):
+                self._flush(largest)
+                if self._waiting_bytes <= _MAX_WAITING_BYTES // 2:
+                    break
+
+    def close(self) -> None:
+        """Write what waits, and the ends of all files."""
+        for topic in self._topics.values():
+            self._flush(topic)
+            self._close(topic)
+
+    def summaries(self) -> list[TopicSummary]:
+        """Return the topics in the order of their numbers."""
+        return [TopicSummary(key[0], key[1], t.rows, t.files) for key, t in self._topics.items()]
+
+    def _flush(self, topic: _Topic) -> None:
+        waiting, topic.waiting = topic.waiting, []
+        self._waiting_bytes -= topic.waiting_bytes
+        topic.waiting_bytes = topic.waiting_rows = 0
+        if not waiting and topic.files:
+            return
+        if topic.writer is None:
+            if len(self._open) >= _MAX_OPEN_FILES:
+                self._close(self._open[next(iter(self._open))])
+            topic.writer = _Writer(self._folder / topic_file(topic.number, topic.files), topic.empty)
+            topic.files += 1
+        else:
+            del self._open[topic.number]
+        self._open[topic.number] = topic  # the last that was written to is closed last
+        for rows in waiting:
+            topic.writer.write(rows)
+            topic.rows += rows.height
+
+    def _close(self, topic: _Topic) -> None:
+        if topic.writer is not None:
+            topic.writer.close()
+            topic.writer = None
+            del self._open[topic.number]
 
 
 def read_summary(folder: Path) -> RecordingSummary:
-    """The summary of a part."""
-    document: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    """Return the summary of a part."""
+    return read_summary_of((folder / SUMMARY).read_bytes())
+
+
+def read_summary_of(content: bytes) -> RecordingSummary:
+    """Return the summary that a file holds."""
+    document: dict[str, Any] = json.loads(content)
     channels = [ChannelSummary(**c) for c in document.pop("channels")]
     problems = [Problem(**p) for p in document.pop("problems")]
     topics = [TopicSummary(**t) for t in document.pop("topics")]
@@ -146,17 +314,20 @@ def read_summary(folder: Path) -> RecordingSummary:
 
 
 def scan_part(folder: Path) -> LazyPart:
-    """The tables of a part, to be filtered before they are read."""
-    scans = [
+    """Return the tables of a part, to be filtered before they are read."""
+    frames, logs, diagnostics = (
         pl.scan_parquet(folder / f"{t.name}.parquet").cast(dict(t.schema)).select(t.schema.names())  # type: ignore[arg-type]
         for t in _TABLES
-    ]
-    topics = {
-        (topic.topic, topic.schema): pl.scan_parquet(folder / _topic_file(number))
+    )
+    return LazyPart(frames, logs, diagnostics, scan_topics(folder))
+
+
+def scan_topics(folder: Path) -> dict[TopicKey, pl.LazyFrame]:
+    """Return the typed columns of a part's topics."""
+    return {
+        (topic.topic, topic.schema): pl.scan_parquet([folder / topic_file(number, k) for k in range(topic.files)])
         for number, topic in enumerate(read_summary(folder).topics)
     }
-    frames, logs, diagnostics = scans
-    return LazyPart(frames, logs, diagnostics, topics)
 
 
 def recording_row(

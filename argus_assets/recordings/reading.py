@@ -40,25 +40,29 @@ class GuardedReader:
     """A reader whose decoder may fail on any bytes: what it raises becomes a problem, and its budget is settled.
 
     Errors of the source or of this machine (`ArgusError`, `OSError`, `MemoryError`) pass through.
+
+    Attributes:
+        summary: See `model.Reader`.
+        tally: What was handed out so far.
     """
 
     def __init__(self, reader: Reader, budget: Budget) -> None:
         self._reader = reader
         self._budget = budget
         self.summary = reader.summary
+        self.tally = Tally()
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        tally = Tally()
         try:
             for batch in self._reader:
-                tally.add(batch)
+                self.tally.add(batch)
                 yield batch
             self.summary = self._reader.summary
         except (ArgusError, OSError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever the bytes made a decoder do
             self.summary = self._reader.summary
-            tally.settle(self.summary)
+            self.tally.settle(self.summary)
             place = traceback.extract_tb(error.__traceback__)[-1]
             self.summary.problems.append(
                 Problem(
@@ -73,7 +77,7 @@ class GuardedReader:
 
 def open_recording(
     source: Source, *, limits: Limits = DEFAULT_LIMITS, decoders: Decoders = BUILT_IN, name: str = ""
-) -> Reader:
+) -> GuardedReader:
     """Return a reader for a recording, by its content.
 
     An empty file or an unknown format gives a reader of no frames whose summary says so. No bytes make it raise.

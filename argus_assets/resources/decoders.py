@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from argus_assets.recordings.limits_file import read_limits
+from argus_assets.recordings.model import Limits
 from argus_assets.recordings.plug_ins import load_decoders
 from argus_assets.recordings.registry import Decoders
 
@@ -14,9 +16,11 @@ class DecodersResource(dg.ConfigurableResource[Any]):
 
     Attributes:
         path: TOML file of external programs, none without.
+        limits_path: TOML file of what a recording may cost, none for the defaults.
     """
 
     path: str | None = None
+    limits_path: str | None = None
 
     def decoders(self) -> Decoders:
         """The formats; installed packages are asked anew.
@@ -25,3 +29,11 @@ class DecodersResource(dg.ConfigurableResource[Any]):
             BadSetting: The file cannot be used.
         """
         return load_decoders(Path(self.path) if self.path else None)
+
+    def limits(self) -> Limits:
+        """What a recording may cost.
+
+        Raises:
+            BadSetting: The file cannot be used.
+        """
+        return read_limits(Path(self.limits_path) if self.limits_path else None)

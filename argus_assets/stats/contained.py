@@ -1,0 +1,47 @@
+"""Measuring how far and how fast a drive went in a confined process."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from argus_assets.containment.confined import Confined, Reserve, no_reserve
+from argus_assets.errors import BadTable, PermanentError
+from argus_assets.faults.contained import compute_contained
+from argus_assets.stats.confined import SPEED_FILE
+from argus_assets.stats.distance import Distance
+from argus_assets.stats.schema import SPEED
+
+
+def measure_contained(
+    confined: Confined, parts: Sequence[tuple[str, Path]], *, frames: int, reserve: Reserve = no_reserve
+) -> tuple[Distance | None, pl.DataFrame]:
+    """Measure a drive.
+
+    Args:
+        confined: The process; it reads the parts.
+        parts: Each recording with the local folder of its part.
+        frames: Of the drive.
+        reserve: Entered with the bytes of memory that it may take, while it runs.
+
+    Returns:
+        The distance, `None` when nothing tells it, and `stats.schema.SPEED`.
+
+    Raises:
+        PermanentError: It needs more than it may use.
+        Unavailable: No process could be started.
+    """
+    ended, place = compute_contained(
+        confined, "measure", {"parts": [(name, str(folder)) for name, folder in parts]}, frames=frames,
+        what="Measuring the distance", reserve=reserve,
+    )  # fmt: skip
+    try:
+        speed = SPEED.cast(pl.read_parquet(place / SPEED_FILE))
+    except (BadTable, pl.exceptions.PolarsError, OSError) as error:
+        raise PermanentError(f"Measuring gave a table that is none: {error}"[:500], help="Report it.") from error
+    match ended.result.get("distance"):
+        case {"km": int() | float() as km, "source": str(source), "signal": str(signal)} if math.isfinite(km):
+            return Distance(float(km), source, signal), speed
+        case _:
+            return None, speed
