@@ -1,7 +1,8 @@
 """A simulated drive taken through the stages in this process: no Dagster, no server."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ from argus_assets.diagnosis.flow import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.manifest import Manifest
+from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.resources.lake import Lake
 from argus_assets.simulate.fleet import simulate_drive
@@ -78,4 +79,17 @@ def made_drive(
     return MadeDrive(
         manifest, parsed.recordings, parsed.problems, events, made.error_stats, made.pairs, made.totals, made.speed,
         evidence, diagnosis,
+    )  # fmt: skip
+
+
+def manifest_of(folder: Path) -> Manifest:
+    """The manifest of the recordings in a folder of a bucket."""
+    files = [
+        ManifestFile(name=f.name, size=f.stat().st_size, sha256=sha256(f.read_bytes()).hexdigest())
+        for f in sorted(folder.iterdir())
+    ]
+    start = datetime(2026, 11, 23, 8, tzinfo=UTC)
+    return Manifest(
+        vehicle_id="v", vin="1M8GDM9AXKP042788", batch_id="b", release="2026.10", platform="car", recorded_from=start,
+        recorded_to=start + timedelta(hours=1), files=tuple(files),
     )  # fmt: skip

@@ -174,11 +174,12 @@ class Confined:
                         socket.send_fds(connection, [b"."], [shared])
                 except OSError:  # it has ended; how is the last word on the connection
                     pass
-                ended = _Watch(connection, self._pid, place, allowance, source, shared).until_ended()
+                watch = _Watch(connection, self._pid, place=place, allowance=allowance, source=source, shared=shared)
+                ended = watch.until_ended()
+                return ended
         finally:
             if ended is None or ended.kind != "done":
                 self.end()
-        return ended
 
     def end(self) -> None:
         """End the process, and wait until it is gone."""
@@ -189,7 +190,7 @@ class Confined:
             connection.shutdown(socket.SHUT_WR)
             # The server kills it, reaps it and says so.
             connection.settimeout(_START_S)
-            while (data := connection.recv(worker.MAX_MESSAGE)) and "exit" not in json.loads(data):
+            while (data := connection.recv(worker.MAX_MESSAGE)) and "exit" not in _decoded(data):
                 pass
         connection.close()
 
@@ -221,6 +222,7 @@ class _Watch:
         self,
         connection: socket.socket,
         pid: int,
+        *,
         place: Path,
         allowance: Allowance,
         source: Readable | None,
@@ -253,12 +255,10 @@ class _Watch:
 
     def _hear(self) -> Ended | None:
         try:
-            message = json.loads(self._connection.recv(worker.MAX_MESSAGE) or b'{"exit": null}')
+            heard = self._connection.recv(worker.MAX_MESSAGE)
         except OSError:
-            message = {"exit": None}
-        except ValueError:
-            return Ended("killed", "it did not speak as it should")
-        match message:
+            heard = b""
+        match _decoded(heard) if heard else {"exit": None}:
             case {"block": [int(offset), int(size)]} if self._source is not None and 0 <= size <= BLOCK_BYTES:
                 self._source.seek(max(0, offset))
                 data = self._source.read(size)
@@ -304,7 +304,7 @@ class _Watch:
                 return Ended("error", f"no answer of at most {_MAX_RESULT_BYTES} bytes")
             result = json.loads(path.read_bytes())
             path.unlink()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             return Ended("error", f"no answer: {error}")
         if not isinstance(result, dict) or not _fits(self._place, self._allowance.output_bytes):
             return Ended("error", "an answer of another kind, or files that are none")
@@ -323,6 +323,15 @@ class _Watch:
             else f"signal {-code}"
         )
         return Ended("killed", f"{why}{'; it printed: ' + tail[-300:] if tail else ''}")
+
+
+def _decoded(message: bytes) -> dict[str, Any]:
+    """Return what a process said; nothing where that is no JSON object."""
+    try:
+        said = json.loads(message)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def errors_tail(folder: Path) -> str:
@@ -464,14 +473,15 @@ _own: "Server | None" = None
 
 
 class Server:
-    """A server of confined processes that ends with this process, or when it is stopped."""
+    """A server of confined processes that ends with this process, or when it is stopped.
 
-    def __init__(self) -> None:
+    Args:
+        module: What runs in it.
+    """
+
+    def __init__(self, module: str = "argus_assets.containment.server") -> None:
         self._stack = ExitStack()
         self.address = self._stack.enter_context(scratch_folder()) / "readers"
-        listener = self._stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-        listener.bind(str(self.address))
-        listener.listen(128)
         environment = {
             "PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC",
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
@@ -479,13 +489,17 @@ class Server:
             # A pool of threads would not live through a fork, and an arena for each thread takes addresses.
             **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), "MALLOC_ARENA_MAX": "2",
         }  # fmt: skip
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", "argus_assets.containment.server", str(listener.fileno())],
-            stdin=subprocess.PIPE,
-            env=environment,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,
-        )
+        # Whoever connects waits until the server has imported everything; once it is gone, nobody listens.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(str(self.address))
+            listener.listen(128)
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-P", "-m", module, str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                env=environment,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
         self.process_id = os.getpid()
 
     def is_running(self) -> bool:

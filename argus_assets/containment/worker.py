@@ -45,6 +45,8 @@ _SPARE_ADDRESSES: Final = 4 * 1024**3
 """Address space beyond what may be used: allocators reserve more than they take."""
 
 _PR_SET_PDEATHSIG: Final = 1
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENFILE)
+"""The fault of this machine, not of what was read."""
 
 _Json = dict[str, Any]
 
@@ -133,10 +135,11 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
         (place / ORDER_FILE).unlink()
     _take_limits(cpu_s=order["cpu_s"], memory_bytes=order["memory_bytes"])
     try:
-        job = Job(
-            place, _source(order, connection), lambda **done: connection.send(encoded({"progress": done})),
-            is_last_try=order["is_last_try"],
-        )  # fmt: skip
+
+        def progress(**done: int) -> None:
+            connection.send(encoded({"progress": done}))
+
+        job = Job(place, _source(order, connection), progress, is_last_try=order["is_last_try"])
         module, _, name = JOBS[order["job"]].partition(":")
         function: Function = getattr(importlib.import_module(module), name)
         (place / RESULT_FILE).write_text(json.dumps(function(job, **order["arguments"])))
@@ -144,9 +147,12 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
         return {"ended": "memory", "text": f"{error}"[:500]}
     except LimitReached as reached:
         return {"ended": "limit", "text": reached.what}
-    except OSError as error:
-        return {"ended": "output" if error.errno == errno.EFBIG else "storage", "text": f"{error}"[:500]}
     except Exception as error:  # noqa: BLE001 - told to the platform, which decides
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.EFBIG:
+            return {"ended": "output", "text": "more was written than it may write, and ended"}
+        if number in _NO_ROOM:
+            return {"ended": "storage", "text": f"{error}"[:500]}
         traceback.print_exc()
         sys.stderr.flush()
         return {"ended": "error", "text": f"{type(error).__name__}: {error}"[:2000]}

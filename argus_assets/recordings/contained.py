@@ -107,7 +107,9 @@ def _read(confined: Confined, source: Source, size: int, *, name: str, limits: L
     while True:
         is_last_try = memory >= MAX_READER_BYTES
         with reserve(memory):
-            found = _attempt(confined, source, size, name, limits, memory, stop=None, is_last_try=is_last_try)
+            found = _attempt(
+                confined, source, size, name=name, limits=limits, memory=memory, stop=None, last=is_last_try
+            )
         if isinstance(found, ReadPart):
             return found
         ended = found
@@ -119,7 +121,9 @@ def _read(confined: Confined, source: Source, size: int, *, name: str, limits: L
     if isinstance(batches, int) and batches > 0:
         with reserve(MAX_READER_BYTES):
             stop = Stop(batches, problem)
-            found = _attempt(confined, source, size, name, limits, MAX_READER_BYTES, stop=stop, is_last_try=True)
+            found = _attempt(
+                confined, source, size, name=name, limits=limits, memory=MAX_READER_BYTES, stop=stop, last=True
+            )
         if isinstance(found, ReadPart):
             return found
     folder = confined.place() / PART
@@ -131,23 +135,23 @@ def _attempt(
     confined: Confined,
     source: Source,
     size: int,
+    *,
     name: str,
     limits: Limits,
     memory: int,
-    *,
     stop: Stop | None,
-    is_last_try: bool,
+    last: bool,
 ) -> ReadPart | Ended:
     place = confined.place()
     ended = confined.run(
         "read", {"name": name, "limits": limits, "stop": stop}, place=place,
-        allowance=allowance(size, limits, memory_bytes=memory), source=source, is_last_try=is_last_try,
+        allowance=allowance(size, limits, memory_bytes=memory), source=source, is_last_try=last,
     )  # fmt: skip
     if ended.kind != "done":
         return ended
     try:
         return ReadPart(place / PART, read_summary(place / PART))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         return Ended("error", f"it left no whole part: {type(error).__name__}", progress=ended.progress)
 
 
