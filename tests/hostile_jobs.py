@@ -1,4 +1,4 @@
-# ruff: noqa: PTH, PLW0108 - the calls themselves are what is tried
+# ruff: noqa: PTH101, PTH108, PTH115, PTH208, PTH211, PLW0108
 """A server of confined processes that also does jobs which a hostile reader would do: `python -m hostile_jobs`."""
 
 import ctypes
@@ -147,7 +147,7 @@ def _is_socket(fd: str) -> bool:
         return False
 
 
-def read(job: Job, *, name: str, limits: Limits, stop: Stop | None) -> dict[str, object]:
+def read(job: Job, *, name: str, limits: Limits, stop: Stop | None, with_tables: bool) -> dict[str, object]:
     """Read a recording, and misbehave as its name says after two batches: `crash.log`, in every attempt `crash!.log`."""
     how, _, _ = name.partition(".")
 
@@ -159,7 +159,7 @@ def read(job: Job, *, name: str, limits: Limits, stop: Stop | None) -> dict[str,
     confined = (
         replace(job, progress=progress) if how.rstrip("!") in ("crash", "spin", "allocate", "raise", "exit") else job
     )
-    return honest.read(confined, name=name, limits=limits, stop=stop)
+    return honest.read(confined, name=name, limits=limits, stop=stop, with_tables=with_tables)
 
 
 def total(job: Job) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -90,6 +91,7 @@ def run_checks(home: Path | None) -> list[Finding]:
         _check("bucket", lambda: _bucket(settings)),
         _check("lake", lambda: _lake(settings)),
         _check("decoders", lambda: _decoders(settings)),
+        _check("readers", lambda: _readers(settings)),
         _check("faults", lambda: _faults(settings)),
         _check("webhooks", lambda: _webhooks(settings)),
         _check("clock", lambda: _clock(settings)),
@@ -267,6 +269,43 @@ def _decoders(settings: "Settings") -> Finding:
     if decoders.notes:
         return Finding("decoders", "warn", f"{found}; {' '.join(decoders.notes)}", "Repair or uninstall that package.")
     return Finding("decoders", "ok", found)
+
+
+def _readers(settings: "Settings") -> Finding:
+    """Start a confined process, and say what this kernel takes away from it."""
+    from argus_assets.containment.confined import Allowance, pool
+    from argus_assets.containment.kernel import landlock_version
+    from argus_assets.recordings.limits_file import read_limits
+
+    limits = read_limits(settings.limits)
+    with pool() as processes, processes.process() as process:
+        ended = process.run(
+            "read",
+            {"name": "", "limits": limits, "stop": None},
+            place=process.place(),
+            allowance=Allowance(),
+            source=BytesIO(),
+        )
+        taken = process.confinement
+    if ended.kind != "done":
+        return Finding("readers", "fail", f"a reader ended: {ended.text}", "Run it again, or look for memory and room.")
+    missing = [
+        name
+        for name, has in (
+            ("seccomp (no network, no other process)", taken.calls),
+            ("Landlock (no other file)", taken.files),
+        )
+        if not has
+    ]
+    user = f"as {taken.user}" if taken.user else "as root" if os.geteuid() == 0 else "as this user"
+    if missing:
+        return Finding(
+            "readers", "warn", f"{user}, without {' and '.join(missing)}",
+            "Run it on a kernel that has them (Linux 5.13 or later, x86-64 or AArch64), and where its container allows them.",
+        )  # fmt: skip
+    return Finding(
+        "readers", "ok", f"{user}, no network, no other process, own files only (Landlock {landlock_version()})"
+    )
 
 
 def _faults(settings: "Settings") -> Finding:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from argus_assets.cli.decoders import decoders_option, load
+from argus_assets.cli.reading import read_files
 from argus_assets.errors import BadSetting
 
 
@@ -121,16 +122,13 @@ def _drive_time(
     given = [_parse(name, value) for name, value in (("--from", recorded_from), ("--until", recorded_to))]
     if given[0] and given[1]:
         return given[0], given[1]
-    from argus_assets.recordings.reading import open_recording
+    from argus_assets.recordings.model import DEFAULT_LIMITS
 
     decoders = load(declarations)
     times: list[float] = []
     for path in paths:
-        with path.open("rb") as source:
-            reader = open_recording(source, decoders=decoders, name=path.name)
-            for _ in reader:
-                pass
-        ends = (reader.summary.first_timestamp_ns, reader.summary.last_timestamp_ns)
+        with read_files([path], decoders=decoders, limits=DEFAULT_LIMITS, with_tables=False) as (part,):
+            ends = (part.summary.first_timestamp_ns, part.summary.last_timestamp_ns)
         times.extend(ns / 1e9 for ns in ends if ns is not None)
     if not times:
         times = [path.stat().st_mtime for path in paths]

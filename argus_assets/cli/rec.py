@@ -1,6 +1,7 @@
 """`argus rec`: look into recordings without the platform."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,10 @@ import click
 
 from argus_assets.cli import LazyGroup
 from argus_assets.cli.decoders import decoders_option, load
+from argus_assets.cli.reading import limits_option, load_limits, read_files
 
 if TYPE_CHECKING:
     from argus_assets.recordings.model import RecordingSummary
-    from argus_assets.recordings.registry import Decoders
 
 
 @click.group(cls=LazyGroup, commands_at={"events": "argus_assets.cli.rec_events:events"})
@@ -27,13 +28,17 @@ FILES = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.argument("files", nargs=-1, required=True, type=FILES)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for one FILE, an array for several.")
 @decoders_option
-def info(files: tuple[Path, ...], as_json: bool, declarations: Path | None) -> None:
+@limits_option
+def info(files: tuple[Path, ...], as_json: bool, declarations: Path | None, limits_file: Path | None) -> None:
     """Show format, frames, time range, channels and damage of each FILE.
 
     Exits with 1 when nothing could be read of one of them.
     """
-    decoders = load(declarations)
-    summaries = [(path, _summarise(path, decoders)) for path in files]
+    decoders, limits = load(declarations), load_limits(limits_file)
+    summaries: list[tuple[Path, RecordingSummary]] = []
+    for path in files:
+        with read_files([path], decoders=decoders, limits=limits, with_tables=False) as (part,):
+            summaries.append((path, part.summary))
     if as_json:
         documents = [_document(path, summary) for path, summary in summaries]
         click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
@@ -50,18 +55,20 @@ def info(files: tuple[Path, ...], as_json: bool, declarations: Path | None) -> N
     "--to", "to", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Parquet file to write."
 )
 @decoders_option
-def frames(file: Path, to: Path, declarations: Path | None) -> None:
+@limits_option
+def frames(file: Path, to: Path, declarations: Path | None, limits_file: Path | None) -> None:
     """Write the frame table of FILE as Parquet (columns: docs/tables.md)."""
     import shutil
-    import tempfile
 
-    from argus_assets.recordings.parts import write_part
-
-    decoders = load(declarations)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".argus-") as scratch, file.open("rb") as source:
-        summary = write_part(source, folder=Path(scratch), decoders=decoders, name=file.name)
-        shutil.move(Path(scratch) / "frames.parquet", to)
+    with read_files([file], decoders=load(declarations), limits=load_limits(limits_file)) as (part,):
+        summary = part.summary
+        to.parent.mkdir(parents=True, exist_ok=True)
+        written = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+        try:
+            shutil.copyfile(part.folder / "frames.parquet", written)
+            written.replace(to)
+        finally:
+            written.unlink(missing_ok=True)
     click.echo(f"{summary.frames:,} frames in {to}")
     for problem in summary.problems:
         click.secho(
@@ -71,16 +78,6 @@ def frames(file: Path, to: Path, declarations: Path | None) -> None:
         )
     if summary.frames == 0 and summary.problems:
         raise SystemExit(1)
-
-
-def _summarise(path: Path, decoders: "Decoders") -> "RecordingSummary":
-    from argus_assets.recordings.reading import open_recording
-
-    with path.open("rb") as source:
-        reader = open_recording(source, decoders=decoders, name=path.name)
-        for _ in reader:
-            pass
-    return reader.summary
 
 
 def _document(path: Path, summary: "RecordingSummary") -> dict[str, Any]:

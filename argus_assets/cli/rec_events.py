@@ -9,13 +9,13 @@ import click
 
 from argus_assets.cli import decoders as decoders_of
 from argus_assets.cli import faults as faults_of
-from argus_assets.scratch import scratch_folder
+from argus_assets.cli.reading import limits_option, load_limits, read_files
 
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
     from argus_assets.faults.dictionary import Dictionary
     from argus_assets.faults.finding import Findings
-    from argus_assets.recordings.model import RecordingSummary
+    from argus_assets.recordings.model import Limits, RecordingSummary
     from argus_assets.recordings.registry import Decoders
 
 _STYLES: Final = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "dim"}
@@ -30,13 +30,20 @@ _STATUS_WORDS: Final = {
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object for each fault.")
 @decoders_of.decoders_option
 @faults_of.faults_option
-def events(files: tuple[Path, ...], as_json: bool, declarations: Path | None, faults: Path | None) -> None:
+@limits_option
+def events(
+    files: tuple[Path, ...],
+    as_json: bool,
+    declarations: Path | None,
+    faults: Path | None,
+    limits_file: Path | None,
+) -> None:
     """Find the faults in FILES, taken as one drive: a row for each code of each ECU, the worst first.
 
     What could not be read is told on standard error. Exits with 1 when nothing could be read of one of the files.
     """
     config = faults_of.load(faults)
-    findings, summaries = _find(files, decoders_of.load(declarations), config)
+    findings, summaries = _find(files, decoders_of.load(declarations), config, load_limits(limits_file))
     found = _documents(findings, config.dictionary)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -57,34 +64,23 @@ def _was_read(summary: "RecordingSummary") -> bool:
 
 
 def _find(
-    files: Sequence[Path], decoders: "Decoders", config: "FaultConfig"
+    files: Sequence[Path], decoders: "Decoders", config: "FaultConfig", limits: "Limits"
 ) -> "tuple[Findings, list[RecordingSummary]]":
     """Parse to temporary Parquet parts, so that memory does not grow with the recordings.
 
     Raises:
-        BadRecording: A file cannot be opened, or there is no room for the parts.
+        BadRecording: A file cannot be opened.
+        Unavailable: There is no room for the parts.
     """
-    from argus_assets.errors import BadRecording
-    from argus_assets.faults.finding import find_events
-    from argus_assets.recordings.drive import Drive
-    from argus_assets.recordings.parts import LazyPart, scan_part, write_part
+    from argus_assets.containment.confined import pool
+    from argus_assets.faults.contained import find_contained
 
-    parts: list[tuple[str, LazyPart]] = []
-    summaries: list[RecordingSummary] = []
-    with scratch_folder() as scratch:
-        for number, (path, name) in enumerate(zip(files, _names(files), strict=True)):
-            folder = scratch / str(number)
-            folder.mkdir()
-            try:
-                with path.open("rb") as source:
-                    summaries.append(write_part(source, folder=folder, decoders=decoders, name=path.name))
-            except OSError as error:
-                msg = f"Could not read {path}: {error.strerror or error}."
-                help_text = f"Check that you may read it and that there is room in {scratch}."
-                raise BadRecording(msg, help=help_text) from error
-            parts.append((name, scan_part(folder)))
-        findings = find_events(Drive.of(parts), config)
-    return findings, summaries
+    with read_files(files, decoders=decoders, limits=limits) as parts:
+        summaries = [part.summary for part in parts]
+        named = [(name, part.folder) for name, part in zip(_names(files), parts, strict=True)]
+        with pool([folder for _, folder in named]) as processes, processes.process() as process:
+            found = find_contained(process, named, frames=sum(s.frames for s in summaries), config=config)
+    return found, summaries
 
 
 def _names(files: Sequence[Path]) -> list[str]:

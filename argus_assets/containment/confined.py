@@ -488,6 +488,8 @@ class Server:
             "PYTHONDONTWRITEBYTECODE": "1", "POLARS_MAX_THREADS": "1",
             # A pool of threads would not live through a fork, and an arena for each thread takes addresses.
             **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), "MALLOC_ARENA_MAX": "2",
+            # Arrow's own allocator takes 1 GiB at once where the limits let it.
+            "ARROW_DEFAULT_MEMORY_POOL": "system",
         }  # fmt: skip
         # Whoever connects waits until the server has imported everything; once it is gone, nobody listens.
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

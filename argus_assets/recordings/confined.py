@@ -20,7 +20,7 @@ _SMALL_BYTES: Final = 2 * 1024**2
 _COPY_BYTES: Final = 1024 * 1024
 
 
-def read(job: Job, *, name: str, limits: Limits, stop: Stop | None) -> dict[str, Any]:
+def read(job: Job, *, name: str, limits: Limits, stop: Stop | None, with_tables: bool = True) -> dict[str, Any]:
     """Parse the source into `part`, as `parts.write_part` does."""
     assert job.source is not None
     folder = job.folder / PART
@@ -31,21 +31,21 @@ def read(job: Job, *, name: str, limits: Limits, stop: Stop | None) -> dict[str,
     decoder = BUILT_IN.detect(job.source.read(HEAD_BYTES))
     job.source.seek(0)
     if decoder is None or not decoder.seeks:
-        _write(job, job.source, name=name, limits=limits, stop=stop)
+        _write(job, job.source, name=name, limits=limits, stop=stop, with_tables=with_tables)
         return {}
     copy = job.folder / "recording"
     with copy.open("w+b") as local:
         shutil.copyfileobj(job.source, local, _COPY_BYTES)  # type: ignore[misc] # read() is all it needs
         job.progress()
-        _write(job, local, name=name, limits=limits, stop=stop)
+        _write(job, local, name=name, limits=limits, stop=stop, with_tables=with_tables)
     copy.unlink()
     return {}
 
 
-def _write(job: Job, source: Source, *, name: str, limits: Limits, stop: Stop | None) -> None:
+def _write(job: Job, source: Source, *, name: str, limits: Limits, stop: Stop | None, with_tables: bool) -> None:
     write_part(
         source, folder=job.folder / PART, limits=limits, name=name, progress=job.progress, stop=stop,
-        keep_on_memory_error=job.is_last_try,
+        keep_on_memory_error=job.is_last_try, with_tables=with_tables,
     )  # fmt: skip
 
 

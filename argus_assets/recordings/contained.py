@@ -4,6 +4,7 @@ What was read before is kept: the recording is read again, up to the last batch 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,6 +67,7 @@ def read_contained(
     name: str = "",
     limits: Limits = DEFAULT_LIMITS,
     decoders: Decoders = BUILT_IN,
+    with_tables: bool = True,
     reserve: Reserve = no_reserve,
 ) -> ReadPart:
     """Parse a recording in a confined process.
@@ -78,6 +80,7 @@ def read_contained(
         name: Of its file; see `reading.open_recording`.
         limits: What it may cost.
         decoders: The formats in force.
+        with_tables: Write the tables, and not the summary alone.
         reserve: Entered with the bytes of memory that the process may take, while it reads.
 
     Raises:
@@ -97,18 +100,24 @@ def read_contained(
             with reserve(reader_bytes(size)):
                 folder = confined.place() / PART
                 folder.mkdir()
-                return ReadPart(folder, write_part(source, folder=folder, limits=limits, decoders=decoders, name=name))
-    return _read(confined, source, size, name=name, limits=limits, reserve=reserve)
+                summary = write_part(
+                    source, folder=folder, limits=limits, decoders=decoders, name=name, with_tables=with_tables
+                )
+                return ReadPart(folder, summary)
+    order = {"name": name, "limits": limits, "with_tables": with_tables}
+    return _read(confined, source, size, order, limits=limits, reserve=reserve)
 
 
-def _read(confined: Confined, source: Source, size: int, *, name: str, limits: Limits, reserve: Reserve) -> ReadPart:
+def _read(
+    confined: Confined, source: Source, size: int, order: Mapping[str, object], *, limits: Limits, reserve: Reserve
+) -> ReadPart:
     memory = reader_bytes(size)
     ended: Ended
     while True:
         is_last_try = memory >= MAX_READER_BYTES
         with reserve(memory):
             found = _attempt(
-                confined, source, size, name=name, limits=limits, memory=memory, stop=None, last=is_last_try
+                confined, source, size, {**order, "stop": None}, limits=limits, memory=memory, last=is_last_try
             )
         if isinstance(found, ReadPart):
             return found
@@ -120,10 +129,8 @@ def _read(confined: Confined, source: Source, size: int, *, name: str, limits: L
     batches = ended.progress.get("batches", 0)
     if isinstance(batches, int) and batches > 0:
         with reserve(MAX_READER_BYTES):
-            stop = Stop(batches, problem)
-            found = _attempt(
-                confined, source, size, name=name, limits=limits, memory=MAX_READER_BYTES, stop=stop, last=True
-            )
+            again = {**order, "stop": Stop(batches, problem)}
+            found = _attempt(confined, source, size, again, limits=limits, memory=MAX_READER_BYTES, last=True)
         if isinstance(found, ReadPart):
             return found
     folder = confined.place() / PART
@@ -135,17 +142,15 @@ def _attempt(
     confined: Confined,
     source: Source,
     size: int,
+    order: Mapping[str, object],
     *,
-    name: str,
     limits: Limits,
     memory: int,
-    stop: Stop | None,
     last: bool,
 ) -> ReadPart | Ended:
     place = confined.place()
     ended = confined.run(
-        "read", {"name": name, "limits": limits, "stop": stop}, place=place,
-        allowance=allowance(size, limits, memory_bytes=memory), source=source, is_last_try=last,
+        "read", order, place=place, allowance=allowance(size, limits, memory_bytes=memory), source=source, is_last_try=last,
     )  # fmt: skip
     if ended.kind != "done":
         return ended

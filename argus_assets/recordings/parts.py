@@ -91,6 +91,7 @@ def write_part(
     progress: Callable[..., None] = lambda **_: None,
     stop: Stop | None = None,
     keep_on_memory_error: bool = False,
+    with_tables: bool = True,
 ) -> RecordingSummary:
     """Parse a recording into a folder; memory follows the size of a batch, not of the recording.
 
@@ -103,6 +104,7 @@ def write_part(
         progress: Called after each batch with `batches` and `frames`.
         stop: Where to stop before the end.
         keep_on_memory_error: Keep what was read when memory does not suffice, instead of raising.
+        with_tables: Write the tables; without, they are empty, and the summary says what is in them.
 
     Raises:
         OSError: The source cannot be read or the folder not written.
@@ -124,9 +126,9 @@ def write_part(
                     for table, writer, rows in zip(
                         _TABLES, tables, (batch.frames, batch.logs, batch.diagnostics), strict=True
                     ):
-                        writer.write(table.check(rows))
+                        writer.write(table.check(rows) if with_tables else table.empty())
                     for key, rows in batch.topics.items():
-                        topics.write(key, rows)
+                        topics.write(key, rows if with_tables else rows.clear(), count=rows.height)
                     batches += 1
                     progress(batches=batches, frames=reader.tally.frames)
                     if stop is not None and batches >= stop.after:
@@ -246,12 +248,13 @@ class _Topics:
         self._open: dict[int, _Topic] = {}
         self._waiting_bytes = 0
 
-    def write(self, key: TopicKey, rows: pl.DataFrame) -> None:
-        """Append rows of a topic."""
+    def write(self, key: TopicKey, rows: pl.DataFrame, *, count: int) -> None:
+        """Append rows of a topic, and count them as `count`."""
         topic = self._topics.get(key)
         if topic is None:
             topic = self._topics[key] = _Topic(len(self._topics), rows.clear())
         size = int(rows.estimated_size())
+        topic.rows += count
         topic.waiting.append(rows)
         topic.waiting_bytes += size
         topic.waiting_rows += rows.height
@@ -290,7 +293,6 @@ class _Topics:
         self._open[topic.number] = topic  # the last that was written to is closed last
         for rows in waiting:
             topic.writer.write(rows)
-            topic.rows += rows.height
 
     def _close(self, topic: _Topic) -> None:
         if topic.writer is not None:

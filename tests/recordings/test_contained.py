@@ -1,7 +1,6 @@
 """Reading in a confined process: the same as without, and what is kept when the process has to be killed."""
 
 import io
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,8 @@ from fuzz.damage import damaged
 from fuzz.seeds import seeds
 
 LIMITS = Limits(batch_frames=1000)
+
+
 def drive_of(frames: int, mark: int = 0) -> bytes:
     """An MCAP recording of small chunks, so that there are many batches."""
     file = io.BytesIO()
@@ -88,7 +89,9 @@ def test_what_was_read_before_the_end_is_kept(
         assert [p.kind for p in again.summary.problems] == ["reader_stopped"]
         assert again.summary.frames == frames_of(again.folder).height
         # The process, or the next one, reads on.
-        assert read_contained(process, io.BytesIO(DRIVE), name="good.mcap", limits=limits).summary.frames == honest.frames
+        assert (
+            read_contained(process, io.BytesIO(DRIVE), name="good.mcap", limits=limits).summary.frames == honest.frames
+        )
 
 
 def test_a_recording_whose_reader_is_killed_costs_its_batch_nothing_else(
@@ -155,7 +158,7 @@ def test_many_recordings_with_many_topics_need_few_open_files(tmp_path: Path) ->
                 writer.add_message(channels[n % topics], n * 10**6, text, n * 10**6)
             writer.finish()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 100, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 100, hard))
     try:
         lake = Lake.from_url(str(tmp_path / "lake"))
         parsed = stages.parse_recordings(
