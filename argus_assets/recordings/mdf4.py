@@ -84,6 +84,9 @@ _BATCH_BYTES: Final = 128 * 1024**2
 _STEP_BYTES: Final = 1024
 """What a column counts for each run of records, however short: making it takes as long as so many bytes of a long one."""
 
+_RUN_BYTES: Final = 32 * 1024
+"""What a run of records counts, however short, for the same reason."""
+
 _T = TypeVar("_T")
 
 _MAX_STREAMS: Final = 16
@@ -386,11 +389,12 @@ class Mdf4Reader:
         for piece in joined(self._sound(opened), _JOINED_BYTES):
             for part in piece.parts(piece_bytes):
                 for tasks in cutter.cut(part):
+                    if not self._budget.inflate(_RUN_BYTES, at=part.fragment.at):
+                        return
                     for work in _works(tasks, max_bytes):
                         if not self._budget.inflate(work.cost, at=part.fragment.at):
                             return
-                        if work.tasks:
-                            yield work
+                        yield work
 
     def _sound(self, opened: Iterable[Sequence[Piece]]) -> Generator[Piece]:
         for pieces in opened:
@@ -480,8 +484,6 @@ def _works(tasks: Sequence[Task], max_bytes: int) -> Generator[_Work]:
         rows = max(1, max_bytes // task.layout.row_bytes)
         for first in range(0, task.records.count, rows):
             yield _work_of(task.part(first, rows))
-    if not tasks:
-        yield _Work((), _STEP_BYTES, 0)
 
 
 def _work_of(task: Task) -> _Work:
@@ -558,6 +560,8 @@ def _merged(streams: Sequence[Iterator[_Decoded]]) -> Iterator[_Decoded]:
         tables: list[pl.DataFrame] = []
         order: list[I64] = []
         for i, (frames, keys) in heads:
+            if keys[0] > bound:
+                continue
             count = int(np.searchsorted(keys, bound, "right"))
             tables.append(frames.head(count))
             order.append(keys[:count])

@@ -21,6 +21,9 @@ _MAX_VALUE_BYTES: Final = 16 * 1024**2
 _CACHED_FRAGMENTS: Final = 3
 _LENGTH_BYTES: Final = 4
 _TAIL_RECORDS: Final = 64
+_MAX_SEARCHES: Final = 10_000
+"""How often records that follow each other are looked for in one data group."""
+
 
 Report = Callable[[Problem], None]
 
@@ -95,11 +98,7 @@ class Task:
             number=records.number + first,
         )  # fmt: skip
         positions = None if self.positions is None else self.positions[taken]
-        variable = {
-            name: Variable(value.buffer, value.starts[taken], value.lengths[taken])
-            for name, value in self.variable.items()
-        }
-        return Task(self.layout, own, positions, variable)
+        return Task(self.layout, own, positions, {name: value.part(taken) for name, value in self.variable.items()})
 
 
 def joined(pieces: Iterable[Piece], size: int) -> Generator[Piece]:
@@ -139,6 +138,12 @@ class Cutter(Protocol):
     def cut(self, piece: Piece) -> list[list[Task]]:
         """The records that are whole now; those of one list belong together. A list may be empty: a run without any."""
         ...
+
+
+def _valueless(name: str, lost: int, at: int | None) -> Problem:
+    return Problem(
+        "bad_record", f"a value of {name} for each record", f"none for {lost}", at, 0, "These rows have no value of it."
+    )
 
 
 def padded(*data: Data) -> U8:
@@ -258,8 +263,11 @@ class SortedCutter:
         for name, data in self._variable.items():
             offsets = raw_values(records, self._layout.fields[name]).astype(np.int64)
             variable[name], inside = data.values(offsets)
-            if self._layout.event is not None and not inside.all():
-                lost = int(np.count_nonzero(~inside))
+            lost = int(np.count_nonzero(~inside))
+            if lost and self._layout.event is None:
+                variable[name] = replace(variable[name], missing=~inside)
+                self._report(_valueless(name, lost, piece.fragment.at))
+            elif lost:
                 self._report(
                     Problem(
                         "bad_record", f"a payload for each frame from number {number} on", f"none for {lost}",
@@ -267,8 +275,7 @@ class SortedCutter:
                     )
                 )  # fmt: skip
                 kept = np.flatnonzero(inside)
-                value = variable[name]
-                variable[name] = Variable(value.buffer, value.starts[kept], value.lengths[kept])
+                variable[name] = variable[name].part(kept)
                 records = Records(buffer, 0, self._size, len(kept), number)
                 return [[Task(self._layout, records, kept * self._size, variable)]] if len(kept) else []
         return [[Task(self._layout, records, None, variable)]]
@@ -331,9 +338,12 @@ class UnsortedCutter:
         self._rest = bytearray()
         self._needed = 0  # bytes of the record that `_rest` starts with, where they are known to be more than it has
         self._in_step = True
+        self._searches = 0
 
     def cut(self, piece: Piece) -> list[list[Task]]:
         """See `Cutter`."""
+        if self._searches > _MAX_SEARCHES:
+            return []
         broken = not piece.is_whole
         before = len(self._rest)
         if before + piece.size < self._needed and not piece.is_last and not broken:
@@ -368,12 +378,23 @@ class UnsortedCutter:
             if extent is not None:
                 self._needed = extent
                 break
+            self._searches += 1
+            if self._searches > _MAX_SEARCHES:
+                break
             found = walker.next_start(max(at + 1 if self._in_step else at, low) - low)
             self._lose_step()
             place = end if found is None else found + low
             skipped += place - at
             at = place
             self._in_step = found is not None
+        if self._searches > _MAX_SEARCHES:
+            self._report(
+                Problem(
+                    "over_limit", f"records that follow each other but for {_MAX_SEARCHES:,} places", "more",
+                    piece.fragment.at + max(0, at - before), None, "The rest of the data group was not read.",
+                )
+            )  # fmt: skip
+            return tasks
         if skipped:
             self._report(
                 Problem(
@@ -475,8 +496,12 @@ class UnsortedCutter:
             for name in layout.variable:
                 value = values.get((record_id, name))
                 if value is not None:
-                    starts = np.maximum(value.starts[mask], 0)
-                    variable[name] = Variable(buffer, starts, value.lengths[mask])
+                    missing = value.starts < 0
+                    lost = int(np.count_nonzero(missing & mask))
+                    if lost:
+                        self._report(_valueless(name, lost, None))
+                    value = replace(value, starts=np.maximum(value.starts, 0), missing=missing if lost else None)
+                    variable[name] = value.part(mask)
             count = int(np.count_nonzero(mask))
             if count:
                 records = Records(buffer, 0, 0, count, self._numbers[record_id])

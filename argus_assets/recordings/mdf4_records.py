@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from argus_assets.recordings.can_errors import ERROR_BYTES, OVERLOAD, PROTOCOL, of_mdf4
-from argus_assets.recordings.columns import FD_LENGTHS, I64, PADDING, U8, FrameArrays, as_text, binary_series
+from argus_assets.recordings.columns import FD_LENGTHS, I64, PADDING, U8, Flags, FrameArrays, as_text, binary_series
 from argus_assets.recordings.mdf4_blocks import (
     ALL_INVALID,
     CHANNEL_MASTER,
@@ -82,11 +82,21 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """Values of variable length: `buffer[start : start + length]` of each record."""
+    """Values of variable length: `buffer[start : start + length]` of each record.
+
+    Attributes:
+        missing: Records whose value could not be found, `None` for none.
+    """
 
     buffer: U8
     starts: I64
     lengths: I64
+    missing: Flags | None = None
+
+    def part(self, taken: slice | I64 | Flags) -> "Variable":
+        """The values of some of the records."""
+        missing = None if self.missing is None else self.missing[taken]
+        return Variable(self.buffer, self.starts[taken], self.lengths[taken], missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +448,8 @@ def _raw_bytes(records: Records, channel: Channel, variable: Variable | None) ->
     if channel.type == CHANNEL_VLSD:
         if variable is None:
             return pl.repeat(None, records.count, dtype=pl.Binary, eager=True)
-        return binary_series(variable.buffer, variable.starts, variable.lengths)
+        series = binary_series(variable.buffer, variable.starts, variable.lengths)
+        return series if variable.missing is None else series.set(pl.Series(variable.missing), None)
     size = channel.bit_count // 8 * channel.items
     starts = records.at + channel.byte_offset + np.arange(records.count, dtype=np.int64) * records.stride
     return binary_series(records.buffer, starts, np.full(records.count, size, np.int64))
