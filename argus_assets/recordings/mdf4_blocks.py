@@ -312,10 +312,8 @@ class Blocks:
 
     def _read_scaling(self, at: int) -> Scaling:
         block = self.shared(at)
-        if block is None:
-            return Scaling()
-        if block.name != b"##CC" or len(block.data) < CONVERSION.size:
-            return Scaling(at, _UNKNOWN)
+        if block is None or block.name != b"##CC" or len(block.data) < CONVERSION.size:
+            return Scaling(at, _UNKNOWN) if at else Scaling()
         kind, _, _, _, values, _, _ = CONVERSION.unpack_from(block.data)
         if kind == LINEAR and values >= 2 and len(block.data) >= CONVERSION.size + 16:
             return Scaling(at, kind, *struct.unpack_from("<dd", block.data, CONVERSION.size))
@@ -605,31 +603,32 @@ def _transposed_back(data: Data, fragment: Fragment) -> Data:
 
 
 def _inflate_deflate(raw: bytes, size: int) -> tuple[Data, str]:
-    try:
-        return deflate.zlib_decompress(raw, size), ""
-    except (deflate.DeflateError, ValueError, MemoryError):
-        pass  # again, step by step, to keep what came before the damage
+    if size:  # of none it gives none, whatever there is
+        try:
+            return deflate.zlib_decompress(raw, size), ""
+        except (deflate.DeflateError, ValueError, MemoryError):
+            pass  # again, step by step, to keep what came before the damage
     stream = zlib.decompressobj()
     out = bytearray()
     try:
         for at in range(0, len(raw), _STEP):
             out += stream.decompress(raw[at : at + _STEP], size - len(out) + 1)
             if len(out) > size:
-                return out[:size], "more than that"
+                break
     except zlib.error as error:
         return out, str(error)
-    return out, "" if stream.eof else "without an end"
+    return _cut(out, size, "" if stream.eof else "without an end")
 
 
 def _inflate_zstd(raw: bytes, size: int) -> tuple[Data, str]:
     stream = zstandard.ZstdDecompressor().stream_reader(raw)
     out = bytearray()
     try:
-        while len(out) < size and (piece := stream.read(min(_PIECE_BYTES, size - len(out)))):
+        while len(out) <= size and (piece := stream.read(min(_PIECE_BYTES, size + 1 - len(out)))):
             out += piece
     except zstandard.ZstdError as error:
         return out, str(error)
-    return out, ""
+    return _cut(out, size)
 
 
 def _inflate_lz4(raw: bytes, size: int) -> tuple[Data, str]:
@@ -637,12 +636,20 @@ def _inflate_lz4(raw: bytes, size: int) -> tuple[Data, str]:
     out = bytearray()
     try:
         for at in range(0, len(raw), _STEP):
-            out += stream.decompress(raw[at : at + _STEP], size - len(out))
-            if stream.eof or len(out) >= size:
+            out += stream.decompress(raw[at : at + _STEP], size + 1 - len(out))
+            if stream.eof or len(out) > size:
                 break
     except (RuntimeError, EOFError) as error:
         return out, str(error)
-    return out, ""
+    return _cut(out, size)
+
+
+def _cut(out: bytearray, size: int, wrong: str = "") -> tuple[bytearray, str]:
+    """What was inflated, cut to the size that the block says, and what is wrong with it."""
+    if len(out) <= size:
+        return out, wrong
+    del out[size:]
+    return out, "more than that"
 
 
 _UNZIP: Final = {_DEFLATE: _inflate_deflate, _ZSTD: _inflate_zstd, _LZ4: _inflate_lz4}

@@ -50,7 +50,17 @@ class Hostile(Builder):
         kind = 3 if virtual else 2
         return self.cn(self.name("t"), following, byte=0, bits=0 if virtual else 64, data_type=4, kind=kind, sync=1)
 
-    def cg(self, channels: int, size: int, *, record_id: int = 0, cycles: int = 0, name: int = 0, flags: int = 0, following: int = 0) -> int:
+    def cg(
+        self,
+        channels: int,
+        size: int,
+        *,
+        record_id: int = 0,
+        cycles: int = 0,
+        name: int = 0,
+        flags: int = 0,
+        following: int = 0,
+    ) -> int:
         """A channel group before another."""
         content = struct.pack("<2Q2H3I", record_id, cycles, flags, 46, 0, size, 0)
         return self.block(b"##CG", [following, channels, name, 0, 0, 0], content)
@@ -65,8 +75,6 @@ class Hostile(Builder):
 
     def dz(self, data: bytes, *, size: int = -1, columns: int = 0, of: bytes = b"DT") -> int:
         """A deflated data block; `size` is what it says of itself."""
-        noise = np.random.default_rng(0).bytes(len(data) // 600 if size < 0 else 0)  # below the ratio of 1,000
-        data = noise + data[len(noise) :]
         stored = zlib.compress(data, 6)
         head = struct.pack("<2sBxIQQ", of, bool(columns), columns, len(data) if size < 0 else size, len(stored))
         return self.block(b"##DZ", [], head + stored)
@@ -94,6 +102,12 @@ def records(n: int, *, extra: int = 1) -> bytes:
     made["t"] = np.arange(n) / 100
     made["v"] = (np.arange(n * extra) * 37 % 251).reshape(n, extra)
     return made.tobytes()
+
+
+def with_noise(data: bytes) -> bytes:
+    """The data with some noise at the start, to be below the ratio of 1,000."""
+    noise = np.random.default_rng(0).bytes(len(data) // 600)
+    return noise + data[len(noise) :]
 
 
 def of_conversion(make: Callable[[Hostile], int], *, n: int = 10, bits: int = 8, data_type: int = 0) -> bytes:
@@ -225,9 +239,7 @@ def conversion_blocks_that_overlap(n: int) -> bytes:
     """A channel each, all of them megabytes of the same bytes."""
     m = Hostile()
     following = 0
-    starts = []
-    for _ in range(n):
-        starts.append(m.cc(7, [1.0] * 4, [0] * 5))
+    starts = [m.cc(7, [1.0] * 4, [0] * 5) for _ in range(n)]
     for start in starts:
         struct.pack_into("<Q", m.raw, start + 8, len(m.raw) - start)
     for i, start in enumerate(starts):
@@ -276,7 +288,9 @@ def numbers_that_cannot_be(n: int) -> bytes:
     ):  # fmt: skip
         following = m.cn(m.name(f"v{i}"), following, byte=byte, bits=bits, data_type=data_type, kind=kind)
         following = m.cn(m.name(f"a{i}"), following, byte=byte, bits=bits, data_type=data_type, kind=kind, inner=array)
-        following = m.cn(m.name(f"e{i}"), following, byte=byte, bits=bits, data_type=data_type, kind=kind, inner=endless)
+        following = m.cn(
+            m.name(f"e{i}"), following, byte=byte, bits=bits, data_type=data_type, kind=kind, inner=endless
+        )
         following = m.cn(m.name(f"i{i}"), following, flags=2, invalid=2**32 - 1 - i)
     for size in (9, 2**32 - 1, 0, 2**31):
         m.dg(m.cg(m.time(following), size, cycles=2**64 - 1), m.dt(records(n)))
@@ -302,7 +316,7 @@ def columns_over_the_same_bytes(n: int) -> bytes:
     name, scale = m.name("v"), m.cc(1, [0, 0.5])
     for _ in range(min(n, 3000)):
         following = m.cn(name, following, byte=0, cc=scale)
-    data = m.dl([m.dz(bytes(100 * n)) for _ in range(10)])
+    data = m.dl([m.dz(with_noise(bytes(100 * n))) for _ in range(10)])
     m.dg(m.cg(m.time(following, virtual=True), 1, cycles=1000 * n), data)
     return m.finished()
 
@@ -391,7 +405,7 @@ def zipped_blocks_that_lie(n: int) -> bytes:
               for columns in (0, 1, 9, 10**6, 2**32 - 1)]  # fmt: skip
     bad = m.dz(data)
     m.raw[bad + 24 + 2] = 9
-    blocks += [bad, m.dz(b""), m.dz(bytes(9 * n))]
+    blocks += [bad, m.dz(b""), m.dz(with_noise(bytes(9 * n)))]
     m.dg(m.cg(m.time(m.cn(m.name("v"))), 9, cycles=100), m.dl(blocks))
     return m.finished()
 
@@ -400,7 +414,7 @@ def zipped_blocks_that_lie(n: int) -> bytes:
 def zipped_zeros_in_columns(n: int) -> bytes:
     """A large matrix of zeros."""
     m = Hostile()
-    blocks = [m.dz(bytes(9 * 1000 * n), columns=9) for _ in range(3)]
+    blocks = [m.dz(with_noise(bytes(9 * 1000 * n)), columns=9) for _ in range(3)]
     m.dg(m.cg(m.time(m.cn(m.name("v"))), 9, cycles=3000 * n), m.dl(blocks))
     return m.finished()
 
@@ -470,7 +484,7 @@ def unsorted_records_between_garbage(n: int) -> bytes:
     """Runs of records that are just long enough, and a byte that is none behind each."""
     m = Hostile()
     group = m.cg(m.time(m.cn(m.name("v"), byte=0), virtual=True), 1, record_id=1)
-    m.dg(group, m.dz((b"\x01\x00" * 17 + b"\xff") * n), id_bytes=1)
+    m.dg(group, m.dz(with_noise((b"\x01\x00" * 17 + b"\xff") * n)), id_bytes=1)
     return m.finished()
 
 
