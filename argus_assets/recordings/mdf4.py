@@ -340,7 +340,9 @@ class Mdf4Reader:
         if group.id_bytes:
             ordinal = bool(self._unfinished & UNFINISHED_VLSD_OFFSETS)
             cutter = UnsortedCutter(group, layouts, self._report, ordinal=ordinal)
-            piece_bytes = _MIXED_PIECE_BYTES
+            variable = max(len(layouts[g.number].variable) for g in readable)
+            # The values of all records of a piece are looked for together, of each channel of variable length.
+            piece_bytes = max(min(_JOINED_BYTES, _MIXED_PIECE_BYTES), _MIXED_PIECE_BYTES // (1 + variable // 16))
         else:
             cutter = SortedCutter(layouts[readable[0].number], self._signal_data_at, self._report)
             piece_bytes = _PIECE_BYTES

@@ -43,7 +43,10 @@ _ROW_BYTES: Final = 64
 """Memory of a frame without its payload, and more than that of a row of signals without any."""
 
 _VALUE_BYTES: Final = 16
-"""Memory of a number with what is made of it on the way, or of a text without its characters."""
+"""Memory of a number with what is made of it on the way."""
+
+_TEXT_BYTES: Final = 64
+"""Of a text or bytes, without their characters: making one takes the time of four numbers."""
 
 _ID_MASK: Final = 0x1FFFFFFF
 _IDE_BIT: Final = 0x80000000
@@ -182,9 +185,11 @@ def layout_of(
 
 
 def _column_bytes(channel: Channel) -> int:
-    """Memory of a value of a channel in a column."""
-    size = 1 + channel.bit_count // 8 if channel.data_type > _REAL_BE and channel.type != CHANNEL_VLSD else 0
-    return (_VALUE_BYTES + size) * channel.values
+    """Memory of a value of a channel in a column, or the time that it takes where that is more."""
+    if not is_text(channel) and not is_bytes(channel):
+        return _VALUE_BYTES * channel.values
+    size = 0 if channel.type == CHANNEL_VLSD else (1 + channel.bit_count // 8) * channel.items
+    return _TEXT_BYTES + size * (1 if channel.data_type == _UTF_8 else 2)  # as UTF-8
 
 
 def _is_number(channel: Channel, group: ChannelGroup) -> bool:
