@@ -24,7 +24,7 @@ _LIMITS: Final[dict[Counted, str]] = {
 }
 _MEANS: Final[dict[Counted, str]] = {
     "channels": "Frames of further channels were not read.",
-    "topics": "Messages of further topics are kept as frames, undecoded.",
+    "topics": "Messages of further topics are kept as frames, undecoded; further signal groups were not read.",
     "columns": "Further fields were not read as columns.",
     "schemas": "Messages with further schemas are kept as frames, undecoded.",
     "blocks": "What further blocks hold was not read.",

@@ -69,6 +69,7 @@ class Walker:
     size: int
     levels: int = 6
     _jumps: list[npt.NDArray[np.int32]] = field(init=False, repr=False)
+    _starts: dict[int, I64] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.places)
@@ -98,6 +99,8 @@ class Walker:
 
     def next_start(self, at: int, *, level: int = 4) -> int | None:
         """The first place from `at` on from which `2**level` records follow each other."""
-        i = int(np.searchsorted(self.places, at))
-        good = np.flatnonzero(self._jumps[level][i:-1] != len(self.places))
-        return int(self.places[i + good[0]]) if len(good) else None
+        if level not in self._starts:  # found once for all searches
+            self._starts[level] = self.places[self._jumps[level][:-1] != len(self.places)]
+        starts = self._starts[level]
+        i = int(np.searchsorted(starts, at))
+        return int(starts[i]) if i < len(starts) else None

@@ -4,12 +4,15 @@
 them. A sorted data group has records of one layout, one after another. An unsorted one mixes layouts: each record
 starts with an id, and values of variable length stand between the records. Groups that hold frames are merged by
 time as they are read; a frame keeps its place among those of its own group.
+
+What a file may cost is asked of its budget before it is spent: the bytes of each block, and the memory of the columns
+that records become, since channels may overlap and a block of zeros is many records.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -17,8 +20,11 @@ import polars as pl
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.columns import I64, PADDING, rows_at
 from argus_assets.recordings.mdf4_blocks import (
+    CHANNEL_MASTER,
+    CHANNEL_VIRTUAL_MASTER,
     GROUP_REMOTE_MASTER,
     GROUP_VLSD,
+    LINEAR,
     UNFINISHED_COUNTERS,
     UNFINISHED_VLSD_OFFSETS,
     Blocks,
@@ -28,23 +34,26 @@ from argus_assets.recordings.mdf4_blocks import (
     Fragment,
     Structure,
     inflate,
+    inflated_bytes,
 )
-from argus_assets.recordings.mdf4_cut import Cutter, Piece, SignalData, SortedCutter, Task, UnsortedCutter
+from argus_assets.recordings.mdf4_conversions import Conversion, Conversions, NotTaken
+from argus_assets.recordings.mdf4_cut import Cutter, Piece, SignalData, SortedCutter, Task, UnsortedCutter, joined
 from argus_assets.recordings.mdf4_records import (
     SIGNALS,
-    Convert,
     Layout,
     Records,
     Rows,
-    Values,
     bus_frames,
     concat_in_order,
+    is_bytes,
+    is_text,
     layout_of,
     signal_columns,
 )
 from argus_assets.recordings.model import (
     ChannelSummary,
     FrameBatch,
+    Limits,
     Problem,
     Reader,
     RecordingSummary,
@@ -54,10 +63,32 @@ from argus_assets.recordings.model import (
 )
 from argus_assets.recordings.pipeline import staged
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
+from argus_assets.texts import clean_name
 
 _MAX_RECORD_BYTES: Final = 16 * 1024**2
 _MIXED_PIECE_BYTES: Final = 1024**2
 """Of unsorted data at a time: finding records takes many bytes for each of theirs, which should stay in the cache."""
+_PIECE_BYTES: Final = 8 * 1024**2
+"""Of sorted data at a time."""
+
+_JOINED_BYTES: Final = 64 * 1024
+"""Blocks that are smaller than this together are read as one."""
+
+_JOINED_BLOCKS: Final = 256
+_TASK_BYTES: Final = 32 * 1024**2
+"""Memory of the columns that are made at a time."""
+
+_BATCH_BYTES: Final = 128 * 1024**2
+"""Memory of the columns that are handed out at a time."""
+
+_STEP_BYTES: Final = 1024
+"""What a column counts for each run of records, however short: making it takes as long as so many bytes of a long one."""
+
+_RUN_BYTES: Final = 32 * 1024
+"""What a run of records counts, however short, for the same reason."""
+
+_T = TypeVar("_T")
+
 _MAX_STREAMS: Final = 16
 """Data groups that are read side by side with threads of their own; with more, each is read without."""
 
@@ -66,7 +97,7 @@ class Mdf4Decoder:
     """MDF 4.x files, among them unfinalised ones as CANedge loggers upload them."""
 
     name = "mdf4"
-    version = 5
+    version = 6
     seeks = True
     """The structure may stand before or behind the data, and groups are merged from different places."""
 
@@ -87,16 +118,16 @@ class _Decoded:
         frames: `schema.FRAMES`, numbered from 0, or `None`.
         rows: Records by number of their group.
         bad: Times that could not be had by number of their group.
-        unconverted: (group, channel) whose conversion failed.
         channels: Frames by channel and kind.
+        size: Bytes of the columns, with what they were made of.
     """
 
     frames: pl.DataFrame | None = None
     topics: dict[TopicKey, pl.DataFrame] = field(default_factory=dict)
     rows: dict[int, int] = field(default_factory=dict)
     bad: dict[int, int] = field(default_factory=dict)
-    unconverted: set[tuple[int, str]] = field(default_factory=set)
     channels: dict[tuple[str, str], int] = field(default_factory=dict)
+    size: int = 0
     first_ns: int | None = None
     last_ns: int | None = None
 
@@ -104,11 +135,73 @@ class _Decoded:
         """Count the rows of a group."""
         self.rows[number] = rows.table.height
         self.bad[number] = rows.bad_times
-        self.unconverted |= {(number, name) for name in rows.unconverted}
         for key, count in rows.channels.items():
             self.channels[key] = self.channels.get(key, 0) + count
         self.first_ns = rows.first_ns if self.first_ns is None else min(self.first_ns, rows.first_ns)
         self.last_ns = rows.last_ns if self.last_ns is None else max(self.last_ns, rows.last_ns)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What the layout of a group asks for.
+
+    Attributes:
+        has_data: Whether its columns count in the budget.
+        over: Names of columns beyond those that one group may have.
+        refused: Names of channels whose conversions cannot be applied, each with the reason.
+    """
+
+    budget: Budget
+    conversions: Conversions
+    group: ChannelGroup
+    has_data: bool
+    over: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+    def column(self, name: str, others: int) -> bool:
+        """Whether there may be a column of this name beside so many others."""
+        if others >= self.budget.limits.max_columns:
+            self.over.append(name)
+            return False
+        return not self.has_data or self.budget.take("columns", at=self.group.at, name=name)
+
+    def conversion(self, channel: Channel) -> Conversion | None:
+        """The conversion of a channel, if it has one beyond a linear one of numbers and it can be applied."""
+        scaling = channel.scaling
+        of_numbers = not is_text(channel) and not is_bytes(channel)
+        if scaling.is_identity or (scaling.kind == LINEAR and of_numbers):
+            return None
+        try:
+            found = self.conversions.at(scaling.at)
+        except NotTaken as refusal:
+            self.refused.append((channel.name, refusal.reason))
+            return None
+        if is_bytes(channel) or found.takes_text == of_numbers:
+            reason = f"one of {'texts' if found.takes_text else 'numbers'}, which the channel does not have"
+        elif found.is_text and channel.type in (CHANNEL_MASTER, CHANNEL_VIRTUAL_MASTER):
+            reason = "one that gives texts, of a time"
+        else:
+            return found
+        self.refused.append((channel.name, reason))
+        return None
+
+
+_Stored = tuple[Fragment, bytes]
+"""A fragment and its bytes as they are stored, of one that is not compressed with what stands behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Records to be decoded together.
+
+    Attributes:
+        cost: What they count in the budget: memory of the columns, and time where that is more.
+        size: Memory while they wait.
+    """
+
+    tasks: Sequence[Task]
+    cost: int
+    size: int
 
 
 class Mdf4Reader:
@@ -118,14 +211,14 @@ class Mdf4Reader:
         self._source = source
         self._budget = budget
         self._limits = budget.limits
-        self._blocks = Blocks(source)
+        self._blocks = Blocks(source, budget, self._report)
+        self._conversions = Conversions(self._blocks, max_depth=budget.limits.max_depth)
+        self._signal_data: dict[int, SignalData] = {}
         self._start_ns = 0
         self._unfinished = 0
-        self._inflated = 0
         self._channels: dict[tuple[str, str], int] = {}
         self._rows: dict[int, int] = {}
         self._bad_times: dict[int, int] = {}
-        self._unconverted: set[tuple[int, str]] = set()
         self._topic_of: dict[int, str] = {}
         self.summary = RecordingSummary("mdf4", decoder, self._blocks.size)
 
@@ -133,7 +226,7 @@ class Mdf4Reader:
         structure = self._blocks.structure()
         self._start_ns, self._unfinished = structure.start_ns, structure.unfinished
         layouts = self._layouts(structure)
-        if not self._blocks.problems and not any(data.groups for data in structure.data_groups):
+        if not self.summary.problems and not any(data.groups for data in structure.data_groups):
             self._problem(
                 "bad_record", "channel groups", "none that a link leads to", 0,
                 "The recording is empty, or its structure is damaged.",
@@ -143,29 +236,28 @@ class Mdf4Reader:
         for group in structure.data_groups:
             has_frames = any(g.number in layouts and layouts[g.number].event is not None for g in group.groups)
             (bus if has_frames else signals).append(group)
-        workers = self._limits.workers if len(bus) <= _MAX_STREAMS else 1
-        merged = _merged([self._stream(group, layouts, workers) for group in bus])
-        yield from self._batches(merged)
+        yield from self._batches(_merged([self._stream(group, layouts, streams=len(bus)) for group in bus]))
         for group in signals:
-            yield from self._batches(self._stream(group, layouts, self._limits.workers))
+            yield from self._batches(self._stream(group, layouts, streams=1))
         self._close(structure, layouts)
 
     def _batches(self, stream: Iterator[_Decoded]) -> Generator[FrameBatch]:
         """Numbered batches of what a stream gives."""
         frames: list[pl.DataFrame] = []
         topics: list[Mapping[TopicKey, pl.DataFrame]] = []
-        waiting = 0
+        waiting = size = 0
         for decoded in stream:
             self._count(decoded)
+            size += decoded.size
             if decoded.frames is not None and decoded.frames.height:
                 frames.append(decoded.frames)
                 waiting += decoded.frames.height
             if decoded.topics:
                 topics.append(decoded.topics)
                 waiting += max(table.height for table in decoded.topics.values())
-            if waiting >= self._limits.batch_frames:
+            if waiting >= self._limits.batch_frames or size >= _BATCH_BYTES:
                 yield self._batch(frames, topics)
-                frames, topics, waiting = [], [], 0
+                frames, topics, waiting, size = [], [], 0, 0
         if frames or topics:
             yield self._batch(frames, topics)
 
@@ -182,7 +274,7 @@ class Mdf4Reader:
         """How to read each group that has records, by its number."""
         layouts: dict[int, Layout] = {}
         names: set[str] = set()
-        for group in (g for data in structure.data_groups for g in data.groups):
+        for data, group in ((d, g) for d in structure.data_groups for g in d.groups):
             if group.flags & GROUP_VLSD or not group.channels:
                 continue
             if group.flags & GROUP_REMOTE_MASTER or group.record_bytes > _MAX_RECORD_BYTES:
@@ -191,12 +283,18 @@ class Mdf4Reader:
                     group.at, "The group was not read.", group.cycles,
                 )  # fmt: skip
                 continue
-            layout, unread = layout_of(group, self._conversion)
+            asked = _Asked(self._budget, self._conversions, group, has_data=data.data != 0)
+            layout, unread = layout_of(group, asked.conversion, asked.column)
+            if asked.has_data and not self._budget.take(
+                "topics" if layout.event is None else "channels", at=group.at, name=layout.event or layout.topic,
+                frames_lost=group.cycles,
+            ):  # fmt: skip
+                continue
             if layout.event is None and layout.topic in names:
-                layout = Layout(
-                    _renamed(group, f"{layout.topic}#{group.number}"), layout.master, None, layout.fields,
-                    layout.variable, layout.convert,
-                )  # fmt: skip
+                topic = layout.topic
+                while topic in names:
+                    topic = f"{topic}#{group.number}"
+                layout = replace(layout, group=replace(group, name=topic))
             names.add(layout.topic)
             if unread:
                 self._problem(
@@ -217,84 +315,103 @@ class Mdf4Reader:
                 continue
             layouts[group.number] = layout
             self._topic_of[group.number] = layout.event or layout.topic
+            if asked.over:
+                self._problem(
+                    "over_limit", f"at most {self._limits.max_columns:,} columns in group {group.number} ({layout.topic})",
+                    f"{len(asked.over):,} more, the first of them {clean_name(asked.over[0])!r}", group.at,
+                    "They were not read. If the recording is genuine, raise max_columns (ARGUS_LIMITS).", 0,
+                )  # fmt: skip
+            for name, reason in asked.refused:
+                self._problem(
+                    "unsupported",
+                    f"a conversion of {name} in group {group.number} ({self._topic_of[group.number]}) that can be applied",
+                    reason, group.at, "The column holds raw values.", 0,
+                )  # fmt: skip
         return layouts
-
-    def _conversion(self, channel: Channel) -> Convert | None:
-        """Asammdf's implementation of a conversion that is neither none nor linear."""
-        if channel.conversion.kind <= 1:
-            return None
-        from asammdf.blocks.v4_blocks import ChannelConversion
-
-        try:
-            arguments: Any = {"stream": self._source, "mapped": False, "tx_map": {}, "file_limit": self._blocks.size}
-            found = ChannelConversion(address=channel.conversion.at, **arguments)
-        except Exception:  # noqa: BLE001 - asammdf raises what its parsing happens to hit
-            return _fail
-
-        def convert(values: Values) -> Values:
-            return np.asarray(found.convert(values, as_object=True))
-
-        return convert
 
     # ------------------------------------------------------------------------------------------ data
 
-    def _stream(self, group: DataGroup, layouts: Mapping[int, Layout], workers: int) -> Generator[_Decoded]:
-        """What the records of a data group become, in their order."""
+    def _stream(self, group: DataGroup, layouts: Mapping[int, Layout], *, streams: int) -> Generator[_Decoded]:
+        """What the records of a data group become, in their order, beside so many other streams."""
         readable = [g for g in group.groups if g.number in layouts]
         if not readable or not group.data:
             return
-        report = self._report
         cutter: Cutter
         if group.id_bytes:
             ordinal = bool(self._unfinished & UNFINISHED_VLSD_OFFSETS)
-            cutter = UnsortedCutter(group, layouts, report, ordinal=ordinal)
+            cutter = UnsortedCutter(group, layouts, self._report, ordinal=ordinal)
+            variable = max(len(layouts[g.number].variable) for g in readable)
+            # The values of all records of a piece are looked for together, of each channel of variable length.
+            piece_bytes = max(min(_JOINED_BYTES, _MIXED_PIECE_BYTES), _MIXED_PIECE_BYTES // (1 + variable // 16))
         else:
-            cutter = SortedCutter(layouts[readable[0].number], self._signal_data, report)
-        limits = self._limits
+            cutter = SortedCutter(layouts[readable[0].number], self._signal_data_at, self._report)
+            piece_bytes = _PIECE_BYTES
+        limits, start_ns = self._limits, self._start_ns
+        workers = limits.workers if streams <= _MAX_STREAMS else 1
+        share = min(streams, _MAX_STREAMS)
 
-        def opened(item: tuple[Fragment, bytes, bool]) -> Piece:
-            fragment, raw, is_last = item
-            if fragment.method is None:  # read with what stands behind it
-                return Piece(fragment, raw, max(0, len(raw) - fragment.size), None, is_last)
-            data, problem = inflate(fragment, raw, limits)
-            return Piece(fragment, data, 0, problem, is_last)
+        def opened(stored: Sequence[_Stored]) -> list[Piece]:
+            return [_open(fragment, raw, limits) for fragment, raw in stored]
 
-        def cut(pool: Executor, piece: Piece) -> "list[Future[_Decoded]]":
-            if piece.problem is not None:
-                self.summary.problems.append(piece.problem)
-            return [pool.submit(_decode, tasks, self._start_ns) for tasks in cutter.cut(piece)]
+        def decoded(work: _Work) -> _Decoded:
+            return _decode(work, start_ns)
 
-        yield from staged(self._raw(group), opened, cut, workers=workers)
-
-    def _raw(self, group: DataGroup) -> Generator[tuple[Fragment, bytes, bool]]:
-        """Fragments as they are stored, each with whether it is the last."""
-        held: tuple[Fragment, bytes] | None = None
-        piece_bytes = _MIXED_PIECE_BYTES if group.id_bytes else None
-        for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished, piece_bytes=piece_bytes):
-            if held is not None:
-                yield *held, False
-                held = None
-            if not self._allowed(fragment):
-                return
-            behind = PADDING if fragment.method is None else 0
-            held = fragment, self._blocks.read(fragment.at, min(fragment.stored, self._limits.max_chunk_bytes) + behind)
-        if held is not None:
-            yield *held, True
-
-    def _allowed(self, fragment: Fragment) -> bool:
-        """Whether a fragment is still within what a file may inflate to."""
-        self._inflated += min(fragment.size, self._limits.max_chunk_bytes)
-        if self._inflated <= self._limits.max_total_bytes:
-            return True
-        self._problem(
-            "over_limit", f"at most {self._limits.max_total_bytes} bytes inflated", "more", fragment.at,
-            "The rest of the recording was not read.",
+        pieces = staged(
+            self._stored(group, piece_bytes), opened, _as_it_is, workers=workers,
+            weight=lambda stored: sum(inflated_bytes(fragment, limits) for fragment, _ in stored),
+            max_weight=limits.max_in_flight_bytes // share,
         )  # fmt: skip
-        return False
+        yield from staged(
+            self._work(cutter, pieces, piece_bytes, _TASK_BYTES // share), decoded, _as_it_is, workers=workers,
+            weight=lambda work: work.size, max_weight=_BATCH_BYTES // share,
+        )  # fmt: skip
 
-    def _signal_data(self, at: int) -> SignalData:
-        fragments = [f for f in self._blocks.fragments(at) if self._allowed(f)]
-        return SignalData(self._blocks, fragments, self._limits, self._report)
+    def _stored(self, group: DataGroup, piece_bytes: int) -> Generator[list[_Stored]]:
+        """Fragments as they are stored, small ones together, as far as the budget allows."""
+        held: list[_Stored] = []
+        held_bytes = 0
+        for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished, piece_bytes=piece_bytes):
+            size = inflated_bytes(fragment, self._limits)
+            if held and (held_bytes + size > _JOINED_BYTES or len(held) >= _JOINED_BLOCKS):
+                yield held
+                held, held_bytes = [], 0
+            if not self._budget.inflate(size, at=fragment.at):
+                break
+            behind = PADDING if fragment.method is None else 0
+            stored = min(fragment.stored, self._limits.max_chunk_bytes)
+            held.append((fragment, self._blocks.read(fragment.at, stored + behind)))
+            held_bytes += size
+        if held:
+            yield held
+
+    def _work(
+        self, cutter: Cutter, opened: Iterable[Sequence[Piece]], piece_bytes: int, max_bytes: int
+    ) -> Generator[_Work]:
+        """Records to be decoded, as far as the budget allows."""
+        for piece in joined(self._sound(opened), _JOINED_BYTES):
+            for part in piece.parts(piece_bytes):
+                for tasks in cutter.cut(part):
+                    if not self._budget.inflate(_RUN_BYTES, at=part.fragment.at):
+                        return
+                    for work in _works(tasks, max_bytes):
+                        if not self._budget.inflate(work.cost, at=part.fragment.at):
+                            return
+                        yield work
+
+    def _sound(self, opened: Iterable[Sequence[Piece]]) -> Generator[Piece]:
+        for pieces in opened:
+            for piece in pieces:
+                if piece.problem is not None:
+                    self._report(piece.problem)
+                yield piece
+
+    def _signal_data_at(self, at: int) -> SignalData:
+        if at not in self._signal_data:
+            fragments = [
+                f for f in self._blocks.fragments(at) if self._budget.inflate(inflated_bytes(f, self._limits), at=f.at)
+            ]
+            self._signal_data[at] = SignalData(self._blocks, fragments, self._limits, self._report)
+        return self._signal_data[at]
 
     # ------------------------------------------------------------------------------------------ results
 
@@ -306,7 +423,6 @@ class Mdf4Reader:
         ):
             for key, count in new.items():
                 own[key] = own.get(key, 0) + count  # type: ignore[index] # each with its own keys
-        self._unconverted |= decoded.unconverted
         self.summary.cover(decoded.first_ns, decoded.last_ns)
 
     def _report(self, problem: Problem) -> None:
@@ -320,18 +436,13 @@ class Mdf4Reader:
 
     def _close(self, structure: Structure, layouts: Mapping[int, Layout]) -> None:
         summary = self.summary
-        summary.problems += self._blocks.problems
+        self._blocks.report_again()
         for number, count in sorted(self._bad_times.items()):
             if count:
                 self._problem(
                     "bad_timestamp", f"times in group {number} ({self._topic_of[number]})", f"{count} that are none",
                     layouts[number].group.at, "These rows have the time at which the recording starts.", 0,
                 )  # fmt: skip
-        for number, name in sorted(self._unconverted):
-            self._problem(
-                "unsupported", f"a conversion of {name} in group {number} ({self._topic_of[number]})",
-                "one that cannot be applied", layouts[number].group.at, "The column holds raw values.", 0,
-            )  # fmt: skip
         if not structure.unfinished & UNFINISHED_COUNTERS:
             known = summary.frames_lost  # told already where it was seen
             for number, layout in layouts.items():
@@ -349,23 +460,51 @@ class Mdf4Reader:
         summary.channels = [ChannelSummary(name, kind, n) for (name, kind), n in sorted(self._channels.items())]
 
 
-def _fail(_: Values) -> Values:
-    raise ValueError
+def _open(fragment: Fragment, raw: bytes, limits: Limits) -> Piece:
+    if fragment.method is None:
+        return Piece(fragment, raw, max(0, len(raw) - fragment.size), None, is_last=False)
+    data, problem = inflate(fragment, raw, limits)
+    return Piece(fragment, data, 0, problem, is_last=False)
 
 
-def _renamed(group: ChannelGroup, name: str) -> ChannelGroup:
-    return ChannelGroup(
-        group.at, group.number, group.record_id, group.cycles, group.flags, group.data_bytes, group.invalid_bytes,
-        name, group.source, group.channels,
-    )  # fmt: skip
+def _as_it_is(pool: Executor, result: _T) -> "list[Future[_T]]":
+    """A second step that does nothing; see `staged`."""
+    del pool
+    future: Future[_T] = Future()
+    future.set_result(result)
+    return [future]
 
 
-def _decode(tasks: Sequence[Task], start_ns: int) -> _Decoded:
+def _works(tasks: Sequence[Task], max_bytes: int) -> Generator[_Work]:
+    """Tasks that belong together, in runs of records whose columns take about `max_bytes`."""
+    frames = [task for task in tasks if task.layout.event is not None]
+    if len(frames) > 1:  # in the order of the file, whatever their groups
+        works = [_work_of(task) for task in frames]
+        yield _Work(frames, sum(w.cost for w in works), sum(w.cost for w in works) + len(frames[0].records.buffer))
+        frames = []
+    for task in (*frames, *(task for task in tasks if task.layout.event is None)):
+        rows = max(1, max_bytes // task.layout.row_bytes)
+        for first in range(0, task.records.count, rows):
+            yield _work_of(task.part(first, rows))
+
+
+def _work_of(task: Task) -> _Work:
+    layout = task.layout
+    cost = layout.row_bytes * task.records.count + _STEP_BYTES * layout.steps
+    for value in task.variable.values():
+        cost += int(value.lengths.sum())
+        if value.buffer is not task.records.buffer:
+            cost += len(value.buffer)
+    held = len(task.records.buffer) if layout.event is not None else 0
+    return _Work((task,), cost, cost + held)
+
+
+def _decode(work: _Work, start_ns: int) -> _Decoded:
     """Columns of records; frames of several groups in the order of the file."""
-    decoded = _Decoded()
+    decoded = _Decoded(size=work.size)
     frames: list[pl.DataFrame] = []
     positions: list[I64] = []
-    for task in tasks:
+    for task in work.tasks:
         layout, records, number = task.layout, task.records, task.layout.group.number
         if task.positions is not None:
             size = layout.group.record_bytes
@@ -396,6 +535,9 @@ def _merged(streams: Sequence[Iterator[_Decoded]]) -> Iterator[_Decoded]:
     if len(streams) <= 1:
         yield from (decoded for stream in streams for decoded in stream)
         return
+    if len(streams) > _MAX_STREAMS:  # by parts, as each step looks at every stream
+        size = -(-len(streams) // _MAX_STREAMS)
+        streams = [_merged(streams[first : first + size]) for first in range(0, len(streams), size)]
     waiting: list[tuple[pl.DataFrame, I64] | None] = [None] * len(streams)
     latest = [-(2**63)] * len(streams)
     live = set(range(len(streams)))
@@ -420,6 +562,8 @@ def _merged(streams: Sequence[Iterator[_Decoded]]) -> Iterator[_Decoded]:
         tables: list[pl.DataFrame] = []
         order: list[I64] = []
         for i, (frames, keys) in heads:
+            if keys[0] > bound:
+                continue
             count = int(np.searchsorted(keys, bound, "right"))
             tables.append(frames.head(count))
             order.append(keys[:count])

@@ -4,15 +4,15 @@ Where data are lost or do not make sense, cutting goes on where records follow e
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
 
 from argus_assets.recordings.chain import Walker
 from argus_assets.recordings.columns import I64, PADDING, U8, Flags, rows_at
-from argus_assets.recordings.mdf4_blocks import GROUP_VLSD, Blocks, DataGroup, Fragment, inflate
+from argus_assets.recordings.mdf4_blocks import GROUP_VLSD, Blocks, Data, DataGroup, Fragment, inflate
 from argus_assets.recordings.mdf4_records import Layout, Records, Variable, raw_values
 from argus_assets.recordings.model import Limits, Problem
 
@@ -21,6 +21,9 @@ _MAX_VALUE_BYTES: Final = 16 * 1024**2
 _CACHED_FRAGMENTS: Final = 3
 _LENGTH_BYTES: Final = 4
 _TAIL_RECORDS: Final = 64
+_MAX_SEARCHES: Final = 10_000
+"""How often records that follow each other are looked for in one data group."""
+
 
 Report = Callable[[Problem], None]
 
@@ -35,7 +38,7 @@ class Piece:
     """
 
     fragment: Fragment
-    data: bytes
+    data: Data
     behind: int
     problem: Problem | None
     is_last: bool
@@ -45,11 +48,29 @@ class Piece:
         """Bytes that are there."""
         return len(self.data) - self.behind
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of it is missing."""
+        return self.size == self.fragment.size
+
+    def parts(self, size: int) -> "Generator[Piece]":
+        """The piece in parts of at most `size` bytes, so that taking one apart does not take the memory of all."""
+        if self.fragment.method is None or self.size <= size:
+            yield self
+            return
+        whole = memoryview(self.data)[: self.size]
+        for start in range(0, len(whole), size):
+            data = bytes(whole[start : start + size])
+            is_last = start + size >= len(whole)
+            claimed = self.fragment.size - start if is_last else len(data)
+            part = replace(self.fragment, start=self.fragment.start + start, size=claimed)
+            yield Piece(part, data, 0, None, self.is_last and is_last)
+
     def buffer(self, rest: bytes, skip: int = 0) -> U8:
         """What is left of the piece before, the bytes from `skip` on, and `PADDING` bytes of anything."""
         if not rest and self.behind >= PADDING:
             return np.frombuffer(self.data, np.uint8)[skip : len(self.data) - self.behind + PADDING]
-        return padded(rest + self.data[skip : self.size] if rest or skip or self.behind else self.data)
+        return padded(rest, memoryview(self.data)[skip : self.size])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +87,68 @@ class Task:
     positions: I64 | None
     variable: Mapping[str, Variable]
 
+    def part(self, first: int, count: int) -> "Task":
+        """Up to so many of the records, from number `first` of them on."""
+        records = self.records
+        if first == 0 and count >= records.count:
+            return self
+        taken = slice(first, first + count)
+        own = replace(
+            records, at=records.at + first * records.stride, count=min(count, records.count - first),
+            number=records.number + first,
+        )  # fmt: skip
+        positions = None if self.positions is None else self.positions[taken]
+        return Task(self.layout, own, positions, {name: value.part(taken) for name, value in self.variable.items()})
+
+
+def joined(pieces: Iterable[Piece], size: int) -> Generator[Piece]:
+    """The pieces, with small ones that follow each other joined to about `size` bytes, and the last one marked."""
+    held: list[Piece] = []
+    held_bytes = 0
+
+    def join(*, is_last: bool) -> Piece:
+        first = held[0]
+        if len(held) == 1:
+            return replace(first, is_last=is_last)
+        data = b"".join(memoryview(piece.data)[: piece.size] for piece in held)
+        last = held[-1].fragment
+        fragment = replace(first.fragment, size=len(data), stored=max(0, last.at + last.stored - first.fragment.at))
+        return Piece(fragment, data, 0, None, is_last)
+
+    for piece in pieces:
+        if held:
+            end = held[-1].fragment.start + held[-1].fragment.size
+            if (
+                held_bytes + piece.size > size
+                or not held[-1].is_whole
+                or not piece.is_whole
+                or end != piece.fragment.start
+            ):
+                yield join(is_last=False)
+                held, held_bytes = [], 0
+        held.append(piece)
+        held_bytes += piece.size
+    if held:
+        yield join(is_last=True)
+
 
 class Cutter(Protocol):
     """Takes the pieces of one data group in order."""
 
     def cut(self, piece: Piece) -> list[list[Task]]:
-        """The records that are whole now; those of one list belong together."""
+        """The records that are whole now; those of one list belong together. A list may be empty: a run without any."""
         ...
 
 
-def padded(data: bytes) -> U8:
-    """Bytes with room behind them, so that words can be read at any place."""
-    return np.frombuffer(data + bytes(PADDING), np.uint8)
+def _valueless(name: str, lost: int, at: int | None) -> Problem:
+    return Problem(
+        "bad_record", f"a value of {name} for each record", f"none for {lost}", at, 0, "These rows have no value of it."
+    )
+
+
+def padded(*data: Data) -> U8:
+    """Bytes one after another with room behind them, so that words can be read at any place."""
+    return np.frombuffer(b"".join([*data, bytes(PADDING)]), np.uint8)
 
 
 # ---------------------------------------------------------------------------------------------- sorted
@@ -93,7 +164,7 @@ class SignalData:
         self._report = report
         self._starts = np.array([f.start for f in fragments], np.int64)
         self._size = fragments[-1].start + fragments[-1].size if fragments else 0
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._cache: OrderedDict[int, Data] = OrderedDict()
 
     def values(self, offsets: I64) -> tuple[Variable, Flags]:
         """Values at these offsets, and which of them are there."""
@@ -101,8 +172,8 @@ class SignalData:
         low = int(offsets[inside].min()) if inside.any() else 0
         inside &= offsets < low + _MAX_SIGNAL_BYTES  # damaged offsets may lie far from all others
         high = int(offsets[inside].max()) if inside.any() else 0
-        length = int.from_bytes(self._bytes(high, high + _LENGTH_BYTES), "little")
-        buffer = padded(self._bytes(low, high + _LENGTH_BYTES + min(length, _MAX_SIGNAL_BYTES)))
+        length = int.from_bytes(b"".join(self._bytes(high, high + _LENGTH_BYTES)), "little")
+        buffer = padded(*self._bytes(low, high + _LENGTH_BYTES + min(length, _MAX_SIGNAL_BYTES)))
         end = len(buffer) - PADDING
         starts = np.where(inside, offsets - low, 0)
         inside &= starts + _LENGTH_BYTES <= end
@@ -112,9 +183,9 @@ class SignalData:
         inside &= starts + lengths <= end
         return Variable(buffer, np.where(inside, starts, 0), np.where(inside, lengths, 0)), inside
 
-    def _bytes(self, low: int, high: int) -> bytes:
-        """Bytes from `low` to `high`, as far as they can be had."""
-        out: list[bytes] = []
+    def _bytes(self, low: int, high: int) -> list[Data]:
+        """Bytes from `low` to `high`, as far as they can be had, in the runs in which they stand."""
+        out: list[Data] = []
         for index in range(max(int(np.searchsorted(self._starts, low, "right")) - 1, 0), len(self._fragments)):
             fragment = self._fragments[index]
             skip = max(0, low - fragment.start)
@@ -124,12 +195,12 @@ class SignalData:
             if fragment.method is None:
                 out.append(self._blocks.read(fragment.at + skip, wanted))
             else:
-                out.append(self._inflated(index)[skip : skip + wanted])
+                out.append(memoryview(self._inflated(index))[skip : skip + wanted])
             if len(out[-1]) < wanted:
                 break
-        return b"".join(out)
+        return out
 
-    def _inflated(self, index: int) -> bytes:
+    def _inflated(self, index: int) -> Data:
         if index not in self._cache:
             fragment = self._fragments[index]
             self._cache[index], problem = inflate(
@@ -155,7 +226,7 @@ class SortedCutter:
         self._layout = layout
         self._report = report
         self._size = layout.group.record_bytes
-        self._rest = b""
+        self._rest = bytearray()
         self._expected = 0
         self._variable = {name: signal_data(layout.fields[name].data) for name in layout.variable}
 
@@ -163,13 +234,17 @@ class SortedCutter:
         """See `Cutter`."""
         start = piece.fragment.start
         if start != self._expected:
-            self._rest = b""
+            self._rest.clear()
+        if self._rest and len(self._rest) + piece.size < self._size and piece.is_whole and not piece.is_last:
+            self._rest += memoryview(piece.data)[: piece.size]
+            self._expected = start + piece.size
+            return []
         skip = 0 if self._rest or not self._size else -start % self._size
         number = (start + skip - len(self._rest)) // max(self._size, 1)
-        buffer = piece.buffer(self._rest, skip)
+        buffer = piece.buffer(bytes(self._rest), skip)
         end = len(buffer) - PADDING
         whole = end // self._size if self._size else 0
-        self._rest = buffer[whole * self._size : end].tobytes() if piece.size == piece.fragment.size else b""
+        self._rest = bytearray(buffer[whole * self._size : end] if piece.is_whole else b"")
         self._expected = start + piece.fragment.size
         if piece.is_last and self._rest:
             self._report(
@@ -188,8 +263,11 @@ class SortedCutter:
         for name, data in self._variable.items():
             offsets = raw_values(records, self._layout.fields[name]).astype(np.int64)
             variable[name], inside = data.values(offsets)
-            if self._layout.event is not None and not inside.all():
-                lost = int(np.count_nonzero(~inside))
+            lost = int(np.count_nonzero(~inside))
+            if lost and self._layout.event is None:
+                variable[name] = replace(variable[name], missing=~inside)
+                self._report(_valueless(name, lost, piece.fragment.at))
+            elif lost:
                 self._report(
                     Problem(
                         "bad_record", f"a payload for each frame from number {number} on", f"none for {lost}",
@@ -197,8 +275,7 @@ class SortedCutter:
                     )
                 )  # fmt: skip
                 kept = np.flatnonzero(inside)
-                value = variable[name]
-                variable[name] = Variable(value.buffer, value.starts[kept], value.lengths[kept])
+                variable[name] = variable[name].part(kept)
                 records = Records(buffer, 0, self._size, len(kept), number)
                 return [[Task(self._layout, records, kept * self._size, variable)]] if len(kept) else []
         return [[Task(self._layout, records, None, variable)]]
@@ -252,40 +329,72 @@ class UnsortedCutter:
             for name in layout.variable
             if layout.fields[name].data in by_place
         }
+        self._keys_of: dict[int, list[tuple[int, str]]] = {}
+        for key, value_id in self._value_id.items():
+            for record_id in {key[0], value_id}:
+                self._keys_of.setdefault(record_id, []).append(key)
         self._numbers = dict.fromkeys(self._layouts, 0)
         self._totals: dict[int, int | None] = dict.fromkeys(self._vlsd, 0)
-        self._rest = b""
+        self._rest = bytearray()
+        self._needed = 0  # bytes of the record that `_rest` starts with, where they are known to be more than it has
         self._in_step = True
+        self._searches = 0
 
     def cut(self, piece: Piece) -> list[list[Task]]:
         """See `Cutter`."""
-        buffer = piece.buffer(self._rest)
+        if self._searches > _MAX_SEARCHES:
+            return []
+        broken = not piece.is_whole
         before = len(self._rest)
-        self._rest = b""
+        if before + piece.size < self._needed and not piece.is_last and not broken:
+            self._rest += memoryview(piece.data)[: piece.size]
+            return []
+        buffer = piece.buffer(bytes(self._rest))
         end = len(buffer) - PADDING
-        broken = piece.size < piece.fragment.size
-        walker = self._walker(buffer, end)
+        low = self._needed if self._needed <= end else 0  # a long record at the start needs no looking for others in it
+        self._rest.clear()
+        self._needed = 0
+        walker = self._walker(buffer[low:], end - low)
         tasks: list[list[Task]] = []
         at = skipped = 0
         while at < end:
-            places = walker.walk(at) if self._in_step else np.zeros(0, np.int64)
+            places = np.zeros(0, np.int64)
+            if self._in_step:
+                places = walker.walk(max(at - low, 0)) + low
+                if at < low:
+                    places = np.concatenate([np.zeros(1, np.int64), places])
             if len(places):
-                following = int(walker.following[np.searchsorted(walker.places, places[-1])])
-                kept = self._take(
-                    buffer, places, tasks, final=piece.is_last or broken or not self._waits(buffer, following, end)
+                last = int(places[-1])
+                following = (
+                    low + int(walker.following[np.searchsorted(walker.places, last - low)]) if last >= low else low
                 )
+                waits = self._extent(buffer, following, end) is not None
+                kept = self._take(buffer, places, tasks, final=piece.is_last or broken or not waits)
                 at = following if kept == len(places) else int(places[kept])
                 if kept < len(places):
                     break
                 continue
-            if self._in_step and not piece.is_last and not broken and self._waits(buffer, at, end):
+            extent = self._extent(buffer, at, end) if self._in_step and not piece.is_last and not broken else None
+            if extent is not None:
+                self._needed = extent
                 break
-            found = walker.next_start(at + 1 if self._in_step else at)
+            self._searches += 1
+            if self._searches > _MAX_SEARCHES:
+                break
+            found = walker.next_start(max(at + 1 if self._in_step else at, low) - low)
             self._lose_step()
-            place = end if found is None else found
+            place = end if found is None else found + low
             skipped += place - at
             at = place
             self._in_step = found is not None
+        if self._searches > _MAX_SEARCHES:
+            self._report(
+                Problem(
+                    "over_limit", f"records that follow each other but for {_MAX_SEARCHES:,} places", "more",
+                    piece.fragment.at + max(0, at - before), None, "The rest of the data group was not read.",
+                )
+            )  # fmt: skip
+            return tasks
         if skipped:
             self._report(
                 Problem(
@@ -298,29 +407,32 @@ class UnsortedCutter:
             self._lose_step()
             self._in_step = False
         elif at < end:
-            self._rest = buffer[at:end].tobytes()
+            self._rest += buffer[at:end].tobytes()
         return tasks
 
     def _lose_step(self) -> None:
         """Records were lost: where values of variable length count from has to be found again."""
         self._totals = dict.fromkeys(self._totals)
 
-    def _waits(self, buffer: U8, at: int, end: int) -> bool:
-        """Whether a record may start here whose rest is in the next piece."""
+    def _extent(self, buffer: U8, at: int, end: int) -> int | None:
+        """Bytes of the record that may start here, if its rest is in the next piece; 0 where that does not tell them."""
         if end - at < self._id_bytes:
-            return True
+            return 0
         index = np.searchsorted(
             self._ids, record_id := int.from_bytes(buffer[at : at + self._id_bytes].tobytes(), "little")
         )
         if index == len(self._ids) or self._ids[index] != record_id:
-            return False
-        body = at + self._id_bytes
-        if not self._is_vlsd[index]:
-            return body + int(self._sizes[index]) > end
-        if end - body < _LENGTH_BYTES:
-            return True
-        length = int.from_bytes(buffer[body : body + _LENGTH_BYTES].tobytes(), "little")
-        return length <= _MAX_VALUE_BYTES and body + _LENGTH_BYTES + length > end
+            return None
+        size = self._id_bytes + int(self._sizes[index])
+        if self._is_vlsd[index]:
+            size += _LENGTH_BYTES
+            if at + size > end:
+                return 0
+            length = int.from_bytes(buffer[at + size - _LENGTH_BYTES : at + size].tobytes(), "little")
+            if length > _MAX_VALUE_BYTES:
+                return None
+            size += length
+        return size if at + size > end else None
 
     def _walker(self, buffer: U8, end: int) -> Walker:
         """All places where a whole record could be."""
@@ -352,15 +464,21 @@ class UnsortedCutter:
         ids = read[places].astype(np.int64)
         kept = len(places)
         values: dict[tuple[int, str], Variable] = {}
-        rows = {record_id: np.flatnonzero(ids == record_id) for record_id in self._layouts}
-        for key, value_id in self._value_id.items():
-            own, theirs = rows[key[0]], np.flatnonzero(ids == value_id)
+        order = np.argsort(ids, kind="stable")
+        present, first = np.unique(ids[order], return_index=True)
+        rows = dict(zip(present.tolist(), np.split(order, first[1:]), strict=True))
+        none = np.zeros(0, np.int64)
+        for key in dict.fromkeys(key for record_id in rows for key in self._keys_of.get(record_id, ())):
+            value_id = self._value_id[key]
+            own, theirs = rows.get(key[0], none), rows.get(value_id, none)
             kept = min(kept, self._match(key, value_id, buffer, places, own, theirs, values, final=final))
         if kept < len(places) - _TAIL_RECORDS:
             kept = len(places)  # what has no value here will have none further on
         group: list[Task] = []
-        for record_id, layout in self._layouts.items():
-            own = rows[record_id]
+        for record_id, own in rows.items():
+            layout = self._layouts.get(record_id)
+            if layout is None:
+                continue
             mask = own < kept
             variable: dict[str, Variable] = {}
             for name in layout.variable:
@@ -378,22 +496,25 @@ class UnsortedCutter:
             for name in layout.variable:
                 value = values.get((record_id, name))
                 if value is not None:
-                    starts = np.maximum(value.starts[mask], 0)
-                    variable[name] = Variable(buffer, starts, value.lengths[mask])
+                    missing = value.starts < 0
+                    lost = int(np.count_nonzero(missing & mask))
+                    if lost:
+                        self._report(_valueless(name, lost, None))
+                    value = replace(value, starts=np.maximum(value.starts, 0), missing=missing if lost else None)
+                    variable[name] = value.part(mask)
             count = int(np.count_nonzero(mask))
             if count:
                 records = Records(buffer, 0, 0, count, self._numbers[record_id])
                 group.append(Task(layout, records, places[own[mask]] + self._id_bytes, variable))
             self._numbers[record_id] += int(np.count_nonzero(own < kept))
-        for value_id in set(self._value_id.values()):
+        for value_id in rows.keys() & self._totals.keys():
             total = self._totals[value_id]
             if total is not None:
-                taken = np.flatnonzero((ids == value_id) & (np.arange(len(ids)) < kept))
+                taken = rows[value_id][rows[value_id] < kept]
                 body = places[taken] + self._id_bytes
                 lengths = np.ndarray((len(buffer) - 3,), "<u4", buffer, 0, (1,))[body].astype(np.int64)
                 self._totals[value_id] = total + int((lengths + _LENGTH_BYTES).sum())
-        if group:
-            tasks.append(group)
+        tasks.append(group)
         return kept
 
     def _match(  # noqa: PLR0917 - a step of `_take`

@@ -7,14 +7,14 @@ frame (ASAM MDF 4, associated standard "Bus Logging"). All other groups are sign
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from argus_assets.recordings.can_errors import ERROR_BYTES, OVERLOAD, PROTOCOL, of_mdf4
-from argus_assets.recordings.columns import FD_LENGTHS, I64, PADDING, U8, FrameArrays, as_text, binary_series
+from argus_assets.recordings.columns import FD_LENGTHS, I64, PADDING, U8, Flags, FrameArrays, as_text, binary_series
 from argus_assets.recordings.mdf4_blocks import (
     ALL_INVALID,
     CHANNEL_MASTER,
@@ -27,12 +27,9 @@ from argus_assets.recordings.mdf4_blocks import (
     Channel,
     ChannelGroup,
 )
+from argus_assets.recordings.mdf4_conversions import Conversion, Physical, Values
 from argus_assets.recordings.schema import KINDS
 from argus_assets.tables import TIMESTAMP
-
-Values = npt.NDArray[Any]
-Convert = Callable[[Values], Values]
-"""Raw to physical values of shape (n,)."""
 
 SIGNALS: Final = "mdf4.signals"
 """Schema of the tables of signal groups."""
@@ -42,6 +39,15 @@ _LATIN_1, _UTF_8, _UTF_16_LE, _UTF_16_BE = 6, 7, 8, 9
 _BIG_ENDIAN: Final = (_UNSIGNED_BE, _SIGNED_BE, _REAL_BE)
 _ENCODINGS: Final = {_LATIN_1: "latin-1", _UTF_8: "utf-8", _UTF_16_LE: "utf-16-le", _UTF_16_BE: "utf-16-be"}
 _MAX_TIME_NS: Final = 2**62
+_ROW_BYTES: Final = 64
+"""Memory of a frame without its payload, and more than that of a row of signals without any."""
+
+_VALUE_BYTES: Final = 16
+"""Memory of a number with what is made of it on the way."""
+
+_TEXT_BYTES: Final = 64
+"""Of a text or bytes, without their characters: making one takes the time of four numbers."""
+
 _ID_MASK: Final = 0x1FFFFFFF
 _IDE_BIT: Final = 0x80000000
 _BUS_EVENTS: Final = {
@@ -79,11 +85,21 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """Values of variable length: `buffer[start : start + length]` of each record."""
+    """Values of variable length: `buffer[start : start + length]` of each record.
+
+    Attributes:
+        missing: Records whose value could not be found, `None` for none.
+    """
 
     buffer: U8
     starts: I64
     lengths: I64
+    missing: Flags | None = None
+
+    def part(self, taken: slice | I64 | Flags) -> "Variable":
+        """The values of some of the records."""
+        missing = None if self.missing is None else self.missing[taken]
+        return Variable(self.buffer, self.starts[taken], self.lengths[taken], missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,9 @@ class Layout:
         fields: Channels by the name of their field, or of their signal.
         variable: Those of them that are of variable length.
         convert: Conversions beyond a linear one, by the same names.
+        convert_time: That of the master, if it has one beyond a linear one.
+        row_bytes: Memory that the columns take for a record, less what is of variable length.
+        steps: Columns and conversions, each of which takes its time for every run of records, however short.
     """
 
     group: ChannelGroup
@@ -102,7 +121,10 @@ class Layout:
     event: str | None
     fields: Mapping[str, Channel]
     variable: tuple[str, ...]
-    convert: Mapping[str, Convert] = field(default_factory=dict)
+    convert: Mapping[str, Conversion] = field(default_factory=dict)
+    convert_time: Conversion | None = None
+    row_bytes: int = 0
+    steps: int = 0
 
     @property
     def topic(self) -> str:
@@ -110,22 +132,26 @@ class Layout:
         return self.group.name or self.group.source or f"group {self.group.number}"
 
 
-def layout_of(group: ChannelGroup, convert_of: Callable[[Channel], Convert | None]) -> tuple[Layout, list[str]]:
+def layout_of(
+    group: ChannelGroup, convert_of: Callable[[Channel], Conversion | None], take: Callable[[str, int], bool]
+) -> tuple[Layout, list[str]]:
     """How to read a group, and the names of channels that cannot be read.
 
     Args:
         group: A group with channels.
         convert_of: Finds the conversion of a channel that has one which is neither none nor linear.
+        take: Whether there may be a column of this name, behind so many others.
     """
     master = next((c for c in group.channels if c.type in (CHANNEL_MASTER, CHANNEL_VIRTUAL_MASTER)), None)
     names = {c.name for c in group.channels}
     event = next((name for name in _BUS_EVENTS if name in names), None)
     # Frames of a bus have no other master than time, whatever damage made of its kind.
-    if master is not None and ((master.sync != SYNC_TIME and event is None) or not _fits(master, group)):
+    if master is not None and ((master.sync != SYNC_TIME and event is None) or not _is_number(master, group)):
         master = None
     fields: dict[str, Channel] = {}
-    convert: dict[str, Convert] = {}
+    convert: dict[str, Conversion] = {}
     unread: list[str] = []
+    following: dict[str, int] = {}
     for channel in group.channels:
         if channel is master or channel.is_structure:
             continue
@@ -135,23 +161,45 @@ def layout_of(group: ChannelGroup, convert_of: Callable[[Channel], Convert | Non
             if prefix != event:
                 continue
         elif name in ("", "frame", "timestamp") or name in fields:
-            number = 2
-            while f"{name}#{number}" in fields:
+            base, number = name, following.get(name, 2)
+            while (name := f"{base}#{number}") in fields:
                 number += 1
-            name = f"{name}#{number}"
+            following[base] = number + 1
         if not _fits(channel, group):
             unread.append(channel.name)
+            continue
+        if event is None and not take(name, len(fields)):
             continue
         fields[name] = channel
         if event is None and (found := convert_of(channel)) is not None:
             convert[name] = found
     variable = tuple(name for name, c in fields.items() if c.type == CHANNEL_VLSD and c.data)
-    return Layout(group, master, event, fields, variable, convert), unread
+    convert_time = None if master is None else convert_of(master)
+    row_bytes, steps = _ROW_BYTES, 1
+    if event is None:
+        for name, channel in fields.items():
+            conversion = convert.get(name)
+            row_bytes += _column_bytes(channel) + (conversion.row_bytes * channel.values if conversion else 0)
+            steps += 1 + (conversion.steps if conversion else 0)
+    return Layout(group, master, event, fields, variable, convert, convert_time, row_bytes, steps), unread
+
+
+def _column_bytes(channel: Channel) -> int:
+    """Memory of a value of a channel in a column, or the time that it takes where that is more."""
+    if not is_text(channel) and not is_bytes(channel):
+        return _VALUE_BYTES * channel.values
+    size = 0 if channel.type == CHANNEL_VLSD else (1 + channel.bit_count // 8) * channel.items
+    return _TEXT_BYTES + size * (1 if channel.data_type == _UTF_8 else 2)  # as UTF-8
+
+
+def _is_number(channel: Channel, group: ChannelGroup) -> bool:
+    """Whether a channel has one number for each record."""
+    return _fits(channel, group) and channel.values == 1 and (channel.data_type <= _REAL_BE or channel.is_virtual)
 
 
 def _fits(channel: Channel, group: ChannelGroup) -> bool:
     """Whether a channel's values are inside a record, and of a size that can be had."""
-    if channel.type in (CHANNEL_VIRTUAL, CHANNEL_VIRTUAL_MASTER):
+    if channel.is_virtual:
         return True
     if channel.items < 1 or channel.bit_count < 1 or channel.bit_offset > 7:
         return False
@@ -162,7 +210,9 @@ def _fits(channel: Channel, group: ChannelGroup) -> bool:
         return False
     if channel.items > 1 and (channel.bit_offset or channel.bit_count not in (8, 16, 32, 64)):
         return False
-    if channel.data_type <= _SIGNED_BE and bits > 64:
+    if (channel.data_type <= _SIGNED_BE or channel.type == CHANNEL_VLSD) and bits > 64:
+        return False
+    if channel.type == CHANNEL_VLSD and channel.items > 1:
         return False
     return channel.byte_offset + (bits + 7) // 8 * channel.items <= group.data_bytes
 
@@ -173,7 +223,7 @@ def _fits(channel: Channel, group: ChannelGroup) -> bool:
 def raw_values(records: Records, channel: Channel) -> Values:
     """Raw numbers of a channel: shape (count,), or (count, items) of an array."""
     n = records.count
-    if channel.type in (CHANNEL_VIRTUAL, CHANNEL_VIRTUAL_MASTER):
+    if channel.is_virtual:
         return np.arange(records.number, records.number + n, dtype=np.int64)
     at = records.at + channel.byte_offset
     size = (channel.bit_offset + channel.bit_count + 7) // 8
@@ -203,13 +253,16 @@ def _is_signed(channel: Channel) -> bool:
     return channel.data_type in (_SIGNED_LE, _SIGNED_BE)
 
 
-def _times_ns(records: Records, master: Channel | None, start_ns: int) -> tuple[I64, int]:
+def _times_ns(records: Records, layout: Layout, start_ns: int) -> tuple[I64, int]:
     """Nanoseconds since 1970 UTC, and how many could not be had (they get the start of the file)."""
+    master = layout.master
     if master is None:
         return np.full(records.count, start_ns, np.int64), 0
     raw = raw_values(records, master)
-    conversion = master.conversion
-    factor, offset = (conversion.factor, conversion.offset) if conversion.kind == LINEAR else (1.0, 0.0)
+    if layout.convert_time is not None:
+        raw = np.asarray(layout.convert_time.apply(raw))
+    scaling = master.scaling
+    factor, offset = (scaling.factor, scaling.offset) if scaling.kind == LINEAR else (1.0, 0.0)
     steps = factor * 1e9
     if raw.dtype.kind in "iu" and offset == 0 and 1 <= steps <= 1e9 and abs(steps - round(steps)) < 1e-6:
         # Whole nanoseconds: no float in between.
@@ -240,7 +293,6 @@ class Rows:
         last_ns: Latest time.
         bad_times: Times that could not be had.
         channels: Frames by channel and kind.
-        unconverted: Signals whose conversion failed: they hold raw values.
     """
 
     table: pl.DataFrame
@@ -248,7 +300,6 @@ class Rows:
     last_ns: int
     bad_times: int
     channels: dict[tuple[str, str], int] = field(default_factory=dict)
-    unconverted: tuple[str, ...] = ()
 
 
 def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]) -> Rows:
@@ -257,16 +308,18 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
     n = records.count
     kind, is_error, is_remote = _BUS_EVENTS[layout.event]
     fields = layout.fields
-    times, bad_times = _times_ns(records, layout.master, start_ns)
+    times, bad_times = _times_ns(records, layout, start_ns)
 
     def numbers(name: str) -> Values | None:
         channel = fields.get(name)
         if channel is None or channel.type == CHANNEL_VLSD or channel.data_type > _SIGNED_BE or channel.items > 1:
             return None
         found = raw_values(records, channel)
-        if channel.type == CHANNEL_VIRTUAL and channel.conversion.kind == LINEAR:
+        if channel.type == CHANNEL_VIRTUAL and channel.scaling.kind == LINEAR:
             # A virtual channel's raw value is the number of its record; its conversion makes the value of it.
-            found = np.rint(found * channel.conversion.factor + channel.conversion.offset).astype(np.int64)
+            with np.errstate(all="ignore"):
+                value = np.rint(found * channel.scaling.factor + channel.scaling.offset)
+            found = np.where(np.abs(value) < _MAX_TIME_NS, value, 0).astype(np.int64)
         return found
 
     def flags(name: str) -> npt.NDArray[np.bool_]:
@@ -291,8 +344,9 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
         first = records.at + payload.byte_offset
         starts = np.arange(first, first + n * records.stride, records.stride, dtype=np.int64)
     if length is None and found_dlc is not None:
-        length = FD_LENGTHS[np.minimum(found_dlc.astype(np.int64), 15)]
+        length = FD_LENGTHS[np.clip(found_dlc.astype(np.int64), 0, 15)]
     lengths = np.minimum(np.full(n, room, np.int64) if length is None else length.astype(np.int64), most)
+    lengths = np.maximum(lengths, 0)
     if found_dlc is None:
         found_dlc = np.searchsorted(FD_LENGTHS, np.minimum(lengths, 64))
     is_extended_id = flags("IDE") | ((raw_id & np.uint32(_IDE_BIT)) != 0)
@@ -348,58 +402,71 @@ def _errors(event: str, error_type: Values | None, sent: npt.NDArray[np.bool_]) 
 
 def signal_columns(records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]) -> Rows:
     """Physical values of a signal group: `frame` (null), `timestamp`, and a column for each channel."""
-    times, bad_times = _times_ns(records, layout.master, start_ns)
+    times, bad_times = _times_ns(records, layout, start_ns)
     columns: dict[str, pl.Series] = {
         "frame": pl.repeat(None, records.count, dtype=pl.UInt64, eager=True),
         "timestamp": pl.Series(times).cast(TIMESTAMP),
     }
-    failed: list[str] = []
     for name, channel in layout.fields.items():
-        series, ok = _signal(records, channel, variable.get(name), layout.convert.get(name))
-        if not ok:
-            failed.append(name)
+        series = _signal(records, channel, variable.get(name), layout.convert.get(name))
         invalid = _invalid(records, channel, layout.group)
         columns[name] = series if invalid is None else series.set(pl.Series(invalid), None)
     table = pl.DataFrame(columns)
-    return Rows(table, int(times.min()), int(times.max()), bad_times, unconverted=tuple(failed))
+    return Rows(table, int(times.min()), int(times.max()), bad_times)
 
 
-def _signal(
-    records: Records, channel: Channel, variable: Variable | None, convert: Convert | None
-) -> tuple[pl.Series, bool]:
-    if channel.type == CHANNEL_VLSD and variable is None:
-        return pl.repeat(None, records.count, dtype=pl.Binary, eager=True), True
-    if variable is not None:
-        return _text(binary_series(variable.buffer, variable.starts, variable.lengths), channel), True
-    if channel.data_type > _REAL_BE:
-        size = channel.bit_count // 8 * channel.items
-        starts = records.at + channel.byte_offset + np.arange(records.count, dtype=np.int64) * records.stride
-        raw = binary_series(records.buffer, starts, np.full(records.count, size, np.int64))
-        return _text(raw, channel), True
+def is_text(channel: Channel) -> bool:
+    """Whether the raw values of a channel are texts."""
+    return channel.data_type in _ENCODINGS and not channel.is_virtual
+
+
+def is_bytes(channel: Channel) -> bool:
+    """Whether the raw values of a channel are bytes."""
+    return (
+        (channel.data_type > _REAL_BE or channel.type == CHANNEL_VLSD)
+        and not channel.is_virtual
+        and not is_text(channel)
+    )
+
+
+def _signal(records: Records, channel: Channel, variable: Variable | None, conversion: Conversion | None) -> pl.Series:
+    if is_text(channel) or is_bytes(channel):
+        texts = _text(_raw_bytes(records, channel, variable), channel)
+        return texts if conversion is None else _series(conversion.apply(texts))
     values = raw_values(records, channel)
-    if channel.conversion.kind == LINEAR:
-        if (channel.conversion.factor, channel.conversion.offset) != (1.0, 0.0):
-            values = values * channel.conversion.factor + channel.conversion.offset
-    elif convert is not None:
-        try:
-            values = convert(values)
-        except Exception:  # noqa: BLE001 - asammdf raises what its parsing happens to hit
-            return _series(values), False
-    return _series(values), True
+    with np.errstate(all="ignore"):
+        if channel.scaling.kind == LINEAR:
+            if not channel.scaling.is_identity:
+                values = values * channel.scaling.factor + channel.scaling.offset
+        elif conversion is not None:
+            physical = conversion.apply(values.reshape(-1))
+            if isinstance(physical, np.ndarray):
+                values = physical.reshape(values.shape)
+            elif values.ndim == 1:
+                return physical
+            else:
+                return physical.reshape(values.shape).arr.to_list()
+    return _series(values)
 
 
-def _series(values: Values) -> pl.Series:
+def _raw_bytes(records: Records, channel: Channel, variable: Variable | None) -> pl.Series:
+    if channel.type == CHANNEL_VLSD:
+        if variable is None:
+            return pl.repeat(None, records.count, dtype=pl.Binary, eager=True)
+        series = binary_series(variable.buffer, variable.starts, variable.lengths)
+        return series if variable.missing is None else series.set(pl.Series(variable.missing), None)
+    size = channel.bit_count // 8 * channel.items
+    starts = records.at + channel.byte_offset + np.arange(records.count, dtype=np.int64) * records.stride
+    return binary_series(records.buffer, starts, np.full(records.count, size, np.int64))
+
+
+def _series(values: Physical) -> pl.Series:
     """Numbers or texts as a column; a matrix becomes lists."""
+    if isinstance(values, pl.Series):
+        return values
     if values.ndim > 1:
         array = pl.Series(np.ascontiguousarray(values))
         return array.cast(pl.List(array.dtype.inner))  # type: ignore[attr-defined] # an array's
-    if values.dtype.kind == "S":
-        return as_text(pl.Series(values.tolist(), dtype=pl.Binary))
-    if values.dtype.kind in "OU":
-        texts = [
-            v.decode("utf-8", "replace") if isinstance(v, bytes) else None if v is None else str(v) for v in values
-        ]
-        return pl.Series(texts, dtype=pl.String)
     return pl.Series(values.astype(np.float32) if values.dtype == np.float16 else values)
 
 
@@ -410,7 +477,9 @@ def _text(raw: pl.Series, channel: Channel) -> pl.Series:
         return raw
     if encoding == "utf-8":
         return as_text(raw).str.split_exact("\0", 1).struct.field("field_0")
-    return pl.Series([v.decode(encoding, "replace").split("\0", 1)[0] for v in raw], dtype=pl.String)
+    return pl.Series(
+        [None if v is None else v.decode(encoding, "replace").split("\0", 1)[0] for v in raw], dtype=pl.String
+    )
 
 
 def _invalid(records: Records, channel: Channel, group: ChannelGroup) -> npt.NDArray[np.bool_] | None:
