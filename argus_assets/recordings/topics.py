@@ -48,7 +48,7 @@ _MAX_SECONDS: Final = 9_200_000_000
 """Seconds that fit into 64 bits of nanoseconds, with room for a nanosecond field of 32 bits."""
 
 
-class OverBudget(Exception):  # noqa: N818 - no error: the messages stay frames
+class OverBudget(Exception):
     """The file has spent its values: the messages at hand are not decoded."""
 
 
