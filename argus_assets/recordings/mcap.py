@@ -20,6 +20,7 @@ from argus_assets.recordings.mcap_chunks import (
     CHUNK,
     CHUNK_HEAD,
     HEAD,
+    MAX_MESSAGE_BYTES,
     MESSAGE,
     MESSAGE_FIELDS,
     SCHEMA,
@@ -47,7 +48,6 @@ MAGIC: Final = b"\x89MCAP0\r\n"
 
 _MESSAGE_INDEX, _FOOTER = 0x07, 0x02
 _FOOTER_BYTES: Final = HEAD.size + 20
-_MAX_MESSAGE_BYTES: Final = 256 * 1024**2
 _PLAUSIBLE_CHUNK: Final = re.compile(
     rb"\x06.{4}[\x00-\x0f]\x00\x00\x00.{28}(?:\x00\x00\x00\x00|\x03\x00\x00\x00lz4|\x04\x00\x00\x00zstd)", re.DOTALL
 )
@@ -110,9 +110,13 @@ class McapReader:
                 ready.append(decoded)
                 frames += decoded.frames.height
                 size += decoded.size
+                del decoded  # what has been handed out is not held any longer
                 if frames >= self._limits.batch_frames or size >= _BATCH_BYTES:
-                    yield _batch(ready)
+                    batch = _batch(ready)
                     ready, frames, size = [], 0, 0
+                    yield batch
+                    del batch
+            del windows
         if ready:
             yield _batch(ready)
         self._close()
@@ -227,9 +231,9 @@ class McapReader:
     def _loose(self, at: int, opcode: int, first: int) -> Generator[Piece, None, int]:
         """Records outside of chunks, as many as the block in memory holds; returns their bytes."""
         if opcode in (SCHEMA, CHANNEL, MESSAGE, STATISTICS):
-            if first > _MAX_MESSAGE_BYTES:
+            if first > MAX_MESSAGE_BYTES:
                 self._problem(
-                    "over_limit", f"a record of at most {_MAX_MESSAGE_BYTES} bytes", f"{first}", at,
+                    "over_limit", f"a record of at most {MAX_MESSAGE_BYTES} bytes", f"{first}", at,
                     frames_lost=int(opcode == MESSAGE), advice="It was not read.",
                 )  # fmt: skip
                 return first

@@ -30,6 +30,11 @@ _MAX_BEYOND_CLAIM: Final = 16 * 1024**2
 """Bytes that the chunks of a group may inflate to together beyond what they claim."""
 _BLOCK_BYTES: Final = 8 * 1024**2
 """Bytes in which message records are looked for at once; what is found in them takes at most ten times as much."""
+MAX_MESSAGE_BYTES: Final = 128 * 1024**2
+"""Bytes of a message that is read. A message is in memory some four times while it becomes a row of a table."""
+_SMALL: Final = 1024
+_FEW: Final = 16
+"""Bytes of a buffer, and messages, that are not worth an array."""
 _SHORT_RUN: Final = 16
 _MAX_SHORT_RUNS: Final = 64
 """Runs of fewer messages in a block before its records are walked another way."""
@@ -114,11 +119,33 @@ def _open_piece(piece: Piece, budget: Budget, beyond: int) -> OpenedPiece:
         opened.problems[-1] = Problem(last.kind, last.expected, last.actual, last.offset, lost, last.help)
         opened.lost = lost
     opened.problems.settle()
-    if len(opened.messages):
-        buffer = np.frombuffer(opened.data, np.uint8)
-        found = np.bincount(rows_at(buffer, opened.messages + HEAD.size, 2).view("<u2").reshape(-1))
-        opened.counts = {int(number): int(found[number]) for number in np.flatnonzero(found)}
+    _count(opened)
     return opened
+
+
+def _count(opened: OpenedPiece) -> None:
+    """Count the messages of each channel, and leave out those that nobody could hold in memory several times."""
+    buffer = np.frombuffer(opened.data, np.uint8)
+    if opened.size > MAX_MESSAGE_BYTES:
+        lengths = rows_at(buffer, opened.messages + 1, 8).view("<u8").reshape(-1)
+        large = lengths > MAX_MESSAGE_BYTES
+        if large.any():
+            lost = int(large.sum())
+            opened.messages = opened.messages[~large]
+            opened.lost += lost
+            opened.problems.append(
+                Problem(
+                    "over_limit", f"messages of at most {MAX_MESSAGE_BYTES:,} bytes", f"{lost} of up to {lengths.max():,}",
+                    opened.at, lost, "They were not read.",
+                )
+            )  # fmt: skip
+    if len(opened.messages) <= _FEW:
+        for at in opened.messages.tolist():
+            number = int.from_bytes(opened.data[at + HEAD.size : at + HEAD.size + 2], "little")
+            opened.counts[number] = opened.counts.get(number, 0) + 1
+        return
+    found = np.bincount(rows_at(buffer, opened.messages + HEAD.size, 2).view("<u2").reshape(-1))
+    opened.counts = {int(number): int(found[number]) for number in np.flatnonzero(found)}
 
 
 def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) -> Bytes:
@@ -216,6 +243,7 @@ class Records:
     """The message records of a buffer, looked for a block at a time; the last few blocks are kept."""
 
     def __init__(self, data: Bytes) -> None:
+        self._data = data
         self._buffer = np.frombuffer(data, np.uint8)
         self._end = len(data)
         self._blocks: dict[int, _Block] = {}
@@ -225,7 +253,20 @@ class Records:
         """Message records that follow each other from `at` on, and where they end; `None` when there is none."""
         if at + HEAD.size + MESSAGE_FIELDS > self._end:
             return None
+        if self._end <= _SMALL:
+            return self._walk(at)
         return self._block(at // _BLOCK_BYTES).run(at)
+
+    def _walk(self, at: int) -> tuple[I64, int] | None:
+        """`run` over few bytes."""
+        places: list[int] = []
+        while at + HEAD.size + MESSAGE_FIELDS <= self._end:
+            opcode, length = HEAD.unpack_from(self._data, at)
+            if opcode != MESSAGE or length < MESSAGE_FIELDS or at + HEAD.size + length > self._end:
+                break
+            places.append(at)
+            at += HEAD.size + length
+        return (np.array(places, np.int64), at) if places else None
 
     def resume(self, at: int) -> int | None:
         """The first record from `at` on that another one follows, or the end."""

@@ -139,7 +139,7 @@ def _slices(piece: OpenedPiece, widths: I64) -> Iterator[Window]:
         ids = rows_at(data, places[low:high] + HEAD.size, 2).view("<u2").reshape(-1)
         high = low + max(1, int(np.searchsorted(np.cumsum(widths[ids]), _MAX_VALUES, side="right")))
         end = int(ends[high - 1])
-        if end - start > _MAX_BYTES:  # one message
+        if end - start > max(_MAX_BYTES, len(data) // 2):  # one message, and not worth a copy
             yield Window(data, places[low:high], [(0, piece.at)])
         else:
             buffer = np.concatenate([data[start:end], np.zeros(PADDING, np.uint8)])
