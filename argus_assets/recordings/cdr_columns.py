@@ -25,8 +25,9 @@ _DTYPES: Final[dict[str, pl.DataType]] = {
 }
 MAX_ITEMS: Final = 1024
 """Sequences with more items are skipped where that is possible; the frame still holds them."""
-_STEP_VALUES: Final = 1000
-"""Values of `Limits.max_values` that one field of one item costs, read for however many messages."""
+_STEP_VALUES: Final = 1500
+_STEP_PER_FIELD: Final = 300
+"""Values of `Limits.max_values` that an item costs, and each of its fields, read for however many messages."""
 
 
 @dataclass(slots=True)
@@ -279,7 +280,7 @@ def _read_items(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Seri
         rows = np.flatnonzero((counts > i) & walk.ok & walk.whole)
         if not len(rows):
             break
-        walk.spend(_STEP_VALUES * max(1, len(field.fields)))
+        walk.spend(_STEP_VALUES + _STEP_PER_FIELD * len(field.fields))
         part = walk.of(rows)
         read: dict[str, pl.Series] = {}
         _read(part, item, "", read)

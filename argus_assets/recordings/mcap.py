@@ -102,7 +102,7 @@ class McapReader:
         frames = size = 0
         groups = staged(
             self._groups(), self._open_group, self._decode, workers=self._limits.workers,
-            weight=_weight, max_weight=self._limits.max_in_flight_bytes,
+            weight=self._weight, max_weight=self._limits.max_in_flight_bytes,
         )  # fmt: skip
         for windows in groups:
             for decoded in windows:
@@ -151,6 +151,14 @@ class McapReader:
         self._frames_numbered += sum(sum(piece.counts.values()) for piece in kept) - refused
         return [pool.submit(decode_pieces, kept, channels, first, self._budget)]
 
+    def _size_of(self, piece: Piece) -> int:
+        """Memory that a piece takes while it is worked on."""
+        can_be = min(self._limits.max_chunk_bytes, int(self._limits.max_ratio * len(piece.content)))
+        return max(min(inflated_size(piece), can_be), len(piece.content)) + _PIECE_BYTES
+
+    def _weight(self, group: list[Piece]) -> int:
+        return sum(map(self._size_of, group))
+
     # ------------------------------------------------------------------------------------------ top level
 
     def _groups(self) -> Generator[list[Piece]]:
@@ -162,7 +170,7 @@ class McapReader:
                 self._load_summary()  # how many messages there should have been
                 return
             group.append(piece)
-            size += _size_of(piece)
+            size += self._size_of(piece)
             if size >= _GROUP_BYTES:
                 yield group
                 group, size = [], 0
@@ -385,15 +393,6 @@ class _Block:
     def loose_bytes(self, at: int) -> int:
         """Bytes of the whole records at `at` that stand outside of chunks and are in memory."""
         return loose_bytes(self._records, self.data, at - self.start)
-
-
-def _size_of(piece: Piece) -> int:
-    """Memory that a piece takes while it is worked on."""
-    return max(inflated_size(piece), len(piece.content)) + _PIECE_BYTES
-
-
-def _weight(group: list[Piece]) -> int:
-    return sum(map(_size_of, group))
 
 
 def _batch(ready: list[Decoded]) -> FrameBatch:

@@ -214,7 +214,7 @@ def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[Bytes,
             pass  # again, step by step, to keep what came before the damage
     out = bytearray()
     try:
-        for piece in _steps(name, data, min(max(size, 1), _INFLATE_STEP)):
+        for piece in _steps(name, data, max(1, min(size, most, _INFLATE_STEP))):
             out += piece[: most - len(out)]
             if len(out) >= most:
                 break
@@ -335,7 +335,7 @@ class _Block:
             return found
         # Bytes of messages that look like records break the runs: then each place is asked where it leads.
         self._short += 1
-        if self._short < _MAX_SHORT_RUNS:
+        if self._short < _MAX_SHORT_RUNS or self._chain.run(found[1]) is None:
             return found
         if self._walker is None:
             inside = np.minimum(self._chain.following - self._first, self._size)
@@ -377,7 +377,9 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
         if after > end:
             left = end - at - HEAD.size
             # A wrong length leads astray: on from where messages follow each other again.
-            resumed = records.resume(before + HEAD.size) if records.searched <= _MAX_SEARCHED * end + _BLOCK_BYTES else None
+            resumed = (
+                records.resume(before + HEAD.size) if records.searched <= _MAX_SEARCHED * end + _BLOCK_BYTES else None
+            )
             if not cut:
                 opened.problems.append(
                     Problem(
@@ -396,7 +398,8 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
                 continue
             if not cut and opcode == MESSAGE and left >= MESSAGE_FIELDS:
                 # Its head is readable, and where it was the last one, its data are whole.
-                opened.data = data[: at + 1] + left.to_bytes(8, "little") + data[at + HEAD.size :]
+                opened.data = bytearray(data)
+                HEAD.pack_into(opened.data, at, MESSAGE, left)
                 found.append(np.array([at], np.int64))
             break
         if opcode in (SCHEMA, CHANNEL, STATISTICS):

@@ -28,11 +28,13 @@ _MAX_MESSAGES: Final = 500_000
 _MAX_BYTES: Final = 32 * 1024**2
 _MAX_VALUES: Final = 8 * 1024**2
 """Messages, their bytes and their values in columns that are decoded at a time: what arrays are made of."""
-_CALL_VALUES: Final = 10_000
+_CALL_VALUES: Final = 2_500
 """Values of `Limits.max_values` that a topic's rows in one window cost, beside what they hold."""
-_ONE_VALUES: Final = 250
-_ONE_PER_BYTE: Final = 6
+_ONE_VALUES: Final = 100
+_ONE_PER_BYTE: Final = 2
 """The same of a log entry or a diagnostic that is read by itself, and of each of its bytes."""
+_STATUS_VALUES: Final = 100
+"""The same of each status of a diagnostic."""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,9 @@ def _windows(pieces: Sequence[OpenedPiece], channels: Mapping[int, Channel]) -> 
     messages = size = values = 0
     for piece in pieces:
         more = len(piece.messages), len(piece.data), sum(int(widths[number]) * n for number, n in piece.counts.items())
-        if waiting and (messages + more[0] > _MAX_MESSAGES or size + more[1] > _MAX_BYTES or values + more[2] > _MAX_VALUES):
+        if waiting and (
+            messages + more[0] > _MAX_MESSAGES or size + more[1] > _MAX_BYTES or values + more[2] > _MAX_VALUES
+        ):
             yield _joined(waiting)
             waiting, messages, size, values = [], 0, 0, 0
         if more[0] > _MAX_MESSAGES or more[1] > _MAX_BYTES or more[2] > _MAX_VALUES:
@@ -178,7 +182,9 @@ def _decode_window(window: Window, channels: Mapping[int, Channel], first: int, 
     def bad(rows: np.ndarray) -> None:
         """Count messages that are not what they should be, and keep them undecoded."""
         arrays.kind[rows] = KINDS.index("message")
-        for number, row, count in zip(*np.unique(arrays.channel[rows], return_index=True, return_counts=True), strict=True):
+        for number, row, count in zip(
+            *np.unique(arrays.channel[rows], return_index=True, return_counts=True), strict=True
+        ):
             channel = found[int(number)]
             base = bisect_right(window.ats, (int(places[rows[row]]), _MAX_TIME_NS)) - 1
             before, place = decoded.bad.get((channel.topic, channel.schema), (0, window.ats[base][1]))
@@ -237,7 +243,11 @@ def _decode_window(window: Window, channels: Mapping[int, Channel], first: int, 
                 arrays.kind[rows] = KINDS.index("message")
                 continue
             place = _place(arrays.timestamp_ns, rows, first)
-            entries, bad_rows = _one_by_one(buffer, starts[rows], sizes[rows], place, channel)
+            try:
+                entries, bad_rows = _one_by_one(buffer, starts[rows], sizes[rows], place, channel, budget)
+            except OverBudget:
+                arrays.kind[rows] = KINDS.index("message")
+                continue
             (logs if channel.kind == "log" else diagnostics).append(entries)
             if len(bad_rows):
                 bad(rows[bad_rows])
@@ -308,10 +318,14 @@ def _log_rows(place: pl.DataFrame, columns: pl.DataFrame, channel: Channel) -> p
     return LOGS.cast(made)
 
 
-def _one_by_one(
-    buffer: U8, starts: I64, sizes: I64, place: pl.DataFrame, channel: Channel
+def _one_by_one(  # noqa: PLR0917 - the arrays of one channel
+    buffer: U8, starts: I64, sizes: I64, place: pl.DataFrame, channel: Channel, budget: Budget
 ) -> tuple[pl.DataFrame, I64]:
-    """Logs and diagnostics in encodings that come seldom, and the rows that are not what they should be."""
+    """Logs and diagnostics in encodings that come seldom, and the rows that are not what they should be.
+
+    Raises:
+        OverBudget: They would cost more than the file has left.
+    """
     entries: list[dict[str, object]] = []
     failed: list[int] = []
     for row, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
@@ -320,7 +334,10 @@ def _one_by_one(
             if channel.kind == "log":
                 entries.append({"row": row, **messages.decode_log(raw, channel.schema, channel.encoding)})
             else:
-                entries.extend({"row": row, **s} for s in messages.decode_diagnostics(raw, channel.encoding))
+                statuses = messages.decode_diagnostics(raw, channel.encoding)
+                if not budget.take("values", _STATUS_VALUES * len(statuses), name=channel.schema):
+                    raise OverBudget
+                entries.extend({"row": row, **status} for status in statuses)
         except (ValueError, TypeError, OverflowError, RecursionError):
             failed.append(row)
     table = LOGS if channel.kind == "log" else DIAGNOSTICS

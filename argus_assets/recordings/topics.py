@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.cdr import MAX_TEXT
 from argus_assets.recordings.cdr_columns import decode_columns
 from argus_assets.recordings.columns import I64, U8, Flags, as_text, binary_series
+from argus_assets.recordings.messages import has_too_many
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.ros_msg import (
     BadDefinition,
@@ -171,10 +173,13 @@ class _Names:
 # ---------------------------------------------------------------------------------------------- JSON
 
 
-_JSON_VALUES_PER_ROW: Final = 100
-_FALLBACK_PER_BYTE: Final = 4
-_HALF_VALUES: Final = 2000
-"""Values that a try to decode some messages costs beside its cells, and `_JSON_VALUES_PER_ROW` for each column."""
+_TRY_VALUES: Final = 500
+_TRY_PER_COLUMN: Final = 25
+"""Values that a try to decode some messages costs beside its cells, and for each column."""
+_ROW_VALUES: Final = 25
+"""Values that a look at one message by Python costs, beside one for each of its bytes."""
+_SLICE_BYTES: Final = 1024**2
+"""Text that polars is given at a time: it takes up to a hundred bytes of memory for each."""
 
 
 def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: ARG001 - the others need the name
@@ -189,10 +194,17 @@ def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: 
     columns = _json_columns(dtype, pl.col(""), "", _Names(limits))
 
     def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
-        spend(_HALF_VALUES + names.count * _JSON_VALUES_PER_ROW + int(sizes.sum()) // 2)
-        decoded, ok = _decode_json(binary_series(buffer, starts, sizes), dtype, names.count, spend)
-        ok = np.asarray(ok & decoded.is_not_null().to_numpy())
-        return pl.DataFrame({"": decoded}).select(columns), ok
+        wide = [
+            i for i in np.flatnonzero(sizes > _SLICE_BYTES) if has_too_many(buffer[starts[i] : starts[i] + sizes[i]])
+        ]
+        sizes = sizes.copy()
+        sizes[wide] = 0
+        raw, slices = binary_series(buffer, starts, sizes), np.cumsum(sizes) // _SLICE_BYTES
+        bounds = [0, *(np.flatnonzero(np.diff(slices)) + 1).tolist(), len(raw)]
+        parts = [_decode_json(raw[low:high], dtype, names.count, spend) for low, high in pairwise(bounds)]
+        decoded = pl.concat([part for part, _ in parts])
+        ok = np.concatenate([good for _, good in parts])
+        return pl.DataFrame({"": decoded}).select(columns), np.asarray(ok & decoded.is_not_null().to_numpy())
 
     return decode, names.count, 0
 
@@ -242,18 +254,22 @@ def _json_columns(dtype: pl.Struct, value: pl.Expr, prefix: str, names: _Names) 
 def _decode_json(raw: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -> tuple[pl.Series, Flags]:
     """One value for each message, null and false where it is not of the schema."""
     text = as_text(raw)
+    size = int(raw.bin.size().sum())
+    spend(_TRY_VALUES + columns * _TRY_PER_COLUMN + size // 8)
     # No value, or two of them in one message, would shift the rows behind it.
     decoded = None if text.str.contains(_NOT_ONE_VALUE).any() else _json_values(text, dtype)
     if decoded is not None:
         return decoded, np.ones(len(text), np.bool_)
     # Some message is not JSON, or not of its schema: Python finds which, and where it errs, halving does.
-    spend(int(text.str.len_bytes().sum()) * _FALLBACK_PER_BYTE + len(text) * (columns + _JSON_VALUES_PER_ROW))
+    spend(size + len(text) * (columns + _ROW_VALUES))
     good = np.fromiter((_is_of(value, dtype) for value in text), np.bool_, len(text))
     rows = np.flatnonzero(good)
     parts = list(_by_halves(text.gather(rows), dtype, columns, spend))
     values = pl.concat(parts) if parts else pl.Series([], dtype=dtype)
     places = np.cumsum(good) - 1
-    found = values.gather(pl.Series([int(p) if g else None for p, g in zip(places, good, strict=True)], dtype=pl.UInt32))
+    found = values.gather(
+        pl.Series([int(p) if g else None for p, g in zip(places, good, strict=True)], dtype=pl.UInt32)
+    )
     return found, good
 
 
@@ -261,7 +277,7 @@ def _by_halves(text: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) ->
     """Decoded values of messages, null for those that polars refuses."""
     if not len(text):
         return
-    spend(_HALF_VALUES + columns * (_JSON_VALUES_PER_ROW + len(text)))
+    spend(_TRY_VALUES + columns * (_TRY_PER_COLUMN + len(text)))
     decoded = _json_values(text, dtype)
     if decoded is not None:
         yield decoded
@@ -322,9 +338,15 @@ def _fits(value: object, dtype: pl.DataType) -> bool:
 
 _MAX_FILES: Final = 1024
 _MAX_MESSAGE_TYPES: Final = 16_384
-_PARSE_PER_BYTE: Final = 4
-_TEXT_VALUES: Final = 200
-_TEXT_PER_BYTE: Final = 10
+_MAX_MESSAGE_BYTES: Final = 16 * 1024**2
+"""Bytes of a message that is decoded: in memory it takes up to thirty times as much."""
+_ROW_PROTOBUF: Final = 50
+_TEXT_VALUES: Final = 100
+_TEXT_PER_BYTE: Final = 4
+_LONG_LIST: Final = 65_536
+_LONG_PER_ITEM: Final = 8
+"""Values of `Limits.max_values`: of a message beside its bytes, of a nested message as a text and of each of its bytes,
+and of each item of a list of more than `_LONG_LIST`."""
 _MAX_TEXT_BYTES: Final = 65_536
 """Bytes of a repeated or recursive message that is kept as JSON; the column has no text of a longer one."""
 
@@ -381,12 +403,14 @@ def _in_order(files: "Sequence[Any]") -> Iterator[Any]:
         if by_name.setdefault(file.name, file) != file:
             raise BadDefinition(f"two different files named {file.name[:80]!r}")
     done: set[str] = set()
-    for start in by_name:
+    for start, first in by_name.items():
         path = [start]
-        waiting = {start: iter(by_name[start].dependency)}
+        waiting = {start: iter(first.dependency)}
         while path:
             name = path[-1]
-            following = next((d for d in waiting[name] if d in by_name and d not in done), None) if name not in done else None
+            following = (
+                next((d for d in waiting[name] if d in by_name and d not in done), None) if name not in done else None
+            )
             if following is None:
                 path.pop()
                 if name not in done:
@@ -438,10 +462,12 @@ def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:
                 values[action.index][row] = action.convert(value, spend)
 
     def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
-        spend(int(sizes.sum()) * _PARSE_PER_BYTE + len(starts) * _TEXT_VALUES)
-        ok = np.ones(len(starts), np.bool_)
+        ok = sizes <= _MAX_MESSAGE_BYTES
+        spend(int(sizes[ok].sum()) + len(starts) * _ROW_PROTOBUF)
         values = [[leaf.default] * len(starts) for leaf in leaves]
         for i, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
+            if not ok[i]:
+                continue
             message = made()
             try:
                 parse(message, buffer[start : start + size].tobytes())
@@ -487,7 +513,11 @@ def _plan(
         kind: tuple[pl.DataType, Any, Callable[[Any, Spend], Any]]
         if nested is None:
             dtype = _protobuf_dtype(field)
-            kind = (pl.List(dtype), [], _list_of(dtype)) if field.is_repeated else (dtype, field.default_value, _plain(dtype))
+            kind = (
+                (pl.List(dtype), [], _list_of(dtype))
+                if field.is_repeated
+                else (dtype, field.default_value, _plain(dtype))
+            )
         elif _is_time(nested) and not field.is_repeated:
             kind = (_TIME if nested.name == "Timestamp" else _DURATION, 0, _whole_ns)
         elif field.is_repeated:
@@ -509,7 +539,8 @@ def _is_time(descriptor: "Descriptor") -> bool:
         return False
     fields = {field.name: field for field in descriptor.fields}
     return set(fields) == {"seconds", "nanos"} and all(
-        field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_INT32) and not field.is_repeated for field in fields.values()
+        field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_INT32) and not field.is_repeated
+        for field in fields.values()
     )
 
 
@@ -530,6 +561,8 @@ def _list_of(dtype: pl.DataType) -> Callable[[Any, Spend], Any]:
     convert = _plain(dtype)
 
     def convert_all(values: Sequence[Any], spend: Spend) -> list[Any]:
+        if len(values) > _LONG_LIST:
+            spend(_LONG_PER_ITEM * len(values))
         return [convert(value, spend) for value in values] if convert is _text_of else list(values)
 
     return convert_all
