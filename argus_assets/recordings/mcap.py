@@ -56,7 +56,7 @@ _CHUNK_START: Final = 64
 _BLOCK_BYTES: Final = 4 * 1024**2
 _GROUP_BYTES: Final = 8 * 1024**2
 """Inflated bytes that are worked on at once: enough to make array operations pay, little enough to stay in memory."""
-_BATCH_BYTES: Final = 64 * 1024**2
+_BATCH_BYTES: Final = 32 * 1024**2
 """Bytes of frames and columns after which a batch is handed out, however few frames it has."""
 _PIECE_BYTES: Final = 512
 """Memory that a piece takes beside its bytes."""

@@ -25,7 +25,7 @@ _MESSAGE_HEAD: Final = np.dtype(
 _MAX_TIME_NS: Final = 2**63 - 1
 
 _MAX_MESSAGES: Final = 500_000
-_MAX_BYTES: Final = 32 * 1024**2
+_MAX_BYTES: Final = 16 * 1024**2
 _MAX_VALUES: Final = 8 * 1024**2
 """Messages, their bytes and their values in columns that are decoded at a time: what arrays are made of."""
 _CALL_VALUES: Final = 2_500

@@ -176,6 +176,8 @@ class _Names:
 _TRY_VALUES: Final = 500
 _TRY_PER_COLUMN: Final = 25
 """Values that a try to decode some messages costs beside its cells, and for each column."""
+_NESTED_VALUES: Final = 3
+"""Values that an array or an object costs."""
 _ROW_VALUES: Final = 25
 """Values that a look at one message by Python costs, beside one for each of its bytes."""
 _SLICE_BYTES: Final = 1024**2
@@ -255,7 +257,8 @@ def _decode_json(raw: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -
     """One value for each message, null and false where it is not of the schema."""
     text = as_text(raw)
     size = int(raw.bin.size().sum())
-    spend(_TRY_VALUES + columns * _TRY_PER_COLUMN + size // 8)
+    nested = int(text.str.count_matches(r"[\[{]").sum() or 0)
+    spend(_TRY_VALUES + columns * _TRY_PER_COLUMN + size // 16 + nested * _NESTED_VALUES)
     # No value, or two of them in one message, would shift the rows behind it.
     decoded = None if text.str.contains(_NOT_ONE_VALUE).any() else _json_values(text, dtype)
     if decoded is not None:
@@ -302,7 +305,12 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is no JSON")
 
 
-_parse_json: Final = partial(json.loads, parse_constant=_no_constant)
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object as polars reads it: of two members of one name the first."""
+    return dict(reversed(pairs))
+
+
+_parse_json: Final = partial(json.loads, parse_constant=_no_constant, object_pairs_hook=_first_of_each)
 
 
 def _is_of(text: str | None, dtype: pl.Struct) -> bool:
