@@ -145,7 +145,7 @@ class _Names:
     """Names of columns, each only once and none too long."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._taken: set[str] = set()
         self.count = 0
 
@@ -164,8 +164,8 @@ class _Names:
             DefinitionOverLimit: It is one too many, or its name too long.
         """
         self.count += 1
-        if self.count > self._limits.max_columns:
-            raise DefinitionOverLimit(f"more than {self._limits.max_columns:,} columns")
+        if self.count > self.limits.max_columns:
+            raise DefinitionOverLimit(f"more than {self.limits.max_columns:,} columns")
         if len(name) > MAX_NAME_CHARS:
             raise DefinitionOverLimit(f"a field's name of more than {MAX_NAME_CHARS} characters")
 
@@ -215,7 +215,7 @@ def _json_dtype(schema: Any, path: str, depth: int, names: _Names) -> pl.DataTyp
     """The polars type of a JSON schema; text for what has no single type, or is nested too deep."""
     kinds = schema.get("type") if isinstance(schema, dict) else None
     kind = next((k for k in kinds if k != "null"), None) if isinstance(kinds, list) else kinds
-    if isinstance(schema, dict) and depth <= names._limits.max_depth:  # noqa: SLF001 - of this module
+    if isinstance(schema, dict) and depth <= names.limits.max_depth:
         properties, items = schema.get("properties"), schema.get("items")
         if kind == "object" and properties and isinstance(properties, dict):
             fields: dict[str, pl.DataType] = {}
@@ -321,7 +321,7 @@ def _is_of(text: str | None, dtype: pl.Struct) -> bool:
         return False
 
 
-def _fits(value: object, dtype: pl.DataType) -> bool:
+def _fits(value: object, dtype: Any) -> bool:  # noqa: ANN401 - polars states classes beside instances
     if value is None:
         return True
     if isinstance(dtype, pl.Struct):
@@ -509,7 +509,7 @@ def _check_names(descriptor: "Descriptor") -> None:
                 waiting.append(nested)
 
 
-def _plan(
+def _plan(  # noqa: PLR0917 - called here and by itself
     descriptor: "Descriptor", prefix: str, path: tuple[str, ...], leaves: list[_Leaf], names: _Names, limits: Limits
 ) -> _Plan:
     """What becomes of each field; a message inside of its own type is one text, and so is what is nested too deep."""
