@@ -12,7 +12,7 @@ from typing import Final, Literal
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, Problem, ProblemLog, RecordingSummary
 from argus_assets.texts import clean_name
 
-Counted = Literal["channels", "topics", "columns", "schemas", "blocks"]
+Counted = Literal["channels", "topics", "columns", "schemas", "blocks", "records", "values"]
 """What is counted over a whole file; the limit of `x` is `Limits.max_x`, of columns `Limits.max_total_columns`."""
 
 _LIMITS: Final[dict[Counted, str]] = {
@@ -21,13 +21,19 @@ _LIMITS: Final[dict[Counted, str]] = {
     "columns": "max_total_columns",
     "schemas": "max_schemas",
     "blocks": "max_blocks",
+    "records": "max_records",
+    "values": "max_values",
 }
+_PER_BYTE: Final[dict[Counted, float]] = {"records": 0.25, "values": 16}
+"""What each byte of a file allows of it, where that is more."""
 _MEANS: Final[dict[Counted, str]] = {
     "channels": "Frames of further channels were not read.",
     "topics": "Messages of further topics are kept as frames, undecoded; further signal groups were not read.",
     "columns": "Further fields were not read as columns.",
     "schemas": "Messages with further schemas are kept as frames, undecoded.",
     "blocks": "What further blocks hold was not read.",
+    "records": "What follows them in their chunks was not read.",
+    "values": "Further messages are kept as frames, undecoded.",
 }
 
 
@@ -89,7 +95,7 @@ class Budget:
             name: Of what is refused, for the problem row.
             frames_lost: Frames that are lost where it is refused; they count in the summary.
         """
-        limit = int(getattr(self.limits, _LIMITS[what]))
+        limit = self._limit(what)
         with self._lock:
             taken = self._taken.get(what, 0)
             if taken + amount <= limit:
@@ -100,6 +106,9 @@ class Budget:
             if frames_lost is not None:
                 refused.frames_lost = (refused.frames_lost or 0) + frames_lost
             return False
+
+    def _limit(self, what: Counted) -> int:
+        return max(int(getattr(self.limits, _LIMITS[what])), int(_PER_BYTE.get(what, 0) * self.size_bytes))
 
     def lose(self, what: Counted, frames: int) -> None:
         """Count further frames as lost to a refusal that was told before."""
@@ -122,7 +131,7 @@ class Budget:
                 )  # fmt: skip
             for what, refused in self._refused.items():
                 name = _LIMITS[what]
-                limit = int(getattr(self.limits, name))
+                limit = self._limit(what)
                 first = f", the first of them {refused.first!r}" if refused.first else ""
                 rows.append(
                     Problem(

@@ -1,9 +1,11 @@
 """Many CDR messages of one type as columns: the fields are walked once, for all messages at the same time.
 
 CDR: OMG DDS-XTypes 1.3 §7.4.3, plain encoding version 1, as ROS 2 writes it. Each message has its own position, held
-in an array; a primitive is one gather, a sequence one gather of all its items.
+in an array; a primitive is one gather, a sequence one gather of all its items. Items that differ in size are walked
+one after another, which is work that small messages can ask much of: each step is spent before it is done.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -12,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from argus_assets.recordings.columns import I64, U8, Flags, as_text, binary_series, gather, rows_at
-from argus_assets.recordings.ros_msg import Field
+from argus_assets.recordings.ros_msg import Field, min_bytes
 
 ENCAPSULATION: Final = 4
 _DTYPES: Final[dict[str, pl.DataType]] = {
@@ -23,6 +25,9 @@ _DTYPES: Final[dict[str, pl.DataType]] = {
 }
 MAX_ITEMS: Final = 1024
 """Sequences with more items are skipped where that is possible; the frame still holds them."""
+_STEP_VALUES: Final = 1500
+_STEP_PER_FIELD: Final = 300
+"""Values of `Limits.max_values` that an item costs, and each of its fields, read for however many messages."""
 
 
 @dataclass(slots=True)
@@ -35,6 +40,7 @@ class _Walk:
         end: End of the message.
         ok: Still readable.
         whole: Nothing had to be left out so far: the fields that follow are found.
+        spend: Called with values of `Limits.max_values` before they are spent; raises where there are not as many.
     """
 
     buffer: U8
@@ -44,6 +50,7 @@ class _Walk:
     end: I64
     ok: Flags
     whole: Flags
+    spend: Callable[[int], None]
 
     def step(self, size: int, align: int) -> tuple[I64, Flags]:
         """Step over `size` bytes of each message; returns where they start, and which messages have them."""
@@ -85,15 +92,22 @@ class _Walk:
     def of(self, rows: np.ndarray) -> "_Walk":
         """A walk of some of the messages."""
         return _Walk(
-            self.buffer, self.order, self.at[rows], self.origin[rows], self.end[rows], self.ok[rows], self.whole[rows]
-        )
+            self.buffer, self.order, self.at[rows], self.origin[rows], self.end[rows], self.ok[rows], self.whole[rows],
+            self.spend,
+        )  # fmt: skip
 
     def put_back(self, rows: np.ndarray, part: "_Walk") -> None:
         """Take over where a walk of some of the messages ended."""
         self.at[rows], self.ok[rows], self.whole[rows] = part.at, part.ok, part.whole
 
 
-def decode_columns(buffer: U8, starts: I64, sizes: I64, fields: tuple[Field, ...]) -> tuple[pl.DataFrame, Flags]:
+def _no_bound(_: int) -> None:
+    """Let any work be done."""
+
+
+def decode_columns(
+    buffer: U8, starts: I64, sizes: I64, fields: tuple[Field, ...], spend: Callable[[int], None] = _no_bound
+) -> tuple[pl.DataFrame, Flags]:
     """Decode messages of one type.
 
     Args:
@@ -101,6 +115,7 @@ def decode_columns(buffer: U8, starts: I64, sizes: I64, fields: tuple[Field, ...
         starts: Where each message starts, shape (n,).
         sizes: Bytes of each, shape (n,).
         fields: Of the type.
+        spend: Called with values of `Limits.max_values` before items are walked; raises where there are not as many.
 
     Returns:
         One row for each message, a column for each field (`pose.position.x`), and which rows are readable. Values of
@@ -116,8 +131,9 @@ def decode_columns(buffer: U8, starts: I64, sizes: I64, fields: tuple[Field, ...
             continue
         origin = starts[rows] + ENCAPSULATION
         walk = _Walk(
-            buffer, order, origin.copy(), origin, starts[rows] + sizes[rows], ok[rows], np.ones(len(rows), np.bool_)
-        )
+            buffer, order, origin.copy(), origin, starts[rows] + sizes[rows], ok[rows], np.ones(len(rows), np.bool_),
+            spend,
+        )  # fmt: skip
         columns: dict[str, pl.Series] = {}
         _read(walk, fields, "", columns)
         ok[rows] = walk.ok
@@ -133,12 +149,14 @@ def decode_columns(buffer: U8, starts: I64, sizes: I64, fields: tuple[Field, ...
 def _read(walk: _Walk, fields: tuple[Field, ...], prefix: str, columns: dict[str, pl.Series]) -> None:
     for field in fields:
         name = f"{prefix}{field.name}"
+        found = walk.whole
         if field.is_sequence:
             _read_sequence(walk, field, name, columns)
+            columns[f"{name}.count"] = _known(columns[f"{name}.count"], found)
         elif field.length is not None:
             _read_fixed(walk, field, name, columns)
         elif field.primitive:
-            columns[name] = _scalar(walk, field.primitive)
+            columns[name] = _known(_scalar(walk, field.primitive), found)
         else:
             _read(walk, field.fields, f"{name}.", columns)
 
@@ -177,7 +195,7 @@ def _schema(fields: tuple[Field, ...], prefix: str) -> dict[str, pl.DataType]:
             found[f"{name}.count"] = pl.UInt32()
             found[name] = pl.List(_dtype(field))
         elif field.length is not None:
-            if field.primitive in ("", *_DTYPES) or 0 < field.length <= MAX_ITEMS:
+            if field.primitive in ("", *_DTYPES) or field.length <= MAX_ITEMS:
                 found[name] = pl.List(_dtype(field))
         elif field.primitive:
             found[name] = _dtype(field)
@@ -210,7 +228,11 @@ def _list_series(values: pl.Series, counts: I64, valid: Flags) -> pl.Series:
     np.cumsum(counts, out=offsets[1:])
     flat = values.to_arrow()
     made = pa.LargeListArray.from_arrays(pa.array(offsets), flat)
-    series = pl.Series(made)
+    return _known(pl.Series(made), valid)
+
+
+def _known(series: pl.Series, valid: Flags) -> pl.Series:
+    """The values of some messages, null in the others."""
     return series if valid.all() else pl.select(pl.when(pl.lit(pl.Series(valid))).then(pl.lit(series))).to_series()
 
 
@@ -219,20 +241,19 @@ def _read_fixed(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Seri
     if field.primitive in ("", *_DTYPES):
         _read_items(walk, field, name, columns, np.full(len(walk.at), length, np.int64))
         return
-    if length == 0:
-        return
     size = np.dtype(field.primitive).itemsize
     if length > MAX_ITEMS:
         walk.step(size * length, size)
     else:
         values = walk.numbers(field.primitive, length)
         flat = _numbers_series(values.reshape(-1))
-        columns[name] = _list_series(flat, np.full(len(values), length, np.int64), np.ones(len(values), np.bool_))
+        columns[name] = _list_series(flat, np.full(len(values), length, np.int64), walk.whole)
 
 
 def _read_sequence(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Series]) -> None:
     if field.primitive in ("", *_DTYPES):
-        counts = walk.counts(1)
+        item = Field("item", field.primitive, field.fields)
+        counts = walk.counts(min_bytes((item,)))
         columns[f"{name}.count"] = pl.Series(counts.astype(np.uint32))
         _read_items(walk, field, name, columns, counts)
         return
@@ -245,27 +266,32 @@ def _read_sequence(walk: _Walk, field: Field, name: str, columns: dict[str, pl.S
     starts = walk.skip(counts * size)
     kept = np.where(walk.ok & (counts <= MAX_ITEMS), counts, 0)
     values = gather(walk.buffer, starts, kept * size).view(np.dtype(field.primitive).newbyteorder(walk.order))
-    columns[name] = _list_series(_numbers_series(values), kept, counts <= MAX_ITEMS)
+    columns[name] = _list_series(_numbers_series(values), kept, walk.whole & (counts <= MAX_ITEMS))
 
 
 def _read_items(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Series], counts: I64) -> None:
     """Items that may differ in size: the first of all messages, then the second of those that have one, and so on."""
-    walk.whole &= counts <= MAX_ITEMS  # what follows a longer one is not found
+    walk.whole = walk.whole & (counts <= MAX_ITEMS)  # what follows a longer one is not found
     counts = np.where(walk.whole & walk.ok, counts, 0)
     item = (Field("item", field.primitive, field.fields),)
     found: list[pl.DataFrame] = []
+    read_of = np.zeros(len(counts), np.int64)
     for i in range(int(counts.max(initial=0))):
-        rows = np.flatnonzero(counts > i)
+        rows = np.flatnonzero((counts > i) & walk.ok & walk.whole)
+        if not len(rows):
+            break
+        walk.spend(_STEP_VALUES + _STEP_PER_FIELD * len(field.fields))
         part = walk.of(rows)
         read: dict[str, pl.Series] = {}
         _read(part, item, "", read)
         walk.put_back(rows, part)
+        read_of[rows] = i + 1
         found.append(pl.DataFrame({"": pl.Series(rows), **read}))
     if not found:
         nothing = pl.Series([], dtype=_dtype(item[0]))
-        columns[name] = _list_series(nothing, counts, walk.whole)
+        columns[name] = _list_series(nothing, read_of, walk.whole)
         return
     items = pl.concat(found).sort("", maintain_order=True)
     values = items.select(pl.exclude("")).rename(lambda column: column.removeprefix("item."))
     series = values.to_series() if field.primitive else values.to_struct()
-    columns[name] = _list_series(series, counts, walk.whole)
+    columns[name] = _list_series(series, read_of, walk.whole)

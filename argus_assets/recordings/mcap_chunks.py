@@ -5,7 +5,7 @@ Everything here is a pure function of bytes and runs in any thread.
 
 import struct
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,11 +13,12 @@ import lz4.frame
 import numpy as np
 import zstandard
 
-from argus_assets.recordings.chain import Chain
-from argus_assets.recordings.columns import I64, U8, rows_at
-from argus_assets.recordings.model import Limits, Problem
+from argus_assets.recordings.budget import Budget
+from argus_assets.recordings.chain import Chain, Walker
+from argus_assets.recordings.columns import I64, Flags, rows_at
+from argus_assets.recordings.model import Limits, Problem, ProblemLog
 
-SCHEMA, CHANNEL, MESSAGE = 0x03, 0x04, 0x05
+SCHEMA, CHANNEL, MESSAGE, CHUNK, STATISTICS = 0x03, 0x04, 0x05, 0x06, 0x0B
 HEAD: Final = struct.Struct("<BQ")
 CHUNK_HEAD: Final = struct.Struct("<QQQII")
 MESSAGE_FIELDS: Final = 22
@@ -25,6 +26,23 @@ MESSAGE_FIELDS: Final = 22
 
 COMPRESSIONS: Final = (b"", b"lz4", b"zstd")
 _INFLATE_STEP: Final = 8 * 1024**2
+_MAX_BEYOND_CLAIM: Final = 16 * 1024**2
+"""Bytes that the chunks of a group may inflate to together beyond what they claim."""
+_BLOCK_BYTES: Final = 8 * 1024**2
+"""Bytes in which message records are looked for at once; what is found in them takes at most ten times as much."""
+MAX_MESSAGE_BYTES: Final = 128 * 1024**2
+"""Bytes of a message that is read. A message is in memory some four times while it becomes a row of a table."""
+_SMALL: Final = 1024
+_FEW: Final = 16
+"""Bytes of a buffer, and messages, that are not worth an array."""
+_SHORT_RUN: Final = 16
+_MAX_SHORT_RUNS: Final = 64
+"""Runs of fewer messages in a block before its records are walked another way."""
+_MAX_SEARCHED: Final = 4
+"""Blocks that are searched again after damage, as a multiple of the piece's size: what is beyond is given up."""
+_MAX_DEFINITION_BEYOND: Final = 4096
+
+Bytes = bytes | bytearray
 
 
 @dataclass(slots=True)
@@ -54,24 +72,21 @@ class OpenedPiece:
         at: As in `Piece`.
         data: The records, one after another.
         messages: Offset of each message record in `data`.
+        counts: Messages by channel id.
+        size: Bytes of `data` as it was opened.
         definitions: Schemas and channels in order: opcode and content.
         problems: What was wrong.
         lost: Messages known to be lost.
     """
 
     at: int
-    data: bytes = b""
+    data: Bytes = b""
     messages: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    counts: dict[int, int] = field(default_factory=dict)
+    size: int = 0
     definitions: list[tuple[int, bytes]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: ProblemLog = field(default_factory=ProblemLog)
     lost: int = 0
-
-    def unknown_channels(self, known: Container[int]) -> bool:
-        """Whether a message is of a channel that is not among `known`."""
-        if not len(self.messages):
-            return False
-        numbers = rows_at(np.frombuffer(self.data, np.uint8), self.messages + HEAD.size, 2).view("<u2").reshape(-1)
-        return any(number not in known for number in np.flatnonzero(np.bincount(numbers)).tolist())
 
 
 def inflated_size(piece: Piece) -> int:
@@ -81,21 +96,59 @@ def inflated_size(piece: Piece) -> int:
     return CHUNK_HEAD.unpack_from(piece.content)[2]
 
 
-def open_piece(piece: Piece, limits: Limits) -> OpenedPiece:
-    """Inflate, check and index a piece. Bad bytes become problems."""
-    opened = OpenedPiece(piece.at)
-    opened.data = _inflated(piece, limits, opened) if piece.is_chunk else piece.content
-    if opened.data:
-        _locate(opened, cut=piece.cut)
-    if piece.indexed is not None and opened.problems and piece.indexed > len(opened.messages):
-        lost = piece.indexed - len(opened.messages)
-        last = opened.problems[-1]
-        opened.problems[-1] = Problem(last.kind, last.expected, last.actual, last.offset, lost, last.help)
-        opened.lost = lost
+def open_pieces(pieces: Sequence[Piece], budget: Budget) -> list[OpenedPiece]:
+    """Inflate, check and index the pieces of a group. Bad bytes become problems."""
+    beyond = _MAX_BEYOND_CLAIM
+    opened: list[OpenedPiece] = []
+    for piece in pieces:
+        opened.append(_open_piece(piece, budget, beyond))
+        beyond = max(0, beyond - max(0, opened[-1].size - inflated_size(piece)))
     return opened
 
 
-def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece) -> bytes:
+def _open_piece(piece: Piece, budget: Budget, beyond: int) -> OpenedPiece:
+    opened = OpenedPiece(piece.at)
+    opened.data = _inflated(piece, budget.limits, opened, beyond) if piece.is_chunk else piece.content
+    opened.size = len(opened.data)
+    whole = not opened.data or _locate(opened, budget, cut=piece.cut)
+    lost = max(0, (piece.indexed or 0) - len(opened.messages))
+    if not whole:
+        budget.lose("records", lost)
+    elif lost and opened.problems:
+        last = opened.problems[-1]
+        opened.problems[-1] = Problem(last.kind, last.expected, last.actual, last.offset, lost, last.help)
+        opened.lost = lost
+    opened.problems.settle()
+    _count(opened)
+    return opened
+
+
+def _count(opened: OpenedPiece) -> None:
+    """Count the messages of each channel, and leave out those that nobody could hold in memory several times."""
+    buffer = np.frombuffer(opened.data, np.uint8)
+    if opened.size > MAX_MESSAGE_BYTES:
+        lengths = rows_at(buffer, opened.messages + 1, 8).view("<u8").reshape(-1)
+        large = lengths > MAX_MESSAGE_BYTES
+        if large.any():
+            lost = int(large.sum())
+            opened.messages = opened.messages[~large]
+            opened.lost += lost
+            opened.problems.append(
+                Problem(
+                    "over_limit", f"messages of at most {MAX_MESSAGE_BYTES:,} bytes", f"{lost} of up to {lengths.max():,}",
+                    opened.at, lost, "They were not read.",
+                )
+            )  # fmt: skip
+    if len(opened.messages) <= _FEW:
+        for at in opened.messages.tolist():
+            number = int.from_bytes(opened.data[at + HEAD.size : at + HEAD.size + 2], "little")
+            opened.counts[number] = opened.counts.get(number, 0) + 1
+        return
+    found = np.bincount(rows_at(buffer, opened.messages + HEAD.size, 2).view("<u2").reshape(-1))
+    opened.counts = {int(number): int(found[number]) for number in np.flatnonzero(found)}
+
+
+def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) -> Bytes:
     content = piece.content
 
     def problem(kind: str, expected: str, actual: str, advice: str = "") -> bytes:
@@ -110,8 +163,8 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece) -> bytes:
     if name not in COMPRESSIONS or body > len(content):
         return b"" if piece.cut else problem("unsupported", "compression none, lz4 or zstd", repr(name[:16]))
     compressed = memoryview(content)[body:]
-    # The stated size is a claim: a chunk is read as far as the limits allow, whatever it says.
-    most = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed))))
+    # The stated size is a claim: a chunk is read somewhat further, whatever it says.
+    most = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed)), size + beyond))
     data, wrong = inflate(name, compressed, size, most if size <= most else most + 1)
     if piece.cut:
         return data
@@ -141,7 +194,7 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece) -> bytes:
     return data
 
 
-def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[bytes, str]:
+def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[Bytes, str]:
     """Inflate to at most `most` bytes; returns what came out and what was wrong, empty for nothing.
 
     Args:
@@ -159,18 +212,15 @@ def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[bytes,
                 return zstandard.ZstdDecompressor().decompress(data), ""
         except zstandard.ZstdError:
             pass  # again, step by step, to keep what came before the damage
-    pieces: list[bytes] = []
-    left = most
+    out = bytearray()
     try:
-        for piece in _steps(name, data, min(max(size, 1), _INFLATE_STEP)):
-            pieces.append(piece[:left])
-            left -= len(pieces[-1])
-            if left <= 0:
+        for piece in _steps(name, data, max(1, min(size, most, _INFLATE_STEP))):
+            out += piece[: most - len(out)]
+            if len(out) >= most:
                 break
     except (zstandard.ZstdError, RuntimeError, EOFError) as error:
-        out = b"".join(pieces)
         return out, f"{len(out)} bytes, then: {error}"
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces), ""
+    return out, ""
 
 
 def _steps(name: bytes, data: memoryview, size: int) -> Iterator[bytes]:
@@ -189,31 +239,147 @@ def _steps(name: bytes, data: memoryview, size: int) -> Iterator[bytes]:
         piece = stream.decompress(b"", max_length=size)
 
 
-def _locate(opened: OpenedPiece, *, cut: bool) -> None:
-    """Find the records of `opened.data`.
+class Records:
+    """The message records of a buffer, looked for a block at a time; the last few blocks are kept."""
+
+    def __init__(self, data: Bytes) -> None:
+        self._data = data
+        self._buffer = np.frombuffer(data, np.uint8)
+        self._end = len(data)
+        self._blocks: dict[int, _Block] = {}
+        self.searched = 0
+
+    def run(self, at: int) -> tuple[I64, int] | None:
+        """Message records that follow each other from `at` on, and where they end; `None` when there is none."""
+        if at + HEAD.size + MESSAGE_FIELDS > self._end:
+            return None
+        if self._end <= _SMALL:
+            return self._walk(at)
+        return self._block(at // _BLOCK_BYTES).run(at)
+
+    def _walk(self, at: int) -> tuple[I64, int] | None:
+        """`run` over few bytes."""
+        places: list[int] = []
+        while at + HEAD.size + MESSAGE_FIELDS <= self._end:
+            opcode, length = HEAD.unpack_from(self._data, at)
+            if opcode != MESSAGE or length < MESSAGE_FIELDS or at + HEAD.size + length > self._end:
+                break
+            places.append(at)
+            at += HEAD.size + length
+        return (np.array(places, np.int64), at) if places else None
+
+    def resume(self, at: int) -> int | None:
+        """The first record from `at` on that another one follows, or the end."""
+        for number in range(at // _BLOCK_BYTES, -(-self._end // _BLOCK_BYTES)):
+            found = self._block(number).resume(at)
+            if found is not None:
+                return found
+        return None
+
+    def _block(self, number: int) -> "_Block":
+        block = self._blocks.get(number)
+        if block is None:
+            if len(self._blocks) == 2:
+                del self._blocks[next(iter(self._blocks))]
+            first = number * _BLOCK_BYTES
+            places = self._places(first, min(first + _BLOCK_BYTES, self._end - HEAD.size - MESSAGE_FIELDS + 1))
+            following = places + self._lengths(places) + HEAD.size
+            size = min(_BLOCK_BYTES, self._end - first)
+            block = self._blocks[number] = _Block(first, size, places, following, self._is_record(following))
+            self.searched += _BLOCK_BYTES
+        return block
+
+    def _places(self, first: int, last: int) -> I64:
+        """Every offset from `first` to before `last` that could be a whole message record."""
+        places = np.flatnonzero(self._buffer[first : max(first, last)] == MESSAGE) + first
+        return places[self._fits(places)]
+
+    def _lengths(self, places: I64) -> I64:
+        return rows_at(self._buffer, places + 1, 8).view("<u8").reshape(-1).astype(np.int64)
+
+    def _fits(self, places: I64) -> Flags:
+        lengths = rows_at(self._buffer, places + 1, 8).view("<u8").reshape(-1)
+        return (lengths >= MESSAGE_FIELDS) & (lengths <= (self._end - HEAD.size - places).astype(np.uint64))
+
+    def _is_record(self, places: I64) -> Flags:
+        """Whether each place is one of a whole message record, or the end."""
+        found = places == self._end
+        rows = np.flatnonzero(places <= self._end - HEAD.size - MESSAGE_FIELDS)
+        rows = rows[self._buffer[places[rows]] == MESSAGE]
+        found[rows] = self._fits(places[rows])
+        return found
+
+
+class _Block:
+    """What could be message records in one block of a buffer.
+
+    Args:
+        first: Offset of the block.
+        size: Its bytes.
+        places: Offset of each record that starts in the block.
+        following: Where each ends.
+        leads: Whether each ends where another one starts, or the buffer ends.
+    """
+
+    def __init__(self, first: int, size: int, places: I64, following: I64, leads: Flags) -> None:
+        self._first = first
+        self._size = size
+        self._chain = Chain(places, following)
+        self._good = places[leads]
+        self._short = 0
+        self._walker: Walker | None = None
+
+    def run(self, at: int) -> tuple[I64, int] | None:
+        found = self._chain.run(at)
+        if found is None or len(found[0]) >= _SHORT_RUN:
+            return found
+        # Bytes of messages that look like records break the runs: then each place is asked where it leads.
+        self._short += 1
+        if self._short < _MAX_SHORT_RUNS or self._chain.run(found[1]) is None:
+            return found
+        if self._walker is None:
+            inside = np.minimum(self._chain.following - self._first, self._size)
+            self._walker = Walker(self._chain.places - self._first, inside, self._size)
+        places = self._walker.walk(at - self._first) + self._first
+        last = int(np.searchsorted(self._chain.places, places[-1]))
+        return places, int(self._chain.following[last])
+
+    def resume(self, at: int) -> int | None:
+        i = int(np.searchsorted(self._good, at))
+        return int(self._good[i]) if i < len(self._good) else None
+
+
+def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
+    """Find the records of `opened.data`; false where the budget ended before the data.
 
     An exact walk from record to record, which takes runs of messages in one step.
     """
     data = opened.data
     end = len(data)
-    buffer = np.frombuffer(data, np.uint8)
-    chain = _messages(buffer)
+    records = Records(data)
+    most = budget.limits.max_schema_bytes + _MAX_DEFINITION_BEYOND
     found: list[I64] = []
     at = before = 0
     short = 0
+    whole = True
     while at + HEAD.size <= end:
-        run = chain.run(at)
+        run = records.run(at)
         if run is not None:
             found.append(run[0])
             before = int(run[0][-1])
             at = run[1]
             continue
+        if not budget.take("records", at=opened.at, frames_lost=0):
+            whole = False
+            break
         opcode, length = HEAD.unpack_from(data, at)
         after = at + HEAD.size + length
         if after > end:
             left = end - at - HEAD.size
             # A wrong length leads astray: on from where messages follow each other again.
-            resumed = chain.resume(before + HEAD.size)
+            resumed = (
+                records.resume(before + HEAD.size) if records.searched <= _MAX_SEARCHED * end + _BLOCK_BYTES else None
+            )
             if not cut:
                 opened.problems.append(
                     Problem(
@@ -232,11 +398,12 @@ def _locate(opened: OpenedPiece, *, cut: bool) -> None:
                 continue
             if not cut and opcode == MESSAGE and left >= MESSAGE_FIELDS:
                 # Its head is readable, and where it was the last one, its data are whole.
-                opened.data = data[: at + 1] + left.to_bytes(8, "little") + data[at + HEAD.size :]
+                opened.data = bytearray(data)
+                HEAD.pack_into(opened.data, at, MESSAGE, left)
                 found.append(np.array([at], np.int64))
             break
-        if opcode in (SCHEMA, CHANNEL):
-            opened.definitions.append((opcode, data[at + HEAD.size : after]))
+        if opcode in (SCHEMA, CHANNEL, STATISTICS):
+            opened.definitions.append((opcode, bytes(data[at + HEAD.size : min(after, at + HEAD.size + most)])))
         elif opcode == MESSAGE:
             short += 1
         before, at = at, after
@@ -247,32 +414,19 @@ def _locate(opened: OpenedPiece, *, cut: bool) -> None:
         opened.lost += short
     if found:
         opened.messages = np.concatenate(found) if len(found) > 1 else found[0]
+    return whole
 
 
-def loose_bytes(block: bytes) -> int:
-    """Bytes of the whole schema, channel and message records that `block` starts with."""
-    chain = _messages(np.frombuffer(block, np.uint8))
-    at = 0
+def loose_bytes(records: Records, block: bytes, first: int) -> int:
+    """Bytes of the whole records in `block` from `first` on that stand outside of chunks."""
+    at = first
     while at + HEAD.size <= len(block):
-        run = chain.run(at)
+        run = records.run(at)
         if run is not None:
             at = run[1]
             continue
         opcode, length = HEAD.unpack_from(block, at)
-        if opcode not in (SCHEMA, CHANNEL, MESSAGE) or at + HEAD.size + length > len(block):
+        if opcode == CHUNK or (opcode == 0 and length == 0) or at + HEAD.size + length > len(block):
             break
         at += HEAD.size + length
-    return at
-
-
-def _messages(buffer: U8) -> Chain:
-    """Every offset that could be a whole message record."""
-    size = HEAD.size + MESSAGE_FIELDS
-    if len(buffer) < size:
-        nothing = np.zeros(0, np.int64)
-        return Chain(nothing, nothing)
-    places = np.flatnonzero(buffer[: len(buffer) - size + 1] == MESSAGE)
-    lengths = rows_at(buffer, places + 1, 8).view("<u8").reshape(-1)
-    fits = (lengths >= MESSAGE_FIELDS) & (lengths <= (len(buffer) - HEAD.size - places).astype(np.uint64))
-    places = places[fits]
-    return Chain(places, places + (lengths[fits].astype(np.int64) + HEAD.size))
+    return at - first

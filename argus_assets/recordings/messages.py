@@ -6,12 +6,13 @@ CAN frames come by the million and are decoded as arrays; the others one by one.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from argus_assets.recordings.cdr import MAX_TEXT, CdrCursor, CdrError
+from argus_assets.recordings.cdr import MAX_ITEMS, MAX_TEXT, CdrCursor, CdrError
 from argus_assets.recordings.columns import I64, U8, rows_at
 
 CAN_FRAME: Final = "can_msgs/msg/Frame"
@@ -21,6 +22,9 @@ FOXGLOVE_LOG: Final = "foxglove.Log"
 DIAGNOSTIC_ARRAY: Final = "diagnostic_msgs/msg/DiagnosticArray"
 
 MAX_STATUS_VALUES: Final = 64
+_LONG_JSON: Final = 1024**2
+_MAX_JSON_VALUES: Final = 262_144
+"""Values of a message in JSON that is longer than `_LONG_JSON` bytes."""
 
 _ID_EFF: Final = 0x80000000
 _ID_RTR: Final = 0x40000000
@@ -152,9 +156,9 @@ def decode_log(data: bytes, schema: str, encoding: str) -> dict[str, Any]:
         text = entry.get("message", entry.get("msg", ""))
         return {
             "level": max(0, min(255, number)),
-            "name": str(entry.get("name", ""))[:MAX_TEXT],
-            "message": str(text)[:MAX_TEXT],
-            "file": str(entry.get("file", ""))[:MAX_TEXT],
+            "name": _text(entry.get("name", "")),
+            "message": _text(text),
+            "file": _text(entry.get("file", "")),
             "line": _line(entry.get("line", 0)),
         }
     cursor = CdrCursor(data)
@@ -175,6 +179,8 @@ def decode_diagnostics(data: bytes, encoding: str) -> list[dict[str, Any]]:
         statuses = _json(data).get("status", ())
         if not isinstance(statuses, list):
             raise CdrError("field status is not a list")
+        if len(statuses) > MAX_ITEMS:
+            raise CdrError(f"{len(statuses)} statuses, at most {MAX_ITEMS}")
         return [_json_status(status) for status in statuses]
     cursor = CdrCursor(data)
     cursor.i32()
@@ -196,7 +202,19 @@ def decode_diagnostics(data: bytes, encoding: str) -> list[dict[str, Any]]:
     return found
 
 
+def has_too_many(data: U8) -> bool:
+    """Whether JSON has more values than a message may: each takes some hundred bytes of memory."""
+    return sum(int(np.count_nonzero(data == sign)) for sign in b",[{") > _MAX_JSON_VALUES
+
+
+def _text(value: object) -> str:
+    """A text of bounded length, without what UTF-8 does not know."""
+    return str(value)[:MAX_TEXT].encode("utf-8", "replace").decode()
+
+
 def _json(data: bytes) -> Mapping[str, Any]:
+    if len(data) > _LONG_JSON and has_too_many(np.frombuffer(data, np.uint8)):
+        raise CdrError(f"JSON of more than {_MAX_JSON_VALUES:,} values")
     value = json.loads(data)
     if not isinstance(value, dict):
         raise CdrError(f"JSON {type(value).__name__}, expected an object")
@@ -210,14 +228,15 @@ def _json_status(status: object) -> dict[str, Any]:
     pairs = status.get("values", [])
     return {
         "level": max(0, min(255, int(level))),
-        "name": str(status.get("name", ""))[:MAX_TEXT],
-        "message": str(status.get("message", ""))[:MAX_TEXT],
-        "hardware_id": str(status.get("hardware_id", ""))[:MAX_TEXT],
+        "name": _text(status.get("name", "")),
+        "message": _text(status.get("message", "")),
+        "hardware_id": _text(status.get("hardware_id", "")),
         "values": [
-            {"key": str(p.get("key", ""))[:MAX_TEXT], "value": str(p.get("value", ""))[:MAX_TEXT]}
-            for p in (pairs if isinstance(pairs, list) else [])
-            if isinstance(p, dict)
-        ][:MAX_STATUS_VALUES],
+            {"key": _text(p.get("key", "")), "value": _text(p.get("value", ""))}
+            for p in islice(
+                (p for p in (pairs if isinstance(pairs, list) else []) if isinstance(p, dict)), MAX_STATUS_VALUES
+            )
+        ],
     }
 
 

@@ -49,7 +49,7 @@ def test_a_crash_leaves_no_summary(drive: Drive, tmp_path: Path) -> None:
 
         def read(self, size: int | None = -1, /) -> bytes:
             self.reads += 1
-            if self.reads > 10:
+            if self.reads > 1:
                 raise OSError("connection lost")
             return super().read(size)
 
