@@ -542,8 +542,10 @@ class BlfReader:
         starts = np.concatenate([[0], ends])
         nexts = np.append(places, rest := objects.rest(int(starts[-1])))
         gaps = nexts - starts
-        is_interrupted = np.searchsorted(breaks, starts) != np.searchsorted(breaks, nexts, side="right")
-        is_interrupted[0] |= stream.resync
+        is_interrupted = np.zeros(len(gaps), np.bool_)
+        is_interrupted[0] = stream.resync
+        if len(breaks):
+            is_interrupted |= np.searchsorted(breaks, starts) != np.searchsorted(breaks, nexts, side="right")
         unread = (gaps > _PADDING_SEARCH) & ~is_interrupted
         if unread.any():
             self._problem(
@@ -761,8 +763,8 @@ class _Objects:
     kinds: np.ndarray
     size: int
 
-    def walk(self, *, is_lost: bool) -> I64:
-        """Indices of the complete objects that follow each other.
+    def walk(self, *, is_lost: bool) -> I64 | slice:
+        """Return the indices of the complete objects that follow each other.
 
         Where no object follows, the next complete one is taken. One that is not complete is the end.
 
@@ -772,22 +774,22 @@ class _Objects:
         n = len(self.places)
         complete = np.flatnonzero(self.ends <= self.size)
         if not len(complete):
-            return complete
+            return slice(0)
         is_start = not is_lost and self.places[0] < _PADDING_SEARCH
         start = 0 if is_start else int(complete[0])
         if (self.ends[start:-1] <= self.places[start + 1 :]).all():
-            walked = np.arange(start, n, dtype=np.int64)  # none is inside of another
-        else:
-            following = np.searchsorted(self.places, self.ends)
-            gaps = np.append(self.places, self.size + _PADDING_SEARCH + 1)[following] - self.ends
-            resumed = np.append(complete, n)[np.searchsorted(complete, following)]
-            steps = np.where(gaps < _PADDING_SEARCH, following, resumed).tolist()
-            taken: list[int] = []
-            at = start
-            while at < n:
-                taken.append(at)
-                at = steps[at]
-            walked = np.array(taken, np.int64)
+            # None is inside of another.
+            return slice(start, n if self.ends[-1] <= self.size else n - 1)
+        following = np.searchsorted(self.places, self.ends)
+        gaps = np.append(self.places, self.size + _PADDING_SEARCH + 1)[following] - self.ends
+        resumed = np.append(complete, n)[np.searchsorted(complete, following)]
+        steps = np.where(gaps < _PADDING_SEARCH, following, resumed).tolist()
+        taken: list[int] = []
+        at = start
+        while at < n:
+            taken.append(at)
+            at = steps[at]
+        walked = np.array(taken, np.int64)
         return walked[:-1] if self.ends[walked[-1]] > self.size else walked
 
     def rest(self, at: int) -> int:
