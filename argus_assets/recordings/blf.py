@@ -187,7 +187,6 @@ class _Stream:
         at: Where the first of the parts comes from.
         is_lost: No object is known to start where the rest does.
         resync: Nothing was found since the last interruption, so what is skipped was told with it.
-        skipped: Bytes skipped before anything was found.
     """
 
     rest: bytes = b""
@@ -196,9 +195,7 @@ class _Stream:
     breaks: list[int] = field(default_factory=list)
     at: int = 0
     is_lost: bool = False
-    resync: bool = True
-    found: bool = False
-    skipped: int = 0
+    resync: bool = False
 
     def add(self, at: int, data: bytes) -> None:
         if not self.parts:
@@ -525,10 +522,6 @@ class BlfReader:
                 "truncated", "the rest of an object", f"{len(stream.rest)} bytes of it",
                 stream.at if depth else self._size, "The recording ends inside an object, which is lost.", 1,
             )  # fmt: skip
-        elif stream.skipped and not stream.found:
-            self._problem(
-                "bad_record", "objects", f"{stream.skipped} bytes that are none", stream.at, "Nothing was read."
-            )
 
     def _locate(self, stream: _Stream, depth: int) -> Generator[_Located]:
         """Find the frames in what came of a stream; what is not complete stays in it."""
@@ -552,9 +545,6 @@ class BlfReader:
                 "bad_record", "objects that follow each other", f"{int(gaps[unread].sum())} bytes that are none",
                 stream.at, "They were skipped.",
             )  # fmt: skip
-        stream.found |= len(places) > 0
-        if not stream.found:
-            stream.skipped += int(gaps.sum())
         last_break = int(breaks[-1]) if len(breaks) else 0
         is_resumed = len(places) > 0 and int(places[-1]) >= last_break
         stream.resync = not is_resumed and (stream.resync or len(breaks) > 0)
@@ -684,7 +674,7 @@ def _inflate_whole(group: list[_Container], *, limits: Limits) -> list[_Containe
     """Inflate containers that are whole and not large; the others stay as they are."""
     for container in group:
         content, size = container.content, container.size
-        if not _is_inflated(container) or size > min(_GROUP_BYTES, _max_inflated(content, limits)):
+        if not _is_inflated(container) or not 0 < size <= min(_GROUP_BYTES, _max_inflated(content, limits)):
             continue
         try:
             data = bytes(deflate.zlib_decompress(content, size))

@@ -11,7 +11,7 @@ from argus_assets.recordings.model import ChannelSummary
 Channel = tuple[str, str]
 """Name and kind."""
 
-_MAX_REFUSED: Final = 65_536
+_MAX_REFUSED: Final = 262_144
 """Refused channels that are told apart; of further ones only the frames are counted."""
 
 

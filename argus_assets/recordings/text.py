@@ -246,7 +246,7 @@ class TextReader:
             count, at, example = self._bad_dates or (0, parsed.at, parsed.bad_date)
             self._bad_dates = (count + parsed.bad_dates, at, example)
         if frames.height:
-            counts = frames["channel"].cast(pl.String).value_counts()
+            counts = frames.group_by(pl.col("channel").cast(pl.String), maintain_order=True).len()
             frames = self._channels.admit(frames, {(name, "can"): n for name, n in counts.iter_rows()}, at=parsed.at)
         if frames.height:
             times = frames["timestamp"].dt.timestamp("ns")
