@@ -13,6 +13,7 @@ from argus_assets.faults.can import TIME_ORDER
 from argus_assets.faults.conversation import converse
 from argus_assets.faults.detector import Found
 from argus_assets.faults.isotp import Reassembled, reassemble
+from argus_assets.faults.notes import bounded
 
 WANTED: Final = wanted()
 """Filter for the frames that can carry diagnostics by `addressing.DEFAULT`."""
@@ -41,9 +42,14 @@ def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Fou
         activations(clearing.find_reports(clears), longest_gap_ns=None),
         activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
     ]
-    notes = [note for _, of_source in stored for note in of_source]
-    notes += negative_response.notes(answers)
-    return Found(pl.concat(events), (*proof_notes, *_transport_notes(sent, reassembled), *notes))
+    notes = (
+        proof_notes,
+        _transport_notes(sent, reassembled),
+        _orphan_notes(sent, reassembled),
+        *(of_source for _, of_source in stored),
+        negative_response.notes(answers),
+    )
+    return Found(pl.concat(events), tuple(note for of_kind in notes for note in bounded(of_kind)))
 
 
 def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
@@ -58,6 +64,9 @@ def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
             yield (f"{sent.names[sender]}: {incomplete} {of} are incomplete (lost or late frames) and were left out.")
         if refused:
             yield f"{sent.names[sender]}: {refused} {of} were refused by their receiver, which had no room for them."
+
+
+def _orphan_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
     for sender, frames in reassembled.orphans.sort("sender").iter_rows():
         yield (
             f"{sent.names[sender]}: {frames} consecutive frames (ISO-TP) belong to no message (its first frame is "

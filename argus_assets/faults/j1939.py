@@ -20,6 +20,7 @@ from argus_assets.faults.j1939_id import SOURCE_ADDRESS, carries, sa, sa_text
 from argus_assets.faults.j1939_name import IS_CLAIM, find_claims, with_names
 from argus_assets.faults.j1939_tp import reassemble
 from argus_assets.faults.j1939_tp_frames import IS_TRANSPORT
+from argus_assets.faults.notes import bounded
 from argus_assets.faults.schema import DETAILS
 
 WANTED: Final = carries(*LISTS) | IS_TRANSPORT | IS_CLEAR | IS_CLAIM
@@ -51,9 +52,10 @@ def find(rows: pl.DataFrame) -> Found:
         activations(reports.filter(pl.col("source").is_in(_sources(gap))), longest_gap_ns=gap)
         for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
     ]
+    notes = (_transport_notes(transported.sessions), _message_notes(messages, reports), claim_notes)
     return Found(
         pl.concat([*events, clear_events(clears, claims)]),
-        (*_transport_notes(transported.sessions), *_message_notes(messages, reports), *claim_notes),
+        tuple(note for of_kind in notes for note in bounded(of_kind)),
     )
 
 

@@ -10,6 +10,7 @@ from argus_assets.faults.conditions import S, conditions_hold, episodes, silence
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.evidence import with_payloads
+from argus_assets.faults.notes import bounded
 from argus_assets.faults.rules import Enumeration, Missing, Rate, Rule, SignalName, Stuck, Threshold
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.faults.signals import read_samples
@@ -33,7 +34,7 @@ def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
     # Once for all rules: a drive has many frames.
     events = pl.concat([with_payloads(of_topics, drive.frames, ("message",)), *of_can])
     # Several rules may share a code, such as one for each of two limits.
-    return Found(numbered(events), tuple(dict.fromkeys(reading.notes)))
+    return Found(numbered(events), bounded(dict.fromkeys(reading.notes)))
 
 
 class _Reading:

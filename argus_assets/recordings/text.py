@@ -638,7 +638,7 @@ def _prepare_trc(head: str) -> _Format:
 
 def _trc_start(days: str) -> int | None:
     """Days since `_TRC_EPOCH_DAYS` before 1970 as nanoseconds since 1970."""
-    match = re.match(r"([0-9]{1,6})(?:\.([0-9]{0,20})[0-9]*)?(?![0-9.])", days)
+    match = re.match(r"([0-9]{1,6})(?:\.([0-9]{0,20})[0-9]*)?(?![\w.])", days)
     if match is None:
         return None
     return _bounded(int((Decimal(f"{match[1]}.{match[2] or 0}") - _TRC_EPOCH_DAYS) * 86_400 * 10**9))
