@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from argus_assets.faults.bounds import bounded_notes
 from argus_assets.faults.bus_traffic import I64, Traffic, join_presence
-from argus_assets.faults.notes import bounded
 
 MIN_FRAMES: Final = 20
 MAX_PERIOD_NS: Final = 5_000_000_000
@@ -321,7 +321,7 @@ def _without_switching_off(
         .filter((pl.col("stopped") > 1) & (2 * pl.col("stopped") > pl.col("senders")))
         .sort("channel")
     )
-    notes = bounded(
+    notes = bounded_notes(
         f"{channel}: {stopped} of {senders} cyclic senders stopped shortly before the end; taken for a vehicle that was "
         "switched off."
         for channel, stopped, senders in counts.select("channel", "stopped", "senders").iter_rows()

@@ -9,11 +9,11 @@ from argus_assets.faults import clearing, negative_response, obd, uds
 from argus_assets.faults.activations import activations
 from argus_assets.faults.addressing import DEFAULT, Addressing, BySender, by_sender, wanted
 from argus_assets.faults.addressing_proof import prove
+from argus_assets.faults.bounds import bounded_faults, bounded_notes
 from argus_assets.faults.can import TIME_ORDER
 from argus_assets.faults.conversation import converse
 from argus_assets.faults.detector import Found
 from argus_assets.faults.isotp import Reassembled, reassemble
-from argus_assets.faults.notes import bounded
 
 WANTED: Final = wanted()
 """Filter for the frames that can carry diagnostics by `addressing.DEFAULT`."""
@@ -49,7 +49,8 @@ def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Fou
         *(of_source for _, of_source in stored),
         negative_response.notes(answers),
     )
-    return Found(pl.concat(events), tuple(note for of_kind in notes for note in bounded(of_kind)))
+    kept, left_out = bounded_faults(pl.concat(events), "Diagnostics")
+    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 
 def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import activations, as_reports
+from argus_assets.faults.bounds import bounded_faults, bounded_notes
 from argus_assets.faults.can import PROVENANCE, TIME_ORDER
 from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939_clear import IS_CLEAR, clear_events, cleared_lists, find_clears
@@ -20,7 +21,6 @@ from argus_assets.faults.j1939_id import SOURCE_ADDRESS, carries, sa, sa_text
 from argus_assets.faults.j1939_name import IS_CLAIM, find_claims, with_names
 from argus_assets.faults.j1939_tp import reassemble
 from argus_assets.faults.j1939_tp_frames import IS_TRANSPORT
-from argus_assets.faults.notes import bounded
 from argus_assets.faults.schema import DETAILS
 
 WANTED: Final = carries(*LISTS) | IS_TRANSPORT | IS_CLEAR | IS_CLAIM
@@ -53,10 +53,8 @@ def find(rows: pl.DataFrame) -> Found:
         for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
     ]
     notes = (_transport_notes(transported.sessions), _message_notes(messages, reports), claim_notes)
-    return Found(
-        pl.concat([*events, clear_events(clears, claims)]),
-        tuple(note for of_kind in notes for note in bounded(of_kind)),
-    )
+    kept, left_out = bounded_faults(pl.concat([*events, clear_events(clears, claims)]), "J1939")
+    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 
 def _messages(rows: pl.DataFrame, transported: pl.DataFrame) -> pl.DataFrame:
