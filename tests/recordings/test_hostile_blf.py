@@ -96,7 +96,7 @@ def read(data: bytes, limits: Limits = LIMITS) -> tuple[int, RecordingSummary]:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_inflates_no_more_than_its_budget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
-    objects = blf._objects
+    objects = vars(blf)["_objects"]
 
     def counted(buffer: Any, breaks: Any) -> Any:
         looked_at.append(len(buffer))

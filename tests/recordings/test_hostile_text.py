@@ -52,7 +52,7 @@ NO_LINES: Final[dict[str, bytes]] = {
 @pytest.mark.parametrize("name", NO_LINES)
 def test_lines_without_frames_cost_nothing_but_their_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int] = []
-    lines = text._lines
+    lines = vars(text)["_lines"]
 
     def counted(data: bytes) -> tuple[pl.DataFrame, int]:
         blocks.append(len(data))
