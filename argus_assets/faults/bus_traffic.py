@@ -46,6 +46,8 @@ _SHAPE: Final = ("is_fd", "dlc")
 _CLASS_SHIFT: Final = 19
 """Bits of a float32 that are dropped for its size class, so that each octave has 16 classes."""
 _SMALLEST_NS: Final = 1 << 10
+_MAX_COUNTED_GROUPS: Final = 4096
+"""Identifiers up to which each size class of each has a counter of its own."""
 _FIRST_CLASS: Final = int(np.float32(_SMALLEST_NS).view(np.int32) >> _CLASS_SHIFT)
 CLASSES: Final = (64 - 10) * 16
 """Number of size classes of time: logarithmic, each 4 to 6 % wide, the first up to about a microsecond."""
@@ -206,13 +208,18 @@ def _presence(times: I64, near: Flags, groups: pl.DataFrame, group: I64, numbers
 
 def _spacing(steps: I64, group: I64, groups: pl.DataFrame) -> pl.DataFrame:
     slots = group * CLASSES + size_class(steps)
+    used: I64 | None = None
+    if groups.height > _MAX_COUNTED_GROUPS:  # one counter for each class of each would be more than there are frames
+        used, slots = np.unique(slots, return_inverse=True)
     counts = np.bincount(slots, minlength=1)
-    filled = np.flatnonzero(counts)
+    total_ns = np.bincount(slots, weights=steps, minlength=1).astype(np.int64)
+    counted = np.flatnonzero(counts)
+    filled = counted if used is None else used
     return groups[filled // CLASSES].select(
         *IDENTIFIER,
         size_class=pl.Series(filled % CLASSES),
-        count=pl.Series(counts[filled]),
-        total_ns=pl.Series(np.bincount(slots, weights=steps, minlength=1)[filled].astype(np.int64)),
+        count=pl.Series(counts[counted]),
+        total_ns=pl.Series(total_ns[counted]),
     )
 
 

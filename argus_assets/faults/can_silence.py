@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from argus_assets.faults.bounds import bounded_notes
 from argus_assets.faults.bus_traffic import I64, Traffic, join_presence
 
 MIN_FRAMES: Final = 20
@@ -320,7 +321,7 @@ def _without_switching_off(
         .filter((pl.col("stopped") > 1) & (2 * pl.col("stopped") > pl.col("senders")))
         .sort("channel")
     )
-    notes = tuple(
+    notes = bounded_notes(
         f"{channel}: {stopped} of {senders} cyclic senders stopped shortly before the end; taken for a vehicle that was "
         "switched off."
         for channel, stopped, senders in counts.select("channel", "stopped", "senders").iter_rows()

@@ -9,6 +9,7 @@ from argus_assets.faults import clearing, negative_response, obd, uds
 from argus_assets.faults.activations import activations
 from argus_assets.faults.addressing import DEFAULT, Addressing, BySender, by_sender, wanted
 from argus_assets.faults.addressing_proof import prove
+from argus_assets.faults.bounds import bounded_faults, bounded_notes
 from argus_assets.faults.can import TIME_ORDER
 from argus_assets.faults.conversation import converse
 from argus_assets.faults.detector import Found
@@ -41,9 +42,15 @@ def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Fou
         activations(clearing.find_reports(clears), longest_gap_ns=None),
         activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
     ]
-    notes = [note for _, of_source in stored for note in of_source]
-    notes += negative_response.notes(answers)
-    return Found(pl.concat(events), (*proof_notes, *_transport_notes(sent, reassembled), *notes))
+    notes = (
+        proof_notes,
+        _transport_notes(sent, reassembled),
+        _orphan_notes(sent, reassembled),
+        *(of_source for _, of_source in stored),
+        negative_response.notes(answers),
+    )
+    kept, left_out = bounded_faults(pl.concat(events), "Diagnostics")
+    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 
 def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
@@ -58,6 +65,9 @@ def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
             yield (f"{sent.names[sender]}: {incomplete} {of} are incomplete (lost or late frames) and were left out.")
         if refused:
             yield f"{sent.names[sender]}: {refused} {of} were refused by their receiver, which had no room for them."
+
+
+def _orphan_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
     for sender, frames in reassembled.orphans.sort("sender").iter_rows():
         yield (
             f"{sent.names[sender]}: {frames} consecutive frames (ISO-TP) belong to no message (its first frame is "

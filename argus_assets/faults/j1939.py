@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import activations, as_reports
+from argus_assets.faults.bounds import bounded_faults, bounded_notes
 from argus_assets.faults.can import PROVENANCE, TIME_ORDER
 from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939_clear import IS_CLEAR, clear_events, cleared_lists, find_clears
@@ -51,10 +52,9 @@ def find(rows: pl.DataFrame) -> Found:
         activations(reports.filter(pl.col("source").is_in(_sources(gap))), longest_gap_ns=gap)
         for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
     ]
-    return Found(
-        pl.concat([*events, clear_events(clears, claims)]),
-        (*_transport_notes(transported.sessions), *_message_notes(messages, reports), *claim_notes),
-    )
+    notes = (_transport_notes(transported.sessions), _message_notes(messages, reports), claim_notes)
+    kept, left_out = bounded_faults(pl.concat([*events, clear_events(clears, claims)]), "J1939")
+    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 
 def _messages(rows: pl.DataFrame, transported: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import MAX_EVIDENCE_BYTES, MAX_TEXT_CHARACTERS, numbered
+from argus_assets.faults.bounds import bounded_notes
 from argus_assets.faults.can import TIME_ORDER
 from argus_assets.faults.conditions import S, conditions_hold, episodes, silences
 from argus_assets.faults.config import FaultConfig
@@ -33,7 +34,7 @@ def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
     # Once for all rules: a drive has many frames.
     events = pl.concat([with_payloads(of_topics, drive.frames, ("message",)), *of_can])
     # Several rules may share a code, such as one for each of two limits.
-    return Found(numbered(events), tuple(dict.fromkeys(reading.notes)))
+    return Found(numbered(events), bounded_notes(dict.fromkeys(reading.notes)))
 
 
 class _Reading:

@@ -6,10 +6,10 @@ one stream. A damaged container costs its own objects, and those that straddle i
 
 import struct
 import zlib
-from collections.abc import Generator, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import deflate
@@ -18,7 +18,7 @@ import polars as pl
 
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
-from argus_assets.recordings.chain import Chain
+from argus_assets.recordings.channels import ChannelCounts
 from argus_assets.recordings.columns import (
     FD_LENGTHS,
     I64,
@@ -29,16 +29,8 @@ from argus_assets.recordings.columns import (
     empty_arrays,
     rows_at,
 )
-from argus_assets.recordings.model import (
-    ChannelSummary,
-    FrameBatch,
-    Limits,
-    Problem,
-    Reader,
-    RecordingSummary,
-    Source,
-)
-from argus_assets.recordings.pipeline import staged
+from argus_assets.recordings.model import FrameBatch, Limits, Problem, Reader, RecordingSummary, Source
+from argus_assets.recordings.pipeline import pass_on, staged
 from argus_assets.recordings.schema import DIAGNOSTICS, KINDS, LOGS
 
 MAGIC: Final = b"LOGG"
@@ -62,8 +54,19 @@ _END_OF_LOG: Final = 115
 _MAX_OBJECT_BYTES: Final = 16 * 1024**2
 _MAX_NESTING: Final = 4
 _GROUP_BYTES: Final = 8 * 1024**2
-_SEARCH_BYTES: Final = 4 * 1024**2
+"""Inflated bytes that are worked on at a time; a container that states more is inflated in pieces."""
+_PIECE_BYTES: Final = 4 * 1024**2
+_STEP_BYTES: Final = 16 * 1024
+"""Compressed bytes of a damaged container that are inflated at a time; a multiple of `_SALVAGE_BYTES`."""
+_SALVAGE_BYTES: Final = 64
+"""Step in which the last bytes before damage are inflated."""
+_WINDOW_BYTES: Final = 4 * 1024**2
+_MAX_HELD_BYTES: Final = 64 * 1024**2
+"""Bytes of objects that frames may keep in memory before they are handed out."""
+_DECODED_RATIO: Final = 4
+"""Memory that objects take while they are decoded, at most about, to their size."""
 _PADDING_SEARCH: Final = 8
+"""Padding depends on the object's type and on who wrote it: the next object starts within so many bytes."""
 
 _EXTENDED: Final = 0x80000000
 _ID_MASK: Final = 0x1FFFFFFF
@@ -115,7 +118,7 @@ class BlfDecoder:
     """BLF as CANoe, CANalyzer and Vector's loggers write it."""
 
     name = "blf"
-    version = 5
+    version = 6
     seeks = False
 
     def matches(self, head: bytes) -> bool:
@@ -129,47 +132,85 @@ class BlfDecoder:
 
 @dataclass(slots=True)
 class _Container:
-    """A container of the file: its place, method, stated size and content; `broken` ends the stream before it."""
+    """A container: its place, method, stated size and content.
+
+    Attributes:
+        broken: There is nothing to be read, and the stream of objects ends before it.
+        data: What it holds, once that was inflated and is whole.
+        problem: What was wrong with it although it is whole.
+    """
 
     at: int
     method: int
     size: int
     content: bytes
     broken: bool = False
-
-
-@dataclass(slots=True)
-class _Inflated:
-    at: int
-    data: bytes
+    data: bytes | None = None
     problem: Problem | None = None
-    broken: bool = False
+
+
+_Piece = tuple[int, bytes | None]
+"""Where a part of the stream of objects comes from, and its bytes; none where the stream is interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """Frames to be decoded: the bytes that hold them, their places and heads, and where in the file they are."""
+
+    data: bytes
+    places: I64
+    heads: np.ndarray
+    start_ns: int
+    first: int
+    at: int
 
 
 @dataclass(slots=True)
 class _Decoded:
     frames: pl.DataFrame
     channels: dict[tuple[str, str], int]
-    first_ns: int
-    last_ns: int
     disagreeing: int
     bad_times: int
     at: int
+    held_bytes: int
 
 
 @dataclass(slots=True)
 class _Stream:
-    """The inflated objects that were not complete yet.
+    """The inflated objects that were not looked at yet.
 
     Attributes:
-        rest: Bytes of them.
-        resync: The start of the next object has to be searched.
+        rest: Bytes of an object that was not complete.
+        parts: Bytes that came since.
+        size: Of all of them.
+        breaks: Offsets in them at which the stream is interrupted: no object goes on there.
+        at: Where the first of the parts comes from.
+        is_lost: No object is known to start where the rest does.
+        resync: Nothing was found since the last interruption, so what is skipped was told with it.
     """
 
     rest: bytes = b""
-    resync: bool = True
-    skipped: int = 0
-    unread: dict[str, int] = field(default_factory=dict)
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+    breaks: list[int] = field(default_factory=list)
+    at: int = 0
+    is_lost: bool = False
+    resync: bool = False
+
+    def add(self, at: int, data: bytes) -> None:
+        if not self.parts:
+            self.at = at
+        self.parts.append(data)
+        self.size += len(data)
+
+    def interrupt(self) -> None:
+        if not self.breaks or self.breaks[-1] < self.size:
+            self.breaks.append(self.size)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to look at it: never for less than what waits already, or one long object would be joined for ever."""
+        return self.size - len(self.rest) >= max(_GROUP_BYTES, len(self.rest))
 
 
 class BlfReader:
@@ -180,60 +221,81 @@ class BlfReader:
         self._budget = budget
         self._limits = budget.limits
         self._size = source.seek(0, 2)
+        self._window = b""
+        self._window_at = 0
         self.summary = RecordingSummary("blf", decoder, self._size)
-        self._channels: dict[tuple[str, str], int] = {}
-        self._stream = _Stream()
+        self._channels = ChannelCounts(budget)
+        self._unread: dict[str, int] = {}
         self._numbered = 0
         self._objects = 0
-        self._inflated = 0
+        self._too_deep: tuple[int, int] | None = None
+        self._short: tuple[int, int] | None = None
         self._disagreeing: tuple[int, int] | None = None
         self._bad_times: tuple[int, int] | None = None
         self._start_ns = 0
         self._claimed = 0
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        ready: list[_Decoded] = []
-        waiting = 0
-        groups = staged(self._groups(), self._inflate_group, self._decode, workers=self._limits.workers)
-        for decoded in groups:
-            self._count(decoded)
-            ready.append(decoded)
-            waiting += decoded.frames.height
-            if waiting >= self._limits.batch_frames:
+        ready: list[pl.DataFrame] = []
+        waiting = held = 0
+        for decoded in staged(
+            self._located(self._pieces()),
+            _decode_objects,
+            pass_on,
+            workers=self._limits.workers,
+            weight=lambda located: _DECODED_RATIO * len(located.data),
+            max_weight=self._limits.max_in_flight_bytes,
+        ):
+            frames = self._count(decoded)
+            ready.append(frames)
+            waiting += frames.height
+            held += decoded.held_bytes
+            if waiting >= self._limits.batch_frames or held >= _MAX_HELD_BYTES:
                 yield _batch(ready)
-                ready, waiting = [], 0
+                ready, waiting, held = [], 0, 0
         if ready:
             yield _batch(ready)
         self._close()
 
     # ------------------------------------------------------------------------------------------ the file
 
+    def _pieces(self) -> Generator[_Piece]:
+        """What the containers of the file hold, inflated."""
+        for group in staged(
+            self._groups(),
+            partial(_inflate_whole, limits=self._limits),
+            pass_on,
+            workers=self._limits.workers,
+            weight=lambda group: sum(len(c.content) + min(c.size, _GROUP_BYTES) for c in group),
+            max_weight=self._limits.max_in_flight_bytes,
+        ):
+            for container in group:
+                yield from self._content(container)
+
     def _groups(self) -> Generator[list[_Container]]:
         group: list[_Container] = []
         size = 0
         for container in self._top_level():
-            if self._inflated + container.size > self._limits.max_total_bytes:
-                self._problem(
-                    "over_limit", f"at most {self._limits.max_total_bytes} bytes inflated", "more", container.at,
-                    "The rest of the recording was not read.",
-                )  # fmt: skip
-                break
-            self._inflated += container.size
+            if _is_inflated(container) and not self._pay(container):
+                container.broken, container.content, container.size = True, b"", 0
             group.append(container)
-            size += container.size
+            size += max(len(container.content), min(container.size, _GROUP_BYTES))
             if size >= _GROUP_BYTES:
                 yield group
                 group, size = [], 0
         if group:
             yield group
 
+    def _pay(self, container: _Container) -> bool:
+        """Take what a container states from the budget; one that is inflated in pieces is paid piece by piece."""
+        return container.size > _GROUP_BYTES or self._budget.inflate(container.size, at=container.at)
+
     def _top_level(self) -> Generator[_Container]:
         """Containers in file order, and runs of objects that stand outside of them."""
         at = self._read_head()
         has_containers = False
         while at < self._size:
-            self._source.seek(at)
-            head = self._source.read(_BASE.size + _CONTAINER.size)
+            head = self._read(at, _BASE.size + _CONTAINER.size)
             if len(head) < _BASE.size or not any(head):
                 self._cut(at, _BASE.size, len(head))
                 return
@@ -284,19 +346,17 @@ class BlfReader:
             if kind == _LOG_CONTAINER and len(head) == _BASE.size + _CONTAINER.size:
                 has_containers = True
                 method, stated = _CONTAINER.unpack_from(head, header_size if header_size == _BASE.size else _BASE.size)
-                length = min(size, left) - len(head)
-                self._source.seek(at + len(head))
+                length = max(0, min(size, left) - len(head))
                 if length > self._limits.max_chunk_bytes:
                     self._over_limit(at, size)
                     yield _Container(at, _NO_COMPRESSION, 0, b"", broken=True)
                 else:
-                    yield _Container(at, method, min(stated, self._limits.max_chunk_bytes), self._source.read(length))
+                    yield _Container(at, method, stated, self._read(at + len(head), length))
             elif size > _MAX_OBJECT_BYTES:
                 self._over_limit(at, size)
                 yield _Container(at, _NO_COMPRESSION, 0, b"", broken=True)
             else:
-                self._source.seek(at)
-                content = self._source.read(min(size + size % 4, left))
+                content = self._read(at, min(size + size % 4, left))
                 yield _Container(at, _NO_COMPRESSION, len(content), content)
             if size > left:
                 self._cut(at, size, left)
@@ -338,146 +398,217 @@ class BlfReader:
             "It was not read.",
         )  # fmt: skip
 
+    def _read(self, at: int, size: int) -> bytes:
+        """Bytes of the file, out of the block that is in memory where they are in it."""
+        start = at - self._window_at
+        if start < 0 or start + size > len(self._window):
+            ends_here = self._window_at + len(self._window) >= self._size
+            if start < 0 or start > len(self._window) or not ends_here:
+                self._source.seek(at)
+                if size > _WINDOW_BYTES:
+                    return self._source.read(size)
+                self._window, self._window_at = self._source.read(_WINDOW_BYTES), at
+                start = 0
+        return self._window[start : start + size]
+
     def _search(self, at: int) -> int | None:
         """Offset of the next container from `at` on."""
-        while at < self._size:
-            self._source.seek(at)
-            block = self._source.read(_SEARCH_BYTES + _BASE.size)
-            place = block.find(b"LOBJ")
+        while at + _BASE.size <= self._size:
+            self._read(at, _BASE.size)
+            block, start = self._window, self._window_at
+            place = block.find(b"LOBJ", at - start)
             while place != -1 and place + _BASE.size <= len(block):
                 _, header_size, version, size, kind = _BASE.unpack_from(block, place)
                 if kind == _LOG_CONTAINER and header_size == _BASE.size and version <= 2 and size > _BASE.size:
-                    return at + place
+                    return start + place
                 place = block.find(b"LOBJ", place + 1)
-            if len(block) < _SEARCH_BYTES:
-                return None
-            at += _SEARCH_BYTES
+            at = start + len(block) - _BASE.size + 1
         return None
+
+    # ------------------------------------------------------------------------------------------ containers
+
+    def _content(self, container: _Container) -> Generator[_Piece]:
+        """What a container holds, in pieces."""
+        at = container.at
+        if container.problem is not None:
+            self.summary.problems.append(container.problem)
+        if container.broken:
+            yield at, None
+        elif container.data is not None:
+            yield at, container.data
+        elif container.method == _NO_COMPRESSION:
+            yield at, container.content
+        elif container.method == _ZLIB:
+            yield from self._salvage(container)
+        else:
+            self._problem("unsupported", "compression 0 or 2", str(container.method), at, "The container was not read.")
+            yield at, None
+
+    def _salvage(self, container: _Container) -> Generator[_Piece]:
+        """Inflate a container in pieces: one that is too large to be held, or what comes out before damage."""
+        at, size = container.at, container.size
+        limit = _max_inflated(container.content, self._limits)
+        paid = size if size <= _GROUP_BYTES else 0
+        total = 0
+        last = b""  # not handed out yet: what is more than stated is dropped where damage follows
+        wrong = ""
+        try:
+            for piece in _inflate_in_pieces(container.content, limit):
+                if total + len(piece) > paid:
+                    if not self._budget.inflate(total + len(piece) - paid, at=at):
+                        yield at, last
+                        yield at, None
+                        return
+                    paid = total + len(piece)
+                if last:
+                    yield at, last
+                last = piece
+                total += len(piece)
+        except zlib.error as error:
+            wrong = str(error)
+        except EOFError:
+            wrong = f"{total} bytes, without an end"
+        if not wrong:
+            yield at, last
+            if total != size:
+                self._problem(
+                    "bad_length", f"{size} bytes, as the container says", f"{total} bytes", at, "All were read."
+                )
+            return
+        is_over = total >= limit
+        excess = total - size
+        is_whole = not is_over and size > 0 and 0 <= excess < max(1, len(last))
+        yield at, last[: len(last) - excess] if is_whole else last
+        self._problem(
+            "over_limit" if is_over else "bad_compression", f"{size} bytes of zlib data", wrong, at,
+            "The container was damaged at its end; as much as it should hold was read."
+            if is_whole
+            else "The container was damaged; its readable start was read.",
+        )  # fmt: skip
+        if not is_whole:
+            yield at, None
+
+    def _nested(self, data: bytes, places: I64, sizes: I64, at_file: int) -> Generator[_Piece]:
+        """What containers inside of a container hold, inflated one after another."""
+        for n, (place, size) in enumerate(zip(places.tolist(), sizes.tolist(), strict=True)):
+            if not self._budget.take("blocks", at=at_file, name="BLF container"):
+                self._budget.take("blocks", len(places) - n - 1, at=at_file)
+                return
+            method, stated = _CONTAINER.unpack_from(data, place + _BASE.size)
+            content = data[place + _BASE.size + _CONTAINER.size : place + size]
+            container = _Container(at_file, method, stated, content)
+            if not _is_inflated(container):
+                container.size = len(content)  # the bytes were there already, and are looked at again
+            if not self._pay(container):
+                return
+            yield from self._content(_inflate_whole([container], limits=self._limits)[0])
 
     # ------------------------------------------------------------------------------------------ the stream
 
-    def _inflate_group(self, group: list[_Container]) -> list[_Inflated]:
-        return [_inflate(container, self._limits) for container in group]
-
-    def _decode(self, pool: Executor, pieces: list[_Inflated]) -> "list[Future[_Decoded]]":
-        """Find the objects of inflated containers, and have them decoded."""
-        started: list[Future[_Decoded]] = []
-        run: list[_Inflated] = []
-        for piece in pieces:
-            if piece.problem is not None:
-                self.summary.problems.append(piece.problem)
-            if piece.broken and not piece.data:
-                started += self._locate(pool, run)
-                self._break()
-                run = []
+    def _located(self, pieces: Iterable[_Piece], depth: int = 0) -> Generator[_Located]:
+        """Find the frames of a stream of objects."""
+        stream = _Stream()
+        for at, data in pieces:
+            if data is None:
+                stream.interrupt()
                 continue
-            run.append(piece)
-            if piece.broken:
-                started += self._locate(pool, run)
-                self._break()
-                run = []
-        return started + self._locate(pool, run)
-
-    def _break(self) -> None:
-        """The stream cannot go on: what was not complete is lost."""
-        self._stream.rest = b""
-        self._stream.resync = True
-
-    def _locate(self, pool: Executor, run: list[_Inflated], depth: int = 0) -> "list[Future[_Decoded]]":
-        if not run:
-            return []
-        stream = self._stream
-        data = b"".join([stream.rest, *(piece.data for piece in run)])
-        at_file = run[0].at
-        buffer = np.frombuffer(data, np.uint8)
-        chain = _objects(buffer)
-        found: list[I64] = []
-        nested: list[_Inflated] = []
-        at = 0
-        skipped = 0
-        while at + _BASE.size <= len(data):
-            whole = chain.run(at)
-            if whole is not None:
-                found.append(whole[0])
-                at = whole[1]
-                continue
-            if data[at : at + 4] != b"LOBJ" and (place := data.find(b"LOBJ", at, at + _PADDING_SEARCH + 3)) != -1:
-                at = place  # behind padding
-                continue
-            signature, _, _, size, kind = _BASE.unpack_from(data, at)
-            if signature == b"LOBJ" and _BASE.size <= size <= _MAX_OBJECT_BYTES and at + size > len(data):
-                break  # the rest is in the next container
-            if signature == b"LOBJ" and kind == _LOG_CONTAINER and _BASE.size + _CONTAINER.size <= size:
-                nested.append(self._nested(data, at, size, at_file))
-                at += size
-                continue
-            if signature == b"LOBJ" and _BASE.size <= size < _OBJECT_HEAD.itemsize:
-                at += size
-                continue
-            following = chain.next_place(at + 1)
-            if following is None:
-                if not stream.resync:
-                    skipped += len(data) - at
-                at = len(data) if len(data) - at > _MAX_OBJECT_BYTES else at
-                break
-            if following - at > _PADDING_SEARCH and not stream.resync:
-                skipped += following - at
-            at = following
-            stream.resync = False
-        stream.rest = data[at:]
-        stream.resync = stream.resync and not found
-        if skipped:
+            for start in range(0, len(data), _GROUP_BYTES):
+                stream.add(at, data[start : start + _GROUP_BYTES])
+                if stream.is_due:
+                    yield from self._locate(stream, depth)
+        yield from self._locate(stream, depth)
+        if len(stream.rest) >= _BASE.size and not stream.resync:
             self._problem(
-                "bad_record", "objects that follow each other", f"{skipped} bytes that are none", at_file,
-                "They were skipped.",
+                "truncated", "the rest of an object", f"{len(stream.rest)} bytes of it",
+                stream.at if depth else self._size, "The recording ends inside an object, which is lost.", 1,
             )  # fmt: skip
-        started: list[Future[_Decoded]] = []
-        if found:
-            places = np.concatenate(found)
-            heads = rows_at(buffer, places, _OBJECT_HEAD.itemsize).view(_OBJECT_HEAD).reshape(-1)
-            self._objects += int((heads["type"] != _END_OF_LOG).sum())  # as the header counts them: no containers
-            types, counts = np.unique(heads["type"], return_counts=True)
-            for kind, count in zip(types.tolist(), counts.tolist(), strict=True):
-                if kind in _OTHER_TRAFFIC or not 0 < kind <= _LAST_TYPE:
-                    name = _OTHER_TRAFFIC.get(kind, "unknown types")
-                    stream.unread[name] = stream.unread.get(name, 0) + count
-            frames = np.isin(heads["type"], list(_FRAME_TYPES))
-            count = int(frames.sum())
-            if count:
-                first = self._numbered
-                self._numbered += count
-                arguments = (data, places[frames], heads[frames], self._start_ns, first, at_file)
-                started.append(pool.submit(_decode_objects, *arguments))
-        if nested and depth < _MAX_NESTING:
-            outer, self._stream = stream, _Stream(unread=stream.unread)
-            for inner in nested:
-                if inner.problem is not None:
-                    self.summary.problems.append(inner.problem)
-                started += self._locate(pool, [inner], depth + 1)
-            self._stream = outer
-        return started
 
-    def _nested(self, data: bytes, at: int, size: int, at_file: int) -> _Inflated:
-        method, stated = _CONTAINER.unpack_from(data, at + _BASE.size)
-        content = data[at + _BASE.size + _CONTAINER.size : at + size]
-        limit = self._limits.max_chunk_bytes
-        self._inflated += min(stated, limit)
-        return _inflate(_Container(at_file, method, min(stated, limit), content), self._limits)
+    def _locate(self, stream: _Stream, depth: int) -> Generator[_Located]:
+        """Find the frames in what came of a stream; what is not complete stays in it."""
+        data = b"".join([stream.rest, *stream.parts])
+        buffer = np.frombuffer(data, np.uint8)
+        breaks = np.array(stream.breaks, np.int64)
+        objects = _objects(buffer, breaks)
+        walked = objects.walk(is_lost=stream.is_lost)
+        places, ends = objects.places[walked], objects.ends[walked]
+        # Between objects, before the first, and behind the last.
+        starts = np.concatenate([[0], ends])
+        nexts = np.append(places, rest := objects.rest(int(starts[-1])))
+        gaps = nexts - starts
+        is_interrupted = np.zeros(len(gaps), np.bool_)
+        is_interrupted[0] = stream.resync
+        if len(breaks):
+            is_interrupted |= np.searchsorted(breaks, starts) != np.searchsorted(breaks, nexts, side="right")
+        unread = (gaps > _PADDING_SEARCH) & ~is_interrupted
+        if unread.any():
+            self._problem(
+                "bad_record", "objects that follow each other", f"{int(gaps[unread].sum())} bytes that are none",
+                stream.at, "They were skipped.",
+            )  # fmt: skip
+        last_break = int(breaks[-1]) if len(breaks) else 0
+        is_resumed = len(places) > 0 and int(places[-1]) >= last_break
+        stream.resync = not is_resumed and (stream.resync or len(breaks) > 0)
+        rest = max(rest, last_break)
+        stream.is_lost = rest - int(starts[-1]) >= _PADDING_SEARCH and rest != last_break
+        stream.rest, stream.parts, stream.breaks = data[rest:], [], []
+        stream.size = len(stream.rest)
+        sizes = ends - places
+        is_container = objects.kinds[walked] == _LOG_CONTAINER
+        has_head = (sizes >= _OBJECT_HEAD.itemsize) & ~is_container
+        if short := len(sizes) - int((has_head | is_container).sum()):
+            count, at = self._short or (0, stream.at)
+            self._short = (count + short, at)
+        located = self._frames(data, buffer, places[has_head], stream.at)
+        if located is not None:
+            yield located
+        inner = is_container & (sizes >= _BASE.size + _CONTAINER.size)
+        if not inner.any():
+            return
+        if depth < _MAX_NESTING:
+            yield from self._located(self._nested(data, places[inner], sizes[inner], stream.at), depth + 1)
+        else:
+            count, at = self._too_deep or (0, stream.at)
+            self._too_deep = (count + int(inner.sum()), at)
+
+    def _frames(self, data: bytes, buffer: U8, places: I64, at_file: int) -> _Located | None:
+        """Of objects at these places the frames; the others are counted."""
+        heads = rows_at(buffer, places, _OBJECT_HEAD.itemsize).view(_OBJECT_HEAD).reshape(-1)
+        self._objects += int((heads["type"] != _END_OF_LOG).sum())  # as the header counts them: no containers
+        types, counts = np.unique(heads["type"], return_counts=True)
+        is_other = (types <= 0) | (types > _LAST_TYPE)
+        unknown = int(counts[is_other].sum())
+        for kind, count in [*zip(types[~is_other].tolist(), counts[~is_other].tolist(), strict=True), (0, unknown)]:
+            if count and (kind == 0 or kind in _OTHER_TRAFFIC):
+                name = _OTHER_TRAFFIC.get(kind, "unknown types")
+                self._unread[name] = self._unread.get(name, 0) + count
+        frames = np.isin(heads["type"], list(_FRAME_TYPES))
+        count = int(frames.sum())
+        if not count:
+            return None
+        first = self._numbered
+        self._numbered += count
+        return _Located(data, places[frames], heads[frames], self._start_ns, first, at_file)
 
     # ------------------------------------------------------------------------------------------ results
 
-    def _count(self, decoded: _Decoded) -> None:
+    def _count(self, decoded: _Decoded) -> pl.DataFrame:
+        """Count frames; returns those of channels that fit into the budget."""
         summary = self.summary
-        summary.frames += decoded.frames.height
-        summary.cover(decoded.first_ns, decoded.last_ns)
-        for key, count in decoded.channels.items():
-            self._channels[key] = self._channels.get(key, 0) + count
+        frames = self._channels.admit(decoded.frames, decoded.channels, at=decoded.at)
+        if frames.height:
+            if int(frames["frame"][0]) != summary.frames or frames.height < decoded.frames.height:
+                numbers = pl.int_range(summary.frames, summary.frames + pl.len(), dtype=pl.UInt64)
+                frames = frames.with_columns(frame=numbers)
+            times = frames["timestamp"].to_physical()
+            summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
+        summary.frames += frames.height
         if decoded.bad_times:
             before, at = self._bad_times or (0, decoded.at)
             self._bad_times = (before + decoded.bad_times, at)
         if decoded.disagreeing:
             before, at = self._disagreeing or (0, decoded.at)
             self._disagreeing = (before + decoded.disagreeing, at)
+        return frames
 
     def _problem(  # noqa: PLR0917 - the fields of a problem, in its order
         self, kind: str, expected: str, actual: str, at: int, advice: str = "", lost: int | None = None
@@ -486,10 +617,17 @@ class BlfReader:
         self.summary.frames_lost += lost or 0
 
     def _close(self) -> None:
-        if len(self._stream.rest) >= _BASE.size and not self._stream.resync:
+        if self._too_deep is not None:
+            count, at = self._too_deep
             self._problem(
-                "truncated", "the rest of an object", f"{len(self._stream.rest)} bytes of it", self._size,
-                "The recording ends inside an object, which is lost.", 1,
+                "over_limit", f"containers inside of each other, {_MAX_NESTING} deep at most", f"{count} deeper", at,
+                "They were not read.",
+            )  # fmt: skip
+        if self._short is not None:
+            count, at = self._short
+            self._problem(
+                "bad_length", f"objects of at least {_OBJECT_HEAD.itemsize} bytes", f"{count} shorter", at,
+                "They hold nothing that can be read.", 0,
             )  # fmt: skip
         if self._disagreeing is not None:
             count, at = self._disagreeing
@@ -503,7 +641,7 @@ class BlfReader:
                 "bad_timestamp", "times of objects", f"{count} that are none", at,
                 "These frames have the time at which the recording starts.", 0,
             )  # fmt: skip
-        for name, count in sorted(self._stream.unread.items()):
+        for name, count in sorted(self._unread.items()):
             self._problem("unsupported", "CAN and LIN", f"{count} objects of {name}", 0, "They are not read.", 0)
         missing = self._claimed - self._objects - self.summary.frames_lost
         if missing > 0:
@@ -512,7 +650,7 @@ class BlfReader:
                 "The difference was lost in the damage reported above.", missing,
             )  # fmt: skip
         self.summary.problems.sort(key=lambda p: p.offset or 0)
-        self.summary.channels = [ChannelSummary(name, kind, n) for (name, kind), n in sorted(self._channels.items())]
+        self.summary.channels = self._channels.summaries()
 
 
 def _systemtime_ns(values: tuple[int, ...]) -> int:
@@ -526,74 +664,72 @@ def _systemtime_ns(values: tuple[int, ...]) -> int:
     return ns if abs(ns) < _MAX_TIME_NS else 0
 
 
-def _inflate(container: _Container, limits: Limits) -> _Inflated:
-    """Inflate a container; what comes out before damage is kept."""
-    content, size = container.content, container.size
-    if container.broken:
-        return _Inflated(container.at, b"", broken=True)
-
-    def problem(kind: str, expected: str, actual: str, advice: str) -> Problem:
-        return Problem(kind, expected, actual, container.at, None, advice)
-
-    is_plain = container.method == _NO_COMPRESSION
-    if container.method != _ZLIB:
-        if (not is_plain or len(content) != size) and (meant := _inflated_exactly(content, size, limits)) is not None:
-            advice = "The content is zlib data, whole and of the stated size, and was read as that."
-            lie = problem("bad_record", f"compression {_ZLIB}", str(container.method), advice)
-            return _Inflated(container.at, meant, lie)
-        if is_plain:
-            return _Inflated(container.at, content)
-        wrong = problem("unsupported", "compression 0 or 2", str(container.method), "The container was not read.")
-        return _Inflated(container.at, b"", wrong, broken=True)
-    most = _most_inflated(content, limits)
-    if (data := _inflated_exactly(content, size, limits)) is not None:
-        return _Inflated(container.at, data)
-    # Again, step by step, to keep what came before the damage.
-    stream = zlib.decompressobj()
-    out = b""
-    wrong = ""
-    try:
-        out = stream.decompress(content, most)
-        if not stream.eof:
-            wrong = f"{len(out)} bytes, without an end"
-    except zlib.error as error:
-        out, wrong = _inflate_slowly(content, most), str(error)
-    if not wrong and len(out) != size:
-        lie = problem("bad_length", f"{size} bytes, as the container says", f"{len(out)} bytes", "All were read.")
-        return _Inflated(container.at, out, lie)
-    if not wrong:
-        return _Inflated(container.at, out)
-    kind = "over_limit" if len(out) >= most else "bad_compression"
-    if kind == "bad_compression" and 0 < size <= len(out):
-        # As much as there should be came out: only the end of the compressed data is damaged.
-        advice = "The container was damaged at its end; as much as it should hold was read."
-        return _Inflated(container.at, out[:size], problem(kind, f"{size} bytes of zlib data", wrong, advice))
-    advice = "The container was damaged; its readable start was read."
-    return _Inflated(container.at, out, problem(kind, f"{size} bytes of zlib data", wrong, advice), broken=True)
+def _is_inflated(container: _Container) -> bool:
+    """Whether something has to be inflated: also where a plain container has another size than it states."""
+    is_plain = container.method == _NO_COMPRESSION and len(container.content) == container.size
+    return not (container.broken or is_plain)
 
 
-def _most_inflated(content: bytes, limits: Limits) -> int:
+def _inflate_whole(group: list[_Container], *, limits: Limits) -> list[_Container]:
+    """Inflate containers that are whole and not large; the others stay as they are."""
+    for container in group:
+        content, size = container.content, container.size
+        if not _is_inflated(container) or not 0 < size <= min(_GROUP_BYTES, _max_inflated(content, limits)):
+            continue
+        try:
+            data = bytes(deflate.zlib_decompress(content, size))
+        except (deflate.DeflateError, ValueError, MemoryError):
+            continue
+        if len(data) != size:
+            continue
+        container.data = data
+        if container.method != _ZLIB:
+            container.problem = Problem(
+                "bad_record", f"compression {_ZLIB}", str(container.method), container.at, None,
+                "The content is zlib data, whole and of the stated size, and was read as that.",
+            )  # fmt: skip
+    return group
+
+
+def _max_inflated(content: bytes, limits: Limits) -> int:
     return int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(content))))
 
 
-def _inflated_exactly(content: bytes, size: int, limits: Limits) -> bytes | None:
-    """The `size` bytes of undamaged zlib data; none when they are another number, or its checksum is wrong."""
-    if size > _most_inflated(content, limits):
-        return None
-    try:
-        data = bytes(deflate.zlib_decompress(content, size))
-    except (deflate.DeflateError, ValueError, MemoryError):
-        return None
-    return data if len(data) == size else None
+def _inflate_in_pieces(content: bytes, limit: int) -> Generator[bytes]:
+    """Inflate zlib data, at most `limit` bytes of it.
 
-
-def _inflate_slowly(content: bytes, most: int) -> bytes:
-    """What comes out of damaged zlib data before the damage."""
+    Raises:
+        zlib.error: The data is damaged; what comes out before the damage was handed out.
+        EOFError: The data has no end, or goes on beyond the limit.
+    """
     stream = zlib.decompressobj()
+    total = 0
+    for start in range(0, len(content), _STEP_BYTES):
+        step = content[start : start + _STEP_BYTES]
+        while step and not stream.eof:
+            if total >= limit:
+                raise EOFError
+            most = min(_PIECE_BYTES, limit - total)
+            before = stream.copy()
+            try:
+                piece = stream.decompress(step, most)
+            except zlib.error:
+                yield _inflate_slowly(before.decompress, step, most)
+                raise
+            if piece:
+                yield piece
+            total += len(piece)
+            step = stream.unconsumed_tail
+    if not stream.eof:
+        raise EOFError
+
+
+def _inflate_slowly(decompress: Callable[[bytes, int], bytes], content: bytes, most: int) -> bytes:
+    """What comes out of damaged zlib data before the damage."""
     out = bytearray()
     try:
-        for at in range(0, len(content), 64):
-            out += stream.decompress(content[at : at + 64], most - len(out) if most > len(out) else 1)
+        for at in range(0, len(content), _SALVAGE_BYTES):
+            out += decompress(content[at : at + _SALVAGE_BYTES], max(1, most - len(out)))
             if len(out) >= most:
                 break
     except zlib.error:
@@ -601,30 +737,76 @@ def _inflate_slowly(content: bytes, most: int) -> bytes:
     return bytes(out)
 
 
-def _objects(buffer: U8) -> Chain:
-    """Every offset that could be a whole object, but for containers."""
-    size = _OBJECT_HEAD.itemsize
-    if len(buffer) < size:
-        nothing = np.zeros(0, np.int64)
-        return Chain(nothing, nothing)
-    places = np.flatnonzero(buffer[: len(buffer) - size + 1] == ord("L"))
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """Every place that could be an object; one that is damaged may seem to hold others.
+
+    Attributes:
+        places: Offset of each, ascending.
+        ends: Where each ends, beyond the buffer for one that is not complete.
+        kinds: Object type of each.
+        size: Bytes of the buffer.
+    """
+
+    places: I64
+    ends: I64
+    kinds: np.ndarray
+    size: int
+
+    def walk(self, *, is_lost: bool) -> I64 | slice:
+        """Return the indices of the complete objects that follow each other.
+
+        Where no object follows, the next complete one is taken. One that is not complete is the end.
+
+        Args:
+            is_lost: No object is known to start at the start of the buffer.
+        """
+        n = len(self.places)
+        complete = np.flatnonzero(self.ends <= self.size)
+        if not len(complete):
+            return slice(0)
+        is_start = not is_lost and self.places[0] < _PADDING_SEARCH
+        start = 0 if is_start else int(complete[0])
+        if (self.ends[start:-1] <= self.places[start + 1 :]).all():
+            # None is inside of another.
+            return slice(start, n if self.ends[-1] <= self.size else n - 1)
+        following = np.searchsorted(self.places, self.ends)
+        gaps = np.append(self.places, self.size + _PADDING_SEARCH + 1)[following] - self.ends
+        resumed = np.append(complete, n)[np.searchsorted(complete, following)]
+        steps = np.where(gaps < _PADDING_SEARCH, following, resumed).tolist()
+        taken: list[int] = []
+        at = start
+        while at < n:
+            taken.append(at)
+            at = steps[at]
+        walked = np.array(taken, np.int64)
+        return walked[:-1] if self.ends[walked[-1]] > self.size else walked
+
+    def rest(self, at: int) -> int:
+        """Where the first object could start that is not complete, behind those that end at `at`."""
+        first = int(np.searchsorted(self.places, at))
+        incomplete = np.flatnonzero(self.ends[first:] > self.size)
+        candidate = int(self.places[first + incomplete[0]]) if len(incomplete) else self.size
+        return min(candidate, max(at, self.size - _BASE.size + 1))
+
+
+def _objects(buffer: U8, breaks: I64) -> _Objects:
+    """Find every offset that could be an object; one that would reach over a break is none."""
+    places = np.flatnonzero(buffer[: max(0, len(buffer) - _BASE.size + 1)] == ord("L"))
+    places = places[buffer[places + 3] == ord("J")]
     heads = rows_at(buffer, places, _BASE.size).view("<u4").reshape(-1, 4)
     sizes = heads[:, 2].astype(np.int64)
-    fits = (heads[:, 0] == _SIGNATURE) & (sizes >= size) & (sizes <= len(buffer) - places)
-    fits &= heads[:, 3] != _LOG_CONTAINER
-    places = places[fits]
-    following = places + sizes[fits]
-    # Padding depends on the object's type and on who wrote it: the next object starts within 8 bytes.
-    gaps = places[1:] - following[:-1]
-    near = (gaps >= 0) & (gaps < _PADDING_SEARCH)
-    following[:-1][near] = places[1:][near]
-    return Chain(places, following)
+    fits = (heads[:, 0] == _SIGNATURE) & (sizes >= _BASE.size) & (sizes <= _MAX_OBJECT_BYTES)
+    ends = places + sizes
+    if len(breaks):
+        next_break = np.append(breaks, np.iinfo(np.int64).max)[np.searchsorted(breaks, places, side="right")]
+        fits &= ends <= next_break
+    return _Objects(places[fits], ends[fits], heads[fits, 3], len(buffer))
 
 
-def _decode_objects(  # noqa: PLR0917 - runs in a pool
-    data: bytes, places: I64, heads: np.ndarray, start_ns: int, first: int, at: int
-) -> _Decoded:
-    """Frames of the objects at these places."""
+def _decode_objects(located: _Located) -> _Decoded:
+    """Frames of located objects."""
+    data, places, heads, start_ns = located.data, located.places, located.heads, located.start_ns
     n = len(places)
     buffer = np.frombuffer(data + bytes(PADDING + 160), np.uint8)
     arrays = empty_arrays(n)
@@ -651,9 +833,8 @@ def _decode_objects(  # noqa: PLR0917 - runs in a pool
     arrays.channel, arrays.channels = lookup, names
     counts = np.bincount(lookup, minlength=len(names)).tolist()
     by_channel = {(name, name[:3].lower()): count for name, count in zip(names, counts, strict=True)}
-    frames = arrays.frame(first)
-    times = arrays.timestamp_ns
-    return _Decoded(frames, by_channel, int(times.min()), int(times.max()), disagreeing, int(bad_times.sum()), at)
+    frames = arrays.frame(located.first)
+    return _Decoded(frames, by_channel, disagreeing, int(bad_times.sum()), located.at, len(arrays.buffer))
 
 
 def _decode_type(  # noqa: PLR0917 - runs in a pool
@@ -743,5 +924,5 @@ def _disagreeing(values: np.ndarray, is_fd: Flags, remote: Flags) -> int:
     return int(((values["valid"] != by_dlc) & ~remote).sum())
 
 
-def _batch(ready: list[_Decoded]) -> FrameBatch:
-    return FrameBatch(pl.concat([d.frames for d in ready]), LOGS.empty(), DIAGNOSTICS.empty())
+def _batch(ready: list[pl.DataFrame]) -> FrameBatch:
+    return FrameBatch(pl.concat(ready), LOGS.empty(), DIAGNOSTICS.empty())

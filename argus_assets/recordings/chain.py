@@ -25,9 +25,12 @@ class Chain:
     places: I64
     following: I64
     _breaks: I64 = field(init=False, repr=False)
+    _leads: I64 = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._breaks = np.flatnonzero(self.following[:-1] != self.places[1:])
+        leads = self.following[:-1] == self.places[1:]
+        self._breaks = np.flatnonzero(~leads)
+        self._leads = np.append(np.flatnonzero(leads), len(self.places) - 1)  # the end follows the last one
 
     def run(self, at: int) -> tuple[I64, int] | None:
         """The unbroken run of records from `at` on, and where it ends; `None` when no record can be at `at`."""
@@ -41,14 +44,9 @@ class Chain:
     def resume(self, at: int) -> int | None:
         """The first place from `at` on that is followed by another one, or by the end that the last place has."""
         i = int(np.searchsorted(self.places, at))
-        leads = np.ones(len(self.places) - i, np.bool_)
-        leads[self._breaks[self._breaks >= i] - i] = False
-        return int(self.places[i + int(leads.argmax())]) if leads.any() else None
-
-    def next_place(self, at: int) -> int | None:
-        """The first place from `at` on that could be a record."""
-        i = int(np.searchsorted(self.places, at))
-        return int(self.places[i]) if i < len(self.places) else None
+        if i == len(self.places):
+            return None
+        return int(self.places[self._leads[np.searchsorted(self._leads, i)]])
 
 
 @dataclass(slots=True)

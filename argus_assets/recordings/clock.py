@@ -67,21 +67,25 @@ class ClockCheck:
 
     def _look(self, frames: pl.DataFrame, times: I64, found: I64) -> None:
         """Count those of the steps that their channel shows too."""
-        channels = frames["channel"].cast(pl.String)
-        before = frames.select(pl.col("timestamp").to_physical().shift(1).over("channel")).to_series()
-        for row in found.tolist():
-            channel = channels[row]
-            previous = before[row] if before[row] is not None else self._last_of.get(channel)
-            if previous is None:
+        rows = frames.select(
+            "frame",
+            channel=pl.col("channel").cast(pl.String),
+            before=pl.col("timestamp").to_physical().shift(1).over("channel"),
+        )[found]
+        first_of_channel = rows.filter(pl.col("before").is_null())["channel"].unique()
+        known = {name: self._last_of[name] for name in first_of_channel if name in self._last_of}
+        before = rows["before"].fill_null(rows["channel"].replace_strict(known, default=None, return_dtype=pl.Int64))
+        steps = pl.Series(times[found]) - before
+        jumped = rows.select("frame", "channel").with_columns(step=steps).drop_nulls("step")
+        for jumps, wanted in ((self._back, pl.col("step") < -BACK_NS), (self._ahead, pl.col("step") > AHEAD_NS)):
+            of_direction = jumped.filter(wanted)
+            if of_direction.is_empty():
                 continue
-            step = int(times[row]) - int(previous)
-            if -BACK_NS <= step <= AHEAD_NS:
-                continue
-            jumps = self._back if step < 0 else self._ahead
             if not jumps.count:
-                jumps.first = int(frames["frame"][row]), channel, abs(step)
-            jumps.count += 1
-            jumps.largest = max(jumps.largest, abs(step))
+                frame, channel, step = of_direction.row(0)
+                jumps.first = frame, channel, abs(step)
+            jumps.count += of_direction.height
+            jumps.largest = max(jumps.largest, int(of_direction["step"].abs().max()))  # type: ignore[arg-type] # not empty
 
     def problems(self) -> list[Problem]:
         """A row for each direction in which the clock jumped."""

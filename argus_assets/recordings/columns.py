@@ -69,7 +69,7 @@ def binary_series(buffer: U8, starts: I64, lengths: I64) -> pl.Series:
         lengths: Shape (n,).
     """
     n = len(starts)
-    if n and int(starts.max()) + _INLINE > len(buffer):
+    if n and max(int(starts.max()), _BEFORE) + _INLINE > len(buffer):
         buffer = np.concatenate([buffer, np.zeros(PADDING, np.uint8)])
     assert len(buffer) <= _MAX_BUFFER, "a view's offset has 31 bits"
     # The bytes before a payload are read with it, so that it lies where the view has it, and then masked away.

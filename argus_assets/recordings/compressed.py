@@ -1,9 +1,10 @@
 """A recording inside gzip or zstd: inflated to a temporary file within limits, then read as what it is."""
 
+import os
 import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 import zstandard
 
@@ -12,9 +13,24 @@ from argus_assets.recordings.model import FrameBatch, Problem, Reader, Recording
 
 GZIP: Final = b"\x1f\x8b\x08"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_STEP: Final = 1024 * 1024
+
+_READ_BYTES: Final = 1024 * 1024
+_STEP_BYTES: Final = {"gzip": 16 * 1024, "zstd": 1024}
+"""Compressed bytes that are inflated at a time: deflate makes at most 1,032 bytes of one, zstd 128 KiB of four."""
+_MAX_WINDOW_BYTES: Final = 128 * 1024**2
+"""Memory that a zstd frame may ask for: what `zstd --ultra` and `--long` take."""
 
 Open = Callable[[Source, Budget], Reader]
+
+
+class _Member(Protocol):
+    """A gzip member or a zstd frame while it is inflated."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
 
 
 class CompressedReader:
@@ -32,51 +48,71 @@ class CompressedReader:
 
     def __iter__(self) -> Iterator[FrameBatch]:
         self._source.seek(0)
-        is_gzip = self._source.read(len(GZIP)) == GZIP
-        name = "gzip" if is_gzip else "zstd"
-        self._source.seek(0)
-        with tempfile.TemporaryFile(prefix="argus-inflated-") as inflated:
+        name = "gzip" if self._source.read(len(GZIP)) == GZIP else "zstd"
+        # The module asks the environment once; a process that was forked may have another folder.
+        with tempfile.TemporaryFile(prefix="argus-inflated-", dir=os.environ.get("TMPDIR")) as inflated:
             problem: Problem | None = None
-            total = 0
             try:
-                for piece in (self._gunzip if is_gzip else self._unzstd)():
-                    if not self._budget.inflate(len(piece), at=self._source.tell()):
+                for at, piece in self._inflated(name):
+                    fitting = piece[: self._budget.left_bytes]
+                    self._budget.inflate(len(fitting), at=at)
+                    inflated.write(fitting)
+                    if len(fitting) < len(piece):
+                        self._budget.inflate(len(piece) - len(fitting), at=at)  # refused, and told
                         break
-                    inflated.write(piece)
-                    total += len(piece)
             except (zlib.error, zstandard.ZstdError, EOFError) as error:
                 problem = Problem(
-                    "bad_compression", f"whole {name} data", f"{total} bytes, then: {error}", self._source.tell(), None,
-                    "The file is damaged or cut off; what came before was read.",
+                    "bad_compression", f"whole {name} data", f"{inflated.tell()} bytes, then: {error}",
+                    self._source.tell(), None, "The file is damaged or cut off, or needs a dictionary or more than 128 MiB; what came before was read.",
                 )  # fmt: skip
-            inner = self._open_inner(inflated, self._budget)
-            self.summary = inner.summary
-            yield from inner
-            self.summary = inner.summary
-            self.summary.size_bytes = self._size
-            self.summary.decoder += f"+{name}"
+            inflated.seek(0)
+            if inflated.read(len(ZSTD)).startswith((GZIP, ZSTD)):
+                self.summary.problems.append(
+                    Problem(
+                        "unknown_format", f"a recording inside of {name}", "another compression", 0, None,
+                        "Only one compression is taken off. Compress the recording once.",
+                    )
+                )  # fmt: skip
+            else:
+                inner = self._open_inner(inflated, self._budget)
+                self.summary = inner.summary
+                self._budget.settle(self.summary)  # told first: that the recording then seems cut off follows from it
+                yield from inner
+                self.summary = inner.summary
+                self.summary.size_bytes = self._size
+                self.summary.decoder += f"+{name}"
             if problem is not None:
                 self.summary.problems.insert(0, problem)
 
-    def _gunzip(self) -> Generator[bytes]:
-        stream = zlib.decompressobj(wbits=31)
-        fed = False
-        while data := self._source.read(_STEP):
-            while data:
-                fed = True
-                yield stream.decompress(data, _STEP)
-                while stream.unconsumed_tail:
-                    yield stream.decompress(stream.unconsumed_tail, _STEP)
-                data = stream.unused_data
-                if stream.eof:
-                    # Files of several members are one recording; zeros behind them are padding.
-                    data = data.lstrip(b"\0")
-                    stream, fed = zlib.decompressobj(wbits=31), False
-        if fed:
-            yield stream.flush()
-            raise EOFError("the end is missing")
+    def _inflated(self, name: str) -> Generator[tuple[int, bytes]]:
+        """Inflate the file: offset and what comes out there.
 
-    def _unzstd(self) -> Generator[bytes]:
-        reader = zstandard.ZstdDecompressor().stream_reader(self._source, read_across_frames=True, closefd=False)  # type: ignore[arg-type] # read() is all it needs
-        while piece := reader.read(_STEP):
-            yield piece
+        Files of several members, or frames, are one recording; zeros behind them are padding.
+
+        Raises:
+            zlib.error: It is damaged.
+            zstandard.ZstdError: The same.
+            EOFError: It is cut off.
+        """
+        step = _STEP_BYTES[name]
+        zstd = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+        member: _Member | None = None
+        self._source.seek(0)
+        at = 0
+        while block := self._source.read(_READ_BYTES):
+            for start in range(0, len(block), step):
+                data = block[start : start + step]
+                while data:
+                    if member is None:
+                        data = data.lstrip(b"\0")
+                        if not data:
+                            break
+                        member = zlib.decompressobj(wbits=31) if name == "gzip" else zstd.decompressobj()
+                    yield at + start, member.decompress(data)
+                    if not member.eof:
+                        break
+                    data = member.unused_data
+                    member = None
+            at += len(block)
+        if member is not None:
+            raise EOFError("the end is missing")

@@ -4,27 +4,38 @@ A file is read in blocks of whole lines; each block is one column of lines, take
 each kind of line. Times stay decimal digits until they are integers of nanoseconds.
 """
 
-import itertools
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
-from argus_assets.recordings.columns import FD_LENGTHS
-from argus_assets.recordings.model import ChannelSummary, FrameBatch, Problem, Reader, RecordingSummary, Source
-from argus_assets.recordings.pipeline import staged
+from argus_assets.recordings.channels import ChannelCounts
+from argus_assets.recordings.columns import FD_LENGTHS, I64, as_text, binary_series
+from argus_assets.recordings.model import FrameBatch, Problem, Reader, RecordingSummary, Source
+from argus_assets.recordings.pipeline import pass_on, staged
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
-_BLOCK_BYTES: Final = 8 * 1024**2
-_MAX_LINE_BYTES: Final = 1024**2
+_BLOCK_BYTES: Final = 2 * 1024**2
+_MAX_LINE_BYTES: Final = 4096
+"""A line with a frame has fewer than 500; what is longer is read as none."""
+_PARSED_RATIO: Final = 16
+"""Memory that a block takes while it is parsed, at most about, to its size."""
+_MAX_TIME_NS: Final = 2**62
+"""Of a start and of a time that counts from it: their sum has to fit into 64 bits."""
+_MAX_NAME_BYTES: Final = 128
+"""Of a channel's name."""
+_MAX_LENGTH: Final = 65
+"""More data bytes than any frame has; what states more counts as this."""
+_MAX_HEAD_LINE: Final = 256
+"""Characters of a line of the head that are looked at."""
 _ERROR_FLAG: Final = 0x20000000
 _ID_MASK: Final = 0x1FFFFFFF
 
@@ -44,30 +55,37 @@ class _Block:
         at: Offset of the first.
         data: The lines.
         is_last: Nothing follows; the last line may have been cut off.
-        start_ns: Nanoseconds since 1970 that times count from.
     """
 
     at: int
     data: bytes
     is_last: bool
-    start_ns: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Parsed:
     """Frames of a block, numbered later.
 
     Attributes:
-        frames: `schema.FRAMES` without `frame`.
-        bad: Lines that should be frames and are none, in order.
-        elapsed_ns: Sum of all times, for files whose times count from the line before.
+        frames: `schema.FRAMES` without `frame`; times count from the start that is in force.
+        undated: How many of them come before the first date in the block.
+        start_ns: The last date in the block.
+        bad: How many lines should be frames and are none.
+        example: The first of them.
+        cut: The last line, where it should be a frame and is none, and nothing follows.
+        bad_dates: How many dates could not be read.
+        bad_date: The first of them.
     """
 
-    block: _Block
+    at: int
     frames: pl.DataFrame
-    bad: list[str] = field(default_factory=list)
-    last_is_bad: bool = False
-    elapsed_ns: int = 0
+    undated: int = 0
+    start_ns: int | None = None
+    bad: int = 0
+    example: str = ""
+    cut: str | None = None
+    bad_dates: int = 0
+    bad_date: str = ""
 
 
 Parser = Callable[[pl.DataFrame], pl.DataFrame]
@@ -81,15 +99,18 @@ class _Format:
     Attributes:
         should_be: Lines that match hold a frame; one that then cannot be read is damage.
         parse: See `Parser`.
-        split_at: Starts of lines that change `start_ns`.
+        dated: Start of lines with a date from which the times that follow count.
         relative: Times count from the line before.
+        start_ns: Nanoseconds since 1970 that the first times count from.
+        bad_start: What stands where that is stated, and is no date.
     """
 
     should_be: str
     parse: Parser
-    split_at: bytes = b""
+    dated: str = ""
     relative: bool = False
     start_ns: int = 0
+    bad_start: str = ""
 
 
 class TextDecoder:
@@ -101,7 +122,7 @@ class TextDecoder:
         prepare: What a file's head says of how to read it.
     """
 
-    version = 4
+    version = 5
     seeks = False
 
     def __init__(self, name: str, looks_like: bytes, prepare: Callable[[str], _Format]) -> None:
@@ -131,14 +152,25 @@ class TextReader:
         source.seek(0)
         self._format = prepare(source.read(64 * 1024).decode("utf-8", "replace"))
         self.summary = RecordingSummary(name, f"{name}/{version}", size)
-        self._counts: dict[str, int] = {}
-        self._elapsed_ns = 0
+        self._channels = ChannelCounts(budget)
+        self._start_ns = self._format.start_ns
         self._bad: tuple[int, int, str] | None = None
+        self._bad_dates: tuple[int, int, str] | None = None
+        self._beyond: tuple[int, int] | None = None
+        if self._format.bad_start:
+            self._bad_dates = (1, 0, self._format.bad_start)
 
     def __iter__(self) -> Iterator[FrameBatch]:
         ready: list[pl.DataFrame] = []
         waiting = 0
-        for parsed in staged(self._blocks(), self._parse, _pass_on, workers=self._limits.workers):
+        for parsed in staged(
+            self._blocks(),
+            self._parse,
+            pass_on,
+            workers=self._limits.workers,
+            weight=lambda block: _PARSED_RATIO * len(block.data),
+            max_weight=self._limits.max_in_flight_bytes,
+        ):
             frames = self._take(parsed)
             if frames.height:
                 ready.append(frames)
@@ -155,7 +187,6 @@ class TextReader:
         self._source.seek(0)
         at = 0
         rest = b""
-        start_ns = self._format.start_ns
         while True:
             data = self._source.read(_BLOCK_BYTES)
             block = rest + data
@@ -163,59 +194,81 @@ class TextReader:
             if data and not cut and len(block) > _MAX_LINE_BYTES:
                 cut = len(block)  # no text: taken as one line that is none
             rest = block[cut:]
-            block = block[:cut]
-            for piece in _split(block, self._format.split_at):
-                if self._format.split_at and piece.startswith(self._format.split_at):
-                    start_ns = _asc_date(piece.split(b"\n", 1)[0].decode("utf-8", "replace")) or start_ns
-                yield _Block(at, piece, not data, 0 if self._format.relative else start_ns)
-                at += len(piece)
+            yield _Block(at, block[:cut], not data)
+            at += cut
             if not data:
                 return
 
     def _parse(self, block: _Block) -> _Parsed:
-        text = pl.Series("text", block.data.decode("utf-8", "replace").split("\n"), dtype=pl.String)
-        lines = pl.DataFrame({"text": text}).with_row_index("line").cast({"line": pl.Int64()})
-        lines = lines.filter(pl.col("text").str.contains(self._format.should_be))
-        rows = self._format.parse(lines)
-        readable = _readable(rows)
-        good = rows.filter(readable)
+        every, count = _lines(block.data)
+        lines = every.filter(pl.col("text").str.contains(self._format.should_be))
+        rows = self._format.parse(lines.filter(pl.col("size") <= _MAX_LINE_BYTES).drop("size"))
+        good = rows.filter(_readable(rows))
         bad = lines.join(good.select("line"), on="line", how="anti", maintain_order="left")
-        last = lines["line"].max() if lines.height else -1
-        parsed = _Parsed(block, _frames(good, block.start_ns), bad["text"].to_list())
-        parsed.last_is_bad = bool(bad.height) and block.is_last and bad["line"][-1] == last == text.len() - 1
-        if self._format.relative:
-            elapsed = good["timestamp_ns"].cum_sum()
-            parsed.frames = parsed.frames.with_columns(timestamp=elapsed.cast(FRAMES.schema["timestamp"]))
-            parsed.elapsed_ns = int(elapsed[-1]) if len(elapsed) else 0
-        return parsed
+        cut = None
+        if bad.height and block.is_last and bad["line"][-1] == count - 1:
+            cut = str(bad["text"][-1])[:120]
+            bad = bad[:-1]
+        frames = _frames(good)
+        undated, start_ns, bad_dates = frames.height, None, list[str]()
+        if self._format.dated and not self._format.relative:
+            dates, bad_dates = _dates(every.filter(pl.col("text").str.starts_with(self._format.dated)))
+            if dates.height:
+                starts = dates["start_ns"].to_numpy()
+                which = np.searchsorted(dates["line"].to_numpy(), good["line"].to_numpy())
+                undated, start_ns = int((which == 0).sum()), int(starts[-1])
+                frames = _later(frames, np.append(0, starts)[which])
+        return _Parsed(
+            block.at, frames, undated, start_ns, bad.height, str(bad["text"][0])[:120] if bad.height else "", cut,
+            len(bad_dates), bad_dates[0] if bad_dates else "",
+        )  # fmt: skip
 
     def _take(self, parsed: _Parsed) -> pl.DataFrame:
         frames = parsed.frames
-        if self._format.relative:
-            before = self._format.start_ns + self._elapsed_ns
-            frames = frames.with_columns(pl.col("timestamp") + pl.duration(nanoseconds=before, time_unit="ns"))
-            self._elapsed_ns += parsed.elapsed_ns
         summary = self.summary
-        if parsed.last_is_bad:
-            line = parsed.bad.pop()
+        if self._format.relative:
+            frames = self._add_up(frames, parsed.at)
+        elif parsed.undated and self._start_ns:
+            frames = _later(frames, np.where(np.arange(frames.height) < parsed.undated, self._start_ns, 0))
+        if parsed.start_ns is not None:
+            self._start_ns = parsed.start_ns
+        if parsed.cut is not None:
             summary.problems.append(
                 Problem(
-                    "truncated", "a whole last line", line[:120], summary.size_bytes, 1, "The recording was cut off."
+                    "truncated", "a whole last line", parsed.cut, summary.size_bytes, 1, "The recording was cut off."
                 )
             )
             summary.frames_lost += 1
         if parsed.bad:
-            count, at, example = self._bad or (0, parsed.block.at, parsed.bad[0])
-            self._bad = (count + len(parsed.bad), at, example)
+            count, at, example = self._bad or (0, parsed.at, parsed.example)
+            self._bad = (count + parsed.bad, at, example)
+        if parsed.bad_dates:
+            count, at, example = self._bad_dates or (0, parsed.at, parsed.bad_date)
+            self._bad_dates = (count + parsed.bad_dates, at, example)
+        if frames.height:
+            counts = frames.group_by(pl.col("channel").cast(pl.String), maintain_order=True).len()
+            frames = self._channels.admit(frames, {(name, "can"): n for name, n in counts.iter_rows()}, at=parsed.at)
         if frames.height:
             times = frames["timestamp"].dt.timestamp("ns")
             summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
-            for channel, n in frames["channel"].cast(pl.String).value_counts().iter_rows():
-                self._counts[channel] = self._counts.get(channel, 0) + n
         first = summary.frames
         summary.frames += frames.height
         numbers = pl.int_range(first, first + pl.len(), dtype=pl.UInt64)
         return frames.with_columns(frame=numbers).select(FRAMES.schema.names())
+
+    def _add_up(self, frames: pl.DataFrame, at: int) -> pl.DataFrame:
+        """Count each time from the one before; those that leave 64 bits are lost."""
+        steps = frames["timestamp"].to_physical()
+        about = steps.cast(pl.Float64).cum_sum() + float(self._start_ns)
+        fitting = int((about.cum_max() < _MAX_TIME_NS).sum())
+        if fitting < frames.height:
+            lost, first = self._beyond or (0, at)
+            self._beyond = (lost + frames.height - fitting, first)
+            frames, steps = frames[:fitting], steps[:fitting]
+        times = steps.cum_sum() + self._start_ns
+        if frames.height:
+            self._start_ns = int(times[-1])
+        return frames.with_columns(timestamp=times.cast(FRAMES.schema["timestamp"]))
 
     def _close(self) -> None:
         summary = self.summary
@@ -225,33 +278,81 @@ class TextReader:
                 Problem(
                     "bad_record",
                     "lines that are frames",
-                    f"{count} that are not, first: {example[:120]!r}",
+                    f"{count} that are not, first: {example!r}",
                     at,
                     count,
                     "They were skipped.",
                 )
             )
             summary.frames_lost += count
+        if self._beyond is not None:
+            lost, at = self._beyond
+            summary.problems.append(
+                Problem(
+                    "bad_timestamp",
+                    "times within 64 bits of nanoseconds",
+                    f"{lost} frames beyond",
+                    at,
+                    lost,
+                    "Each time counts from the one before, so these frames have none.",
+                )
+            )
+            summary.frames_lost += lost
+        if self._bad_dates is not None:
+            count, at, example = self._bad_dates
+            summary.problems.append(
+                Problem(
+                    "bad_timestamp",
+                    "dates from which times count",
+                    f"{count} that are none, first: {example!r}",
+                    at,
+                    0,
+                    "Times count from the date before, or from 1970-01-01.",
+                )
+            )
         if not summary.frames and not summary.problems:
             summary.problems.append(
                 Problem("truncated", "frames", "none", summary.size_bytes, None, "The log is empty.")
             )
-        summary.channels = [ChannelSummary(name, "can", n) for name, n in sorted(self._counts.items())]
+        summary.channels = self._channels.summaries()
 
 
-def _pass_on(_: Executor, parsed: _Parsed) -> "list[Future[_Parsed]]":
-    done: Future[_Parsed] = Future()
-    done.set_result(parsed)
-    return [done]
+def _lines(data: bytes) -> tuple[pl.DataFrame, int]:
+    """Lines that are not empty: `line` (their number), `text`, `size` (bytes), and how many there are with the empty ones.
+
+    Of a line that is too long only the start is there.
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode("utf-8", "replace").encode()
+    buffer = np.frombuffer(data, np.uint8)
+    ends = np.append(np.flatnonzero(buffer == ord("\n")), len(data))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts
+    line = np.flatnonzero(sizes)
+    starts, sizes = starts[line], sizes[line]
+    kept = np.minimum(sizes, _MAX_LINE_BYTES)
+    long = np.flatnonzero(sizes > _MAX_LINE_BYTES)
+    for _ in range(3):  # back to the start of a character
+        kept[long] -= (buffer[starts[long] + kept[long]] & 0xC0) == 0x80
+    return pl.DataFrame({"line": line, "text": as_text(binary_series(buffer, starts, kept)), "size": sizes}), len(ends)
 
 
-def _split(block: bytes, marker: bytes) -> Sequence[bytes]:
-    """A block in pieces, each but the first starting with a line that starts with `marker`."""
-    if not marker or marker not in block:
-        return [block]
-    places = [m.start() for m in re.finditer(rb"(?m)^" + re.escape(marker), block)]
-    bounds = [0, *[p for p in places if p], len(block)]
-    return [block[a:b] for a, b in itertools.pairwise(bounds)]
+def _dates(lines: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Of lines that may state a date: `line` and `start_ns` of those that do, and the text of those that state none."""
+    stated = lines.select("line", pl.col("text").str.head(_MAX_HEAD_LINE)).filter(pl.col("text").str.contains(r"\d"))
+    texts = stated["text"].unique(maintain_order=True)
+    dates = pl.Series("start_ns", [_asc_date(text) for text in texts], dtype=pl.Int64)
+    stated = stated.join(pl.DataFrame([texts, dates]), on="text", maintain_order="left")
+    bad = stated.filter(pl.col("start_ns").is_null())["text"]
+    return stated.drop_nulls("start_ns").select("line", "start_ns"), bad.to_list()
+
+
+def _later(frames: pl.DataFrame, by_ns: I64) -> pl.DataFrame:
+    """Add nanoseconds to the times of frames."""
+    times = frames["timestamp"].to_physical() + pl.Series(by_ns)
+    return frames.with_columns(timestamp=times.cast(FRAMES.schema["timestamp"]))
 
 
 def _readable(rows: pl.DataFrame) -> pl.Series:
@@ -259,14 +360,15 @@ def _readable(rows: pl.DataFrame) -> pl.Series:
     limit = pl.when(pl.col("extended")).then(_ID_MASK).otherwise(0x7FF)
     most = pl.when(pl.col("fd")).then(64).otherwise(8)
     whole = pl.all_horizontal(pl.all().is_not_null()) & pl.col("id").is_between(0, limit)
-    return rows.select((whole & (pl.col("payload").bin.size() <= most)).fill_null(value=False)).to_series()
+    whole &= (pl.col("payload").bin.size() <= most) & (pl.col("channel").str.len_bytes() <= _MAX_NAME_BYTES)
+    return rows.select(whole.fill_null(value=False)).to_series()
 
 
-def _frames(rows: pl.DataFrame, start_ns: int) -> pl.DataFrame:
+def _frames(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of `_COLUMNS` as `schema.FRAMES` without `frame`."""
     dlc_of = dict(zip(FD_LENGTHS.tolist(), range(16), strict=True))
     return rows.select(
-        timestamp=(pl.col("timestamp_ns") + start_ns).cast(FRAMES.schema["timestamp"]),
+        timestamp=pl.col("timestamp_ns").cast(FRAMES.schema["timestamp"]),
         channel=pl.col("channel").cast(pl.Categorical()),
         kind=pl.lit("can", dtype=FRAMES.schema["kind"]),
         arbitration_id=pl.col("id").cast(pl.UInt32),
@@ -281,10 +383,15 @@ def _frames(rows: pl.DataFrame, start_ns: int) -> pl.DataFrame:
 
 
 def _ns(seconds: str, fraction: str, digits: int = 9) -> pl.Expr:
-    """Integer nanoseconds of decimal digits; `digits` decimal places are a nanosecond."""
-    whole = pl.col(seconds).cast(pl.Int64, strict=False) * 10**digits
+    """Integer nanoseconds of decimal digits; `digits` decimal places are a nanosecond. Null beyond `_MAX_TIME_NS`."""
+    whole = pl.col(seconds).cast(pl.Int64, strict=False)
     part = pl.col(fraction).fill_null("").str.slice(0, digits).str.pad_end(digits, "0").cast(pl.Int64, strict=False)
-    return whole + part
+    return pl.when(whole < _MAX_TIME_NS // 10**digits).then(whole * 10**digits + part)
+
+
+def _count(column: str) -> pl.Expr:
+    """A number of data bytes of decimal digits, at most `_MAX_LENGTH`."""
+    return pl.col(column).cast(pl.Int64, strict=False).clip(0, _MAX_LENGTH)
 
 
 def _hex(column: str) -> pl.Expr:
@@ -358,10 +465,16 @@ _MONTHS: Final = {
     for name in names.split()
 }
 
+_ASC_DATE: Final = re.compile(
+    r"(\w{3,4})\.? +([0-9]{1,2}) +([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:\.([0-9]{1,9})[0-9]*)?(?: +([ap]m))? +([0-9]{4})",
+    re.IGNORECASE,
+)
+"""The number of digits is bounded: Python refuses to convert long ones."""
+
 
 def _asc_date(line: str) -> int | None:
     """Date of a `date` or `Begin Triggerblock` line as nanoseconds since 1970; it has no zone and counts as UTC."""
-    match = re.search(r"(\w{3,4})\.? +(\d+) +(\d+):(\d+):(\d+)(?:\.(\d+))?(?: +([ap]m))? +(\d{4})", line, re.IGNORECASE)
+    match = _ASC_DATE.search(line[:_MAX_HEAD_LINE])
     if match is None or match[1].capitalize() not in _MONTHS:
         return None
     hour = int(match[3])
@@ -373,7 +486,11 @@ def _asc_date(line: str) -> int | None:
         )
     except (ValueError, OverflowError):
         return None
-    return int(at.timestamp()) * 10**9 + int((match[6] or "").ljust(9, "0")[:9])
+    return _bounded(int(at.timestamp()) * 10**9 + int((match[6] or "").ljust(9, "0")))
+
+
+def _bounded(start_ns: int) -> int | None:
+    return start_ns if abs(start_ns) < _MAX_TIME_NS else None
 
 
 def _asc(lines: pl.DataFrame, *, base: int) -> pl.DataFrame:
@@ -420,7 +537,7 @@ def _asc_data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
 
     code = number("dlc").fill_null(0)
     if is_fd:
-        length = pl.col("length").cast(pl.Int64, strict=False)
+        length = _count("length")
         remote = (length == 0) & (code > 0)
         stated = code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), default=0, return_dtype=pl.Int64)
     else:
@@ -465,8 +582,14 @@ def _prepare_asc(head: str) -> _Format:
     relative = any(re.match(r"\s*base\s+\w+\s+timestamps\s+relative", line, re.IGNORECASE) for line in lines)
     date = next((line for line in lines if line.lower().startswith("date ")), "")
     number = 16 if base.lower() == "hex" else 10
+    start_ns = _asc_date(date)
     return _Format(
-        _ASC_SHOULD_BE, lambda rows: _asc(rows, base=number), b"Begin Triggerblock", relative, _asc_date(date) or 0
+        _ASC_SHOULD_BE,
+        lambda rows: _asc(rows, base=number),
+        "Begin Triggerblock",
+        relative,
+        start_ns or 0,
+        date[:_MAX_HEAD_LINE] if start_ns is None else "",
     )
 
 
@@ -491,11 +614,8 @@ _TRC_FD: Final = ("FD", "FB", "FE", "BI")
 
 def _prepare_trc(head: str) -> _Format:
     version = next((m[1] for m in re.finditer(r"(?m)^;\$FILEVERSION=(\d+\.\d+)", head)), "1.0")
-    start = next((m[1] for m in re.finditer(r"(?m)^;\$STARTTIME=([\d.]+)", head)), "")
-    try:
-        start_ns = int((Decimal(start) - _TRC_EPOCH_DAYS) * 86_400 * 10**9)
-    except InvalidOperation:
-        start_ns = 0
+    start = next((m[1] for m in re.finditer(r"(?m)^;\$STARTTIME=(.*)$", head)), "")[:_MAX_HEAD_LINE].strip()
+    start_ns = _trc_start(start)
     columns = next((m[1] for m in re.finditer(r"(?m)^;\$COLUMNS=([\w,]+)", head)), _TRC_DEFAULT)
     if version in _TRC_LAYOUTS:
         layout = _TRC_LAYOUTS[version]
@@ -508,7 +628,20 @@ def _prepare_trc(head: str) -> _Format:
         layout = r"^\s*" + r"\s+".join(parts) + r"\s*(?P<data>.*)$"
         types = ["DT", "RR", *_TRC_FD]
     should_be = r"^\s*\d+\)?\s" if version in _TRC_LAYOUTS else rf"^\s*[^\s;]\S*\s+[\d.]+\s+(?:{'|'.join(types)})\b"
-    return _Format(should_be, lambda lines: _trc(lines, layout, types), start_ns=start_ns)
+    return _Format(
+        should_be,
+        lambda lines: _trc(lines, layout, types),
+        start_ns=start_ns or 0,
+        bad_start=start if start_ns is None else "",
+    )
+
+
+def _trc_start(days: str) -> int | None:
+    """Days since `_TRC_EPOCH_DAYS` before 1970 as nanoseconds since 1970."""
+    match = re.match(r"([0-9]{1,6})(?:\.([0-9]{0,20})[0-9]*)?(?![\w.])", days)
+    if match is None:
+        return None
+    return _bounded(int((Decimal(f"{match[1]}.{match[2] or 0}") - _TRC_EPOCH_DAYS) * 86_400 * 10**9))
 
 
 def _trc(lines: pl.DataFrame, layout: str, types: list[str]) -> pl.DataFrame:
@@ -523,9 +656,9 @@ def _trc(lines: pl.DataFrame, layout: str, types: list[str]) -> pl.DataFrame:
     remote = (kind == "RR") | pl.col("data").str.starts_with("RTR")
     lengths = dict(enumerate(FD_LENGTHS.tolist()))
     if "length" in rows.columns:
-        stated = pl.col("length").cast(pl.Int64, strict=False)
+        stated = _count("length")
     else:
-        code = pl.col("dlc").cast(pl.Int64, strict=False)
+        code = _count("dlc")
         stated = (
             pl.when(is_fd)
             .then(code.replace_strict(lengths, default=None, return_dtype=pl.Int64))
@@ -568,7 +701,7 @@ _CSV: Final = (
 
 def _csv(lines: pl.DataFrame) -> pl.DataFrame:
     rows = _groups(lines, _CSV).with_columns(pl.col("data").map_batches(_whole_base64))
-    length = pl.col("dlc").cast(pl.Int64, strict=False)
+    length = _count("dlc")
     payload = pl.col("data").str.decode("base64", strict=False)
     return rows.select(
         "line",
@@ -597,9 +730,8 @@ def _whole_base64(texts: pl.Series) -> pl.Series:
         except ValueError:
             return text
 
-    return pl.Series(
-        [mended(text) if is_bad else text for text, is_bad in zip(texts, bad, strict=True)], dtype=pl.String
-    )
+    at = bad.arg_true()
+    return texts.clone().scatter(at, pl.Series([mended(text) for text in texts[at]], dtype=pl.String))
 
 
 def _prepare_csv(_: str) -> _Format:

@@ -1,0 +1,42 @@
+"""How much one detector tells of a drive: what is beyond was made to be beyond, and a note says how much that is."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+import polars as pl
+
+from argus_assets.faults.activations import FAULT
+
+MAX_NOTES: Final = 100
+"""Notes of one kind in full; further ones are counted."""
+
+MAX_FAULTS: Final = 10_000
+"""Faults of one detector: a vehicle has a hundred ECUs with a few dozen codes each."""
+
+
+def bounded_notes(notes: Iterable[str]) -> tuple[str, ...]:
+    """Return the first notes of one kind, and a note on how many further ones there are."""
+    remaining = iter(notes)
+    kept = tuple(islice(remaining, MAX_NOTES))
+    more = sum(1 for _ in remaining)
+    return (*kept, f"{more:,} more like the one before were left out.") if more else kept
+
+
+def bounded_faults(events: pl.DataFrame, found_in: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Keep the events of the worst faults, of equal ones those that came first.
+
+    Args:
+        events: `schema.ERROR_EVENTS` of one detector.
+        found_in: What the detector reads, for the note.
+
+    Returns:
+        The events, and a note on the faults that were left out.
+    """
+    faults = events.group_by(FAULT).agg(pl.col("severity").to_physical().max(), pl.col("first_seen").min())
+    more = faults.height - MAX_FAULTS
+    if more <= 0:
+        return events, ()
+    worst = faults.sort(-pl.col("severity").cast(pl.Int16), "first_seen", *FAULT).head(MAX_FAULTS)
+    kept = events.join(worst.select(FAULT), on=FAULT, how="semi", maintain_order="left")
+    return kept, (f"{found_in}: {more:,} of {faults.height:,} faults were left out, the least severe and latest ones.",)

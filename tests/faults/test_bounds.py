@@ -1,0 +1,90 @@
+"""What hostile frames make detectors tell is bounded, and what was left out is said."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argus_assets.faults import bounds, bus_traffic, diagnostic, j1939
+from argus_assets.faults.activations import FAULT
+from argus_assets.faults.bounds import bounded_faults, bounded_notes
+from argus_assets.faults.bus_traffic import CLASSES, IDENTIFIER
+from argus_assets.faults.schema import ERROR_EVENTS
+
+
+def frames(ids: list[int], payloads: list[bytes]) -> pl.DataFrame:
+    """Data frames as `can.data_frames` gives them, 1 ms apart."""
+    n = len(ids)
+    return pl.DataFrame(
+        {
+            "timestamp": np.arange(n, dtype=np.int64) * 10**6,
+            "channel": pl.repeat("CAN1", n, eager=True),
+            "arbitration_id": pl.Series(ids, dtype=pl.UInt32),
+            "is_extended_id": pl.repeat(value=True, n=n, eager=True, dtype=pl.Boolean),
+            "payload": pl.Series(payloads, dtype=pl.Binary),
+            "recording": pl.repeat("r", n, eager=True),
+            "frame": pl.Series(range(n), dtype=pl.UInt64),
+        }
+    )
+
+
+@given(st.integers(0, 400))
+def test_notes_are_kept_or_counted(count: int) -> None:
+    kept = bounded_notes(str(n) for n in range(count))
+    assert kept[:100] == tuple(map(str, range(min(count, 100))))
+    assert kept[100:] == ((f"{count - 100} more like the one before were left out.",) if count > 100 else ())
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=60), st.integers(1, 12))
+def test_the_worst_faults_are_kept_whole(events: list[tuple[int, int]], limit: int) -> None:
+    levels = ERROR_EVENTS.schema["severity"].categories  # type: ignore[attr-defined] # an enum
+    table = pl.DataFrame(
+        {
+            **{name: [f"{name}{code}" if name == "code" else "j1939_dm1" for code, _ in events] for name in FAULT},
+            "severity": pl.Series([levels[level] for _, level in events], dtype=ERROR_EVENTS.schema["severity"]),
+            "first_seen": list(range(len(events))),
+        },
+        schema_overrides={**dict.fromkeys(FAULT, pl.String), "first_seen": pl.Int64},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "MAX_FAULTS", limit)
+        kept, notes = bounded_faults(table, "J1939")
+    worst: dict[int, tuple[int, int]] = {}
+    for at, (code, level) in enumerate(events):
+        worst[code] = (min(worst.get(code, (0, 0))[0], -level), worst.get(code, (0, at))[1])
+    expected = set(sorted(worst, key=lambda code: worst[code])[:limit])
+    assert kept["first_seen"].to_list() == [at for at, (code, _) in enumerate(events) if code in expected]
+    assert len(notes) == (len(worst) > limit)
+    assert all(f"{len(worst) - limit} of {len(worst)} faults" in note for note in notes)
+
+
+def test_first_frames_that_nothing_follows_are_counted_in_few_notes() -> None:
+    ids = [0x18DA0000 + n for n in range(3000)]
+    found = diagnostic.find(frames(ids, [bytes.fromhex("1FFF590200000000")] * 3000))
+    assert found.events.is_empty()
+    assert len(found.notes) == 101
+    assert found.notes[-1].startswith("2,900 more")
+
+
+def test_more_codes_than_a_vehicle_has_are_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_FAULTS", 50)
+    payloads = [b"\x04\xff" + (n + 1).to_bytes(2, "little") + b"\x03\x01\xff\xff" for n in range(200)]
+    found = j1939.find(frames([0x18FECA00] * 200, payloads))
+    assert found.events.select(FAULT).n_unique() == 50
+    assert "J1939: 150 of 200 faults were left out, the least severe and latest ones." in found.notes
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**40)), min_size=1, max_size=50))
+def test_times_between_frames_are_counted_alike_for_few_and_for_many_identifiers(pairs: list[tuple[int, int]]) -> None:
+    pairs.sort()
+    group, steps = (np.array(part, np.int64) for part in zip(*pairs, strict=True))
+    groups = pl.DataFrame({name: [f"{name}{n}" for n in range(6)] for name in IDENTIFIER})
+    spacing = vars(bus_traffic)["_spacing"]
+    few = spacing(steps, group, groups)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bus_traffic, "_MAX_COUNTED_GROUPS", 0)
+        many = spacing(steps, group, groups)
+    assert many.equals(few)
+    assert few["count"].sum() == len(pairs)
+    assert few["size_class"].is_between(0, CLASSES - 1).all()
