@@ -7,8 +7,9 @@ what is left. No other module escapes by itself.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from markupsafe import Markup, escape
@@ -92,6 +93,11 @@ def clean_name(text: str) -> str:
     return " ".join(clean(text, max_chars=MAX_NAME_CHARS).split())
 
 
+def clean_names(names: pl.Series) -> pl.Series:
+    """Return a column with `clean_name` of each text in it; the same column where nothing has to be changed."""
+    return _changed(names, clean_name, r"\A(?:[!-~]+(?: [!-~]+)*)?\z", max_chars=MAX_NAME_CHARS)
+
+
 def clean_column(texts: pl.Series, *, max_chars: int = MAX_TEXT_CHARS) -> pl.Series:
     """Return a column with `clean` of each text in it; the same column where nothing has to be changed.
 
@@ -100,14 +106,16 @@ def clean_column(texts: pl.Series, *, max_chars: int = MAX_TEXT_CHARS) -> pl.Ser
             as it is. An `Enum` whose categories change becomes a `String`.
         max_chars: Longest text, at least 1.
     """
+    return _changed(texts, partial(clean, max_chars=max_chars), r"\A[\t\n -~]*\z", max_chars=max_chars)
+
+
+def _changed(texts: pl.Series, change: Callable[[str], str], same: str, *, max_chars: int) -> pl.Series:
+    """Change each text of a column; `same` matches what `change` leaves as it is, if not longer than `max_chars`."""
     changed: dict[str, str] = {}
     for column in _text_columns(texts):
-        # ASCII that prints is found without Python; of the rest each text is cleaned once.
-        odd = column.filter(~column.str.contains(r"\A[\t\n\x20-\x7e]*\z") | (column.str.len_bytes() > max_chars))
-        for text in odd.unique():
-            cleaned = clean(text, max_chars=max_chars)
-            if cleaned != text:
-                changed[text] = cleaned
+        # What stays as it is is found without Python; of the rest each text is looked at once.
+        odd = column.filter(~column.str.contains(same) | (column.str.len_bytes() > max_chars))
+        changed |= {text: new for text in odd.unique() if (new := change(text)) != text}
     if not changed:
         return texts
     return texts.to_frame("").select(_replaced(pl.col(""), texts.dtype, changed)).to_series().alias(texts.name)
@@ -232,3 +240,24 @@ def csv_text(cell: str) -> str:
     """Return the text that `csv_cell` made a cell of; a cell that it never makes stays as it is."""
     text = cell[1:] if re.match(f"'+{_FIRST}", cell) else cell
     return re.sub(_LATER % "'", r"\1\2", text)
+
+
+_NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return a text for PostgreSQL, which holds neither NUL nor lone surrogates, and leave all else as it is."""
+    return _NOT_STORABLE.sub("", text)
+
+
+def json_document(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return a document of JSON with each text in it as it is printed: for events, webhooks and columns of JSON."""
+    match value:
+        case str():
+            return printed(value)
+        case dict():
+            return {json_document(key): json_document(item) for key, item in value.items()}
+        case list() | tuple():
+            return [json_document(item) for item in value]
+        case _:
+            return value
