@@ -5,17 +5,46 @@ What comes out is read by a parser of that format, not compared with what an esc
 
 import csv
 import io
+import json
+import logging
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 
 from argus_assets.cli.output import terminal
-from argus_assets.texts import csv_cell, csv_text, html, markdown, markdown_table, one_line, printed, rich_text
+from argus_assets.diagnosis.case_files import read_cases, write_cases
+from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem, RootCause
+from argus_assets.diagnosis.ports import Case, CodeCount
+from argus_assets.diagnosis.redaction import redact
+from argus_assets.drop.manifest import parse_manifest
+from argus_assets.errors import BadManifest
+from argus_assets.faults.schema import Severity
+from argus_assets.report.summary import diagnosis_markdown
+from argus_assets.texts import (
+    csv_cell,
+    csv_text,
+    html,
+    json_document,
+    markdown,
+    markdown_table,
+    one_line,
+    printed,
+    rich_text,
+)
+from argus_assets.watching.logs import JsonFormatter
+from argus_assets.watching.metrics import Undelivered, families
+from argus_assets.watching.metrics import example as example_snapshot
 
 HOSTILE = (
     "[/x].log", "[red]x[/red]", "[link=http://evil]x[/link]", "[/]", "\\[/x]", ":smile:", "a\nb", "a\rb", "a\tb", "\x1b[31mx",
@@ -174,3 +203,106 @@ def test_cells_that_other_programs_wrote_stay_as_they_are(text: str) -> None:
     if not text.startswith("'") and "'" not in text:
         assert csv_text(text) == text
     assert csv_text("'80s part; 'quoted'") == "'80s part; 'quoted'"
+
+
+# ------------------------------------------------------------------------------------------------ whole documents
+
+_PROSE = _STRUCTURE | {
+    f"{kind}_{end}" for kind in ("ordered_list", "bullet_list", "list_item") for end in ("open", "close")
+}
+
+
+@given(hostile, hostile)
+def test_a_diagnosis_in_markdown_has_only_markup_of_our_own(text: str, other: str) -> None:
+    """Whatever stands in codes, ECUs, causes, actions and reasons."""
+    item = EvidenceItem.model_construct(id="E1", code=text, ecu=other)
+    cause = RootCause.model_construct(
+        cause="c", title=text, explanation=other, confidence=0.5, supports=("E1",), actions=(text, other)
+    )
+    diagnosis = Diagnosis.model_construct(
+        verdict=text, severity=Severity.ERROR, drivable="no", coverage=other, root_causes=(cause,), mode="offline",
+        mode_reason=text,
+    )  # fmt: skip
+    source = diagnosis_markdown(diagnosis, Evidence.model_construct(items=(item,)))
+    for token in _GFM.parse(source):
+        assert token.type in _PROSE | {"inline"}, token
+        for node in token.children or []:
+            assert node.type in {
+                "text",
+                "text_special",
+                "code_inline",
+                "softbreak",
+                "strong_open",
+                "strong_close",
+                "em_open",
+                "em_close",
+            }
+            assert node.type == "code_inline" or not any(link.search(node.content) for link in _LINKS), node
+
+
+@given(hostile, hostile)
+def test_events_for_other_systems_hold_texts_as_json(text: str, key: str) -> None:
+    """What PostgreSQL's jsonb and every parser of JSON takes, and reads as the text."""
+    document = {key: [text, {"n": 1, "x": None}]}
+    read = json.loads(json.dumps(json_document(document)).encode())
+    assert read == {printed(key): [printed(text), {"n": 1, "x": None}]}
+    assert "\0" not in json.dumps(read, ensure_ascii=False)
+
+
+@given(hostile)
+def test_a_line_of_a_json_log_is_one_object(text: str) -> None:
+    """With the text as its message."""
+    record = logging.LogRecord("argus", logging.ERROR, "x.py", 1, "%s", (text,), None)
+    line = JsonFormatter().format(record)
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["message"] == text
+
+
+@given(hostile)
+def test_metrics_hold_any_label_as_a_label(text: str) -> None:
+    """As Prometheus' own parser reads them."""
+    name = printed(text)
+    snapshot = replace(example_snapshot(), outbox={name: Undelivered(1, 0, 0.0, off=False)})
+    registry = SimpleNamespace(collect=lambda: families(snapshot))
+    exposed = generate_latest(registry).decode()  # type: ignore[arg-type] # it only collects
+    read = {family.name: family for family in text_string_to_metric_families(exposed)}
+    assert set(read) >= {family.name for family in families(example_snapshot())}
+    assert [sample.labels for sample in read["argus_events_waiting"].samples] == [{"endpoint": name}]
+
+
+def test_no_label_of_a_metric_is_a_text_of_a_vehicle() -> None:
+    """So that their number is bounded, whatever vehicles name their things."""
+    labels = {label for family in families(example_snapshot()) for sample in family.samples for label in sample.labels}
+    assert labels == {
+        "source",
+        "state",
+        "status",
+        "name",
+        "type",
+        "daemon",
+        "kind",
+        "le",
+        "step",
+        "outcome",
+        "endpoint",
+    }
+
+
+@given(hostile.map(printed), hostile.map(printed))
+def test_cases_come_back_from_a_spreadsheet_as_they_went(text: str, code: str) -> None:
+    """Through the CSV that `argus case export` writes and `argus case import` reads."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    case = Case(
+        id="c1", platform="car", release="1", recorded_at=at, codes=(CodeCount(code="P0301", ecu="e", occurrences=2),),
+        cause="loose", title="t" + redact(text), fix=redact(code) or None, confirmed_at=at,
+    )  # fmt: skip
+    (read,) = read_cases(write_cases([case], "csv"), "csv", {})
+    assert read == case.model_copy(update={"fix": case.fix if case.fix and case.fix.strip() else None})
+
+
+@pytest.mark.parametrize("end", ["", "\\", '\\"'])
+def test_a_manifest_of_a_text_without_end_is_refused_at_once(end: str) -> None:
+    """A mebibyte of escaped quotes behind more values than are taken: time does not grow with its square."""
+    raw = ("[" + "," * 250_001 + '"' + '\\"' * 500_000 + end).encode()
+    with pytest.raises(BadManifest):
+        parse_manifest(raw, vehicle_id="v", batch_id="b")

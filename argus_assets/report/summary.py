@@ -9,7 +9,7 @@ DRIVABLE = {"yes": "may be driven", "with_care": "drive with care", "no": "do no
 def diagnosis_markdown(diagnosis: Diagnosis, evidence: Evidence) -> str:
     """For Dagster's metadata: verdict, causes with evidence, actions of the first."""
     lines = [
-        f"**{markdown(diagnosis.verdict)}**",
+        _strong(diagnosis.verdict),
         "",
         f"{diagnosis.severity.value}, {DRIVABLE[diagnosis.drivable]}. {markdown(diagnosis.coverage)}",
         "",
@@ -17,11 +17,16 @@ def diagnosis_markdown(diagnosis: Diagnosis, evidence: Evidence) -> str:
     code_of = {item.id: markdown(f"{item.code} of {item.ecu}") for item in evidence.items}
     for number, cause in enumerate(diagnosis.root_causes, 1):
         lines += [
-            f"{number}. **{markdown(cause.title)}** ({cause.confidence:.0%})",
+            f"{number}. {_strong(cause.title)} ({cause.confidence:.0%})",
             f"   {markdown(cause.explanation)}",
         ]
         lines += [f"   Evidence: {', '.join(code_of.get(i) or markdown(i) for i in cause.supports)}"]
         if number == 1:
-            lines += [f"   - {markdown(action)}" for action in cause.actions]
+            lines += [f"   - {told}" for action in cause.actions if (told := markdown(action))]
     lines += ["", f"*{diagnosis.mode}: {markdown(diagnosis.mode_reason)}*"]
     return "\n".join(lines)
+
+
+def _strong(text: str) -> str:
+    # Four asterisks with nothing between them are a line across the page.
+    return f"**{markdown(text) or 'none'}**"

@@ -94,7 +94,7 @@ def timeline_svg(
         figure = Figure(figsize=(_WIDTH_INCHES, height))
         FigureCanvasSVG(figure)
         names = [_lane_name(*row) for row in lanes.select("code", "ecu").iter_rows()]
-        names += [f"lamp: {name}" for name, _ in lamps]
+        names += [f"lamp: {one_line(name)}" for name, _ in lamps]
         left = max(0.24, *(_name_width(name) for name in names))
         axes = figure.add_axes((left, 0.62 / height, 0.98 - left, plot_height / height))
         seen: set[str] = set()
