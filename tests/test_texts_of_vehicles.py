@@ -294,7 +294,7 @@ def test_cases_come_back_from_a_spreadsheet_as_they_went(text: str, code: str) -
     at = datetime(2026, 1, 1, tzinfo=UTC)
     case = Case(
         id="c1", platform="car", release="1", recorded_at=at, codes=(CodeCount(code="P0301", ecu="e", occurrences=2),),
-        cause="loose", title="t" + redact(text), fix=redact(code) or None, confirmed_at=at,
+        cause="loose", title=redact(f"t{text}"), fix=redact(code) or None, confirmed_at=at,
     )  # fmt: skip
     (read,) = read_cases(write_cases([case], "csv"), "csv", {})
     assert read == case.model_copy(update={"fix": case.fix if case.fix and case.fix.strip() else None})
