@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """No command ends by what a vehicle named, and each prints it as it is."""
 
 import ast
