@@ -32,9 +32,6 @@ MAX_ERROR_CHARACTERS: Final = 300
 MAX_TIMES_ESTIMATED: Final = 4
 """A server may count more than our bound, for marks of its own or for thoughts, but not more than so many times it."""
 
-MAX_CHARS_A_TOKEN: Final = 16
-"""On average over a whole text. Tokenizers in use have 3 to 5."""
-
 Structure = Literal["json_schema", "json_object", "text"]
 _STRUCTURES: Final[tuple[Structure, ...]] = ("json_schema", "json_object", "text")
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
@@ -246,17 +243,13 @@ def _possible(told: Usage, request: ModelRequest, text: str) -> Usage:
     max_prompt = MAX_TIMES_ESTIMATED * (bound(request) - request.max_tokens)
     max_completion = MAX_TIMES_ESTIMATED * request.max_tokens
     prompt, completion = told.prompt_tokens, told.completion_tokens
-    if prompt < _min_tokens(request.system + request.user):
+    if not prompt:
         prompt = bound(request) - request.max_tokens
-    if completion < _min_tokens(text):
+    if not completion:
         completion = min(request.max_tokens, tokens_of(text))
     prompt, completion = min(prompt, max_prompt), min(completion, max_completion)
     believed = (prompt, completion) == (told.prompt_tokens, told.completion_tokens)
     return Usage(prompt, completion, min(prompt, told.cached_tokens), estimated=not believed)
-
-
-def _min_tokens(text: str) -> int:
-    return math.ceil(len(text) / MAX_CHARS_A_TOKEN)
 
 
 def _is_count(value: object) -> TypeGuard[int]:

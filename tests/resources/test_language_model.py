@@ -221,7 +221,7 @@ def test_what_cannot_help_is_not_tried_again() -> None:
 
 @given(st.integers(0, 10**30), st.integers(0, 10**30), st.integers(-5, 10**30))
 def test_no_server_decides_what_the_budget_believes(prompt: int, answer: int, cached: int) -> None:
-    """Between what the texts must have at least and a few times our own bound, whatever it tells."""
+    """More than nothing, and at most a few times our own bound, whatever it tells."""
     told = {"prompt_tokens": prompt, "completion_tokens": answer, "prompt_tokens_details": {"cached_tokens": cached}}
     body = json.dumps(completion("an answer of a few words, longer than a token", usage=told)).encode()
     usage = _reply(body, REQUEST, "m").usage
@@ -229,7 +229,7 @@ def test_no_server_decides_what_the_budget_believes(prompt: int, answer: int, ca
     assert 0 < usage.prompt_tokens <= MAX_TIMES_ESTIMATED * most
     assert 0 < usage.completion_tokens <= MAX_TIMES_ESTIMATED * REQUEST.max_tokens
     assert 0 <= usage.cached_tokens <= usage.prompt_tokens
-    if 10 <= prompt <= most and 5 <= answer <= REQUEST.max_tokens:
+    if 0 < prompt <= most and 0 < answer <= REQUEST.max_tokens:
         assert (usage.prompt_tokens, usage.completion_tokens, usage.estimated) == (prompt, answer, False)
 
 
