@@ -11,7 +11,6 @@ to plain text, each with the schema in the prompt; `max_completion_tokens` and `
 
 import asyncio
 import json
-import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
