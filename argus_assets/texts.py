@@ -7,10 +7,15 @@ what is left. No other module escapes by itself.
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 MAX_NAME_CHARS: Final = 256
 """Of a topic, channel, signal, node, file or ECU name. The longest name of a ROS topic is 256 characters (DDS)."""
@@ -88,6 +93,11 @@ def clean_name(text: str) -> str:
     return " ".join(clean(text, max_chars=MAX_NAME_CHARS).split())
 
 
+def clean_names(names: pl.Series) -> pl.Series:
+    """Return a column with `clean_name` of each text in it; the same column where nothing has to be changed."""
+    return _changed(names, clean_name, r"\A(?:[!-~]+(?: [!-~]+)*)?\z", max_chars=MAX_NAME_CHARS)
+
+
 def clean_column(texts: pl.Series, *, max_chars: int = MAX_TEXT_CHARS) -> pl.Series:
     """Return a column with `clean` of each text in it; the same column where nothing has to be changed.
 
@@ -96,14 +106,16 @@ def clean_column(texts: pl.Series, *, max_chars: int = MAX_TEXT_CHARS) -> pl.Ser
             as it is. An `Enum` whose categories change becomes a `String`.
         max_chars: Longest text, at least 1.
     """
+    return _changed(texts, partial(clean, max_chars=max_chars), r"\A[\t\n -~]*\z", max_chars=max_chars)
+
+
+def _changed(texts: pl.Series, change: Callable[[str], str], same: str, *, max_chars: int) -> pl.Series:
+    """Change each text of a column; `same` matches what `change` leaves as it is, if not longer than `max_chars`."""
     changed: dict[str, str] = {}
     for column in _text_columns(texts):
-        # ASCII that prints is found without Python; of the rest each text is cleaned once.
-        odd = column.filter(~column.str.contains(r"\A[\t\n\x20-\x7e]*\z") | (column.str.len_bytes() > max_chars))
-        for text in odd.unique():
-            cleaned = clean(text, max_chars=max_chars)
-            if cleaned != text:
-                changed[text] = cleaned
+        # What stays as it is is found without Python; of the rest each text is looked at once.
+        odd = column.filter(~column.str.contains(same) | (column.str.len_bytes() > max_chars))
+        changed |= {text: new for text in odd.unique() if (new := change(text)) != text}
     if not changed:
         return texts
     return texts.to_frame("").select(_replaced(pl.col(""), texts.dtype, changed)).to_series().alias(texts.name)
@@ -139,3 +151,113 @@ def _replaced(column: pl.Expr, dtype: object, changed: Mapping[str, str]) -> pl.
         fields = [_replaced(column.struct.field(f.name), f.dtype, changed).alias(f.name) for f in dtype.fields]
         return pl.when(column.is_not_null()).then(pl.struct(fields))
     return column
+
+
+# ------------------------------------------------------------------------------------------------ where they come out
+
+_UNCUT: Final = 2**20
+"""Longest text that comes out anywhere: what was cut where it entered is not cut again."""
+
+
+def one_line(text: str) -> str:
+    """Return a text as a part of one line of a log or of a terminal: no text makes a line of its own."""
+    return clean(text, max_chars=_UNCUT).replace("\n", " ").replace("\t", " ")
+
+
+def printed(text: str) -> str:
+    """Return a text for a terminal: it keeps its lines, and moves no cursor and sets no colour."""
+    return clean(text, max_chars=_UNCUT)
+
+
+def rich_text(text: str, style: str = "") -> "Text":
+    """Return a text for Rich, which shows it as it is: `[red]` is no markup in it."""
+    from rich.text import Text
+
+    # Rich measures a tab as nothing.
+    return Text(printed(text).expandtabs(4), style=style)
+
+
+def html(text: str) -> Markup:
+    """Return a text escaped for HTML, as content or inside a quoted attribute."""
+    return escape(printed(text))
+
+
+_MAY_BE_LINK: Final = re.compile(r"://|www\.|@", re.IGNORECASE)
+_NO_CODE: Final = re.compile(r"([|\\`])")
+_MARKUP: Final = re.compile(r"[&<>|\\`*\[\]~$#]|(?<![^\W_])_|_(?![^\W_])|\A[-+=:]|(?<=\d)[.)]\Z")
+"""Marks of Markdown; those of lists and of headings only where a line may begin, `_` not inside of a word."""
+
+
+def markdown(text: str) -> str:
+    """Return a text on one line for Markdown (CommonMark and GFM), inside a paragraph or a cell of a table.
+
+    Marks become character references, which are never markup. What GFM would make a link of (`https://…`, `www.…`, mail
+    addresses) stands as code: renderers look for links once references are characters again.
+    """
+    return " ".join(_markdown_word(word) for word in printed(text).split())
+
+
+def _markdown_word(word: str) -> str:
+    if not _MAY_BE_LINK.search(word):
+        return _MARKUP.sub(_reference, word)
+    # Code knows no references, and a bar in it would end the cell: what cannot stand in code stands between.
+    parts = _NO_CODE.split(word)
+    return "".join(
+        _NO_CODE.sub(_reference, part) if i % 2 else f"`{part}`" if part else "" for i, part in enumerate(parts)
+    )
+
+
+def _reference(mark: re.Match[str]) -> str:
+    return f"&#{ord(mark[0])};"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table for Markdown.
+
+    Args:
+        columns: Names, of our own.
+        rows: Texts of vehicles, one for each column.
+    """
+    head = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*head, *("| " + " | ".join(map(markdown, row)) + " |" for row in rows)])
+
+
+_FORMULA: Final = r"[=+\-@＝＋－＠]"  # noqa: RUF001 - their full-width forms count too
+_FIRST: Final = rf"(?:[\t\r\n]|[\s\"]*{_FORMULA})"
+_LATER: Final = rf"([;\t\r\n][ \"]*)%s('*{_FORMULA})"
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as a cell of CSV that no spreadsheet takes for a formula: with `'` before what would be one.
+
+    Also after characters at which a spreadsheet may split the cell in two. `csv_text` undoes it exactly.
+    """
+    text = re.sub(_LATER % "", r"\1'\2", text)
+    return f"'{text}" if re.match(f"'*{_FIRST}", text) else text
+
+
+def csv_text(cell: str) -> str:
+    """Return the text that `csv_cell` made a cell of; a cell that it never makes stays as it is."""
+    text = cell[1:] if re.match(f"'+{_FIRST}", cell) else cell
+    return re.sub(_LATER % "'", r"\1\2", text)
+
+
+_NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return a text for PostgreSQL, which holds neither NUL nor lone surrogates, and leave all else as it is."""
+    return _NOT_STORABLE.sub("", text)
+
+
+def json_document(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return a document of JSON with each text in it as it is printed: for events, webhooks and columns of JSON."""
+    match value:
+        case str():
+            return printed(value)
+        case dict():
+            return {json_document(key): json_document(item) for key, item in value.items()}
+        case list() | tuple():
+            return [json_document(item) for item in value]
+        case _:
+            return value

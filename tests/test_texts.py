@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.texts import MAX_NAME_CHARS, clean, clean_column, clean_name
+from argus_assets.texts import MAX_NAME_CHARS, clean, clean_column, clean_name, clean_names
 
 _MARKS = (
     "\u200b\u200c\u200d\u200e\u202e\u2066\ufeff\ufe0f\u00ad\x00\x1b[31m\x85\u2028\r\n\t\u0301\u0323\u1161e\ue000\ufdd0"
@@ -107,6 +107,7 @@ def test_a_column_gives_what_each_of_its_texts_gives(texts: list[str | None], ma
     assert cleaned.name == "name"
     assert cleaned.dtype == pl.String
     assert cleaned.to_list() == expected
+    assert clean_names(plain).to_list() == [None if text is None else clean_name(text) for text in texts]
     categories = clean_column(plain.cast(pl.Categorical), max_chars=max_chars)
     assert categories.dtype == pl.Categorical
     assert categories.cast(pl.String).to_list() == expected

@@ -52,6 +52,7 @@ from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.resources.storage import mend_storage
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 from argus_assets.tables import Table
+from argus_assets.texts import markdown_table, one_line
 from argus_assets.upkeep.staleness import STAGES, MadeAs, Recipe, stale_because
 from argus_assets.watching.latency import Latency, StepName, waterfall
 from argus_assets.watching.logs import fields
@@ -495,15 +496,15 @@ class _RunLog:
 
     def info(self, text: str) -> None:
         with self._lock:
-            self._context.log.info(text)
+            self._context.log.info(one_line(text))
 
     def warning(self, text: str) -> None:
         with self._lock:
-            self._context.log.warning(text)
+            self._context.log.warning(one_line(text))
 
     def error(self, text: str, error: Exception | None) -> None:
         with self._lock:
-            self._context.log.error(text, exc_info=error)
+            self._context.log.error(one_line(text), exc_info=error)
 
 
 def _is_of_database(error: Exception) -> bool:
@@ -607,12 +608,9 @@ def _preview(frame: pl.DataFrame, columns: Sequence[str]) -> dg.MarkdownMetadata
         return dg.MetadataValue.md("*no rows*")
 
     def cell(value: object) -> str:
-        text = f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
-        return text.replace("|", "\\|").replace("\n", " ")[:120]
+        return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)[:120]
 
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in rows.iter_rows()]
-    return dg.MetadataValue.md("\n".join(lines))
+    return dg.MetadataValue.md(markdown_table(columns, [list(map(cell, row)) for row in rows.iter_rows()]))
 
 
 # ---------------------------------------------------------------------------------------------- the five stages

@@ -60,12 +60,13 @@ def root() -> None:
 
 def main() -> None:
     """Run the command line; errors that Argus raises on purpose are told in a few lines, without a traceback."""
+    from argus_assets.cli.output import echo
     from argus_assets.errors import ArgusError
 
     try:
         root()
     except ArgusError as error:
-        click.secho(f"error: {error.what}", fg="red", err=True)
+        echo(f"error: {error.what}", fg="red", err=True)
         if error.help:
-            click.echo(f"  {error.help}", err=True)
+            echo(f"  {error.help}", err=True)
         raise SystemExit(1) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import terminal
 from argus_assets.cli.status import home_option
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
     """
     import os
 
-    from rich.console import Console
-
     from argus_assets.cli.status import partition_of
     from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.resources.database import Database
@@ -48,25 +47,34 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
             if as_json:
                 click.echo(json.dumps([asdict(call) for call in calls], indent=2, default=str))
             else:
-                _show_calls(Console(highlight=False), calls)
+                _show_calls(terminal(), calls)
             return
         today, past = ledger.today(), ledger.days(last=days)
     if as_json:
         document = {"today": {**asdict(today), "left": today.left}, "days": [asdict(day) for day in past]}
         click.echo(json.dumps(document, indent=2, default=str))
         return
-    _show_today(Console(highlight=False), today, settings)
-    _show_days(Console(highlight=False), past)
+    _show_today(terminal(), today, settings)
+    _show_days(terminal(), past)
 
 
 def _show_today(console: "Console", today: "TokenDay", settings: "Settings") -> None:
+    from rich.text import Text
+
     model = settings.llm_model or "none: rules answer. Set ARGUS_LLM_MODEL to ask one"
-    console.print(f"[bold]model[/bold]  {model}")
+    console.print("model", style="bold", end="")
+    console.print(f"  {model}")
     share = min(1.0, (today.spent + today.reserved) / today.limit) if today.limit else 1.0
     spent = round(BAR * min(1.0, today.spent / today.limit)) if today.limit else BAR
     held = round(BAR * share) - spent
     console.print(
-        f"[bold]today[/bold]  [green]{'█' * spent}[/green][yellow]{'▒' * held}[/yellow]{'·' * (BAR - spent - held)} {share:.0%}"
+        Text.assemble(
+            ("today", "bold"),
+            "  ",
+            ("█" * spent, "green"),
+            ("▒" * held, "yellow"),
+            f"{'·' * (BAR - spent - held)} {share:.0%}",
+        )
     )
     now = datetime.now(UTC)
     reset = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC) - now

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from argus_assets.cli import LazyGroup
+from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option, partition_of
 from argus_assets.errors import BadSetting
+from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -127,11 +129,11 @@ def confirm(
         said = "where the diagnosis named no cause"
     else:
         said = f"not {made.predicted_cause} as diagnosed ({made.predicted_mode}, {made.predicted_confidence:.0%} sure)"
-    click.echo(f"{made.id}: {made.cause} ({made.title}), {said}.")
+    echo(f"{made.id}: {made.cause} ({made.title}), {said}.")
     if before is not None:
-        click.echo(f"Replaces what was said on {before.confirmed_at:%Y-%m-%d}: {before.cause}.")
+        echo(f"Replaces what was said on {before.confirmed_at:%Y-%m-%d}: {before.cause}.")
     codes = ", ".join(dict.fromkeys(c.code for c in made.codes))
-    click.echo(f"Drives of platform {made.platform} with {codes} find it. Cases: {total:,}.")
+    echo(f"Drives of platform {made.platform} with {codes} find it. Cases: {total:,}.")
 
 
 @case.command()
@@ -148,7 +150,7 @@ def export(file: Path, home: Path | None) -> None:
         cases = site.store.find()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(write_cases(cases, kind), encoding="utf-8", newline="")
-    click.echo(f"{cases_told(len(cases))} in {file}")
+    echo(f"{cases_told(len(cases))} in {file}")
 
 
 @case.command()
@@ -159,8 +161,6 @@ def export(file: Path, home: Path | None) -> None:
 @home_option
 def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home: Path | None) -> None:
     """List cases, the last confirmed first."""
-    from rich.console import Console
-
     with opened(home) as site:
         found = site.store.find(platform=platform, cause=cause, limit=limit)
         counts = site.store.counts()
@@ -169,9 +169,9 @@ def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home:
         return
     if not found:
         wanted = " and ".join(f"{n} {v}" for n, v in (("platform", platform), ("cause", cause)) if v)
-        click.echo(f"No case of {wanted}. {_counted(counts)}" if wanted else _counted(counts))
+        echo(f"No case of {wanted}. {_counted(counts)}" if wanted else _counted(counts))
         return
-    console = Console(highlight=False)
+    console = terminal()
     columns: Mapping[str, Callable[[Case], str]] = {
         "case": lambda c: c.id,
         "cause": lambda c: c.cause,
@@ -184,7 +184,7 @@ def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home:
     console.print(_table(list(columns), [[told(c) for told in columns.values()] for c in found]))
     total = sum(counts.values())
     if len(found) < total and len(found) == limit:
-        click.echo(f"{len(found)} of {total:,}; more with --limit.")
+        echo(f"{len(found)} of {total:,}; more with --limit.")
 
 
 @case.command()
@@ -198,7 +198,7 @@ def show(id: str, as_json: bool, home: Path | None) -> None:  # noqa: A002 - the
         if found is None:
             raise _no_case(site, id)
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        click.echo(json.dumps(found.model_dump(mode="json"), indent=2))
         return
     rows = {
         "cause": f"{found.cause} ({found.title})",
@@ -211,12 +211,12 @@ def show(id: str, as_json: bool, home: Path | None) -> None:  # noqa: A002 - the
         "batch": found.partition or "not one of this platform's",
         "signature": found.signature or "not known",
     }
-    click.secho(found.id, bold=True)
+    echo(found.id, bold=True)
     for name, text in rows.items():
-        click.echo(f"  {name:<13}{text}")
+        echo(f"  {name:<13}{text}")
     for number, code in enumerate(found.codes):
         ecu = f" of {code.ecu}" if code.ecu else ""
-        click.echo(f"  {'codes' if not number else '':<13}{code.code}{ecu}, {_times(code.occurrences)}")
+        echo(f"  {'codes' if not number else '':<13}{code.code}{ecu}, {_times(code.occurrences)}")
 
 
 @case.command()
@@ -228,7 +228,7 @@ def rm(id: str, home: Path | None) -> None:  # noqa: A002 - the argument's name
         found = site.store.get(id)
         if found is None or not site.store.remove(id):
             raise _no_case(site, id)
-    click.echo(f"Removed {id} ({found.cause}). Diagnoses made from now on do not know it.")
+    echo(f"Removed {id} ({found.cause}). Diagnoses made from now on do not know it.")
 
 
 @case.command()
@@ -272,7 +272,7 @@ def reindex(home: Path | None) -> None:
         made = site.store.reindex(on_written=advance)
         method = site.store.method
     by = "code counts" if method == "codes" else f"the embedding model {method}"
-    click.echo(f"Vectors of {cases_told(made)} made by {by}.")
+    echo(f"Vectors of {cases_told(made)} made by {by}.")
 
 
 # ---------------------------------------------------------------------------------------------- inside
@@ -355,15 +355,14 @@ def _print_similar(
     counts: Mapping[str, int],
     limit: int,
 ) -> None:
-    from rich.console import Console
 
     codes = _short_list([c.code for c in query.codes], 10) or "no codes"
-    click.echo(f"{partition}: platform {query.platform}, release {query.release}, {codes}")
+    echo(f"{partition}: platform {query.platform}, release {query.release}, {codes}")
     if not found.cases:
         if not query.codes:
-            click.echo("A drive without codes is like no case.")
+            echo("A drive without codes is like no case.")
         else:
-            click.echo(f"No case of platform {query.platform} shares a code with it. {_counted(counts)}")
+            echo(f"No case of platform {query.platform} shares a code with it. {_counted(counts)}")
         return
     rows = [
         [
@@ -380,25 +379,24 @@ def _print_similar(
         for c in found.cases
     ]
     columns = ["case", "cause", "similarity", "recency", "weight", "shared codes", "release", "confirmed", "fix"]
-    Console(highlight=False).print(_table(columns, rows, right=("similarity", "recency", "weight")))
-    click.echo("Votes: " + ", ".join(f"{cause} {share:.0%}" for cause, share in votes))
+    terminal().print(_table(columns, rows, right=("similarity", "recency", "weight")))
+    echo("Votes: " + ", ".join(f"{cause} {share:.0%}" for cause, share in votes))
     by = "code counts" if found.compared_by == "codes" else f"the embedding model {found.compared_by}"
     if found.scope == "near releases":
         where = f"release {query.release} and up to three before and after it"
     else:
         where = f"all releases, as fewer than {limit} near {query.release} are similar enough"
-    click.echo(f"Compared by {by}, with cases of {where}.")
+    echo(f"Compared by {by}, with cases of {where}.")
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> object:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in right else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(rich_text, row))
     return table
 
 

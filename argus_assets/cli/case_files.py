@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from argus_assets.cli.case import FILE, bad_rows_told, cases_told, opened
+from argus_assets.cli.output import echo
 from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option
 from argus_assets.diagnosis.case_files import COLUMNS, BadRow, format_of, near_misses, read_cases
@@ -45,7 +46,7 @@ def import_(file: Path, skip_bad: bool, home: Path | None) -> None:
         bad = [row for row in rows if isinstance(row, BadRow)]
         cases = [row for row in rows if not isinstance(row, BadRow)]
         for line in bad_rows_told(bad):
-            click.secho(f"{file.name}: {line}", fg="yellow", err=True)
+            echo(f"{file.name}: {line}", fg="yellow", err=True)
         if bad and not skip_bad:
             raise BadSetting(
                 f"{len(bad):,} of {len(rows):,} rows of {file} cannot be used; nothing was added.",
@@ -58,10 +59,10 @@ def import_(file: Path, skip_bad: bool, home: Path | None) -> None:
     for cause in sorted({case.cause for case in cases} - titles.keys()):
         near = near_misses(cause, titles)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
-        click.secho(f"New cause {cause}{meant}", fg="yellow", err=True)
+        echo(f"New cause {cause}{meant}", fg="yellow", err=True)
     new = total - before
     left_out = f"; {len(bad):,} row{'s' if len(bad) > 1 else ''} left out" if bad else ""
-    click.echo(f"Added {cases_told(new)}, replaced {len(cases) - new:,}{left_out}. Cases: {total:,}.")
+    echo(f"Added {cases_told(new)}, replaced {len(cases) - new:,}{left_out}. Cases: {total:,}.")
 
 
 def _text(file: Path) -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import echo
+
 if TYPE_CHECKING:
     from argus_assets.recordings.registry import Decoders
 
@@ -27,5 +29,5 @@ def load(declarations: Path | None) -> "Decoders":
 
     decoders = load_decoders(declarations)
     for note in decoders.notes:
-        click.secho(note, fg="yellow", err=True)
+        echo(note, fg="yellow", err=True)
     return decoders

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import terminal
+from argus_assets.texts import rich_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -50,8 +53,6 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     Exits with 0 only if each healthy drive completed without a fault, each faulty one was diagnosed with its planted
     cause first, and the broken upload was quarantined with its reason.
     """
-    from rich.console import Console
-
     from argus_assets.drop.bucket import Bucket
     from argus_assets.embedded.platform import Platform
     from argus_assets.embedded.s3 import s3_server
@@ -61,15 +62,15 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, give_up)
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal(soft_wrap=True)
     home = home.absolute()
     _empty(home)
     with s3_server(home / "s3-server.log", dict(os.environ)) as s3:
         os.environ.update(s3.environment())
         settings = Settings(home=home, bucket_url=s3.url, lake_url=str(home / "lake"), sensor_interval_s=2, port=port)
-        console.print(f"[bold]1.[/bold] Starting the platform in {home}")
-        platform = Platform(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}", markup=False))
-        console.print(f"   {'s3 server':<12} {s3.endpoint}, bucket {s3.bucket}", markup=False)
+        _step(console, 1, f"Starting the platform in {home}")
+        platform = Platform(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
+        console.print(f"   {'s3 server':<12} {s3.endpoint}, bucket {s3.bucket}")
         started = time.monotonic()
         platform.start()
         try:
@@ -111,6 +112,11 @@ def _empty(home: Path) -> None:
     marker.touch()
 
 
+def _step(console: "Console", number: int, told: str) -> None:
+    console.print(f"{number}. ", style="bold", end="")
+    console.print(told)
+
+
 def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -> list[_Expected]:
     """Simulate and drop one drive of each of the demo's scenarios, and one of which a bit changes on its way."""
     import numpy as np
@@ -123,7 +129,7 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
     from argus_assets.simulate.scenarios import DEMO
     from argus_assets.simulate.vin import make_vin
 
-    console.print(f"[bold]2.[/bold] Simulating {len(DEMO)} drives and one broken upload, dropping them through S3")
+    _step(console, 2, f"Simulating {len(DEMO)} drives and one broken upload, dropping them through S3")
     started_ns = (time.time_ns() // 10**9 - 7200) * 10**9
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("   simulating", total=len(DEMO) + 1)
@@ -187,7 +193,7 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
 
     from argus_assets.status import BatchState, list_batches
 
-    console.print("[bold]3.[/bold] Waiting for the sensor and the daemon")
+    _step(console, 3, "Waiting for the sensor and the daemon")
     started = time.monotonic()
     ended = {BatchState.COMPLETED, BatchState.FAILED}
     columns = (
@@ -228,7 +234,7 @@ def _report(console: "Console", expected: list[_Expected], found: "dict[str, Bat
     from rich.table import Table
     from rich.text import Text
 
-    console.print("[bold]4.[/bold] Results")
+    _step(console, 4, "Results")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("", "batch", "state", "diagnosis"):
         table.add_column(column, overflow="fold")
@@ -243,7 +249,7 @@ def _report(console: "Console", expected: list[_Expected], found: "dict[str, Bat
             str(status.state) if status else "not found",
             style="green" if status and status.state == "completed" else "yellow",
         )
-        told = Text(text)
+        told = rich_text(text)
         told.append(f"\nplanted: {planted}", style="dim")
         table.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, told)
     console.print(table)
@@ -275,18 +281,18 @@ def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
 
 def _say_where(console: "Console", lake: Path, expected: list[_Expected], found: "dict[str, BatchStatus]") -> None:
     """Print where the pages are; the whole address of one that shows a fault, to be clicked."""
-    console.print(f"\nPages of all batches: {lake / 'batches'}/…/report.html", markup=False)
+    console.print(f"\nPages of all batches: {lake / 'batches'}/…/report.html")
     for entry in expected:
         status = found.get(entry.drive.vehicle_id)
         if entry.drive.root_cause and status is not None and status.partition_key:
             page = lake / "batches" / status.partition_key / "report.html"
             if page.exists():
-                console.print(f"For example: {page.as_uri()}", markup=False)
+                console.print(f"For example: {page.as_uri()}")
                 return
 
 
 def _hold(console: "Console", platform: "Platform") -> None:
-    console.print(f"\nThe Dagster UI is at {platform.ui_url}. Ctrl-C stops it.", markup=False)
+    console.print(f"\nThe Dagster UI is at {platform.ui_url}. Ctrl-C stops it.")
     try:
         while True:
             platform.watch()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from argus_assets.cli.decoders import decoders_option, load
+from argus_assets.cli.output import terminal
 from argus_assets.cli.reading import read_files
 from argus_assets.errors import BadSetting
 
@@ -51,7 +52,6 @@ def drop(
     AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
     """
     from pydantic import ValidationError
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from argus_assets.drop.bucket import Bucket
@@ -83,7 +83,7 @@ def drop(
         raise BadSetting(f"The batch cannot be described: {told}.", help="See docs/drop.md.") from error
     bucket = Bucket.from_url(url)
     bucket.only_new = only_new
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal(soft_wrap=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -109,10 +109,9 @@ def drop(
     sent = sum(f.sent for f in done)
     console.print(
         f"Dropped {len(files)} files ({total:,} bytes) as {vehicle}/{batch}: {sent} sent, "
-        f"{len(done) - sent} were already there.",
-        markup=False,
+        f"{len(done) - sent} were already there."
     )
-    console.print(f"Manifest: {url.rstrip('/')}/{key}", markup=False)
+    console.print(f"Manifest: {url.rstrip('/')}/{key}")
 
 
 def _drive_time(

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import echo
+
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
 
@@ -27,5 +29,5 @@ def load(faults: Path | None) -> "FaultConfig":
 
     config = load_faults(faults)
     for note in config.notes:
-        click.secho(note, fg="yellow", err=True)
+        echo(note, fg="yellow", err=True)
     return config

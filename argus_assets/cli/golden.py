@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.status import home_option, partition_of
 from argus_assets.upkeep.staleness import STAGES
 
@@ -54,7 +55,7 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
                     outcome=recorded_outcome(lake, partition),
                 ),
             )
-            click.echo(f"pinned {partition}")
+            echo(f"pinned {partition}")
 
 
 @golden.command()
@@ -75,7 +76,7 @@ def unpin(batches: tuple[str, ...], home: Path | None) -> None:
                 f"{len(found)} batches of the golden set are called {name!r}.", help="See `argus golden ls`."
             )
         remove_pin(lake, found[0])
-        click.echo(f"unpinned {found[0]}")
+        echo(f"unpinned {found[0]}")
 
 
 @golden.command()
@@ -83,7 +84,6 @@ def unpin(batches: tuple[str, ...], home: Path | None) -> None:
 @home_option
 def ls(as_json: bool, home: Path | None) -> None:
     """List the set."""
-    from rich.console import Console
     from rich.table import Table
 
     from argus_assets.assets.replay import pins
@@ -95,10 +95,10 @@ def ls(as_json: bool, home: Path | None) -> None:
         click.echo(json.dumps([p.model_dump(mode="json") for p in found], indent=2))
         return
     if not found:
-        click.echo("The golden set is empty: `argus golden pin BATCH`.")
+        echo("The golden set is empty: `argus golden pin BATCH`.")
         return
     table = Table("Batch", "Pinned", "Codes", "Most likely cause", "Note", box=None, padding=(0, 2, 0, 0))
     for one in found:
         when = f"{one.pinned_at:%Y-%m-%d} by {one.by}"
         table.add_row(one.partition, when, str(len(one.outcome.codes)), one.outcome.cause, one.note)
-    Console().print(table)
+    terminal().print(table)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from argus_assets.cli.output import terminal
 from argus_assets.cli.status import home_option
+from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -35,8 +37,6 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
     A fault counts as cleared after three drives in a row that were long enough to show it and did not, or when a
     tester cleared it. docs/operations.md has the rules.
     """
-    from rich.console import Console
-
     from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.errors import BadSetting
     from argus_assets.resources.lake import Lake
@@ -51,9 +51,10 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
     if as_json:
         click.echo(json.dumps([life.model_dump(mode="json") for life in found], indent=2))
         return
-    console = Console(highlight=False)
+    console = terminal()
+    console.print(vehicle, style="bold", end="")
     console.print(
-        f"[bold]{vehicle}[/bold]  {len(drives)} drives, {drives[0].recorded_from:%Y-%m-%d} to "
+        f"  {len(drives)} drives, {drives[0].recorded_from:%Y-%m-%d} to "
         f"{drives[-1].recorded_from:%Y-%m-%d}, {sum(d.recorded_s for d in drives) / 3600:.1f} h recorded\n"
     )
     if not found:
@@ -64,7 +65,6 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
 
 def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("fault", "ecu", "state", "severity", "drives", "since", "release", "drives, oldest first"):
@@ -74,19 +74,20 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
         table.add_row(
             life.code,
             life.ecu,
-            Text(life.state, style=STYLE[life.state]),
+            rich_text(life.state, style=STYLE[life.state]),
             life.severity,
             f"{life.drives_affected}/{life.drives}",
             f"{life.first_seen:%Y-%m-%d}",
             life.first_release,
-            Text(("…" if len(life.marks) > SHOWN_MARKS else "") + marks),
+            rich_text(("…" if len(life.marks) > SHOWN_MARKS else "") + marks),
         )
     console.print(table)
     console.print("\n● in the drive  · not, and the drive was long enough  - too short to tell  c cleared by a tester")
     if not episodes:
         return
     for life in found:
-        console.print(f"\n[bold]{life.code}[/bold] of {life.ecu}")
+        console.print(f"\n{life.code}", style="bold", end="")
+        console.print(f" of {life.ecu}")
         for episode in life.episodes:
             how = {
                 None: "not cleared",
@@ -95,8 +96,7 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
             }[episode.cleared_by]
             console.print(
                 f"  {episode.first_drive} to {episode.last_drive}: {episode.drives} drives, since release "
-                f"{episode.release}, {how}",
-                markup=False,
+                f"{episode.release}, {how}"
             )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import echo
 from argus_assets.cli.status import home_option
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def metrics(port: int, host: str, path: Path | None, every: float, once: bool, h
             server, thread = start_http_server(port, host, registry)
         except OSError as error:
             raise BadSetting(f"Port {port} on {host} cannot be used: {error}.", help="Give another --port.") from error
-        click.echo(f"Figures are at http://{host}:{server.server_port}/metrics. Ctrl-C stops.")
+        echo(f"Figures are at http://{host}:{server.server_port}/metrics. Ctrl-C stops.")
         stop.wait()
         server.shutdown()
         thread.join()

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.status import home_option
 from argus_assets.drop.keys import printable
 from argus_assets.errors import BadSetting
+from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,10 +67,10 @@ def dead(endpoint: str | None, limit: int, as_json: bool, home: Path | None) -> 
         click.echo(json.dumps([_to_json(e) for e in entries], indent=2, default=str))
         return
     if not entries:
-        click.echo("No dead letters.")
+        echo("No dead letters.")
         return
     _show(entries, ("id", "endpoint", "event", "batch", "given up", "attempts", "last error"))
-    click.echo("Once the receiver is mended: argus outbox retry ID… or argus outbox retry --all")
+    echo("Once the receiver is mended: argus outbox retry ID… or argus outbox retry --all")
 
 
 @outbox.command()
@@ -85,7 +87,7 @@ def retry(ids: tuple[str, ...], everything: bool, endpoint: str | None, home: Pa
         raise BadSetting("Nothing was named.", help="Name ids of `argus outbox dead`, or give --all.")
     with _outbox(home) as (box, _):
         brought = box.retry(ids=ids, endpoint=endpoint, now=datetime.now(UTC))
-    click.echo(f"{brought} dead letters wait for delivery again.")
+    echo(f"{brought} dead letters wait for delivery again.")
     if ids and not brought:
         raise SystemExit(1)
 
@@ -116,7 +118,7 @@ def test(endpoint: str | None, home: Path | None) -> None:
             reply = sender.send(event.id, envelope(event, source=settings.event_source), at=now)
         taken = reply.status is not None and 200 <= reply.status < 300
         failed += not taken
-        click.echo(f"{one.name} at {one.host}: {f'took it ({reply.status})' if taken else reply.error}")
+        echo(f"{one.name} at {one.host}: {f'took it ({reply.status})' if taken else reply.error}")
     if failed:
         raise SystemExit(1)
 
@@ -148,11 +150,10 @@ def _to_json(entry: "Entry") -> dict[str, object]:
 
 
 def _show_states(states: "Sequence[EndpointState]", hosts: dict[str, str]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     if not states:
-        click.echo("No endpoints: ARGUS_WEBHOOKS names none. See docs/outcomes.md.")
+        echo("No endpoints: ARGUS_WEBHOOKS names none. See docs/outcomes.md.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("endpoint", "at", "state", "waiting", "oldest", "dead"):
@@ -168,13 +169,11 @@ def _show_states(states: "Sequence[EndpointState]", hosts: dict[str, str]) -> No
             state = f"{s.failures} failures in a row, waits until {s.paused_until.astimezone(UTC):%H:%M:%S} UTC"
         oldest = f"{s.oldest.astimezone(UTC):%Y-%m-%d %H:%M}" if s.oldest else ""
         table.add_row(s.endpoint, hosts.get(s.endpoint, ""), state, f"{s.pending:,}", oldest, f"{s.dead:,}")
-    Console(highlight=False).print(table)
+    terminal().print(table)
 
 
 def _show(entries: "Sequence[Entry]", columns: "Sequence[str]") -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
@@ -190,5 +189,5 @@ def _show(entries: "Sequence[Entry]", columns: "Sequence[str]") -> None:
             "attempts": str(e.attempts),
             "last error": printable(e.last_error or ""),
         }
-        table.add_row(*(Text(cells[column]) for column in columns))
-    Console(highlight=False).print(table)
+        table.add_row(*(rich_text(cells[column]) for column in columns))
+    terminal().print(table)

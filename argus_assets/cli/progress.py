@@ -3,14 +3,15 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from argus_assets.cli.output import terminal
+
 
 @contextmanager
 def progress(what: str, total: int) -> Generator[Callable[[int], None]]:
     """A bar on a terminal; yields what advances it."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(highlight=False, stderr=True)
+    console = terminal(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=total)

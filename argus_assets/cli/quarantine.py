@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.status import home_option
 from argus_assets.drop.keys import printable
 from argus_assets.errors import BadSetting
+from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.drop.bucket import Bucket
@@ -33,9 +35,7 @@ def quarantine() -> None:
 @home_option
 def ls(vehicle: str | None, kind: str | None, settled: bool, as_json: bool, home: Path | None) -> None:
     """List what is in quarantine."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from argus_assets.drop.retry import state_of
 
@@ -57,11 +57,14 @@ def ls(vehicle: str | None, kind: str | None, settled: bool, as_json: bool, home
         first = record.reasons[0]
         more = f" and {len(record.reasons) - 1} more" if len(record.reasons) > 1 else ""
         table.add_row(
-            name_of(record), state, f"{record.at:%Y-%m-%d %H:%M}", Text(f"{first.kind}: {printable(first.file)}{more}")
+            name_of(record),
+            state,
+            f"{record.at:%Y-%m-%d %H:%M}",
+            rich_text(f"{first.kind}: {printable(first.file)}{more}"),
         )
     if not found:
         table.add_row("nothing", "", "", "")
-    Console(highlight=False).print(table)
+    terminal().print(table)
 
 
 @quarantine.command()
@@ -88,18 +91,18 @@ def why(batch: str, as_json: bool, home: Path | None) -> None:
         }
         click.echo(json.dumps(document, indent=2))
         return
-    click.echo(f"{name_of(record)}: {state}, since {record.at:%Y-%m-%d %H:%M:%S} UTC")
-    click.echo(f"manifest:   {record.manifest}")
+    echo(f"{name_of(record)}: {state}, since {record.at:%Y-%m-%d %H:%M:%S} UTC")
+    echo(f"manifest:   {record.manifest}")
     if record.recordings:
-        click.echo(f"recordings: {record.recordings}")
+        echo(f"recordings: {record.recordings}")
     _tell(record.reasons)
     if checked.reasons == record.reasons:
-        click.echo("All of this is still so.")
+        echo("All of this is still so.")
     elif checked.reasons:
-        click.echo("Now:")
+        echo("Now:")
         _tell(checked.reasons)
     else:
-        click.echo(f"Nothing of this is so any more. Take it with: argus quarantine retry {name_of(record)}")
+        echo(f"Nothing of this is so any more. Take it with: argus quarantine retry {name_of(record)}")
 
 
 @quarantine.command()
@@ -125,21 +128,21 @@ def retry(batches: tuple[str, ...], everything: bool, vehicle: str | None, kind:
         name = name_of(record)
         state = state_of(bucket, record)
         if state == "waiting":
-            click.echo(f"{name}: a manifest waits in the inbox already.")
+            echo(f"{name}: a manifest waits in the inbox already.")
             continue
         if state == "settled" and everything:
             continue
         checked = recheck(bucket, record, max_bytes=max_bytes)
         if checked.reasons:
             stayed += 1
-            click.echo(f"{name}: still cannot be used:")
+            echo(f"{name}: still cannot be used:")
             _tell(checked.reasons)
         elif put_back(bucket, checked):
             taken += 1
-            click.echo(f"{name}: put back into the inbox.")
+            echo(f"{name}: put back into the inbox.")
         else:
-            click.echo(f"{name}: a manifest waits in the inbox already.")
-    click.echo(f"{taken} put back, {stayed} stay in quarantine.")
+            echo(f"{name}: a manifest waits in the inbox already.")
+    echo(f"{taken} put back, {stayed} stay in quarantine.")
     if stayed and not everything:
         raise SystemExit(1)
 
@@ -187,9 +190,9 @@ def _find(bucket: "Bucket", name: str) -> "QuarantineRecord":
 
 def _tell(reasons: "tuple[Reason, ...]") -> None:
     for reason in reasons[:SHOWN_REASONS]:
-        click.echo(
+        echo(
             f"  {reason.kind}: {printable(reason.file)}: expected {printable(reason.expected)}, "
             f"found {printable(reason.actual)}. {printable(reason.help)}"
         )
     if len(reasons) > SHOWN_REASONS:
-        click.echo(f"  and {len(reasons) - SHOWN_REASONS} more; --json prints all.")
+        echo(f"  and {len(reasons) - SHOWN_REASONS} more; --json prints all.")

@@ -10,7 +10,9 @@ import click
 
 from argus_assets.cli import LazyGroup
 from argus_assets.cli.decoders import decoders_option, load
+from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.reading import limits_option, load_limits, read_files
+from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.recordings.model import RecordingSummary
@@ -69,9 +71,9 @@ def frames(file: Path, to: Path, declarations: Path | None, limits_file: Path | 
             written.replace(to)
         finally:
             written.unlink(missing_ok=True)
-    click.echo(f"{summary.frames:,} frames in {to}")
+    echo(f"{summary.frames:,} frames in {to}")
     for problem in summary.problems:
-        click.secho(
+        echo(
             f"{problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}",
             fg="yellow",
             err=True,
@@ -98,12 +100,10 @@ def _document(path: Path, summary: "RecordingSummary") -> dict[str, Any]:
 def _print(path: Path, summary: "RecordingSummary") -> None:
     from datetime import UTC, datetime
 
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(Text(str(path), style="bold"))
+    console = terminal()
+    console.print(rich_text(str(path), style="bold"))
     console.print(f"  format    {summary.format}, {summary.size_bytes:,} bytes")
     lost = f", {summary.frames_lost:,} lost" if summary.frames_lost else ""
     console.print(f"  frames    {summary.frames:,}{lost}")
@@ -116,9 +116,9 @@ def _print(path: Path, summary: "RecordingSummary") -> None:
         for column in ("  channel", "kind", "frames", "schema"):
             table.add_column(column, justify="right" if column == "frames" else "left")
         for c in summary.channels:
-            table.add_row(Text(f"  {c.channel}"), c.kind, f"{c.frames:,}", c.schema)
+            table.add_row(rich_text(f"  {c.channel}"), c.kind, f"{c.frames:,}", c.schema)
         console.print(table)
     for p in summary.problems:
         at = f" at byte {p.offset}" if p.offset is not None else ""
-        console.print(Text(f"  {p.kind}{at}: expected {p.expected}, found {p.actual}. {p.help}", style="yellow"))
+        console.print(rich_text(f"  {p.kind}{at}: expected {p.expected}, found {p.actual}. {p.help}", style="yellow"))
     console.print()

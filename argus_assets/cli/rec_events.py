@@ -9,7 +9,9 @@ import click
 
 from argus_assets.cli import decoders as decoders_of
 from argus_assets.cli import faults as faults_of
+from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.reading import limits_option, load_limits, read_files
+from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
@@ -52,9 +54,9 @@ def events(
     for path, summary in zip(files, summaries, strict=True):
         for problem in summary.problems:
             told = f"{path}: {problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}"
-            click.secho(told.rstrip(), fg="yellow", err=True)
+            echo(told.rstrip(), fg="yellow", err=True)
     for note in findings.notes:
-        click.secho(note, fg="yellow", err=True)
+        echo(note, fg="yellow", err=True)
     if not all(_was_read(s) for s in summaries):
         raise SystemExit(1)
 
@@ -135,12 +137,10 @@ def _documents(findings: "Findings", dictionary: "Dictionary") -> list[dict[str,
 def _print_faults(faults: Sequence[dict[str, Any]], *, frames: int) -> None:
     from datetime import UTC, datetime
 
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     if not faults:
-        click.echo(f"no faults found in {frames:,} frames")
+        echo(f"no faults found in {frames:,} frames")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("severity", "code", "", "meaning", "ECU", "times", "first seen"):
@@ -155,14 +155,14 @@ def _print_faults(faults: Sequence[dict[str, Any]], *, frames: int) -> None:
     first_seen = [datetime.fromtimestamp(fault["first_seen_ns"] // 10**9, UTC) for fault in faults]
     for fault, moment in zip(faults, first_seen, strict=True):
         table.add_row(
-            Text(fault["severity"], style=_STYLES[fault["severity"]]),
+            rich_text(fault["severity"], style=_STYLES[fault["severity"]]),
             # Texts of a recording are shown as they are, not read as markup.
-            Text(fault["code"]),
+            rich_text(fault["code"]),
             _STATUS_WORDS[fault["status"]],
-            *(Text(fault[key]) for key in ("description", "ecu")),
+            *(rich_text(fault[key]) for key in ("description", "ecu")),
             str(fault["occurrences"]),
             f"{moment:%H:%M:%S}",
         )
-    console = Console(highlight=False)
+    console = terminal()
     console.print(table)
     console.print(f"First seen in UTC, from {min(first_seen):%Y-%m-%d %H:%M:%S}.", style="dim")

@@ -1,11 +1,13 @@
 """`argus reconcile`: hold the whole bucket against Dagster's records now."""
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
+from argus_assets.cli.output import echo
 from argus_assets.cli.status import home_option
 
 
@@ -32,12 +34,12 @@ def reconcile(dry_run: bool, as_json: bool, home: Path | None) -> None:
             dry_run=dry_run,
         )
     if as_json:
-        click.echo(report.model_dump_json(indent=2))
+        click.echo(json.dumps(report.model_dump(mode="json"), indent=2))
         return
-    click.echo(report.text())
+    echo(report.text())
     for name in report.put_back:
-        click.echo(f"  {'lost' if dry_run else 'put back'}: {name}")
+        echo(f"  {'lost' if dry_run else 'put back'}: {name}")
     for name in report.told:
-        click.echo(f"  quarantined without an outcome: {name}")
+        echo(f"  quarantined without an outcome: {name}")
     for found in report.unnamed:
-        click.echo(f"  {found.why}: {found.where!r}: {found.objects:,} objects, {found.size_bytes:,} bytes")
+        echo(f"  {found.why}: {found.where!r}: {found.objects:,} objects, {found.size_bytes:,} bytes")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import terminal
 from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option, partition_of
 
@@ -167,12 +168,11 @@ def _in_force(
 
 def _show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], tokens: int) -> None:
     """The differences of each batch, and how many batches share them."""
-    from rich.console import Console
     from rich.table import Table
 
     from argus_assets.upkeep.replays import summed
 
-    console = Console(highlight=False)
+    console = terminal()
     changed = {key: of_one for key, of_one in found.items() if of_one}
     spent = f" {tokens:,} tokens were used." if tokens else ""
     console.print(f"{len(found):,} batches replayed, {len(changed):,} came out differently.{spent}")
@@ -190,5 +190,5 @@ def _show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], to
             for kind, name, count in summed(changed.values())[:SHOWN]:
                 console.print(f"  {count:>5}  {_KINDS[kind]} {name}")
     for key, why in failed.items():
-        console.print(f"[red]{key} could not be replayed:[/red] ", end="")
-        console.print(why, markup=False)
+        console.print(f"{key} could not be replayed: ", style="red", end="")
+        console.print(why)

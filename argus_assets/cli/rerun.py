@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option
 from argus_assets.upkeep.staleness import STAGES
@@ -129,9 +130,7 @@ def rerun(
             now=datetime.now(UTC),
         )
         save_request(Lake.from_url(settings.lake_url), request)
-    click.echo(
-        f"Asked for as {request.id}; runs carry the tag argus/request={request.id}. See `argus status`.", err=as_json
-    )
+    echo(f"Asked for as {request.id}; runs carry the tag argus/request={request.id}. See `argus status`.", err=as_json)
 
 
 def _words(context: click.Context) -> Iterable[str]:
@@ -223,10 +222,9 @@ def _as_json(chosen: list[str], why: dict[str, "StaleBatch"], from_stage: str | 
 
 def _show(chosen: list[str], todo: list[str], why: dict[str, "StaleBatch"], from_stage: str | None) -> None:
     """What runs again, by reason, with the first few batches of each."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     current = len(chosen) - len(todo)
     console.print(f"{len(chosen):,} batches selected, {current:,} of them up to date.")
     if not todo:

@@ -1,11 +1,13 @@
 """`argus retain`: see what is old enough to go, and let it go."""
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from argus_assets.cli.output import echo
 from argus_assets.cli.status import home_option
 
 
@@ -36,13 +38,13 @@ def retain(dry_run: bool, as_json: bool, home: Path | None) -> None:
             dry_run=dry_run,
         )
     if as_json:
-        click.echo(report.model_dump_json(indent=2))
+        click.echo(json.dumps(report.model_dump(mode="json"), indent=2))
         return
     for line in report.lines():
-        click.echo(line)
+        echo(line)
     for kept in report.kept:
-        click.echo(f"kept because: {kept.because}")
+        echo(f"kept because: {kept.because}")
         for name in kept.batches:
-            click.echo(f"  {name}")
+            echo(f"  {name}")
     if dry_run and any(g.count for g in report.gone):
-        click.echo("Nothing was removed. `argus retain --apply` removes it.")
+        echo("Nothing was removed. `argus retain --apply` removes it.")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -43,7 +45,6 @@ def simulate(
     only_list: bool,
 ) -> None:
     """Simulate one drive per scenario: recordings in OUT/<vehicle>/<batch>, ground truth in OUT/truth."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from argus_assets.errors import BadSetting
@@ -51,7 +52,7 @@ def simulate(
     from argus_assets.simulate.releases import RELEASE_CHANGES, simulate_release_change
     from argus_assets.simulate.scenarios import SCENARIOS
 
-    console = Console(highlight=False)
+    console = terminal()
     if only_list:
         _list(console)
         return
@@ -108,13 +109,14 @@ def _list(console: "Console") -> None:
 
 def _drives_table(drives: "list[Drive]") -> "Table":
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("vehicle/batch", "scenario, planted cause", "vin", "release", "frames"):
         table.add_column(column, overflow="fold", justify="right" if column == "frames" else "left")
     for d in drives:
         damage = f" ({d.damage.replace('_', ' ')})" if d.damage else ""
-        planted = f"{d.scenario}\n[dim]{d.root_cause or 'no fault'}{damage}[/dim]"
+        planted = Text.assemble(f"{d.scenario}\n", (f"{d.root_cause or 'no fault'}{damage}", "dim"))
         table.add_row(f"{d.vehicle_id}/{d.batch_id}", planted, d.vin, d.release, f"{d.frames:,}")
     return table
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argus_assets.cli.output import echo, terminal
+from argus_assets.texts import one_line, rich_text
+
 if TYPE_CHECKING:
     import dagster as dg
     from rich.table import Table
@@ -54,7 +57,6 @@ def status(batch: str | None, as_json: bool, watch: bool, check: bool, home: Pat
 
     BATCH is a partition key, VEHICLE/BATCH, or a batch id that only one vehicle has.
     """
-    from rich.console import Console
     from rich.live import Live
 
     if batch is None and (watch or check):
@@ -71,7 +73,7 @@ def status(batch: str | None, as_json: bool, watch: bool, check: bool, home: Pat
             document = [s.to_json() for s in found]
             click.echo(json.dumps(document[0] if batch else document, indent=2))
             return
-        console = Console()
+        console = terminal()
         _warn(instance, bucket, home)
         if not watch:
             console.print(_render(_read(instance, bucket, batch), detailed=batch is not None))
@@ -94,7 +96,7 @@ def _warn(instance: "dg.DagsterInstance", bucket: "Bucket", home: Path | None) -
 
     told = inbox_silence(instance, bucket, interval_s=settings_for(home, os.environ).sensor_interval_s)
     if told is not None:
-        click.secho(told, fg="red", err=True)
+        echo(told, fg="red", err=True)
 
 
 @click.command()
@@ -103,8 +105,6 @@ def _warn(instance: "dg.DagsterInstance", bucket: "Bucket", home: Path | None) -
 @home_option
 def events(batch: str, as_json: bool, home: Path | None) -> None:
     """Print everything that happened to BATCH, oldest first."""
-    from rich.console import Console
-
     from argus_assets.status import timeline
 
     with _connected(home) as (instance, _):
@@ -127,17 +127,18 @@ def events(batch: str, as_json: bool, home: Path | None) -> None:
             )
         )
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal(soft_wrap=True)
     for event in found:
         details = " ".join(f"{k}={_short(v)}" for k, v in event.details.items() if k != "manifest_digest")
         at = event.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        console.print(f"[dim]{at}[/dim] [bold]{event.event:<18}[/bold] {event.asset:<13} ", end="")
-        console.print(details, markup=False)
+        console.print(f"{at} ", style="dim", end="")
+        console.print(f"{event.event:<18} ", style="bold", end="")
+        console.print(f"{event.asset:<13} {details}")
 
 
 def _short(value: object) -> str:
     """On one line, so that an event is one."""
-    return f"{value:.3g}" if isinstance(value, float) and value < 1e6 else " / ".join(str(value).splitlines())
+    return f"{value:.3g}" if isinstance(value, float) and value < 1e6 else one_line(" / ".join(str(value).splitlines()))
 
 
 def partition_of(instance: "dg.DagsterInstance", batch: str) -> str:
@@ -174,7 +175,6 @@ def _read(instance: "dg.DagsterInstance", bucket: "Bucket", batch: str | None) -
 
 def _render(found: "list[BatchStatus]", *, detailed: bool) -> "Table":
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("batch", "state", "frames", "result"):
@@ -195,9 +195,9 @@ def _render(found: "list[BatchStatus]", *, detailed: bool) -> "Table":
         frames = f"{result.frames:,}" if result is not None and result.frames else ""
         table.add_row(
             status.partition_key or f"{status.vehicle_id}/{status.batch_id}",
-            Text(state, style=STATE_STYLE.get(str(status.state), "yellow")),
+            rich_text(state, style=STATE_STYLE.get(str(status.state), "yellow")),
             frames,
-            Text(text),
+            rich_text(text),
         )
         if detailed:
             for recording in status.recordings:
@@ -207,6 +207,6 @@ def _render(found: "list[BatchStatus]", *, detailed: bool) -> "Table":
                     f"  {recording.recording}",
                     str(recording.state),
                     count,
-                    Text(f"{recording.format or ''}{lost}", style="dim"),
+                    rich_text(f"{recording.format or ''}{lost}", style="dim"),
                 )
     return table

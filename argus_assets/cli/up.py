@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from argus_assets.cli.output import terminal
+
 
 @click.command()
 @click.option(
@@ -41,18 +43,16 @@ def up(home: Path | None, host: str, port: int | None, metrics_port: int | None,
     Data stay in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
     embedded PostgreSQL and the folders; `argus doctor` checks them.
     """
-    from rich.console import Console
-
     from argus_assets.embedded.platform import Platform, settings_for
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal(soft_wrap=True)
     settings = settings_for(home, os.environ)
     if port is not None:
         settings = settings.model_copy(update={"port": port})
 
     def tell(name: str, text: str) -> None:
-        console.print(f"[bold]{name:<12}[/bold] ", end="")
-        console.print(text, markup=False)
+        console.print(f"{name:<12} ", style="bold", end="")
+        console.print(text)
 
     stop = threading.Event()
 
@@ -79,8 +79,7 @@ def up(home: Path | None, host: str, port: int | None, metrics_port: int | None,
     tell("logs", str(settings.home / "logs"))
     console.print(f"\nThe Dagster UI is at {platform.ui_url}. Drop a drive with:")
     console.print(
-        f"  argus drop FOLDER --vehicle truck-1 --vin 1XKYD49X0EJ400001 --release 1.0 --to {settings.bucket_url}",
-        markup=False,
+        f"  argus drop FOLDER --vehicle truck-1 --vin 1XKYD49X0EJ400001 --release 1.0 --to {settings.bucket_url}"
     )
     console.print("Ctrl-C stops everything and keeps the data.\n")
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from argus_assets.cli.output import echo
 from argus_assets.cli.status import home_option
 
 
@@ -66,7 +67,7 @@ def add(
     except ValueError as error:
         raise BadSetting(f"{into} is not JSON: {error}.", help="Give the file of a bucket policy.") from error
     into.write_text(json.dumps(add_to_policy(there, document), indent=2) + "\n", encoding="utf-8")
-    click.echo(f"{into}: {vehicle_id} may put under batches/{vehicle_id}/ and inbox/{vehicle_id}/.")
+    echo(f"{into}: {vehicle_id} may put under batches/{vehicle_id}/ and inbox/{vehicle_id}/.")
 
 
 @vehicle.command()

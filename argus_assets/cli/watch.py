@@ -1,12 +1,13 @@
 """`argus status --watch` and `--check`: the platform at work, painted anew every two seconds."""
 
+import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import click
-
+from argus_assets.cli.output import echo, terminal
+from argus_assets.texts import rich_text
 from argus_assets.watching.overview import ago, duration, short
 
 if TYPE_CHECKING:
@@ -30,19 +31,18 @@ def watch(home: Path | None, *, as_json: bool, times: int | None = None) -> None
         as_json: One JSON object a line instead.
         times: So often, `None` for ever.
     """
-    from rich.console import Console
     from rich.live import Live
 
     from argus_assets.cli.metrics import watching
 
-    console = Console(highlight=False)
+    console = terminal()
     shown = 0
     with watching(home, since=time.time() - RECENT_S) as watcher:
         try:
             if as_json or not console.is_terminal:
                 while True:
                     seen = watcher.overview()
-                    click.echo(seen.model_dump_json() if as_json else seen.line())
+                    echo(json.dumps(seen.model_dump(mode="json")) if as_json else seen.line())
                     sys.stdout.flush()
                     shown += 1
                     if shown == times:
@@ -65,7 +65,7 @@ def check(home: Path | None) -> None:
 
     with watching(home, since=time.time() - RECENT_S) as watcher:
         seen = watcher.overview()
-    click.echo(seen.line())
+    echo(seen.line())
     if seen.warnings:
         raise SystemExit(1)
 
@@ -82,7 +82,7 @@ def render(seen: "Overview") -> "RenderableType":
     head.add_column(overflow="fold")
     head.add_row("Argus", f"{seen.at:%Y-%m-%d %H:%M:%S} UTC")
     for text in seen.warnings:
-        head.add_row(Text("look", style="bold red"), Text(text, style="red"))
+        head.add_row(Text("look", style="bold red"), rich_text(text, "red"))
     head.add_row("waiting", _waiting(seen))
     head.add_row("batches", _batches(seen))
     head.add_row(
@@ -100,7 +100,7 @@ def render(seen: "Overview") -> "RenderableType":
             if run.batches > 1:
                 full = round(BAR * run.done / run.batches)
                 bar = f"{'█' * full}{'·' * (BAR - full)} "
-            runs.add_row(run.run_id[:8], run.status, duration(run.seconds), Text(f"{bar}{run.told}  {run.name}"))
+            runs.add_row(run.run_id[:8], run.status, duration(run.seconds), f"{bar}{run.told}  {run.name}")
         hidden = seen.runs_at_work + seen.runs_queued - len(seen.runs)
         if hidden:
             runs.add_row("", "", "", f"and {hidden} more runs")
@@ -108,9 +108,9 @@ def render(seen: "Overview") -> "RenderableType":
     if seen.failures:
         parts += [Text(), Text("failed in the last hour", style="bold")]
         for failure in seen.failures[:SHOWN_FAILURES]:
-            what = Text(f"{failure.batch} at {failure.stage}, {ago(failure.at, seen.at)}: ", overflow="fold")
+            what = rich_text(f"{failure.batch} at {failure.stage}, {ago(failure.at, seen.at)}: ")
             what.append(failure.kind, style="yellow" if failure.kind == "transient" else "red")
-            parts += [what, Padding(Text(failure.reason[:300], style="dim"), (0, 0, 0, 2))]
+            parts += [what, Padding(rich_text(failure.reason[:300], "dim"), (0, 0, 0, 2))]
     else:
         parts += [Text(), Text("Nothing has failed in the last hour.", style="dim")]
     return Group(*parts)

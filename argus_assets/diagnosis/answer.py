@@ -31,14 +31,18 @@ from argus_assets.faults.schema import Severity
 
 MAX_CONFIDENCE: Final = 0.95
 MAX_PROBLEMS: Final = 8
+MAX_ANSWER_CHARS: Final = 100_000
+"""More than three times what an answer by the schema can have."""
 
 _CODE: Final = re.compile(
     r"\b(?:[PCBU][0-3][0-9A-F]{3}(?:-[0-9A-F]{2})?|SPN\s?\d+(?:\s?/\s?FMI\s?\d+)?|CAN_[A-Z_]+)\b", re.IGNORECASE
 )
 _ITEM: Final = re.compile(r"\[?\bE(\d{1,2})\b\]?")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
+# Bounded, so that each takes time in proportion to its text.
 _LINK: Final = re.compile(
-    r"!?\[([^\]]*)\]\([^)]*\)|(?:data|javascript)\s?:\S*|[a-z][a-z0-9+.-]*://\S*|www\.\S+", re.IGNORECASE
+    r"!?\[([^\]]{0,300})\]\([^)]{0,300}\)|(?:data|javascript)\s?:\S*|[a-z][a-z0-9+.-]{0,30}://\S*|www\.\S+",
+    re.IGNORECASE,
 )
 _MARKUP: Final = re.compile(r"<[^>]{0,200}>|[`*_#|~]{2,}|`")
 
@@ -113,6 +117,8 @@ class Validated:
 
 def parse_answer(text: str) -> Answer | list[str]:
     """Read an answer; what is wrong with its form, where it cannot be read."""
+    if len(text) > MAX_ANSWER_CHARS:
+        return [f"the answer has {len(text):,} characters, expected at most {MAX_ANSWER_CHARS:,}"]
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
         return ["the answer holds no JSON object"]
@@ -192,7 +198,8 @@ class _Check:
             return None
         kept: list[Claim] = []
         for claim in told.claims[:MAX_CLAIMS]:
-            wrong = [problem for c in claim.evidence if (problem := self._problem(c)) is not None]
+            evidence = claim.evidence[: 2 * len(self.items)]
+            wrong = [problem for c in evidence if (problem := self._problem(c)) is not None]
             if wrong:
                 self.notes.append(f"a claim on {name} was dropped: {wrong[0]}")
                 continue
@@ -200,7 +207,7 @@ class _Check:
             if not text:
                 self.notes.append(f"a claim on {name} was dropped: nothing of its text holds")
                 continue
-            cites = {c.item: self.items[c.item].citation() for c in claim.evidence}
+            cites = {c.item: self.items[c.item].citation() for c in evidence}
             kept.append(Claim(text=text, speaks=claim.speaks, cites=tuple(cites.values())))
         supports = _cited(kept, "for")
         if not supports:
@@ -239,7 +246,9 @@ class _Check:
 
     def _text(self, text: str, most: int, where: str) -> str:
         """A model's text without markup, links, personal data, and sentences on what is not in the evidence."""
-        plain = _MARKUP.sub("", _LINK.sub("", text))
+        # To the schema's length before anything looks at it: a model that keeps to the schema loses nothing.
+        cut = text if len(text) <= most else f"{text[: most - 1]}…"
+        plain = _MARKUP.sub("", _LINK.sub("", cut))
         sentences: list[str] = []
         for sentence in _SENTENCE.split(plain.strip()):
             foreign = next((c for c in _codes(sentence) if c not in self.codes), None)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from argus_assets.diagnosis.ports import Case, CodeCount
 from argus_assets.diagnosis.redaction import redact
+from argus_assets.texts import csv_cell, csv_text
 
 CaseFormat = Literal["jsonl", "csv"]
 
@@ -124,10 +125,12 @@ def write_cases(cases: Iterable[Case], format: CaseFormat) -> str:  # noqa: A002
     if format == "jsonl":
         return "".join(f"{case.model_dump_json(exclude_none=True)}\n" for case in cases)
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    # Quoted: a cell may hold whatever ends a line.
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     for case in cases:
-        writer.writerow({**case.model_dump(mode="json"), "codes": ";".join(map(_code_text, case.codes))})
+        row = {**case.model_dump(mode="json"), "codes": ";".join(map(_code_text, case.codes))}
+        writer.writerow({name: csv_cell(value) if isinstance(value, str) else value for name, value in row.items()})
     return out.getvalue()
 
 
@@ -167,7 +170,9 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
             if len(cells) != len(names):
                 yield line, BadRow(line, "", f"{len(names)} columns as in the header", f"{len(cells)}")
                 continue
-            row: dict[str, Any] = {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
+            row: dict[str, Any] = {
+                name: csv_text(cell) for name, cell in zip(names, cells, strict=True) if cell.strip()
+            }
             yield line, {**row, "codes": row.get("codes", "").strip()}
     except csv.Error as error:
         yield start, BadRow(start, "", "CSV", str(error))

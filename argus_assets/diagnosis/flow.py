@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from argus_assets.diagnosis.answer import CitationLookup, Validated, parse_answer, repair_message, validate_answer
+from argus_assets.diagnosis.answer import (
+    MAX_ANSWER_CHARS,
+    CitationLookup,
+    Validated,
+    parse_answer,
+    repair_message,
+    validate_answer,
+)
 from argus_assets.diagnosis.asking import Asked, AskFailed, ask
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.calibration import Calibration
@@ -204,7 +211,7 @@ class _Asking:
                 problems = valid.problems
             else:
                 problems = parsed
-            previous = (asked.reply.text, repair_message(problems))
+            previous = (asked.reply.text[:MAX_ANSWER_CHARS], repair_message(problems))
             request = ModelRequest(request.system, request.user, request.schema, request.max_tokens, previous)
         return _NoAnswer(f"{self.model.name} answered twice what is not valid: {problems[0]}", "invalid_answer")
 

@@ -35,7 +35,7 @@ _IGNORABLE: Final = re.compile(
 )
 """Characters that show nothing (Unicode: Default_Ignorable_Code_Point), and annotation marks."""
 
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\uf8ff]+")
 _COMPATIBLE: Final = re.compile("[^µ²³…¼½¾]+")
 """What is brought to its plain form. The rest means something as it is: `m/s²`."""
 
@@ -64,7 +64,7 @@ _CREDENTIALS: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
     ),
     (
         re.compile(
-            r"(?<![a-z])((?:[a-z]+[_-])?(?:token|key|credential)|bearer|basic|authorization)(\"?'?\s*(?:[:=]|\s)\s*\"?'?)"
+            r"(?<![a-z])((?:[a-z]+[_-])?(?:token|key|credential)|bearer|basic|authorization)(\"?'?\s{0,9}(?:[:=]|\s)\s{0,9}\"?'?)"
             r"(?=[\w+/.~=-]*\d)[\w+/.~=-]{12,}",
             re.IGNORECASE,
         ),
@@ -137,7 +137,63 @@ _VIN: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
     ),
     (re.compile(f"{_V}{{17,}}"), _unless_no_vin_in),
     *((re.compile(f"(?<![A-Za-z0-9]){_grouped(lengths)}(?![A-Za-z0-9])"), _unless_no_vin) for lengths in _GROUPINGS),
+    # With one underscore, at any place.
+    (re.compile(rf"(?<![A-Za-z0-9_])(?=\w{{18}}(?!\w)){_V}+_{_V}+(?![A-Za-z0-9_])"), _unless_no_vin),
 )
+
+
+_LOOK_ALIKE: Final = str.maketrans(
+    "АВЕКМНРСТХУЅЈавекмнрстхуѕјОоЗ" "ΑΒΕΖΗΚΜΝΡΤΥΧορυχΟο",
+    "ABEKMHPCTXYSJabekmhpctxysj003" "ABEZHKMNPTYXopux00",
+)  # fmt: skip
+"""Cyrillic and Greek letters that look like those of a VIN, which has neither I, O nor Q."""
+
+
+def _without_disguised_vins(line: str) -> str:
+    """A line without VINs in which letters of other alphabets stand for Latin ones."""
+    if line.isascii():
+        return line
+    shown = line.translate(_LOOK_ALIKE)
+    if shown == line:
+        return line
+    for pattern, replacement in _VIN:
+        for match in reversed(list(pattern.finditer(shown))):
+            text = replacement(match) if callable(replacement) else match.expand(replacement)
+            if text != match[0]:
+                line = line[: match.start()] + text + line[match.end() :]
+                shown = shown[: match.start()] + text + shown[match.end() :]
+    return line
+
+
+# ------------------------------------------------------------------------------------------------ codes of our own
+
+_OWN_CODE: Final = re.compile(r"(?<![A-Za-z0-9_])(LOG|DIAG)_([A-Z0-9]+(?:_[A-Z0-9]+)*)(_[0-9a-f]{8})?(?![A-Za-z0-9_])")
+"""`faults.software.log_code` and `diagnostic_code`: the name in it is of the vehicle, the hash is ours."""
+
+_PLACE: Final = 0xE000
+"""Private characters, which no text here has, stand for codes while the rules look at the rest."""
+
+
+def _by_rules(line: str) -> str:
+    """Replace what the rules find; a code that Argus made stays, as far as they find nothing in the name in it."""
+    codes: list[str] = []
+
+    def put_aside(match: re.Match[str]) -> str:
+        made, name, digest = match[1], match[2], match[3] or ""
+        codes.append(f"{made}_{_apply(name)}{digest}")
+        return chr(_PLACE + len(codes) - 1)
+
+    line = _apply(_OWN_CODE.sub(put_aside, line))
+    return _PRIVATE.sub(lambda match: codes[ord(match[0]) - _PLACE], line) if codes else line
+
+
+_PRIVATE: Final = re.compile("[\ue000-\uf8ff]")
+
+
+def _apply(line: str) -> str:
+    for pattern, replacement in _RULES:
+        line = pattern.sub(replacement, line)
+    return _without_disguised_vins(line)
 
 
 # ------------------------------------------------------------------------------------------------ position
@@ -378,10 +434,7 @@ def _until_stable(text: str, form: Callable[[str], str]) -> str:
     """Redact until nothing changes any more: what a cut or a replacement brings together may be found anew."""
     before, line = None, text
     while line != before:
-        before, line = line, _normal(line)[:_MAX_READ]
-        for pattern, replacement in _RULES:
-            line = pattern.sub(replacement, line)
-        line = form(line)
+        before, line = line, form(_by_rules(_normal(line[:_MAX_READ])[:_MAX_READ]))
     return line
 
 

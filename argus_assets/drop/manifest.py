@@ -36,7 +36,8 @@ MAX_VALUES: Final = 250_000
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2199
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# To its end, or to that of the text: where an end that is missing was looked for again, time grew with the square.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _MARKS: Final = (b",", b"[", b"{")
 _NOT_PRINTED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MOST_MEMBERS: Final = {"document": 32, "file": 8, "ecu_releases": 500}

@@ -31,9 +31,11 @@ from argus_assets.recordings.plug_in_process import (
     unusable_identity,
 )
 from argus_assets.recordings.plug_in_reader import workplace
+from argus_assets.texts import clean_column, clean_names, one_line
 
 GROUP: Final = "argus.faults"
 _HOST: Final = "argus_assets.faults.plug_in_host"
+_NAMES: Final = ("code", "ecu", "channel")
 _MAX_EVENTS: Final = 1_000_000
 
 
@@ -83,7 +85,7 @@ class PlugInDetector:
                 return self._failed(error.what)
             except (pl.exceptions.PolarsError, OSError) as error:
                 return self._failed(f"{type(error).__name__}: {error}"[:500])
-        return Found(events, tuple(f"Detector {self.name}: {note}" for note in answer.notes))
+        return Found(events, tuple(f"Detector {self.name}: {one_line(note)}" for note in answer.notes))
 
     def _failed(self, why: str) -> Found:
         return Found(
@@ -97,6 +99,9 @@ class PlugInDetector:
         Raises:
             BadTable: They cannot be.
         """
+        events = events.with_columns(
+            clean_names(events[name]) if name in _NAMES else clean_column(events[name]) for name in events.columns
+        )
         backwards = events.filter(pl.col("first_seen") > pl.col("last_seen")).height
         nameless = events.filter(pl.col("code").str.strip_chars() == "").height
         if backwards or nameless:

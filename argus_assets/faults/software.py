@@ -18,6 +18,7 @@ from argus_assets.faults.config import CodePattern
 from argus_assets.faults.detector import Found
 from argus_assets.faults.evidence import with_payloads
 from argus_assets.recordings.drive import Drive
+from argus_assets.texts import clean_names
 
 _LOG_ERROR: Final = 40
 _LOG_FATAL: Final = 50
@@ -125,7 +126,7 @@ def find_log_reports(rows: pl.DataFrame, stated: pl.Expr) -> pl.DataFrame:
         made=pl.Series([log_code(name, text) for name, text in uncoded.iter_rows()], dtype=pl.String)
     )
     line = pl.format("{}:{}", "file", "line")
-    return as_reports(
+    return _reports(
         rows.sort(TIME_ORDER)
         .join(made, on=["name", "template"], how="left", maintain_order="left")
         .with_columns(
@@ -193,7 +194,12 @@ def find_diagnostic_reports(rows: pl.DataFrame, stated: pl.Expr) -> pl.DataFrame
         details=pl.when(pl.col("values").list.len() > 0).then("values"),
         severity_rule=rules,
     )
-    return as_reports(reports).unique([*FAULT, "seq"], keep="first", maintain_order=True)
+    return _reports(reports).unique([*FAULT, "seq"], keep="first", maintain_order=True)
+
+
+def _reports(found: pl.DataFrame) -> pl.DataFrame:
+    """Reports whose codes are names, whatever text stated them."""
+    return as_reports(found).with_columns(pl.col("code").map_batches(clean_names, return_dtype=pl.String))
 
 
 def _value_of(key: str) -> pl.Expr:

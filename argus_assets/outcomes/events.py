@@ -5,7 +5,6 @@ what happened: whatever is recorded twice has one id, and a receiver keeps one o
 an address of a file.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier, safe_release
 from argus_assets.drop.keys import parse_partition_key
 from argus_assets.faults.schema import Severity
+from argus_assets.texts import json_document
 
 EventName = Literal["BatchCreated", "StatusChanged", "FileParsed", "DiagnosisCompleted", "AlertRaised"]
 NAMES: Final[tuple[EventName, ...]] = (
@@ -37,7 +37,6 @@ MAX_REASONS: Final = 20
 MAX_FAULTS: Final = 100
 
 _NAMESPACE: Final = UUID("8f3a52ce-6f0c-5a55-9f51-2b9d0b0b8f10")
-_NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _STATE_MADE: Final[Mapping[str, str]] = {
     "rec_frames": "scattered",
     "error_stats": "gathered",
@@ -271,7 +270,7 @@ def cloud_event(outcome: Outcome, *, source: str = SOURCE) -> CloudEvent:
 def envelope(outcome: Outcome, *, source: str = SOURCE) -> dict[str, Any]:
     """The CloudEvent in its JSON format, as a document."""
     event = cloud_event(outcome, source=source)
-    return _storable({**event.get_attributes(), "data": event.get_data()})
+    return json_document({**event.get_attributes(), "data": event.get_data()})
 
 
 def event_schemas() -> dict[str, Any]:
@@ -437,19 +436,6 @@ def _reasons(given: Sequence[Mapping[str, str]] | None) -> tuple[QuarantineReaso
         )
         for reason in (given or ())[:MAX_REASONS]
     )
-
-
-def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Without the characters that PostgreSQL's jsonb does not take: NUL and lone surrogates."""
-    match value:
-        case str():
-            return _NOT_STORABLE.sub("", value)
-        case dict():
-            return {key: _storable(item) for key, item in value.items()}
-        case list():
-            return [_storable(item) for item in value]
-        case _:
-            return value
 
 
 def _time(value: object) -> datetime:

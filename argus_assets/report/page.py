@@ -8,7 +8,7 @@ from functools import cache
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem
 from argus_assets.diagnosis.redaction import redact
@@ -16,6 +16,7 @@ from argus_assets.faults.dictionary import Entry
 from argus_assets.report.timeline import timeline_svg
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
+from argus_assets.texts import html
 from argus_assets.watching.latency import MEANING, Latency
 
 MAX_EVENTS_A_FAULT = 20
@@ -172,7 +173,7 @@ def _linked(text: str, known: frozenset[str]) -> Markup:
     def link(match: re.Match[str]) -> str:
         return f'<a href="#{match[1]}">{match[1]}</a>' if match[1] in known else match[0]
 
-    return Markup(_REFERENCE.sub(link, str(escape(text))))  # noqa: S704 - escaped, and the links are ours
+    return Markup(_REFERENCE.sub(link, str(html(text))))  # noqa: S704 - escaped, and the links are ours
 
 
 def _company(pairs: pl.DataFrame, rank: int) -> list[str]:

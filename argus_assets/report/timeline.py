@@ -12,6 +12,7 @@ import polars as pl
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
 from argus_assets.stats.schema import HISTOGRAM_BINS
+from argus_assets.texts import html, one_line
 
 LANES: Final = 10
 _NAME_CHARACTERS: Final = 28
@@ -80,13 +81,20 @@ def timeline_svg(
     with (
         _ONE_AT_A_TIME,
         mpl.rc_context(
-            {"svg.hashsalt": "argus", "svg.fonttype": "none", "font.family": "sans-serif", "hatch.linewidth": 0.6}
+            # `$` in a name begins no formula.
+            {
+                "text.parse_math": False,
+                "svg.hashsalt": "argus",
+                "svg.fonttype": "none",
+                "font.family": "sans-serif",
+                "hatch.linewidth": 0.6,
+            }
         ),
     ):
         figure = Figure(figsize=(_WIDTH_INCHES, height))
         FigureCanvasSVG(figure)
         names = [_lane_name(*row) for row in lanes.select("code", "ecu").iter_rows()]
-        names += [f"lamp: {name}" for name, _ in lamps]
+        names += [f"lamp: {one_line(name)}" for name, _ in lamps]
         left = max(0.24, *(_name_width(name) for name in names))
         axes = figure.add_axes((left, 0.62 / height, 0.98 - left, plot_height / height))
         seen: set[str] = set()
@@ -196,7 +204,7 @@ def _arrows(axes: Any, lanes: pl.DataFrame, explained: Sequence[int], scale: flo
 
 def _lane_name(code: str, ecu: str) -> str:
     """Code and ECU in the room that is left of the plot; the code goes before."""
-    code = _short(code, _NAME_CHARACTERS - 6)
+    code, ecu = _short(one_line(code), _NAME_CHARACTERS - 6), one_line(ecu)
     return f"{code}  {_short(ecu, min(16, _NAME_CHARACTERS - len(code)))}"
 
 
@@ -214,7 +222,5 @@ def _short(text: str, most: int) -> str:
 
 
 def _spoken(lanes: pl.DataFrame) -> str:
-    from html import escape
-
     first = ", then ".join(f"{c} at {s:.0f} seconds" for c, s in lanes.select("code", "seconds_into_drive").iter_rows())
-    return escape(f"Timeline of faults: {first}", quote=True)
+    return str(html(f"Timeline of faults: {first}"))

@@ -4,6 +4,7 @@ import json
 
 from argus_assets.diagnosis.ports import SavedAnswer
 from argus_assets.resources.database import Database
+from argus_assets.texts import json_document
 
 
 class PostgresAnswerCache:
@@ -28,7 +29,14 @@ class PostgresAnswerCache:
             cursor.execute(
                 "INSERT INTO argus.answers (key, answer, items, precedent, model, made_at) "
                 "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (key) DO NOTHING",
-                (key, answer.answer, json.dumps(answer.items), answer.precedent, answer.model, answer.made_at),
+                (
+                    key,
+                    answer.answer,
+                    json.dumps(json_document(answer.items)),
+                    answer.precedent,
+                    answer.model,
+                    answer.made_at,
+                ),
             )
 
     def forget(self, key: str) -> bool:

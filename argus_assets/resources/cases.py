@@ -28,6 +28,7 @@ from argus_assets.diagnosis.vectors import IdfTable, Vector, code_vector, featur
 from argus_assets.errors import ArgusError, BadSetting
 from argus_assets.faults.dictionary import describe
 from argus_assets.resources.database import Database
+from argus_assets.texts import json_document
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the class is in lower case
@@ -308,7 +309,7 @@ class PostgresCaseStore:
         documents = _one(cursor) + len(new)
         cursor.execute(
             "INSERT INTO argus.idf_versions (method, documents, df) VALUES (%s, %s, %s) RETURNING version",
-            (self.method, documents, json.dumps(df)),
+            (self.method, documents, json.dumps(json_document(df))),
         )
         return IdfTable(_one(cursor), documents, df)
 
@@ -401,7 +402,7 @@ def _case(row: Sequence[Any]) -> Case:
 def _row(case: Case, vector: Vector, version: int) -> tuple[Any, ...]:
     fields = {
         **{name: getattr(case, name) for name in _FIELDS},
-        "codes": json.dumps([[c.code, c.ecu, c.occurrences] for c in case.codes]),
+        "codes": json.dumps(json_document([[c.code, c.ecu, c.occurrences] for c in case.codes])),
     }
     return (*fields.values(), list(features(case.codes)), _literal(vector), version)
 

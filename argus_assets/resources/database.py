@@ -14,6 +14,7 @@ import dagster as dg
 
 from argus_assets.errors import BadSetting, Unavailable
 from argus_assets.resources.pooling import POOL, pooled
+from argus_assets.texts import storable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - the class is in lower case
@@ -73,6 +74,7 @@ class Database:
         import psycopg2
 
         self._migrate()
+        _take_no_nul()
         try:
             connection = psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
             try:
@@ -87,6 +89,8 @@ class Database:
         import psycopg2
         import sqlalchemy
 
+        _take_no_nul()
+
         def connect() -> "Connection":
             return psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
 
@@ -97,6 +101,19 @@ class Database:
             if not self._ready:
                 _apply_migrations(self.url)
                 self._ready = True
+
+
+def _take_no_nul() -> None:
+    """Make psycopg2 leave out of texts what PostgreSQL cannot hold: NUL and lone surrogates.
+
+    Texts are clean before they come here; one that is not must cost a character, not a batch.
+    """
+    from psycopg2.extensions import QuotedString, register_adapter
+
+    def adapted(text: str) -> QuotedString:
+        return QuotedString(storable(text))
+
+    register_adapter(str, adapted)
 
 
 def _apply_migrations(url: str) -> None:

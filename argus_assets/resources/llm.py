@@ -28,11 +28,13 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 MAX_REPLY_BYTES: Final = 1024 * 1024
 MAX_ERROR_CHARACTERS: Final = 300
 
+MAX_TIMES_ESTIMATED: Final = 4
+"""A server may count more than our bound, for marks of its own or for thoughts, but not more than so many times it."""
+
 Structure = Literal["json_schema", "json_object", "text"]
 _STRUCTURES: Final[tuple[Structure, ...]] = ("json_schema", "json_object", "text")
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
 _REFUSES_PARAMETER: Final = frozenset({400, 404, 422, 501})
-_THOUGHTS: Final = re.compile(r"<think>.*?</think>", re.DOTALL)
 _FENCE: Final = re.compile(r"\A```[a-z]*\n(.*?)\n?```\Z", re.DOTALL)
 
 
@@ -194,7 +196,7 @@ def _reply(body: bytes, request: ModelRequest, name: str) -> ModelReply:
     """The text of a reply, whose shape nobody promised."""
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         head = body[:60].decode(errors="replace").replace("\n", " ")
         raise ModelFailed("bad_reply", f"the reply is no JSON: it begins with {head!r}", retryable=True) from error
     choice = _first(document.get("choices")) if isinstance(document, Mapping) else None
@@ -231,8 +233,22 @@ def _usage(told: object, request: ModelRequest, text: str) -> Usage:
         cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
         prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
         if _is_count(prompt) and _is_count(completion):
-            return Usage(prompt, completion, min(prompt, cached) if _is_count(cached) else 0)
+            return _possible(Usage(prompt, completion, cached if _is_count(cached) else 0), request, text)
     return Usage(bound(request) - request.max_tokens, min(request.max_tokens, tokens_of(text)), estimated=True)
+
+
+def _possible(told: Usage, request: ModelRequest, text: str) -> Usage:
+    """What the server tells, within what can be: the budget must not depend on its honesty."""
+    max_prompt = MAX_TIMES_ESTIMATED * (bound(request) - request.max_tokens)
+    max_completion = MAX_TIMES_ESTIMATED * request.max_tokens
+    prompt, completion = told.prompt_tokens, told.completion_tokens
+    if not prompt:
+        prompt = bound(request) - request.max_tokens
+    if not completion:
+        completion = min(request.max_tokens, tokens_of(text))
+    prompt, completion = min(prompt, max_prompt), min(completion, max_completion)
+    believed = (prompt, completion) == (told.prompt_tokens, told.completion_tokens)
+    return Usage(prompt, completion, min(prompt, told.cached_tokens), estimated=not believed)
 
 
 def _is_count(value: object) -> TypeGuard[int]:
@@ -241,9 +257,19 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 def _bare(text: str) -> str:
     """An answer without a model's thoughts and without a Markdown fence."""
-    text = _THOUGHTS.sub("", text).strip()
+    text = _without_thoughts(text).strip()
     fenced = _FENCE.match(text)
     return fenced.group(1) if fenced else text
+
+
+def _without_thoughts(text: str) -> str:
+    # By hand: a pattern would look for the end of each of many that are never closed.
+    kept: list[str] = []
+    at = 0
+    while (start := text.find("<think>", at)) >= 0 and (end := text.find("</think>", start)) >= 0:
+        kept.append(text[at:start])
+        at = end + len("</think>")
+    return "".join([*kept, text[at:]])
 
 
 def _refusal(error: "APIStatusError", url: str, hide: Callable[[str], str]) -> ModelFailed:

@@ -20,6 +20,7 @@ from argus_assets.partitions import BATCHES, DATA_VERSION, IN_FLIGHT, partitions
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import Lake, LakeResource
 from argus_assets.status import WORKING, BatchState, partition_states
+from argus_assets.texts import one_line
 from argus_assets.upkeep.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
 
 REPORT: Final = "upkeep/reconcile.json"
@@ -120,7 +121,7 @@ def run_pass(
         nonlocal saved
         if not dry_run and time.monotonic() - saved > _SAVE_SECONDS:
             _save(lake, report)
-            log(report.text())
+            log(one_line(report.text()))
             saved = time.monotonic()
 
     reconcile(
@@ -133,7 +134,7 @@ def run_pass(
     )
     if not dry_run:
         _save(lake, report)
-    log(report.text())
+    log(one_line(report.text()))
     return report
 
 

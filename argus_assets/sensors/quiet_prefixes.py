@@ -25,6 +25,7 @@ from argus_assets.drop.quiet import (
 from argus_assets.errors import ArgusError, PermanentError
 from argus_assets.partitions import IN_FLIGHT
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.texts import one_line
 
 INTERVAL_S: Final = 60
 LOOK_SECONDS: Final = 20.0
@@ -133,7 +134,8 @@ def find_quiet(
         if len(found) == MAX_SESSIONS or time.monotonic() - began > LOOK_SECONDS:
             return found, f"{session.prefix}{_BEHIND}"
     if unknown:
-        log(f"Nobody named the vehicle of {', '.join(sorted(unknown)[:20])}: add them to ARGUS_QUIET_LOGGERS.")
+        names = one_line(", ".join(sorted(unknown)[:20]))
+        log(f"Nobody named the vehicle of {names}: add them to ARGUS_QUIET_LOGGERS.")
     return found, ""
 
 
@@ -163,5 +165,5 @@ def take_sessions(
             if isinstance(error, PermanentError):
                 bucket.put(session.marker, b"")
             continue
-        log(f"{name}: {'no recordings' if manifest is None else f'{len(manifest.files)} files dropped'}")
+        log(f"{one_line(name)}: {'no recordings' if manifest is None else f'{len(manifest.files)} files dropped'}")
     return failed

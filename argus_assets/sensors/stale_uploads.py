@@ -16,6 +16,7 @@ from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.drop.bucket import Bucket
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.texts import one_line
 from argus_assets.upkeep.stale_uploads import StaleUpload, StaleUploads, find_stale
 
 REPORT: Final = "upkeep/stale_uploads.json"
@@ -105,7 +106,7 @@ def report_stale_uploads(
     told = {upload.name for upload in last.uploads} if last is not None else set()
     new = [upload for upload in found.uploads if upload.name not in told]
     for upload in new[:MAX_EVENTS]:
-        log(upload.text())
+        log(one_line(upload.text()))
     if found.parts_not_listed is not None:
         log(f"Files that were sent in parts and not completed were not looked for: {found.parts_not_listed}")
     lake.write_bytes(REPORT, found.model_dump_json(indent=2).encode())

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from injections import INJECTIONS, VIN
 
-from argus_assets.diagnosis.answer import MAX_CONFIDENCE, Answer, parse_answer, repair_message, validate_answer
+from argus_assets.diagnosis.answer import (
+    MAX_ANSWER_CHARS,
+    MAX_CONFIDENCE,
+    Answer,
+    parse_answer,
+    repair_message,
+    validate_answer,
+)
 from argus_assets.diagnosis.floor import drivable_floor, severity_floor
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Citation, Evidence
@@ -205,3 +212,20 @@ def test_a_saved_answer_about_what_is_not_here_is_not_used() -> None:
     assert reuse(saved, evidence(item(1, "P1ABC", ecu="body"))) is None
     two = evidence(item(1, "P0301"), item(2, "P0301"))
     assert reuse(saved, two) is None, "which of two is meant, nobody knows"
+
+
+def test_an_answer_that_no_schema_allows_is_refused_before_it_is_read() -> None:
+    """Its length bounds all that is done with it."""
+    (problem,) = parse_answer("{" * (MAX_ANSWER_CHARS + 1))
+    assert f"at most {MAX_ANSWER_CHARS:,}" in problem
+
+
+@pytest.mark.parametrize("unit", ["a", "[", "[](", "a://", "<", "E1 ", "CAN_A", ". ", "1" * 17, "a@a.", "token "])
+def test_texts_are_cut_to_the_schema_before_anything_looks_at_them(unit: str) -> None:
+    """What stands behind the schema's length changes nothing, so that it costs nothing either."""
+    long = ("It misfires [E1]. " + unit * 50_000)[:20_000]
+    kept = checked(cause(explanation=long, claims=[claim(text=long)], checks=[long]), summary=long)
+    short = checked(
+        cause(explanation=long[:700], claims=[claim(text=long[:700])], checks=[long[:700]]), summary=long[:700]
+    )
+    assert kept == short

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from argus_assets.diagnosis.redaction import MAX_IDENTIFIER, MAX_TEXT, redact, safe_identifier, safe_release
 from argus_assets.faults.dictionary_data import load_tables
+from argus_assets.faults.software import diagnostic_code, log_code
 from argus_assets.simulate import av
 from argus_assets.simulate.av_scenarios import AV_SCENARIOS
 
@@ -304,3 +305,92 @@ def test_known_identifiers(name: str, told: str) -> None:
 )
 def test_a_release_of_four_numbers_is_no_address(release: str, told: str) -> None:
     assert safe_release(release) == told
+
+
+words = st.lists(
+    st.sampled_from(
+        [
+            "lidar",
+            "camera",
+            "timeout",
+            "planner",
+            "node",
+            "lost",
+            "frame",
+            "sync",
+            "brake",
+            "ecu",
+            "temp",
+            "high",
+            "can",
+            "bus",
+            "1",
+            "2",
+            "front",
+            "left",
+            "pointcloud",
+            "driver",
+            "failed",
+            "script",
+            "state",
+            "token",
+            "key",
+            "user",
+            "10",
+            "perception",
+            "localization",
+        ]
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+@given(words, st.text(max_size=20))
+def test_codes_that_argus_made_stay_as_they_are(name: list[str], template: str) -> None:
+    """Their hash is none of a vehicle's, in a field, a cause or a sentence."""
+    for code in (log_code("/" + "/".join(name), template), diagnostic_code(" ".join(name))):
+        assert redact(code) == code
+        assert redact(f"unexplained_code:{code}") == f"unexplained_code:{code}"
+        assert code in redact(f"Most likely: {code} (and 2 more).")
+        assert safe_identifier(code, max_characters=200) == code
+
+
+@given(st.integers(0, 524_287), st.integers(0, 31))
+def test_codes_of_buses_stay_as_they_are(spn: int, fmi: int) -> None:
+    """Those of J1939, and all that the dictionary knows."""
+    assert redact(f"SPN{spn}/FMI{fmi}") == f"SPN{spn}/FMI{fmi}"
+
+
+def test_codes_of_the_dictionary_stay_as_they_are() -> None:
+    """Each of them."""
+    assert [code for code in load_tables().codes if redact(code) != code] == []
+
+
+@given(real_vins, st.text("0123456789abcdef", min_size=8, max_size=8))
+def test_a_vin_in_the_name_of_a_code_does_not_stay(vin: str, digest: str) -> None:
+    """The form of a code is no way around the rules; what tells two codes apart stays."""
+    for code in (f"LOG_{vin}_{digest}", f"LOG_NODE_{vin}_{digest}", f"DIAG_{vin}"):
+        told = redact(code)
+        assert vin not in told
+        assert "<vin>" in told or "<secret>" in told
+    assert redact(f"LOG_NODE_{vin}_{digest}").endswith(digest)
+
+
+CYRILLIC = str.maketrans("ABEKMHPCTXY", "АВЕКМНРСТХУ")  # noqa: RUF001 - that is what the test is about
+GREEK = str.maketrans("ABEZHKMNPTYX", "ΑΒΕΖΗΚΜΝΡΤΥΧ")  # noqa: RUF001
+
+
+@given(real_vins, st.integers(1, 16))
+def test_a_vin_in_letters_of_another_alphabet_or_split_by_an_underscore_is_found(vin: str, at: int) -> None:
+    """Whatever looks the same to a reader."""
+    for disguised in (vin.translate(CYRILLIC), vin.translate(GREEK), f"{vin[:at]}_{vin[at:]}"):
+        assert redact(f"seen {disguised}, lost") == "seen <vin>, lost"
+
+
+@pytest.mark.parametrize(
+    "text", ["Отказ датчика температуры, код 12", "Βλάβη αισθητήρα 42", "Датчик ABS_2 не отвечает 100 ms"]
+)
+def test_honest_texts_of_other_alphabets_stay(text: str) -> None:
+    """Look-alikes are looked for, not replaced."""
+    assert redact(text) == text

@@ -86,3 +86,19 @@ def test_no_faults_no_plot(healthy: MadeDrive) -> None:
 def test_a_drive_of_one_moment_can_be_drawn(faulty: MadeDrive) -> None:
     first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
     ET.fromstring(plot(faulty, drive_to_ns=first))
+
+
+@pytest.mark.parametrize("name", ["$x^2$", "$\\frac$", "a$b$c", "$$", "</text><script>", '"><x', "]]>", "&lt;", "a\nb"])
+def test_a_name_is_text_in_the_plot(faulty: MadeDrive, name: str) -> None:
+    """Neither mathematics of matplotlib nor elements of SVG come of it."""
+    names = {"code": pl.lit(name), "ecu": pl.lit(name), "lamp_status": pl.lit(name)}
+    stats = faulty.stats.head(1).with_columns(code=names["code"], ecu=names["ecu"])
+    svg = timeline_svg(
+        faulty.events.with_columns(**names), stats, drive_from_ns=1_795_000_000 * S, drive_to_ns=1_795_000_030 * S
+    )
+    shown = name.replace("\n", " ")
+    assert any(text.startswith(shown) for text in texts(svg))
+    assert shown in " ".join(ET.fromstring(svg).attrib["aria-label"].split())
+    assert {element.tag for element in ET.fromstring(svg).iter()} <= {
+        f"{SVG}{tag}" for tag in ("svg", "g", "path", "text", "defs", "style", "use", "clipPath", "rect", "pattern")
+    }

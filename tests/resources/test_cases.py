@@ -271,10 +271,17 @@ def test_queries_beside_writers_always_see_one_version(store: PostgresCaseStore,
 
 def test_a_failed_add_leaves_nothing(store: PostgresCaseStore, database_url: str) -> None:
     store.add([case(1, "P0420")])
-    with pytest.raises(ValueError, match="NUL"):
-        store.add([case(2, "P0420"), case(3, "P0420", title="a\0b")])
+    with pytest.raises(psycopg2.IntegrityError):
+        store.add([case(2, "P0420"), case(3, "P0420").model_copy(update={"title": None})])
     assert [c.id for c in store.find()] == ["c1"]
     assert versions(database_url) == [(1, 1)]
+
+
+def test_what_postgresql_cannot_hold_costs_a_character_and_not_the_case(store: PostgresCaseStore) -> None:
+    """NUL and lone surrogates, in texts and inside of JSON."""
+    store.add([case(1, "P04\x0020", title="a\0b\ud800c", fix="\x00")])
+    (kept,) = store.find()
+    assert (kept.title, kept.fix, [c.code for c in kept.codes]) == ("abc", "", ["P0420"])
 
 
 # ------------------------------------------------------------------------------------------- embeddings

@@ -95,3 +95,13 @@ def test_a_drive_is_kept_once_and_can_be_forgotten(memory) -> None:
     assert memory.past(later).items["P0301", "engine"].vehicle == "new"
     memory.forget("p01")
     assert memory.past(later).history.vehicle_drives == 0
+
+
+def test_a_code_or_ecu_with_nul_is_remembered_and_looked_up(database_url: str) -> None:
+    """PostgreSQL has no NUL: one in a name of a vehicle must not fail its batch."""
+    memory = PostgresDriveMemory(Database(database_url))
+    for number, day in enumerate((0, 1)):
+        drive = facts(number, ("v1", "car", "2026.9", day, [("LOG_\0X", "/no\0de\ud800"), ("P0301", "engine")]))
+        past = memory.past(drive)
+        memory.remember(drive)
+    assert past.items["P0301", "engine"].vehicle_drives_with == 1

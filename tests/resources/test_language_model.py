@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted_model import ScriptedModel, completion, cut, drip, error, raw, says, silent
 
 from argus_assets.diagnosis.asking import AskFailed, ask
 from argus_assets.diagnosis.budget import bound
 from argus_assets.diagnosis.ports import ModelFailed, ModelRequest, Reservation, Usage
-from argus_assets.resources.llm import MAX_REPLY_BYTES, OpenAiModel
+from argus_assets.resources.llm import MAX_REPLY_BYTES, MAX_TIMES_ESTIMATED, OpenAiModel, _bare, _reply
 
 KEY = "sk-very-secret-1234567890"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
@@ -215,3 +217,31 @@ def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
 def test_what_cannot_help_is_not_tried_again() -> None:
     made, purse, _ = asked(error(401, "bad key"), says("{}"))
     assert (made.kind, made.calls, len(purse.settled)) == ("rejected", 1, 1)
+
+
+@given(st.integers(0, 10**30), st.integers(0, 10**30), st.integers(-5, 10**30))
+def test_no_server_decides_what_the_budget_believes(prompt: int, answer: int, cached: int) -> None:
+    """More than nothing, and at most a few times our own bound, whatever it tells."""
+    told = {"prompt_tokens": prompt, "completion_tokens": answer, "prompt_tokens_details": {"cached_tokens": cached}}
+    body = json.dumps(completion("an answer of a few words, longer than a token", usage=told)).encode()
+    usage = _reply(body, REQUEST, "m").usage
+    most = bound(REQUEST) - REQUEST.max_tokens
+    assert 0 < usage.prompt_tokens <= MAX_TIMES_ESTIMATED * most
+    assert 0 < usage.completion_tokens <= MAX_TIMES_ESTIMATED * REQUEST.max_tokens
+    assert 0 <= usage.cached_tokens <= usage.prompt_tokens
+    if 0 < prompt <= most and 0 < answer <= REQUEST.max_tokens:
+        assert (usage.prompt_tokens, usage.completion_tokens, usage.estimated) == (prompt, answer, False)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"choices":' * 50_000, b"9" * 100_000])
+def test_a_reply_that_no_reader_takes_is_a_bad_reply(body: bytes) -> None:
+    """Also one that is nested deeper than Python's stack."""
+    with pytest.raises(ModelFailed, match=r"no JSON|no message"):
+        _reply(body, REQUEST, "m")
+
+
+def test_thoughts_are_left_out_and_those_never_closed_are_looked_for_once() -> None:
+    """A mebibyte of either, as long as a reply may be."""
+    assert _bare("<think>a</think>{}<think>b</think>") == "{}"
+    assert _bare("<think>" * 150_000 + "{}").endswith("{}")
+    assert _bare("<think></think>" * 70_000 + "{}") == "{}"
