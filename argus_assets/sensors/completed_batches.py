@@ -30,8 +30,9 @@ from argus_assets.drop.intake import (
     first_keys,
     plan_intake,
 )
-from argus_assets.drop.keys import BatchRef, accepted_key, batch_prefix, inbox_key, parse_inbox_key, partition_key
-from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
+from argus_assets.drop.keys import BatchRef, accepted_key, inbox_key, parse_inbox_key, partition_key
+from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
+from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest, PermanentError, Unavailable
@@ -255,8 +256,7 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
         manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
     except BadManifest as error:
         return Candidate(ref, digest, stamp, raw, None, reasons_of(error))
-    prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
-    files = {info.key.removeprefix(prefix): info for info in bucket.list_prefix(prefix, limit=MAX_FILES + 1)}
+    files = present_files(bucket, manifest)
     return Candidate(ref, digest, stamp, raw, manifest, files=files, put_at=marker.modified)
 
 
