@@ -8,7 +8,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import pytest
@@ -61,11 +61,15 @@ def test_docker_compose_takes_the_file_and_wants_every_secret(deploy: Path, tmp_
     example = environment_of(deploy)
     secrets = {"POSTGRES_PASSWORD", "S3_ROOT_PASSWORD", "S3_SECRET_KEY", "ARGUS_PSEUDONYM_KEY"}
     assert all(example[name] == "" for name in secrets)
-    given = {**example, **{name: f"a-{name}" for name in secrets}}
+    given = {**example, **{name: f"a-{name}" for name in SECRETS}}
     done = composed(deploy, tmp_path, given)
     assert done.returncode == 0, done.stderr
     services = yaml.safe_load(done.stdout)["services"]
     assert services["code"]["environment"]["AWS_SECRET_ACCESS_KEY"] == "a-S3_SECRET_KEY"
+    for secret, users in SECRETS.items():
+        text = f"a-{secret}"
+        found = {n for n, s in services.items() if re.search(rf"{text}(?![A-Z_])", json.dumps(s))}
+        assert found == users, secret
     published = {str(port) for service in services.values() for port in service.get("ports", [])}
     ports = ("9000:9000", "3000:3000", "3001:3000", "9464:9464")
     assert published == {f"127.0.0.1:{port}/tcp" for port in ports}
@@ -268,6 +272,41 @@ def test_units_start_what_there_is(deploy: Path, parses: Parses) -> None:
         assert "ProtectSystem=strict" in text
     known = {*Settings.variables().values(), "ARGUS_REDIS_URL", "ARGUS_CODE_HOST", "ARGUS_CODE_PORT", "DAGSTER_HOME"}
     assert {name for name in offered if not name.startswith("AWS_")} <= known
+
+
+SHUT: Final = (
+    "NoNewPrivileges=true", "ProtectSystem=strict", "ProtectHome=true", "ProtectProc=invisible", "PrivateTmp=true",
+    "PrivateDevices=true", "RestrictSUIDSGID=true", "RestrictNamespaces=true", "LockPersonality=true", "UMask=0077",
+    "CapabilityBoundingSet=", "SystemCallArchitectures=native", "SystemCallFilter=@system-service", "LimitCORE=0",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK", "StateDirectoryMode=0700",
+)  # fmt: skip
+READS_RECORDINGS: Final = {"argus.service", "argus-worker@.service", "argus-code-server.service"}
+
+
+def test_units_are_closed_bounded_and_let_readers_shut_themselves_in(deploy: Path) -> None:
+    for unit in (deploy / "systemd").glob("*.service"):
+        lines = unit.read_text().splitlines()
+        assert set(SHUT) <= set(lines), unit.name
+        settings = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        assert re.fullmatch(r"\d+(G|%)", settings["MemoryMax"])
+        assert int(settings["TasksMax"]) >= 256
+        assert int(settings["LimitNOFILE"]) >= 65536
+        # No group of the service's has these: without the line a reader could not take its own rights away.
+        landlock = "SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp"
+        assert (landlock in lines) == (unit.name in READS_RECORDINGS), unit.name
+
+
+def test_units_forget_the_secrets_that_they_do_not_use(deploy: Path) -> None:
+    example = (deploy / "systemd" / "argus.env.example").read_text()
+    assert "mode 0600, owner root" in example
+    code_only = set(SECRETS) & {"ARGUS_PSEUDONYM_KEY", "ARGUS_LLM_API_KEY", "ARGUS_WEBHOOKS", "ARGUS_WEBHOOK_SECRETS"}
+    for unit in (deploy / "systemd").glob("*.service"):
+        (forgotten,) = re.findall(r"^UnsetEnvironment=(.*)$", unit.read_text(), re.MULTILINE) or [""]
+        names = set(forgotten.split())
+        assert names == set() if unit.name in READS_RECORDINGS else code_only <= names
+        store = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+        parts_without_store = {f"argus-{part}.service" for part in ("daemon", "webserver", "viewer")}
+        assert (store <= names) == (unit.name in parts_without_store)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
