@@ -28,6 +28,9 @@ SIZE: Final = "argus/size"
 ESTIMATED: Final = "argus/estimated_s"
 """Tag of a run: the seconds of work that were expected of it on the machine of the benchmarks."""
 
+PRIORITY: Final = "dagster/priority"
+"""Tag of a run: Dagster's queue lets the highest go first, 0 where it is absent."""
+
 ONLY_STALE: Final = "argus/only_stale"
 """Tag of a run (`true`): of each batch it makes only what would not come out the same again."""
 

@@ -70,6 +70,9 @@ class Settings(BaseModel):
     llm_daily_tokens: Annotated[
         int, Field(description="Tokens that may be spent in a day (UTC), prompts and answers together.", ge=0)
     ] = 100_000
+    llm_vehicle_share: Annotated[
+        float, Field(description="Part of these tokens that the drives of one vehicle may take together.", gt=0, le=1)
+    ] = 0.25
     llm_concurrency: Annotated[
         int, Field(description="Calls to the model at the same time, over all processes.", ge=1, le=256)
     ] = 4

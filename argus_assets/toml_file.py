@@ -3,6 +3,8 @@
 Knows nothing of what is in them: that say the models of the package that a file belongs to.
 """
 
+import os
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from argus_assets.errors import BadSetting
 
 _MAX_FILE_BYTES: Final = 1024**2
+_MAX_DOTS: Final = 100
+"""Dots of one line: the parser's work grows with the square of a dotted key's parts, and a key stays on its line."""
+
+_INTEGER_BITS: Final = 64
+_MAX_SHOWN_CHARACTERS: Final = 200
 _LABELS: Final = ("name", "code", "file")
 """Keys that tell a person which entry of a list is meant, in the order in which they count."""
 
@@ -69,18 +76,77 @@ def read_toml(path: Path, model: type[_Model], *, what: str, setting: str, guide
         BadSetting: There is no such file, or something in it cannot be used.
     """
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise BadSetting(f"{path} is larger than {_MAX_FILE_BYTES} bytes.", help=f"It should declare {what} only.")
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = _read(path, what).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise BadSetting(f"The {what} in {path} cannot be read: {why}.", help=f"Check {setting}.") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > _MAX_DOTS:
+            raise BadSetting(
+                f"{path}, line {number}: expected at most {_MAX_DOTS} dots in a line, found {line.count('.')}.",
+                help=f"Write it in several lines. See {guide} for an example.",
+            )
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"{path} is no TOML: {error}.", help=f"See {guide} for an example.") from error
+        raise BadSetting(f"{path} is no TOML: {_cut(str(error))}.", help=f"See {guide} for an example.") from error
+    except RecursionError:
+        raise BadSetting(
+            f"{path} is nested more deeply than its parser goes.", help=f"See {guide} for an example."
+        ) from None
+    except ValueError as error:
+        # A value that TOML allows and Python does not make: an integer of thousands of digits, a day that is none.
+        raise BadSetting(
+            f"{path} has a value that cannot be used: {_cut(str(error))}.", help=f"See {guide} for an example."
+        ) from error
+    if _has_longer_integer(document):
+        raise BadSetting(
+            f"{path} has an integer that needs more than {_INTEGER_BITS} bits.", help=f"See {guide} for an example."
+        )
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise BadSetting(f"{path}: {_told(document, error)}.", help=f"See {guide} for what each key means.") from error
+    except RecursionError:
+        raise BadSetting(
+            f"{path} is nested more deeply than {what} are.", help=f"See {guide} for what each key means."
+        ) from None
+
+
+def _read(path: Path, what: str) -> bytes:
+    """The bytes of a file that is one and is no larger than such a file is.
+
+    Raises:
+        BadSetting: It is something else, or larger.
+        OSError: It cannot be read.
+    """
+    # Without O_NONBLOCK a pipe would be waited for.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise BadSetting(f"{path} is not a file.", help=f"Name a TOML file that declares {what}.")
+        # Not by the size it states: it may grow, and files of /proc state none.
+        data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise BadSetting(f"{path} is larger than {_MAX_FILE_BYTES} bytes.", help=f"It should declare {what} only.")
+    return data
+
+
+def _has_longer_integer(document: Mapping[str, Any]) -> bool:
+    """Whether an integer is outside of what TOML promises to hold."""
+    pending: list[Any] = [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, int) and value.bit_length() >= _INTEGER_BITS:
+            return True
+    return False
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}…"
 
 
 def _told(document: Mapping[str, Any], error: ValidationError) -> str:
@@ -92,12 +158,12 @@ def _told(document: Mapping[str, Any], error: ValidationError) -> str:
     if len(steps) > 1 and isinstance(steps[1], int):
         entry = document[str(steps[0])][steps[1]]
         label = next((key for key in _LABELS if isinstance(entry, dict) and key in entry), None)
-        who = "" if label is None else f" ({label} = {entry[label]!r})"
+        who = "" if label is None else f" ({label} = {_cut(repr(entry[label]))})"
     said = first["msg"].removeprefix("Value error, ")
     found = first["input"]
     if first["type"] not in ("value_error", "missing") and isinstance(found, str | int | float):
-        said += f", found {found!r}"
-    return f"{place.lstrip('.') or 'the file'}{who}: {said}"
+        said = f"{_cut(said)}, found {_cut(repr(found))}"
+    return f"{_cut(place.lstrip('.')) or 'the file'}{who}: {_cut(said)}"
 
 
 def _written(document: Any, loc: Sequence[str | int]) -> list[str | int]:  # noqa: ANN401 - whatever TOML holds

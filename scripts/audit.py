@@ -1,8 +1,9 @@
 """`make audit`: ask whether the locked dependencies have known vulnerabilities.
 
-Exit status 1 when one has, whatever else happened. Where the service does not answer, or answers for no package at all
-(a mirror without its data says "not found" for each, which pip-audit by itself takes for a pass), that is said and the
-status is 0; with ARGUS_AUDIT=required it is 1. ARGUS_AUDIT_OSV_URL names an OSV server to ask instead of the default.
+Exit status 1 when one has, whatever else happened, and when the service answers but not for every package: then nobody
+has looked at the others. Where it answers for no package at all (there is no network, or a mirror without its data says
+"not found" for each, which pip-audit by itself takes for a pass), it could not look: that is said and the status is 0; with
+ARGUS_AUDIT=required it is 1. ARGUS_AUDIT_OSV_URL names an OSV server to ask instead of the default.
 """
 
 import os
@@ -64,16 +65,25 @@ def ask(service: VulnerabilityService, name: str, version: str) -> Answer:
     return Answer(f"{name} {version}", problem=problem, unreachable=True)
 
 
-def judge(answers: Sequence[Answer], *, required: bool) -> tuple[list[str], int]:
-    """What to say, and the exit status."""
+def judge(answers: Sequence[Answer], *, packages: int, required: bool) -> tuple[list[str], int]:
+    """What to say, and the exit status.
+
+    Args:
+        answers: Of those packages that the service was asked about.
+        packages: How many there are.
+        required: Fail when nobody answers.
+    """
     lines = [f"{a.package}: {found}, mended in {fixed}" for a in answers for found, fixed in a.found]
     silent = [a for a in answers if a.problem is not None]
-    status = 1 if lines or (required and silent) else 0
     if len(silent) == len(answers):
-        lines.append(f"skipped: the service answered for no package: {silent[0].problem}")
-    else:
-        lines.append(f"{len(answers) - len(silent)} of {len(answers)} packages audited, {len(lines)} vulnerabilities.")
-        lines += [f"not audited: {a.package}: {a.problem}" for a in silent]
+        lines.append(
+            f"COULD NOT LOOK: the service answered for none of {packages} packages: {silent[0].problem}. "
+            "Whether they have known vulnerabilities is not known."
+        )
+        return lines, int(required)
+    status = int(bool(lines or silent))
+    lines.append(f"{packages - len(silent)} of {packages} packages audited, {len(lines)} vulnerabilities.")
+    lines += [f"not audited: {a.package}: {a.problem}" for a in silent]
     return lines, status
 
 
@@ -90,7 +100,7 @@ def main(lock: Path) -> int:
         # Where nobody answers at all, that is known by now.
         if not all(a.unreachable for a in answers):
             answers += pool.map(lambda p: ask(service, *p), packages[PROBES:])
-    lines, status = judge(answers, required=os.environ.get("ARGUS_AUDIT") == "required")
+    lines, status = judge(answers, packages=len(packages), required=os.environ.get("ARGUS_AUDIT") == "required")
     print("\n".join(f"audit: {line}" for line in lines))
     return status
 

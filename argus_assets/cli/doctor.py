@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from argus_assets.cli.output import echo, terminal
 from argus_assets.errors import ArgusError
+from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.settings import Settings
@@ -47,24 +49,23 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def doctor(home: Path | None, as_json: bool) -> None:
     """Check every connection and setting. Exits with 1 if something fails."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     findings = run_checks(home)
     if as_json:
-        click.echo(json.dumps([asdict(f) for f in findings], indent=2))
+        echo(json.dumps([asdict(f) for f in findings], indent=2))
     else:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for column in ("", "check", "found"):
             table.add_column(column, overflow="fold")
         styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
         for f in findings:
-            text = Text(f.found)
+            text = rich_text(f.found)
             if f.help:
                 text.append(f"\n→ {f.help}", style="bold")
             table.add_row(Text(f.state, style=styles[f.state]), f.check, text)
-        Console(highlight=False).print(table)
+        terminal().print(table)
     if any(f.state == "fail" for f in findings):
         raise SystemExit(1)
 
@@ -176,8 +177,11 @@ def _database_url(settings: "Settings") -> Generator[tuple[str, str]]:
 def _database(settings: "Settings") -> Finding:
     import psycopg2
 
+    from argus_assets.resources.database import require_known_version
+
     try:
         with _database_url(settings) as (url, name):
+            require_known_version(url)
             connection = psycopg2.connect(url.replace("+psycopg2", ""), connect_timeout=5)
             try:
                 with connection.cursor() as cursor:

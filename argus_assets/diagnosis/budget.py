@@ -16,7 +16,9 @@ A call of priority p may bring the day's total up to `share_of_budget(p)` of it:
     priority    0     0.2    0.5    0.7 and more
     share       40%   57%    83%    100%
 
-so that what is trivial leaves room for what is not, whatever comes first.
+so that what is trivial leaves room for what is not, whatever comes first. The drives of one vehicle together may take
+`VEHICLE_SHARE` of the day's tokens, so that none spends what all others would need; its first call of a day is bounded by
+the priority alone.
 """
 
 import json
@@ -31,6 +33,9 @@ from argus_assets.faults.schema import Severity
 BYTES_A_TOKEN: Final = 2.5
 TOKENS_A_MESSAGE: Final = 8
 """Marks around each message."""
+
+VEHICLE_SHARE: Final = 0.25
+"""Of the day's tokens, where no setting says otherwise."""
 
 LEAST_SHARE: Final = 0.4
 FULL_SHARE_PRIORITY: Final = 0.7

@@ -1,26 +1,26 @@
 """The drop bucket: a thin, thread-safe layer over fsspec that knows keys, sizes and errors, and nothing of batches.
 
-Works on `s3://bucket[/prefix]` and on a folder. Keys are relative to the root. Objects are put whole or not at all.
+Works on `s3://bucket[/prefix]` and on a folder (`folder.py`). Keys are relative to the root. Objects are put whole or not
+at all.
 """
 
 import errno
 import os
-import shutil
-import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, Self, cast
 
 import fsspec
 from fsspec.asyn import sync
 from fsspec.implementations.local import LocalFileSystem
 
-from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, VERSION_MARK, BatchRef
+from argus_assets.drop.folder import Folder
+from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, VERSION_MARK, BatchRef, is_hidden
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile, BadSetting, PermanentError
 from argus_assets.storage import storage_errors
@@ -71,6 +71,7 @@ class Bucket:
         self.url = url
         self._root = root.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
+        self._folder = Folder(self._root)
         self.only_new = False
         """Ask the store to replace nothing, as a policy may demand of a vehicle."""
 
@@ -121,7 +122,7 @@ class Bucket:
     def ensure(self) -> None:
         """Make the folder of a folder bucket; an S3 bucket has to exist."""
         if self.is_local:
-            Path(self._root).mkdir(parents=True, exist_ok=True)
+            self._folder.ensure()
 
     # ------------------------------------------------------------------------------------------ looking
 
@@ -187,24 +188,29 @@ class Bucket:
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Size, ETag and stated SHA-256 of an object, `None` when there is none."""
+        path = self.path(key)
         with self._errors("look up", key):
+            if self.is_local:
+                found = self._folder.stat(key)
+                return None if found is None else _of_folder(key, found)
             try:
-                info = self.fs.info(self.path(key))
+                info = self.fs.info(path)
             except FileNotFoundError:
                 return None
             if info.get("type") != "file":
                 return None
-            found = self._info(key, info)
-            if self.is_local:
-                return found
-            stated = self.fs.metadata(self.path(key)).get(SHA256_METADATA)
-            return ObjectInfo(found.key, found.size, found.etag, found.modified, stated)
+            stated = self.fs.metadata(path).get(SHA256_METADATA)
+            etag = str(info.get("ETag", "")).strip('"')
+            return ObjectInfo(key, info["size"], etag, info.get("LastModified"), stated)
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
+        path = self.path(key)
         with self._errors("look up", key):
+            if self.is_local:
+                return self._folder.stat(key) is not None
             try:
-                return self.fs.info(self.path(key)).get("type") == "file"
+                return self.fs.info(path).get("type") == "file"
             except FileNotFoundError:
                 return False
 
@@ -229,7 +235,8 @@ class Bucket:
         Raises:
             BadFile: There is none.
         """
-        with self._errors("read", key), self.fs.open(self.path(key), "rb") as file:
+        path = self.path(key)
+        with self._errors("read", key), self._folder.open(key) if self.is_local else self.fs.open(path, "rb") as file:
             yield cast(BinaryIO, file)
 
     @contextmanager
@@ -241,7 +248,7 @@ class Bucket:
         """
         path = self.path(key)
         if self.is_local:
-            with self._errors("read", key), Path(path).open("rb") as file:
+            with self._errors("read", key), self._folder.open(key) as file:
                 number = file.fileno()
                 with RangedSource(lambda start, end: os.pread(number, end - start, start), size) as source:
                     yield source
@@ -261,12 +268,8 @@ class Bucket:
         target = self.path(key)
         with self._errors("write", key):
             if self.is_local:
-                temporary = self._temporary(target)
-                try:
-                    temporary.write_bytes(data)
-                    temporary.replace(target)
-                finally:
-                    temporary.unlink(missing_ok=True)
+                with self._folder.create(key) as file:
+                    file.write(data)
             elif not self.only_new:
                 self.fs.pipe_file(target, data)
             elif not self._create(target, data):
@@ -277,14 +280,11 @@ class Bucket:
         target = self.path(key)
         with self._errors("write", key):
             if self.is_local:
-                temporary = self._temporary(target)
                 try:
-                    temporary.write_bytes(data)
-                    os.link(temporary, target)
+                    with self._folder.create(key, replace=False) as file:
+                        file.write(data)
                 except FileExistsError:
                     return False
-                finally:
-                    temporary.unlink(missing_ok=True)
                 return True
             # A store that knows no conditional writes overwrites: the look before it makes that unlikely.
             if self.exists(key):
@@ -326,13 +326,8 @@ class Bucket:
         target = self.path(key)
         with self._errors("write", key):
             if self.is_local:
-                temporary = self._temporary(target)
-                try:
-                    with temporary.open("wb") as file:
-                        yield file
-                    temporary.replace(target)
-                finally:
-                    temporary.unlink(missing_ok=True)
+                with self._folder.create(key) as file:
+                    yield file
                 return
             mode = "xb" if self.only_new else "wb"
             file = self.fs.open(target, mode, block_size=PART_BYTES, Metadata={SHA256_METADATA: sha256})
@@ -352,60 +347,34 @@ class Bucket:
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the bucket; `source` may be any key that a listing gave."""
+        old, new = self._listed(source), self.path(target)
         with self._errors("copy", source):
             if self.is_local:
-                temporary = self._temporary(self.path(target))
-                try:
-                    shutil.copyfile(self.path(source), temporary)
-                    temporary.replace(self.path(target))
-                finally:
-                    temporary.unlink(missing_ok=True)
+                self._folder.copy(source, target)
             else:
-                self.fs.cp_file(self._listed(source), self.path(target))
+                self.fs.cp_file(old, new)
 
     def delete(self, key: str) -> None:
         """Delete an object, by any key that a listing gave; one that is already gone is fine."""
+        path = self._listed(key)
         with self._errors("delete", key):
+            if self.is_local:
+                self._folder.delete(key)
+                return
             try:
-                self.fs.rm_file(self._listed(key))
+                self.fs.rm_file(path)
             except FileNotFoundError:
                 return
 
     # ------------------------------------------------------------------------------------------ inside
-
-    def _temporary(self, target: str) -> Path:
-        """A hidden name beside the target: listings pass over it, and a rename from it is atomic."""
-        folder = Path(target).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f".{uuid.uuid4().hex}.part"
 
     def _list(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         with self._errors("list", prefix):
             yield from self._list_folder(prefix, start_after) if self.is_local else self._list_s3(prefix, start_after)
 
     def _list_folder(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Walk in key order, which differs from path order where a name holds a character below the slash."""
-        pending = [self.path(prefix).rstrip("/")]
-        keys: list[str] = []
-        while pending:
-            folder = pending.pop()
-            try:
-                entries = list(os.scandir(folder))
-            except FileNotFoundError:
-                continue
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif entry.is_file():
-                    keys.append(entry.path[len(self._root) + 1 :])
-        for key in sorted(keys):
-            if key > start_after:
-                try:
-                    yield self._info(key, self.fs.info(self.path(key)))
-                except FileNotFoundError:
-                    continue
+        self.path(prefix)
+        return (_of_folder(key, found) for key, found in self._folder.walk(prefix, start_after))
 
     def _list_s3(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Pages of ListObjectsV2 with StartAfter."""
@@ -416,10 +385,9 @@ class Bucket:
         while True:
             page = self.fs.call_s3("list_objects_v2", **arguments)
             for item in page.get("Contents", ()):
-                if not item["Key"].endswith("/"):
-                    yield ObjectInfo(
-                        item["Key"].removeprefix(lead), item["Size"], item["ETag"].strip('"'), item["LastModified"]
-                    )
+                key = item["Key"].removeprefix(lead)
+                if not key.endswith("/"):
+                    yield ObjectInfo(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
@@ -450,21 +418,23 @@ class Bucket:
 
     def _children(self, prefix: str) -> list[str]:
         """Names one level below a prefix."""
+        path = self.path(prefix)
         with self._errors("list", prefix):
+            if self.is_local:
+                return self._folder.names(prefix)
             try:
-                names = self.fs.ls(self.path(prefix), detail=False)
+                names = self.fs.ls(path, detail=False)
             except FileNotFoundError:
                 return []
-        return [n for n in (str(name).rstrip("/").rsplit("/", 1)[-1] for name in names) if not n.startswith(".")]
-
-    def _info(self, key: str, info: Mapping[str, Any]) -> ObjectInfo:
-        if self.is_local:
-            modified = datetime.fromtimestamp(info["mtime"], UTC)
-            return ObjectInfo(key, info["size"], f"{info['mtime']}-{info['size']}-{info['ino']}", modified)
-        return ObjectInfo(key, info["size"], str(info.get("ETag", "")).strip('"'), info.get("LastModified"))
+        return [n for n in (str(name).rstrip("/").rsplit("/", 1)[-1] for name in names) if not is_hidden(n)]
 
     def _errors(self, verb: str, key: str) -> AbstractContextManager[None]:
         """Tell what the file system raises as permanent or transient."""
         return storage_errors(
             verb, f"{key!r} in {self.url}", missing=BadFile, missing_help="Check that the bucket and the file exist."
         )
+
+
+def _of_folder(key: str, found: os.stat_result) -> ObjectInfo:
+    etag = f"{found.st_mtime}-{found.st_size}-{found.st_ino}"
+    return ObjectInfo(key, found.st_size, etag, datetime.fromtimestamp(found.st_mtime, UTC))

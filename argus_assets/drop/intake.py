@@ -7,6 +7,7 @@ The protocol in three steps, each harmless when repeated:
 3. The next tick finds the request in its cursor, so it was recorded: only now the manifest leaves the inbox.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -105,6 +106,12 @@ class Candidate:
 BATCH_S: Final = 0.3
 """Work of a batch before its first byte: events, tables, page (docs/benchmarks/throughput.md)."""
 
+FILE_S: Final = 0.011
+"""Work of each recording before its first byte: a process takes it up, its tables are written and looked through.
+
+Measured 8 to 15 ms; how long the last runs took corrects it, as it does the bytes (`Sizing.pace`).
+"""
+
 BYTE_S: Final = 0.04e-6
 """Work for each byte of a recording: read, parse, find faults (docs/benchmarks)."""
 
@@ -112,6 +119,9 @@ PACKED_BYTE_S: Final = 0.2e-6
 """The same for a recording inside gzip or zstd."""
 
 _PACKED: Final = (".gz", ".zst")
+
+TOP_PRIORITY: Final = 8
+"""Of the first batch of a vehicle in Dagster's queue; reruns have -1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,7 @@ def estimated_seconds(files: Sequence[ManifestFile]) -> float:
     """Seconds of work that a batch of these files takes on the machine of the benchmarks."""
     packed = sum(f.size for f in files if f.name.lower().endswith(_PACKED))
     plain = sum(f.size for f in files) - packed
-    return BATCH_S + BYTE_S * plain + PACKED_BYTE_S * packed
+    return BATCH_S + FILE_S * len(files) + BYTE_S * plain + PACKED_BYTE_S * packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +184,14 @@ class PlannedRun:
         run_key: The same for the same manifests, dropped the same times.
         estimated_s: Seconds of work on the machine of the benchmarks.
         large: It is one batch that takes longer than a run should.
+        priority: In Dagster's queue; see `priority_of_turn`.
     """
 
     partitions: tuple[str, ...]
     run_key: str
     estimated_s: float
     large: bool = False
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +201,7 @@ class IntakePlan:
     Attributes:
         batches: Batches to process.
         runs: The runs that process them.
-        new_partitions: Keys to add, sorted, so by time.
+        new_partitions: Keys to add, those of one vehicle sorted, so by time.
         quarantined: Manifests that cannot be used, each with its reasons.
         duplicates: Manifests that were processed before and did not fail; they only leave the inbox.
         waiting: Batches in processing right now; their manifests stay in the inbox until the run has ended.
@@ -336,9 +348,33 @@ def plan_intake(
     known_keys = set(existing)
     # Dagster keeps the order in which keys are added, and a run goes over neighbours: large ones don't stand between.
     large = {b.partition: sizing.is_large(b.candidate) for b in batches}
-    new = tuple(sorted({b.partition for b in batches} - known_keys, key=lambda key: (large[key], key)))
-    runs = plan_runs(batches, order=[*existing, *new], sizing=sizing)
+    turn = turns([b.partition for b in batches], in_flight=in_flight)
+    new = tuple(sorted({b.partition for b in batches} - known_keys, key=lambda key: (large[key], turn[key], key)))
+    runs = plan_runs(batches, order=[*existing, *new], sizing=sizing, turn=turn)
     return IntakePlan(tuple(batches), runs, new, tuple(quarantined), tuple(duplicates), tuple(waiting))
+
+
+def turns(partitions: Iterable[str], *, in_flight: Iterable[str]) -> dict[str, int]:
+    """How many batches of the same vehicle come before each batch: those in processing, and of these the older ones.
+
+    Vehicles take turns by it: the first batch of each comes before the second of any.
+    """
+    before = Counter(ref.vehicle_id for key in in_flight if (ref := parse_partition_key(key)) is not None)
+    turn: dict[str, int] = {}
+    for key in sorted(partitions):
+        ref = parse_partition_key(key)
+        vehicle = ref.vehicle_id if ref is not None else ""
+        turn[key] = before[vehicle]
+        before[vehicle] += 1
+    return turn
+
+
+def priority_of_turn(turn: int) -> int:
+    """Priority of a run whose first batch has this turn: the highest for 0, one less with each doubling, 0 at least.
+
+    Steps that double keep the order among many drops of one vehicle, and never put a drop behind a rerun.
+    """
+    return max(0, TOP_PRIORITY - turn.bit_length())
 
 
 def first_keys(existing: Iterable[str]) -> dict[tuple[str, str], str]:
@@ -351,10 +387,18 @@ def first_keys(existing: Iterable[str]) -> dict[tuple[str, str], str]:
     return key_of
 
 
-def plan_runs(batches: Sequence[PlannedBatch], *, order: Sequence[str], sizing: Sizing) -> tuple[PlannedRun, ...]:
+def plan_runs(
+    batches: Sequence[PlannedBatch], *, order: Sequence[str], sizing: Sizing, turn: Mapping[str, int]
+) -> tuple[PlannedRun, ...]:
     """Cut the batches into runs over contiguous stretches of `order`, each of about as much work as a run should have.
 
     A large batch has a run of its own, so that it holds no small one.
+
+    Args:
+        batches: What is to be processed.
+        order: All partition keys, in Dagster's order.
+        sizing: How much goes into one run.
+        turn: Of each batch among those of its vehicle.
     """
     batch_of = {b.partition: b for b in batches}
     small = {key: sizing.seconds(b.candidate) for key, b in batch_of.items() if not sizing.is_large(b.candidate)}
@@ -363,7 +407,8 @@ def plan_runs(batches: Sequence[PlannedBatch], *, order: Sequence[str], sizing: 
     def planned(keys: tuple[str, ...], *, large: bool = False) -> PlannedRun:
         chosen = [batch_of[key] for key in keys]
         work_s = sum(sizing.seconds(b.candidate) for b in chosen) / sizing.pace
-        return PlannedRun(keys, _run_key(chosen), work_s, large=large)
+        priority = priority_of_turn(min(turn[key] for key in keys))
+        return PlannedRun(keys, _run_key(chosen), work_s, large=large, priority=priority)
 
     return (
         *(

@@ -111,6 +111,11 @@ def parse_partition_key(key: str) -> PartitionRef | None:
     return PartitionRef(match["vehicle"], match["batch"], day)
 
 
+def is_hidden(key: str) -> bool:
+    """Whether a part of a key begins with a dot. Programs that copy put unfinished files under such names."""
+    return key.startswith(".") or "/." in key
+
+
 def printable(text: str) -> str:
     """A text from outside, without anything that moves a cursor, turns the direction of writing or is no Unicode."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

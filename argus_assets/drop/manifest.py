@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, VERSION_MARK, printable
+from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, VERSION_MARK, is_hidden, printable
 from argus_assets.errors import BadManifest
 
 MAX_MANIFEST_BYTES: Final = 16 * 1024**2
@@ -146,6 +146,8 @@ def name_problem(name: str) -> str | None:
             return f"file name {name!r} leaves its batch or has an empty part: use names like `rec/0001.mcap`"
         if len(segment.encode()) > MAX_SEGMENT_BYTES:
             return f"file name {name[:40]!r}… has a part of more than {MAX_SEGMENT_BYTES} bytes"
+    if is_hidden(name):
+        return f"file name {name!r} is hidden: no part of it may begin with a dot, because copying programs put unfinished files there"
     return None
 
 

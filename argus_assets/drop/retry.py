@@ -6,8 +6,9 @@ from typing import Literal
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import check_files
-from argus_assets.drop.keys import VEHICLE_ID, BatchRef, batch_prefix, inbox_key
-from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from argus_assets.drop.keys import VEHICLE_ID, BatchRef, inbox_key
+from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import QuarantineRecord, Reason, reasons_of
 from argus_assets.drop.results import read_result
 from argus_assets.errors import BadFile, BadManifest
@@ -62,8 +63,7 @@ def recheck(bucket: Bucket, record: QuarantineRecord, *, max_bytes: int | None =
         manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
     except BadManifest as error:
         return Recheck(ref, raw, reasons_of(error))
-    prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
-    files = {info.key.removeprefix(prefix): info for info in bucket.list_prefix(prefix, limit=MAX_FILES + 1)}
+    files = present_files(bucket, manifest)
     reasons = check_files(manifest, files, max_bytes=max_bytes)
     # Contents are not read here: a recording that was not put again since is what it was.
     wrong = {r.file for r in reasons}

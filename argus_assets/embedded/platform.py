@@ -74,6 +74,8 @@ def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", B
     """
     import dagster as dg
 
+    from argus_assets.resources.database import require_known_version
+
     settings = settings_for(home, os.environ)
     bucket = Bucket.from_url(settings.bucket_url)
     postgres: EmbeddedPostgres | None = None
@@ -88,6 +90,7 @@ def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", B
         url = postgres.acquire()
     os.environ["ARGUS_DATABASE_URL"] = url  # dagster.yaml reads it from there
     try:
+        require_known_version(url)
         with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
             yield instance, bucket
     finally:
@@ -268,6 +271,8 @@ class Platform:
             raise
 
     def _start(self) -> None:
+        from argus_assets.resources.database import require_known_version
+
         settings = self.settings
         if self._webserver and not port_is_free(self.host, self.port):
             raise BadSetting(
@@ -289,6 +294,7 @@ class Platform:
             self._tell("postgresql", f"embedded, data in {self._postgres.folder}")
         else:
             self._tell("postgresql", f"at {redacted(url)}")
+        require_known_version(url)
         self._environment |= {
             **settings.environment(),
             "ARGUS_DATABASE_URL": url,

@@ -1,12 +1,11 @@
 """Texts of a recording on their way into the tables: the one place where they are cleaned, whichever reader read them."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
 
 from argus_assets.recordings.model import ChannelSummary, FrameBatch, Problem, RecordingSummary, TopicKey, TopicSummary
-from argus_assets.texts import MAX_NAME_CHARS, clean, clean_column, clean_name
+from argus_assets.texts import clean, clean_column, clean_name, clean_names
 
 _NAMES: Final = ("channel", "name", "file", "hardware_id")
 """Columns of the declared tables that name something; what else is text is a message."""
@@ -89,22 +88,10 @@ def _cleaned(table: pl.DataFrame) -> pl.DataFrame:
     for column in table.iter_columns():
         if column.dtype == pl.Binary or isinstance(column.dtype, pl.Enum) or column.dtype.is_numeric():
             continue
-        cleaned = _cleaned_names(column) if column.name in _NAMES else clean_column(column)
+        cleaned = clean_names(column) if column.name in _NAMES else clean_column(column)
         if cleaned is not column:
             changed[column.name] = cleaned
     return table.with_columns(**changed) if changed else table
-
-
-def _cleaned_names(column: pl.Series) -> pl.Series:
-    odd: Mapping[str, str] = {
-        text: name
-        for text in column.unique().cast(pl.String)
-        if text is not None and (name := clean_name(text)) != text
-    }
-    if not odd:
-        return column
-    assert max(map(len, odd.values())) <= MAX_NAME_CHARS
-    return column.cast(pl.String).replace(odd).cast(column.dtype)
 
 
 def _problem(problem: Problem) -> Problem:

@@ -1,7 +1,8 @@
 """Argus' own tables in the platform's PostgreSQL: schema `argus`, beside Dagster's.
 
 Each file of `migrations/` is applied once, in the order of names, in a transaction of its own. A new version of
-Argus adds files and never changes one.
+Argus adds files and never changes one. A database that has had a file which is not here was changed by a newer version,
+whose tables this one does not know: it is refused before anything is written.
 """
 
 from collections.abc import Generator
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 MIGRATION_LOCK: Final = 0x61726775  # 'argu': one process at a time migrates
 CONNECT_SECONDS: Final = 10
 
+_MAX_SHOWN_NAMES: Final = 5
+_MAX_SHOWN_CHARACTERS: Final = 64
+
 
 class Database:
     """Connections to one database, whose tables are brought up to date at the first of them.
@@ -32,7 +36,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url.replace("postgresql+psycopg2://", "postgresql://", 1)
+        self.url = _libpq(url)
         self._ready = False
         self._lock = Lock()
 
@@ -42,7 +46,7 @@ class Database:
 
         Raises:
             Unavailable: The database did not answer, or went away.
-            BadSetting: It lacks pgvector.
+            BadSetting: It lacks pgvector, or a newer version of Argus has changed it.
         """
         import psycopg2
         from sqlalchemy.exc import SQLAlchemyError
@@ -69,7 +73,7 @@ class Database:
 
         Raises:
             Unavailable: The database did not answer, or went away.
-            BadSetting: It lacks pgvector.
+            BadSetting: It lacks pgvector, or a newer version of Argus has changed it.
         """
         import psycopg2
 
@@ -116,28 +120,44 @@ def _take_no_nul() -> None:
     register_adapter(str, adapted)
 
 
-def _apply_migrations(url: str) -> None:
+def require_known_version(url: str) -> None:
+    """Refuse a database that a newer version of Argus has changed. Only reads; one without our tables is fine.
+
+    Args:
+        url: libpq or SQLAlchemy URL.
+
+    Raises:
+        BadSetting: It has had a migration that this version does not have, or does not let us look.
+        Unavailable: The database did not answer.
+    """
+    with _connection(_libpq(url)) as connection:
+        _require_known(connection)
+
+
+def _libpq(url: str) -> str:
+    return url.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
+def _migrations() -> dict[str, str]:
+    """The text of each migration, by name."""
+    folder = files("argus_assets.resources") / "migrations"
+    return {entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".sql")}
+
+
+@contextmanager
+def _connection(url: str) -> Generator["Connection"]:
+    """A connection to look at the version and to migrate.
+
+    Raises:
+        Unavailable: The database did not answer.
+        BadSetting: It lacks pgvector, or the rights to it.
+    """
     import psycopg2
 
-    folder = files("argus_assets.resources") / "migrations"
-    texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".sql")}
     try:
         connection = psycopg2.connect(url, connect_timeout=CONNECT_SECONDS)
         try:
-            for name in ("", *sorted(texts)):
-                with connection, connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-                    if not name:
-                        cursor.execute("CREATE SCHEMA IF NOT EXISTS argus")
-                        cursor.execute(
-                            "CREATE TABLE IF NOT EXISTS argus.migrations "
-                            "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-                        )
-                        continue
-                    cursor.execute("SELECT 1 FROM argus.migrations WHERE name = %s", (name,))
-                    if cursor.fetchone() is None:
-                        cursor.execute(texts[name])
-                        cursor.execute("INSERT INTO argus.migrations (name) VALUES (%s)", (name,))
+            yield connection
         finally:
             connection.close()
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
@@ -151,6 +171,51 @@ def _apply_migrations(url: str) -> None:
             f"The database cannot hold Argus' tables: {str(error).strip()}",
             help="Install pgvector on the server and run `CREATE EXTENSION vector` in this database as its owner.",
         ) from error
+
+
+def _require_known(connection: "Connection") -> None:
+    """Refuse a database with a migration that this version does not have.
+
+    Raises:
+        BadSetting: It has one.
+    """
+    known = sorted(_migrations())
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('argus.migrations')")
+        if cursor.fetchone() == (None,):
+            return
+        cursor.execute("SELECT name FROM argus.migrations WHERE name <> ALL(%s) ORDER BY name", (known,))
+        newer = [name for (name,) in cursor.fetchall()]
+    if not newer:
+        return
+    database = connection.info
+    shown = ", ".join(repr(name[:_MAX_SHOWN_CHARACTERS]) for name in newer[:_MAX_SHOWN_NAMES])
+    more = f" and {len(newer) - _MAX_SHOWN_NAMES} more" if len(newer) > _MAX_SHOWN_NAMES else ""
+    raise BadSetting(
+        f"The database {database.dbname} at {database.host} was changed by a newer version of Argus: its table "
+        f"argus.migrations has {shown}{more}, and this version knows steps up to {known[-1]!r}. Nothing was written.",
+        help="Run the version of Argus that changed it or a newer one, or name another database: ARGUS_DATABASE_URL.",
+    )
+
+
+def _apply_migrations(url: str) -> None:
+    texts = _migrations()
+    with _connection(url) as connection:
+        _require_known(connection)
+        for name in ("", *sorted(texts)):
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+                if not name:
+                    cursor.execute("CREATE SCHEMA IF NOT EXISTS argus")
+                    cursor.execute(
+                        "CREATE TABLE IF NOT EXISTS argus.migrations "
+                        "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+                    )
+                    continue
+                cursor.execute("SELECT 1 FROM argus.migrations WHERE name = %s", (name,))
+                if cursor.fetchone() is None:
+                    cursor.execute(texts[name])
+                    cursor.execute("INSERT INTO argus.migrations (name) VALUES (%s)", (name,))
 
 
 def _unavailable(error: Exception) -> Unavailable:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from argus_assets.diagnosis.budget import VEHICLE_SHARE
 from argus_assets.diagnosis.calibration import Calibration
 from argus_assets.diagnosis.flow import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
@@ -35,6 +36,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         url: Its OpenAI-compatible endpoint; none for OpenAI's own.
         api_key: Of the endpoint.
         daily_tokens: Budget of a day (UTC).
+        vehicle_share: Part of it that the drives of one vehicle may take.
         concurrency: Calls at the same time, over all processes.
         deadline_s: Seconds for the calls of one diagnosis together.
         prices: TOML file of prices.
@@ -50,6 +52,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
     url: str | None = None
     api_key: str | None = None
     daily_tokens: int = 100_000
+    vehicle_share: float = VEHICLE_SHARE
     concurrency: int = 4
     deadline_s: float = 30.0
     prices: str | None = None
@@ -78,6 +81,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
             url=settings.llm_url,
             api_key=secret("llm_api_key"),
             daily_tokens=settings.llm_daily_tokens,
+            vehicle_share=settings.llm_vehicle_share,
             concurrency=settings.llm_concurrency,
             deadline_s=settings.llm_deadline_s,
             prices=str(settings.llm_prices) if settings.llm_prices else None,
@@ -100,7 +104,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
 
     def ledger(self) -> PostgresLedger:
         """Who spent how many tokens."""
-        return PostgresLedger(self.database(), daily_tokens=self.daily_tokens)
+        return PostgresLedger(self.database(), daily_tokens=self.daily_tokens, vehicle_share=self.vehicle_share)
 
     def cases(self) -> PostgresCaseStore:
         """The confirmed cases."""

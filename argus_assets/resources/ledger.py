@@ -1,16 +1,21 @@
 """The token ledger in PostgreSQL.
 
-`argus.token_days` has a row for each day (UTC). A reservation is one conditional update of it: concurrent ones wait for
-the row, and each sees what those before it took. Nothing is decided on a value that was read earlier.
+`argus.token_days` has a row for each day (UTC). A reservation locks it: concurrent ones wait for the row, and each sees
+what those before it took, all vehicles together and its own. Nothing is decided on a value that was read earlier.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
-from argus_assets.diagnosis.budget import share_of_budget
+from argus_assets.diagnosis.budget import VEHICLE_SHARE, share_of_budget
 from argus_assets.diagnosis.ports import OverBudget, Reservation, Usage
+from argus_assets.drop.keys import parse_partition_key
 from argus_assets.resources.database import Database
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the class is in lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,21 @@ class Ever:
     cost_usd: float
 
 
+def _taken_by_vehicle(cursor: "Cursor", day: date, batch: str) -> int:
+    """Tokens of a day that were spent or set aside for the vehicle of a batch; 0 where it names none."""
+    ref = parse_partition_key(batch)
+    if ref is None:
+        return 0
+    # A vehicle's id has no underscore, so it is the second part of its batches' keys.
+    cursor.execute(
+        "SELECT coalesce(sum(CASE WHEN settled_at IS NULL THEN reserved ELSE prompt_tokens + completion_tokens END), 0) "
+        "FROM argus.model_calls WHERE day = %s AND split_part(batch, '_', 2) = %s",
+        (day, ref.vehicle_id),
+    )
+    row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -85,12 +105,21 @@ class PostgresLedger:
     Args:
         database: Where it is kept.
         daily_tokens: Limit of a day; a change counts from the next reservation on.
+        vehicle_share: Part of it that the batches of one vehicle may take.
         clock: The time, UTC.
     """
 
-    def __init__(self, database: Database, *, daily_tokens: int, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        daily_tokens: int,
+        vehicle_share: float = VEHICLE_SHARE,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
         self._database = database
         self._limit = daily_tokens
+        self._vehicle_limit = int(daily_tokens * vehicle_share)
         self._clock = clock
 
     def reserve(self, tokens: int, *, batch: str, model: str, priority: float) -> Reservation:
@@ -104,19 +133,22 @@ class PostgresLedger:
         reach = int(self._limit * share_of_budget(priority))
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("INSERT INTO argus.token_days (day) VALUES (%s) ON CONFLICT DO NOTHING", (now.date(),))
-            cursor.execute(
-                "UPDATE argus.token_days SET reserved = reserved + %(tokens)s "
-                "WHERE day = %(day)s AND spent + reserved + %(tokens)s <= %(reach)s",
-                {"tokens": tokens, "day": now.date(), "reach": reach},
-            )
-            if not cursor.rowcount:
-                cursor.execute("SELECT spent, reserved FROM argus.token_days WHERE day = %s", (now.date(),))
-                spent, reserved = cursor.fetchone() or (0, 0)
+            cursor.execute("SELECT spent, reserved FROM argus.token_days WHERE day = %s FOR UPDATE", (now.date(),))
+            spent, reserved = cursor.fetchone() or (0, 0)
+            if spent + reserved + tokens > reach:
                 raise OverBudget(
                     f"The day's tokens do not allow this call: {tokens:,} are wanted, {spent:,} are spent and "
                     f"{reserved:,} set aside of {self._limit:,}, and a call of priority {priority:.2f} may bring them "
                     f"to {reach:,}. A new day begins at 00:00 UTC."
                 )
+            taken = _taken_by_vehicle(cursor, now.date(), batch)
+            if taken and taken + tokens > self._vehicle_limit:
+                raise OverBudget(
+                    f"The day's tokens of one vehicle do not allow this call: {tokens:,} are wanted, {taken:,} are spent "
+                    f"or set aside for drives of this vehicle, and it may have {self._vehicle_limit:,} of {self._limit:,}. "
+                    "A new day begins at 00:00 UTC."
+                )
+            cursor.execute("UPDATE argus.token_days SET reserved = reserved + %s WHERE day = %s", (tokens, now.date()))
             cursor.execute(
                 "INSERT INTO argus.model_calls (day, batch, model, priority, reserved, reserved_at) "
                 "VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",

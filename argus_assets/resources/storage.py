@@ -8,6 +8,7 @@ the daemon that starts it again, nor does a clock that was set back keep sensors
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
 from sqlalchemy.pool import NullPool
 
+from argus_assets.errors import Unavailable
+from argus_assets.resources.database import require_known_version
 from argus_assets.resources.pooling import POOL, is_pooled, pooled
 
 if TYPE_CHECKING:
@@ -51,7 +54,12 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         token_provider: "PgTokenProvider | None" = None,
     ) -> None:
         # Whoever has a pool found the tables, or made them.
-        look = should_autocreate_tables and not is_pooled((_DAGSTER, postgres_url))
+        is_first = not is_pooled((_DAGSTER, postgres_url))
+        look = should_autocreate_tables and is_first
+        if is_first and token_provider is None:
+            # Every process that has an instance comes by here. Where nobody answers, Dagster tries again and says so.
+            with suppress(Unavailable):
+                require_known_version(postgres_url)
         super().__init__(postgres_url, look, inst_data, token_provider)
         self.should_autocreate_tables = should_autocreate_tables
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
@@ -78,6 +86,8 @@ def mend_storage(instance: dg.DagsterInstance) -> None:
     if not all(isinstance(getattr(getattr(each, "_engine", None), "pool", None), NullPool) for each in storages):
         return
     assert schedules is not None  # it has a pool
+    with suppress(Unavailable):
+        require_known_version(getattr(runs, "postgres_url"))  # noqa: B009 - Dagster's types know no URL
     for each in storages:
         _use_pool(each, getattr(each, "postgres_url"), getattr(each, "_token_provider", None))  # noqa: B009 - Dagster's types know no URL
     _status_before_failure(runs, events)

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.assets.provenance import latest_metadata
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef
@@ -140,17 +141,23 @@ def run_pass(
 
 def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
     """What Dagster knows of each batch, in a few queries."""
-    keys = instance.get_dynamic_partitions(BATCHES)
+    existing = instance.get_dynamic_partitions(BATCHES)
+    in_flight = partitions_in_flight(instance, existing)
+    # A run goes on with a batch whose key somebody deleted.
+    keys = [*existing, *sorted(in_flight.difference(existing))]
     states = partition_states(instance, keys)
-    in_flight = partitions_in_flight(instance, keys)
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         vehicle_drop.key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION]
     )
-    known: dict[BatchRef, KnownBatch] = {}
-    for (vehicle_id, batch_id), key in first_keys(keys).items():
+    key_of = {BatchRef(*ref): key for ref, key in first_keys(keys).items()}
+    digests = {key: tags.get(key, {}).get(DATA_VERSION) for key in key_of.values()}
+    wiped = [key for key, digest in digests.items() if digest is None]
+    reports = latest_metadata(instance, "batch_report", wiped, "manifest_digest")
+
+    def known(key: str) -> KnownBatch:
         state, _ = states[key]
-        known[BatchRef(vehicle_id, batch_id)] = KnownBatch(
-            digest=tags.get(key, {}).get(DATA_VERSION),
+        return KnownBatch(
+            digest=digests[key],
             state="completed"
             if state is BatchState.COMPLETED
             else "failed"
@@ -158,8 +165,10 @@ def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
             else "working"
             if key in in_flight or state in WORKING
             else "resting",
+            reported=str(reports[key]) if key in reports else None,
         )
-    return known
+
+    return {ref: known(key) for ref, key in key_of.items()}
 
 
 def load_report(lake: Lake) -> ReconcileReport | None:

@@ -6,6 +6,7 @@ Bounded work: a tick looks at no more than `MAX_MANIFESTS` markers and stops rea
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
@@ -30,14 +31,16 @@ from argus_assets.drop.intake import (
     first_keys,
     plan_intake,
 )
-from argus_assets.drop.keys import BatchRef, accepted_key, batch_prefix, inbox_key, parse_inbox_key, partition_key
-from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
+from argus_assets.drop.keys import INBOX, BatchRef, accepted_key, inbox_key, parse_inbox_key, partition_key
+from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, manifest_digest, parse_manifest
+from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest, PermanentError, Unavailable
 from argus_assets.partitions import (
     BATCHES,
     ESTIMATED,
+    PRIORITY,
     SIZE,
     WHY,
     batches,
@@ -49,6 +52,7 @@ from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import Lake, LakeResource
 
 MAX_MANIFESTS: Final = 200
+MAX_OF_VEHICLE: Final = 50
 READ_SECONDS: Final = 20.0
 READ_BYTES: Final = 64 * 1024**2
 READERS: Final = 16
@@ -127,7 +131,7 @@ def take_completed_batches(
         held = _do_each(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
         held_drops = {(r.ref, r.stamp) for r in held}
 
-        markers = bucket.list_inbox(limit=MAX_MANIFESTS, start_after=cursor.start_after)
+        markers, whole = _list_fairly(bucket, cursor.start_after)
         candidates: list[Candidate] = []
         last_read = ""
         unread: list[Unavailable] = []
@@ -139,7 +143,7 @@ def take_completed_batches(
                 candidates.append(found)
         if unread and not candidates:
             raise unread[0]
-        at_end = len(markers) < MAX_MANIFESTS and (not markers or last_read == markers[-1].key)
+        at_end = whole and (not markers or last_read == markers[-1].key)
 
         existing = instance.get_dynamic_partitions(BATCHES) if candidates else []
         sizing = Sizing(
@@ -203,6 +207,36 @@ def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[
 # ---------------------------------------------------------------------------------------------- reading the inbox
 
 
+def _list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
+    """Some markers after a key, and whether the listing came to the end of the inbox.
+
+    Of one vehicle no more than `MAX_OF_VEHICLE` as long as others wait behind it; what room is left at the end is then
+    filled with the rest of those that have more.
+    """
+    found: list[ObjectInfo] = []
+    more: dict[str, str] = {}
+    of_vehicle: Counter[str] = Counter()
+    whole = False
+    while not whole and len(found) < MAX_MANIFESTS:
+        room = MAX_MANIFESTS - len(found)
+        page = bucket.list_inbox(limit=room, start_after=start_after)
+        whole = len(page) < room
+        for marker in page:
+            vehicle = marker.key.removeprefix(INBOX).partition("/")[0]
+            if of_vehicle[vehicle] == MAX_OF_VEHICLE:
+                more[vehicle] = start_after
+                # Behind all keys of this vehicle: "0" is the character after the slash.
+                start_after, whole = f"{INBOX}{vehicle}0", False
+                break
+            of_vehicle[vehicle] += 1
+            found.append(marker)
+            start_after = marker.key
+    for vehicle, last in more.items() if whole else ():
+        rest = bucket.iterate(f"{INBOX}{vehicle}/", start_after=last)
+        found += islice(rest, MAX_MANIFESTS - len(found))
+    return found, whole
+
+
 def _read_some(
     pool: Executor, bucket: Bucket, markers: Sequence[ObjectInfo], now: datetime
 ) -> Iterator[tuple[ObjectInfo, Candidate | Unavailable | None]]:
@@ -255,8 +289,7 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
         manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
     except BadManifest as error:
         return Candidate(ref, digest, stamp, raw, None, reasons_of(error))
-    prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
-    files = {info.key.removeprefix(prefix): info for info in bucket.list_prefix(prefix, limit=MAX_FILES + 1)}
+    files = present_files(bucket, manifest)
     return Candidate(ref, digest, stamp, raw, manifest, files=files, put_at=marker.modified)
 
 
@@ -367,7 +400,11 @@ def _result(plan: IntakePlan, cursor: IntakeCursor, sizing: Sizing, now: datetim
                 run.run_key,
                 run.partitions,
                 why="intake",
-                tags={ESTIMATED: f"{run.estimated_s:.2f}", **({SIZE: "large"} if run.large else {})},
+                tags={
+                    ESTIMATED: f"{run.estimated_s:.2f}",
+                    PRIORITY: str(run.priority),
+                    **({SIZE: "large"} if run.large else {}),
+                },
             )
             for run in plan.runs
         ],

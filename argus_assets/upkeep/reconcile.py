@@ -1,9 +1,10 @@
 """What the bucket holds against what Dagster knows: one pass over everything, vehicle by vehicle.
 
 The inbox is looked at every few seconds, the rest of the bucket never. This pass finds what was lost in between: a
-manifest that was taken, but of which Dagster knows nothing because its database was restored from an older copy or
-the daemon died at a bad moment. Such a manifest goes back into the inbox, and the usual way is taken. What nobody
-named is reported and stays where it is.
+manifest that was taken, but of which Dagster knows nothing because its database was lost or restored from an older
+copy, somebody wiped `vehicle_drop` or deleted the partition, or the daemon died at a bad moment. Such a manifest goes
+back into the inbox, and the usual way is taken. What was completed is not repeated. What nobody named is reported and
+stays where it is.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +32,8 @@ from argus_assets.drop.quarantine import latest_record
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.errors import BadFile, BadManifest
 
-GRACE: Final = timedelta(hours=1)
-"""A manifest that was taken so recently may still be on its way into a run."""
+GRACE: Final = timedelta(minutes=5)
+"""A manifest leaves the inbox after its run was recorded. The store's clock may differ by less than this."""
 
 UPLOADING: Final = timedelta(hours=24)
 """Recordings without a manifest are being uploaded until they have not changed for so long."""
@@ -46,12 +47,14 @@ class KnownBatch:
     """What Dagster knows of a batch.
 
     Attributes:
-        digest: Of the manifest that was taken last, `None` when that event is not there.
+        digest: Of the manifest that was taken last, `None` when that event is not there, as after a wipe.
         state: `resting`: nothing runs, nothing failed, and it is not complete.
+        reported: Digest of the manifest from which its report was made last, where `digest` is not there.
     """
 
     digest: str | None
     state: Literal["completed", "failed", "working", "resting"]
+    reported: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ class TakenManifest:
     taken_at: datetime
 
 
-Verdict = Literal["settled", "old", "recent", "waiting", "ask_outcome", "lost"]
-"""`old`, `recent` and `waiting` in the inbox are left alone; `ask_outcome`: only the batch's outcome can tell."""
+Verdict = Literal["settled", "old", "recent", "waiting", "working", "ask_outcome"]
+"""`old`, `recent`, `waiting` in the inbox and `working` are left alone; `ask_outcome`: only the outcome can tell."""
 
 
 def judge(taken: TakenManifest, *, known: KnownBatch | None, waits: bool, now: datetime, retain: timedelta) -> Verdict:
@@ -84,19 +87,27 @@ def judge(taken: TakenManifest, *, known: KnownBatch | None, waits: bool, now: d
         return "old"
     if now - taken.taken_at < GRACE:
         return "recent"
-    if known is None or known.digest != taken.digest:
-        return "ask_outcome"
-    return "lost" if known.state == "resting" else "settled"
+    if known is not None and known.state == "working":
+        # What it is at work on may be this very manifest. A later pass sees how it ended.
+        return "working"
+    if known is not None and taken.digest == known.reported:
+        return "settled"
+    known_end = known is not None and known.digest == taken.digest and known.state != "resting"
+    return "settled" if known_end else "ask_outcome"
 
 
 def judge_outcome(taken: TakenManifest, result: BatchResult | None) -> Literal["settled", "lost"]:
-    """Whether a manifest that Dagster does not know was lost, from the batch's outcome.
+    """Whether a manifest whose end Dagster does not know was lost, from the batch's outcome.
 
-    A failure that trying again cannot mend is settled as well: it waits for a person.
+    What was completed stays so. A quarantine counts when it came after the manifest was taken: an earlier one is why it
+    was dropped again. A failure is not, be it permanent: no command that works on failed batches finds one that Dagster does not know. It
+    is taken once more, and if it fails again, Dagster knows it.
     """
     if result is None or result.manifest_digest != taken.digest:
         return "lost"
-    return "settled" if result.state != "failed" or result.error_is_permanent else "lost"
+    if result.state == "completed":
+        return "settled"
+    return "settled" if result.state == "quarantined" and result.at > taken.taken_at - GRACE else "lost"
 
 
 UnnamedWhy = Literal["no manifest", "not in the manifest", "not a batch's name"]
@@ -128,6 +139,7 @@ class ReconcileReport(BaseModel):
         ended_at: `None` until every vehicle was looked at.
         after_vehicle: The pass goes on after this one.
         changed_since: What has not changed since then was compared with its manifest by an earlier pass.
+        recent_count: Manifests that were taken within `GRACE` before the pass, and left alone.
         put_back: Manifests that went back into the inbox, or would without `dry_run`.
         told: Quarantined batches whose outcome was missing in `results/`.
     """
@@ -143,6 +155,7 @@ class ReconcileReport(BaseModel):
     objects: int = 0
     size_bytes: int = 0
     manifests: int = 0
+    recent_count: int = 0
     put_back_count: int = 0
     put_back: Annotated[list[str], Field(max_length=MAX_LISTED)] = []
     told_count: int = 0
@@ -178,6 +191,12 @@ class ReconcileReport(BaseModel):
             f"{self.size_bytes:,} bytes), {self.manifests:,} accepted manifests: {self.put_back_count} {verb} back into "
             f"the inbox, {self.told_count} missing outcomes of quarantined batches, {self.unnamed_count:,} recordings "
             f"({self.unnamed_bytes:,} bytes) that no manifest names."
+            + (
+                f" {self.recent_count:,} manifests were taken less than {GRACE.seconds // 60} minutes before: "
+                "the next pass looks at them."
+                if self.recent_count
+                else ""
+            )
             + ("" if self.ended_at else f" Not finished: it goes on after {self.after_vehicle or 'the first vehicle'}.")
         )
 
@@ -252,9 +271,9 @@ def _look_at_vehicle(
             now=report.started_at,
             retain=retain,
         )
-        if verdict == "ask_outcome":
-            verdict = judge_outcome(manifest, read_result(bucket, manifest.ref))
-        if verdict == "lost" and _put_back(bucket, manifest, dry_run=report.dry_run):
+        report.recent_count += verdict == "recent"
+        lost = verdict == "ask_outcome" and judge_outcome(manifest, read_result(bucket, manifest.ref)) == "lost"
+        if lost and _put_back(bucket, manifest, dry_run=report.dry_run):
             report.add_put_back(manifest.ref)
 
     quarantined = {

@@ -111,15 +111,18 @@ def test_a_service_that_fails_for_others_hides_no_vulnerability(service: Service
 def test_packages_that_were_not_audited_are_named(service: Service, audit: Audit) -> None:
     service.silent, service.vulnerable = {"package-03"}, set()
     status, told = audit(service.url)
-    assert (status, "not audited: package-03 1.0" in told) == (0, True)
+    assert (status, "not audited: package-03 1.0" in told) == (1, True), (
+        "where an index answers, all have to be looked at"
+    )
     assert audit(service.url, ARGUS_AUDIT="required")[0] == 1
 
 
-def test_where_nobody_answers_it_is_skipped_and_says_so(audit: Audit) -> None:
+def test_where_nobody_answers_it_says_that_it_could_not_look(audit: Audit) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1/query"
     status, told = audit(url)
     assert status == 0
-    assert told.startswith("audit: skipped: the service answered for no package: ")
+    assert told.startswith("audit: COULD NOT LOOK: the service answered for none of 30 packages: ")
+    assert "audited" not in told
     assert audit(url, ARGUS_AUDIT="required")[0] == 1
 
 

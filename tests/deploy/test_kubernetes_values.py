@@ -225,11 +225,20 @@ def test_every_variable_and_secret_is_known(
             assert not secrets[source["name"]] & env.keys()
             env |= dict.fromkeys(secrets[source["name"]], "postgresql://u:p@db/argus")
         assert env.keys() <= {*Settings.variables().values(), *sdk}
-        assert {"ARGUS_DATABASE_URL", "ARGUS_PSEUDONYM_KEY", "ARGUS_LAKE_URL"} <= env.keys()
         # The Service of a code server has its name.
         (deployment,) = values["dagster-user-deployments"]["deployments"]
         settings = Settings.from_env({**links(deployment["name"]), **env})
         assert settings.run_memory_mb == int(env["ARGUS_RUN_MEMORY_MB"])
+
+
+def test_a_secret_is_only_where_it_is_used(secrets: dict[str, set[str]], values: dict[str, Any]) -> None:
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    runs = values["runLauncher"]["config"]["k8sRunLauncher"]
+    for part in (deployment, runs):
+        given = {key for source in part["envSecrets"] for key in secrets[source["name"]]}
+        assert {"ARGUS_DATABASE_URL", "ARGUS_PSEUDONYM_KEY", "AWS_SECRET_ACCESS_KEY"} <= given
+    for part in (values["dagsterWebserver"], values["dagsterDaemon"]):
+        assert part["envSecrets"] == []
 
 
 def test_no_secret_stands_in_the_files(deploy: Path) -> None:

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.drop.bucket import ObjectInfo
-from argus_assets.drop.intake import Candidate, IntakeCursor, Requested, Sizing, estimated_seconds, plan_intake
+from argus_assets.drop.intake import (
+    Candidate,
+    IntakeCursor,
+    Requested,
+    Sizing,
+    estimated_seconds,
+    plan_intake,
+    priority_of_turn,
+)
 from argus_assets.drop.keys import BatchRef, partition_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
@@ -129,13 +137,46 @@ def test_a_backlog_uses_every_place_and_a_handful_of_small_batches_one() -> None
     assert runs(20) == [20], "6 s of work are not worth two starts"
     assert runs(200) == [100, 100]
     assert sorted(runs(200, runs_at_once=4)) == [50, 50, 50, 50]
-    assert [n for n in runs(2000) if n not in (199, 200)] == [10], "600 s of work in runs of 60 s"
+    assert [n for n in runs(2000) if n != 192] == [80], "622 s of work in runs of 60 s"
     assert runs(4, size=GB) == [1, 1, 1, 1]
 
 
 def test_packed_recordings_are_expected_to_take_longer() -> None:
     plain, packed = (ManifestFile(name=f"a.log{end}", size=GB, sha256="0" * 64) for end in ("", ".gz"))
     assert estimated_seconds([packed]) > 3 * estimated_seconds([plain]) > 30
+
+
+@given(
+    waiting=st.dictionaries(st.sampled_from(["a", "b", "c.d", "e-1"]), st.integers(0, 40)),
+    at_work=st.dictionaries(st.sampled_from(["a", "b", "c.d"]), st.integers(0, 40)),
+    most=st.integers(1, 8),
+)
+def test_vehicles_take_turns(waiting: dict[str, int], at_work: dict[str, int], most: int) -> None:
+    wanted = [candidate(f"b{n:03}", vehicle=v, days=n) for v, count in waiting.items() for n in range(count)]
+    busy = {key(f"w{n}", vehicle=v, days=n) for v, count in at_work.items() for n in range(count)}
+    sizing = Sizing(most_batches=most)
+    plan = plan_intake(wanted, existing=sorted(busy), in_flight=busy, sizing=sizing)
+    turn = {key(f"b{n:03}", v, n): at_work.get(v, 0) + n for v, count in waiting.items() for n in range(count)}
+    order = [k for run in plan.runs for k in run.partitions]
+    assert sorted(order) == sorted(turn)
+    assert [turn[k] for k in order] == sorted(turn.values()), "nobody has a second turn before all had the first"
+    priorities = [run.priority for run in plan.runs]
+    assert priorities == sorted(priorities, reverse=True)
+    for run in plan.runs:
+        first = min(turn[k] for k in run.partitions)
+        assert run.priority == priority_of_turn(first)
+        assert (run.priority == priority_of_turn(0)) == (first == 0)
+        assert run.priority >= 0, "reruns stay behind"
+
+
+def test_many_small_files_are_expected_to_take_their_time() -> None:
+    def seconds(count: int) -> float:
+        return estimated_seconds([ManifestFile(name=f"{n}.log", size=20, sha256="0" * 64) for n in range(count)])
+
+    for milliseconds in (8, 15):
+        assert 0.5 < seconds(2000) / (2 + 2 * milliseconds) < 2
+    assert seconds(1) < 1.1 * seconds(0), "an ordinary batch is expected to take what it took"
+    assert abs((seconds(2000) - seconds(1000)) - (seconds(1000) - seconds(0))) < 1e-6
 
 
 outcomes = st.sampled_from(["good", "missing", "bad", "finished", "in_flight"])

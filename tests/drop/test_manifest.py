@@ -48,6 +48,8 @@ def test_a_good_manifest_is_read() -> None:
         ({"files": [{"name": "a", "size": -1, "sha256": "a" * 64}]}, "files.0.size"),
         ({"files": [{"name": "a", "size": 1, "sha256": "A" * 64}]}, "files.0.sha256"),
         ({"files": [{"name": "../b_2/x", "size": 1, "sha256": "a" * 64}]}, "leaves its batch"),
+        ({"files": [{"name": ".a.mcap", "size": 1, "sha256": "a" * 64}]}, "hidden"),
+        ({"files": [{"name": "rec/.sync/x", "size": 1, "sha256": "a" * 64}]}, "hidden"),
         ({"files": [{"name": n, "size": 1, "sha256": "a" * 64} for n in ("Rec", "rec")]}, "same name"),
         ({"files": [{"name": n, "size": 1, "sha256": "a" * 64} for n in ("é", "é")]}, "same name"),
         ({"vehicle_id": "truck-2"}, "speaks of truck-2"),

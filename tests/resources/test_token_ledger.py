@@ -158,3 +158,56 @@ def test_calls_are_told_with_what_they_took(database) -> None:
         ("answered", 100, False), ("server_error", 100, True), ("rate_limited", 0, False),
     ]  # fmt: skip
     assert ledger.calls_of("b2")[0].settled_at is None
+
+
+def partition(vehicle: str, number: int) -> str:
+    return f"2026-11-20_{vehicle}_b_{number}"
+
+
+def one_vehicle_asks_a_lot(url: str, vehicle: str, limit: int) -> None:
+    ledger, dice = PostgresLedger(Database(url), daily_tokens=limit, clock=lambda: NOON), random.Random(vehicle)
+    for number in range(12):
+        try:
+            reservation = ledger.reserve(
+                dice.randint(200, 900), batch=partition(vehicle, number), model="m", priority=1.0
+            )
+        except OverBudget:
+            continue
+        if dice.random() < 0.7:
+            used = Usage(prompt_tokens=dice.randint(0, reservation.tokens))
+            ledger.settle(reservation, used, outcome="answered", cost_usd=None)
+
+
+def test_no_vehicle_takes_more_than_its_share_however_many_ask_at_once(database, database_url) -> None:
+    limit, share = 20_000, 5_000
+    database._migrate()
+    vehicles = ["v.1", "v.1", "v.1", "v-1", "w"]
+    with ThreadPoolExecutor(len(vehicles)) as threads:
+        list(threads.map(lambda v: one_vehicle_asks_a_lot(database_url, v, limit), vehicles))
+    taken: dict[str, int] = {}
+    ledger = PostgresLedger(database, daily_tokens=limit, clock=lambda: NOON)
+    for vehicle in set(vehicles):
+        calls = [call for number in range(12) for call in ledger.calls_of(partition(vehicle, number))]
+        taken[vehicle] = sum(
+            c.reserved if c.settled_at is None else c.prompt_tokens + c.completion_tokens for c in calls
+        )
+    assert all(0 < tokens <= share for tokens in taken.values()), taken
+    assert sum(taken.values()) == ledger.today().spent + ledger.today().reserved
+    flood = partition("v.1", 99)
+    with pytest.raises(OverBudget, match=r"one vehicle do not allow.* may have 5,000 of 20,000"):
+        ledger.reserve(share + 1 - taken["v.1"], batch=flood, model="m", priority=1.0)
+    ledger.reserve(share - taken["v.1"], batch=flood, model="m", priority=1.0)
+
+
+def test_the_first_call_of_a_vehicle_is_bounded_by_the_priority_alone(database) -> None:
+    ledger = PostgresLedger(database, daily_tokens=10_000, vehicle_share=0.1, clock=lambda: NOON)
+    ledger.reserve(4_000, batch=partition("v", 1), model="m", priority=0.0)
+    with pytest.raises(OverBudget, match="one vehicle"):
+        ledger.reserve(1, batch=partition("v", 2), model="m", priority=1.0)
+    ledger.reserve(6_000, batch=partition("w", 1), model="m", priority=1.0)
+    with pytest.raises(OverBudget, match="The day's tokens do not allow"):
+        ledger.reserve(1, batch=partition("x", 1), model="m", priority=1.0)
+    tomorrow = PostgresLedger(database, daily_tokens=10_000, vehicle_share=0.1, clock=lambda: NOON + timedelta(days=1))
+    tomorrow.reserve(4_000, batch=partition("v", 2), model="m", priority=0.0)
+    whole = PostgresLedger(database, daily_tokens=10_000, vehicle_share=1.0, clock=lambda: NOON + timedelta(days=1))
+    whole.reserve(6_000, batch=partition("v", 3), model="m", priority=1.0)

@@ -52,14 +52,16 @@ def accept(bucket: Bucket, ref: BatchRef, raw: bytes | None = None) -> str:
     return digest
 
 
-def outcome(ref: BatchRef, digest: str, state: str, *, permanent: bool | None = None) -> BatchResult:
+def outcome(
+    ref: BatchRef, digest: str, state: str, *, permanent: bool | None = None, at: datetime = NOW
+) -> BatchResult:
     return BatchResult(
         vehicle_id=ref.vehicle_id,
         batch_id=ref.batch_id,
         partition_key=None,
         manifest_digest=digest,
         state=state,
-        at=NOW,
+        at=at,
         error_is_permanent=permanent,
     )
 
@@ -77,24 +79,26 @@ ages = st.sampled_from([timedelta(0), GRACE - timedelta(seconds=1), GRACE, timed
 
 
 @given(
-    st.one_of(st.none(), st.builds(KnownBatch, st.sampled_from(["d", "e", None]), st.sampled_from(["completed", "failed", "working", "resting"]))),
+    st.one_of(st.none(), st.builds(KnownBatch, st.sampled_from(["d", "e", None]), st.sampled_from(["completed", "failed", "working", "resting"]), st.sampled_from(["d", "e", None]))),
     st.booleans(),
     ages,
-    st.one_of(st.none(), st.builds(lambda d, s, p: outcome(BatchRef("v", "b"), d, s, permanent=p), st.sampled_from("de"), st.sampled_from(["completed", "failed", "quarantined"]), st.booleans())),
+    st.one_of(st.none(), st.builds(lambda d, s, p, age: outcome(BatchRef("v", "b"), d, s, permanent=p, at=NOW - age), st.sampled_from("de"), st.sampled_from(["completed", "failed", "quarantined"]), st.booleans(), ages)),
 )  # fmt: skip
 def test_only_what_nobody_answers_for_is_lost(known, waits, age, result) -> None:
     taken = TakenManifest(BatchRef("v", "b"), "d", "k", NOW - age)
     verdict = judge(taken, known=known, waits=waits, now=NOW, retain=RETAIN)
-    if verdict == "ask_outcome":
-        verdict = judge_outcome(taken, result)
-    in_dagster = known is not None and known.digest == "d"
-    answered = (in_dagster and known.state != "resting") or (
-        not in_dagster
-        and result is not None
-        and result.manifest_digest == "d"
-        and (result.state != "failed" or result.error_is_permanent)
+    lost = verdict == "ask_outcome" and judge_outcome(taken, result) == "lost"
+    completed = (result is not None and (result.manifest_digest, result.state) == ("d", "completed")) or (
+        known is not None and (known.reported == "d" or (known.digest, known.state) == ("d", "completed"))
     )
-    assert (verdict == "lost") == (not waits and GRACE <= age <= RETAIN and not answered)
+    quarantined_since = (
+        result is not None
+        and (result.manifest_digest, result.state) == ("d", "quarantined")
+        and result.at > taken.taken_at - GRACE
+    )
+    at_work = waits or (known is not None and known.state == "working")
+    known_failed = known is not None and (known.digest, known.state) == ("d", "failed")
+    assert lost == (GRACE <= age <= RETAIN and not (completed or quarantined_since or at_work or known_failed))
 
 
 def test_a_batch_that_dagster_lost_goes_back_as_it_was(bucket: Bucket) -> None:
@@ -111,17 +115,27 @@ def test_a_batch_that_dagster_lost_goes_back_as_it_was(bucket: Bucket) -> None:
 
 def test_what_has_an_outcome_or_is_known_is_left_alone(bucket: Bucket) -> None:
     known = {}
-    for name, state, permanent in (("c", "completed", None), ("q", "quarantined", None), ("p", "failed", True)):
+    for name, state in (("c", "completed"), ("q", "quarantined")):
         ref = BatchRef("v", name)
-        write_result(bucket, outcome(ref, accept(bucket, ref), state, permanent=permanent))
+        write_result(bucket, outcome(ref, accept(bucket, ref), state, at=bucket.now() + timedelta(seconds=1)))
+    known[BatchRef("v", "wiped")] = KnownBatch(None, "resting", reported=accept(bucket, BatchRef("v", "wiped")))
+    known[BatchRef("v", "at-work")] = KnownBatch(None, "working")
+    accept(bucket, BatchRef("v", "at-work"))
+    reported = BatchRef("v", "report-wiped")
+    known[reported] = KnownBatch(accept(bucket, reported), "resting")
+    write_result(bucket, outcome(reported, known[reported].digest, "completed"))
     for state in ("completed", "failed", "working"):
         ref = BatchRef("v", state)
         known[ref] = KnownBatch(accept(bucket, ref), state)
-    lost = {BatchRef("v", n) for n in ("transient", "resting", "older", "other")}
+    lost = {BatchRef("v", n) for n in ("transient", "permanent", "resting", "older", "other", "retried")}
     for ref in lost:
         digest = accept(bucket, ref)
         if ref.batch_id == "transient":
             write_result(bucket, outcome(ref, digest, "failed", permanent=False))
+        elif ref.batch_id == "permanent":
+            write_result(bucket, outcome(ref, digest, "failed", permanent=True))
+        elif ref.batch_id == "retried":  # dropped again after its quarantine
+            write_result(bucket, outcome(ref, digest, "quarantined", at=bucket.now() - timedelta(days=1)))
         elif ref.batch_id == "resting":
             known[ref] = KnownBatch(digest, "resting")
         elif ref.batch_id == "older":
@@ -135,7 +149,9 @@ def test_what_has_an_outcome_or_is_known_is_left_alone(bucket: Bucket) -> None:
 def test_retention_is_not_undone_and_a_run_gets_its_time(bucket: Bucket) -> None:
     accept(bucket, BatchRef("v", "b"))
     assert whole_pass(bucket, after=RETAIN + timedelta(days=1)).put_back_count == 0
-    assert whole_pass(bucket, after=timedelta(0)).put_back_count == 0
+    soon = whole_pass(bucket, after=timedelta(0))
+    assert (soon.put_back_count, soon.recent_count) == (0, 1)
+    assert "1 manifests were taken less than 5 minutes before" in soon.text()
     assert not inbox(bucket)
 
 
