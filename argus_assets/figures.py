@@ -142,6 +142,8 @@ class EventReader:
                 self.totals.size_bytes += int(values.get("size_bytes", 0))
                 self.totals.recordings += int(values.get("recordings", 0))
                 self.totals.recordings_failed += int(values.get("recordings_failed", 0))
+                self.totals.readers_stopped += int(values.get("readers_stopped", 0))
+                self.totals.readers_failed += int(values.get("readers_failed", 0))
                 self.done.append(
                     Done(entry.timestamp, 0, int(values.get("dagster/row_count", 0)), int(values.get("size_bytes", 0)))
                 )

@@ -656,6 +656,8 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
             "recordings": parsed.recordings.height,
             "recordings_failed": failed,
             "recordings_reused": parsed.reused,
+            "readers_stopped": _of_kind(parsed.problems, "reader_stopped"),
+            "readers_failed": _of_kind(parsed.problems, "reader_failed"),
             "plug_ins": ", ".join(f"{d.name}/{d.version}" for d in batch.decoders.plug_ins) or "none",
             "frames_lost": lost,
             "problems": parsed.problems.height,
@@ -683,6 +685,10 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
         recordings_failed=failed,
         problems=_preview(parsed.problems, ["recording", "kind", "offset", "expected", "actual", "frames_lost"]),
     )
+
+
+def _of_kind(problems: pl.DataFrame, kind: str) -> int:
+    return problems.filter(pl.col("kind") == kind)["recording"].n_unique()
 
 
 def _make_error_events(log: _BatchLog, batch: _Batch) -> None:

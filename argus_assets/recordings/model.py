@@ -35,7 +35,7 @@ class Limits:
         max_schemas: Different message schemas.
         max_schema_bytes: Size of one message schema, or of another text of the structure (MDF metadata, a formula).
         max_depth: Nesting of a message schema, a conversion or a list of blocks.
-        max_blocks: Blocks of the structure of an MDF file.
+        max_blocks: Blocks of the structure of an MDF file; containers inside of containers of a BLF file.
         max_records: Records of an MCAP file that are no messages; four bytes of the file allow one more.
         max_values: Values of typed columns, by the work that they are: one is about 100 ns. Larger files may have 16 for
             each byte.
@@ -99,19 +99,21 @@ class ProblemLog(list[Problem]):
 
     Args:
         problems: To begin with; kept as they are. (`dataclasses.asdict` makes a log of dictionaries this way.)
-        most: Problems of one kind that are kept in full.
+
+    Attributes:
+        max_listed: Problems of one kind that are kept in full.
     """
 
-    def __init__(self, problems: Iterable[Problem] = (), *, most: int = _MAX_PROBLEMS) -> None:
+    def __init__(self, problems: Iterable[Problem] = ()) -> None:
         super().__init__(problems)
-        self._most = most
+        self.max_listed = _MAX_PROBLEMS
         self._kept: dict[str, int] = {}
         self._folded: dict[str, _Folded] = {}
 
     def append(self, problem: Problem, /) -> None:
         """Keep a problem, or count it."""
         kept = self._kept.get(problem.kind, 0)
-        if kept < self._most:
+        if kept < self.max_listed:
             self._kept[problem.kind] = kept + 1
             super().append(problem)
         else:
@@ -133,7 +135,7 @@ class ProblemLog(list[Problem]):
             super().append(
                 Problem(
                     kind,
-                    f"at most {self._most:,} problems of a kind listed",
+                    f"at most {self.max_listed:,} problems of a kind listed",
                     f"{more.count:,} more of this kind"
                     + ("" if more.at is None else f", the first at offset {more.at}"),
                     more.at,

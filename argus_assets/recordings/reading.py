@@ -15,6 +15,7 @@ from argus_assets.recordings.model import (
     FrameBatch,
     Limits,
     Problem,
+    ProblemLog,
     Reader,
     RecordingSummary,
     Source,
@@ -51,6 +52,8 @@ class GuardedReader:
         self._budget = budget
         self.summary = reader.summary
         self.tally = Tally()
+        if isinstance(reader.summary.problems, ProblemLog):
+            reader.summary.problems.max_listed = budget.limits.max_problems
 
     def __iter__(self) -> Iterator[FrameBatch]:
         try:

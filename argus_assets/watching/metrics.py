@@ -36,6 +36,8 @@ class Totals:
     size_bytes: int = 0
     recordings: int = 0
     recordings_failed: int = 0
+    readers_stopped: int = 0
+    readers_failed: int = 0
     diagnoses: int = 0
     degraded: int = 0
     failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAILURE_KINDS, 0))
@@ -237,6 +239,8 @@ def _of_records(records: Records) -> Iterator[Metric]:
         ("argus_batches_completed", "Pages made, repeated ones included.", totals.batches),
         ("argus_recordings", "Recordings read.", totals.recordings),
         ("argus_recordings_failed", "Recordings of which nothing could be read.", totals.recordings_failed),
+        ("argus_readers_stopped", "Recordings whose reader was ended by a limit.", totals.readers_stopped),
+        ("argus_readers_failed", "Recordings on which a reader of Argus failed: report these.", totals.readers_failed),
         ("argus_frames", "Frames read.", totals.frames),
         ("argus_frames_lost", "Frames lost to damage.", totals.frames_lost),
         ("argus_recorded_bytes", "Bytes of the recordings that were read.", totals.size_bytes),
