@@ -96,11 +96,38 @@ def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", B
         url = postgres.acquire()
     os.environ["ARGUS_DATABASE_URL"] = url  # dagster.yaml reads it from there
     try:
-        with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+        with database_that_answers(), dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
             yield instance, bucket
     finally:
         if postgres is not None:
             postgres.release()
+
+
+@contextmanager
+def database_that_answers() -> Generator[None]:
+    """Translate what a database raises that is away, or has no free connection, into `Unavailable`."""
+    import psycopg2
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import InterfaceError, OperationalError
+    from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+    away = (
+        DagsterPostgresException,
+        OperationalError,
+        InterfaceError,
+        PoolTimeoutError,
+        psycopg2.OperationalError,
+        psycopg2.InterfaceError,
+    )
+    try:
+        yield
+    except away as error:
+        said = str(error.__cause__ or error).strip().splitlines()[0]
+        raise Unavailable(
+            f"The database did not answer: {said}",
+            help="Wait, and try again. If it stays so: does PostgreSQL run, and who holds its connections "
+            "(`SELECT * FROM pg_stat_activity`)?",
+        ) from error
 
 
 def free_port() -> int:
@@ -283,7 +310,8 @@ class Platform:
         """
         self._take_home()
         try:
-            self._start()
+            with database_that_answers():
+                self._start()
         except BaseException:
             self.stop()
             raise

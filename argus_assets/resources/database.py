@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from argus_assets.errors import BadSetting, Unavailable
-from argus_assets.resources.pooling import POOL, pooled
+from argus_assets.resources.pooling import DEADLINES, POOL, pooled
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - the class is in lower case
     from sqlalchemy import Engine
 
 MIGRATION_LOCK: Final = 0x61726775  # 'argu': one process at a time migrates
-CONNECT_SECONDS: Final = 10
 
 
 class Database:
@@ -74,7 +73,7 @@ class Database:
 
         self._migrate()
         try:
-            connection = psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
+            connection = psycopg2.connect(self.url, **DEADLINES)
             try:
                 connection.autocommit = autocommit
                 yield connection
@@ -88,7 +87,7 @@ class Database:
         import sqlalchemy
 
         def connect() -> "Connection":
-            return psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
+            return psycopg2.connect(self.url, **DEADLINES)
 
         return sqlalchemy.create_engine("postgresql+psycopg2://", creator=connect, **POOL)
 
@@ -105,7 +104,7 @@ def _apply_migrations(url: str) -> None:
     folder = files("argus_assets.resources") / "migrations"
     texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".sql")}
     try:
-        connection = psycopg2.connect(url, connect_timeout=CONNECT_SECONDS)
+        connection = psycopg2.connect(url, **DEADLINES)
         try:
             for name in ("", *sorted(texts)):
                 with connection, connection.cursor() as cursor:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.embedded.webserver import LOOPBACK, refusal
+from argus_assets.embedded.web_guard import LOOPBACK, refusal
 
 ACTING = st.sampled_from(
     [("POST", "/graphql"), ("WEBSOCKET", "/graphql"), ("POST", "/report_asset_check/a"), ("PUT", "/x")]
