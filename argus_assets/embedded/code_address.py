@@ -93,7 +93,7 @@ def addresses_in(workspace: Path, environ: Mapping[str, str]) -> list[CodeAddres
         document: Any = yaml.safe_load(workspace.read_text("utf-8"))
         servers = [entry["grpc_server"] for entry in document["load_from"] if "grpc_server" in entry]
         return [_address(server, environ) for server in servers]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
         return []
 
 

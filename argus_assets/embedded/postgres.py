@@ -383,15 +383,20 @@ def _programs() -> Path:
         return found
     from importlib.metadata import version
 
+    site, package = found.parents[2], found.parents[1].name
     copy = OUTSIDE / f"argus-postgresql-{version(PACKAGE)}"
     if not copy.exists():
         made = Path(tempfile.mkdtemp(prefix=f".{copy.name}-", dir=OUTSIDE))
-        shutil.copytree(found.parent, made / "files", symlinks=True)
-        (made / "files").chmod(0o755)
+        # Programs find their libraries by the way from one to the other.
+        for part in (found.parent, site / f"{package}.libs"):
+            if part.exists():
+                shutil.copytree(part, made / "files" / part.relative_to(site), symlinks=True)
+        for folder in (made / "files", made / "files" / package):
+            folder.chmod(0o755)
         with suppress(OSError):  # another process was faster
             (made / "files").rename(copy)
         shutil.rmtree(made)
-    return copy / found.name
+    return copy / found.relative_to(site)
 
 
 def _works_in(process: Path, folder: Path) -> bool:

@@ -33,7 +33,7 @@ def own_home(home: Path) -> None:
     give = "Give a folder of your own: --home, or ARGUS_HOME."
     if not stat.S_ISDIR(found.st_mode):
         raise BadSetting(f"{home} is no folder.", help=give)
-    if {found.st_uid, named.st_uid} - {me, 0} and me != 0:
+    if me != 0 and (found.st_uid != me or named.st_uid not in (me, 0)):
         raise BadSetting(f"{home} belongs to another user (id {found.st_uid}).", help=give)
     if mode & stat.S_IWOTH:
         raise BadSetting(f"Any user may write into {home} (mode {mode:04o}).", help=give)
