@@ -208,6 +208,7 @@ def serve(*, listen: Sequence[str], location: str, options: Sequence[str] = ()) 
         options: More options of `dagster api grpc`.
     """
     dagster_server.DagsterApiServer = ForkingApiServer  # what `dagster api grpc` starts; it has no option for it
-    # Without a working directory: Dagster would import from it first.
+    # Nothing is imported from where this process works: neither by the fork server, nor by Dagster.
+    os.environ["PYTHONSAFEPATH"] = "1"
     what = ["--module-name", MODULE, "--empty-working-directory", "--location-name", location]
     api_cli.main(["grpc", *what, *listen, *options], prog_name="argus code-server")
