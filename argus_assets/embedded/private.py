@@ -23,7 +23,8 @@ def own_home(home: Path) -> None:
     """Make the home, or close one that is there to other users.
 
     Raises:
-        BadSetting: It is somebody else's, others may write into it, or it is open to others and no home of a platform.
+        BadSetting: It is somebody else's, others may write into it, or for root: it is open to others and was no home of
+            a platform.
     """
     with suppress(FileExistsError):
         home.mkdir(mode=0o700, parents=True)
@@ -39,10 +40,11 @@ def own_home(home: Path) -> None:
         raise BadSetting(f"Any user may write into {home} (mode {mode:04o}).", help=give)
     if found.st_uid != me or not mode & 0o077:
         return
-    if any((home / mark).exists() for mark in _MARKS) or not any(home.iterdir()):
-        # As root, PostgreSQL's own user may pass through as the folder's group.
-        home.chmod(mode & (0o710 if me == 0 else 0o700))
-    elif mode & 0o067 or me != 0:
+    if me != 0:
+        home.chmod(mode & 0o700)
+    elif any((home / mark).exists() for mark in _MARKS) or not any(home.iterdir()):
+        home.chmod(mode & 0o710)  # PostgreSQL's own user may pass through as the folder's group
+    elif mode & 0o067:  # what is root's may be a folder of the system
         raise BadSetting(
             f"{home} is open to other users (mode {mode:04o}), and was no platform's home until now.",
             help=f"Close it with `chmod 700 {home}`, or give an empty folder.",

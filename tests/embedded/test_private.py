@@ -45,6 +45,7 @@ def test_a_home_is_closed_to_others_whatever_it_was(tmp_path: Path, before: int 
     own_home(home)
 
 
+@as_root
 def test_a_folder_with_other_things_in_it_is_not_closed_by_surprise(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").touch()
     tmp_path.chmod(0o755)
