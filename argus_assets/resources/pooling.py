@@ -15,7 +15,7 @@ KEPT: Final = 4
 MOST: Final = 12
 """Connections of one pool: kept, and at the same time; who comes then waits for half a minute."""
 
-DEADLINES: Final[dict[str, int]] = {
+DEADLINES: Final[dict[str, Any]] = {
     "connect_timeout": 10,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
