@@ -12,7 +12,7 @@ from argus_assets.errors import BadSetting
 MAX_SOCKET_PATH_BYTES: Final = 103
 """Length of `sun_path` on the systems we run on, less its end mark (unix(7): 108, macOS: 104)."""
 
-_MARKS: Final = ("platform.lock", "postgres", "dagster")
+_MARKS: Final = ("platform.lock", "postgres", "dagster", ".argus-demo")
 """Something of these is in every home that a platform ran in."""
 
 _SOCKETS: Final = Path("/tmp")  # noqa: S108 - for folders with random names, made with mode 0700
