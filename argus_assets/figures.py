@@ -32,6 +32,7 @@ from argus_assets.watching.overview import (
     Rate,
     RunInFlight,
     silence,
+    stays_starting,
 )
 
 MAX_MARKERS: Final = 10_000
@@ -195,6 +196,7 @@ class Watcher:
         retain_days: The setting, told as it is.
         interval_s: Seconds between two looks into the inbox.
         since: Count only later events, seconds since 1970; `None` for all that Dagster holds.
+        code_server: Asks whether the code server answers; gives `None` where nobody knows its address.
     """
 
     def __init__(
@@ -208,7 +210,9 @@ class Watcher:
         retain_days: int,
         interval_s: int,
         since: float | None = None,
+        code_server: Callable[[], bool | None] = lambda: None,
     ) -> None:
+        self._code_server = code_server
         self._instance = instance
         self._bucket = bucket
         self._lake = lake
@@ -234,6 +238,7 @@ class Watcher:
                 upkeep=_unless_away(lambda: self._seldom("upkeep", self._upkeep)),
                 tokens=_unless_away(self._tokens),
                 outbox=_unless_away(self._undelivered),
+                code_server=self._code_server(),
                 seconds=time.monotonic() - started,
                 retain_days=self._retain_days,
                 interval_s=self._interval_s,
@@ -254,6 +259,8 @@ class Watcher:
         if records is not None and inbox is not None:
             silent = silence(oldest_marker_s=inbox.oldest_s, last_tick_s=last_tick_s, interval_s=self._interval_s)
             warnings += [silent] if silent is not None else []
+        if records is not None and (slow := stays_starting(records.oldest_starting_s)) is not None:
+            warnings.append(slow)
         runs = _unless_away(lambda: runs_in_flight(self._instance, self._states)) or []
         at_work = sum(run.status != "queued" for run in runs)
         return Overview(
@@ -307,6 +314,7 @@ class Watcher:
                 name: max(0.0, now - beat.timestamp) for name, beat in self._instance.get_daemon_heartbeats().items()
             },
             totals=self._events.read(),
+            oldest_starting_s=oldest_starting_s(self._instance, now),
         )
 
     def _inbox(self) -> Inbox:
@@ -389,6 +397,22 @@ def inbox_silence(instance: dg.DagsterInstance, bucket: Bucket, *, interval_s: f
         last_tick_s=max(0.0, time.time() - ticked) if ticked is not None else None,
         interval_s=interval_s,
     )
+
+
+def oldest_starting_s(instance: dg.DagsterInstance, now: float) -> float:
+    """Seconds since the run was launched that has waited longest for its worker, 0 without one.
+
+    Args:
+        instance: Dagster's records.
+        now: Seconds since 1970.
+    """
+    waiting = instance.get_run_records(
+        filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]),
+        limit=1,
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    return max(0.0, now - waiting[0].update_timestamp.timestamp()) if waiting else 0.0
 
 
 def runs_in_flight(instance: dg.DagsterInstance, states: Mapping[str, BatchState]) -> list[RunInFlight]:

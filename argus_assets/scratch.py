@@ -5,19 +5,23 @@ is held by a lock that the kernel drops when its process ends. The next process 
 nobody holds.
 """
 
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from argus_assets.errors import Unavailable
+
 _PREFIX: Final = "argus-scratch-"
 _LOCK: Final = ".lock"
 _INSIDE: Final = "files"
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @contextmanager
@@ -27,23 +31,53 @@ def scratch_folder() -> Generator[Path]:
     The first one of a process also removes what processes left that are gone.
 
     Raises:
-        OSError: There is no room, or no permission.
+        Unavailable: No folder can be made there; or in the block, a disk had no room or could not be written.
     """
-    _sweep_for(os.getpid())
-    # What cannot be removed at the end is removed by the next process.
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as made:
-        folder = Path(made)
-        # It gets its name when it is held: one without is not removed by others.
-        unnamed = folder / f"{_LOCK}.new"
-        held = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
+    with _told():
+        _sweep_for(os.getpid())
+        # What cannot be removed at the end is removed by the next process.
+        made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+    with made, _told(_NO_ROOM):
+        folder = Path(made.name)
+        held = -1
         try:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            unnamed.rename(folder / _LOCK)
-            inside = folder / _INSIDE
-            inside.mkdir()
+            with _told():
+                # It gets its name when it is held: one without is not removed by others.
+                unnamed = folder / f"{_LOCK}.new"
+                held = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
+                fcntl.flock(held, fcntl.LOCK_EX)
+                unnamed.rename(folder / _LOCK)
+                inside = folder / _INSIDE
+                inside.mkdir()
             yield inside
         finally:
-            os.close(held)
+            if held >= 0:
+                os.close(held)
+
+
+@contextmanager
+def _told(numbers: Collection[int] | None = None) -> Generator[None]:
+    """Translate an error of the system with one of these numbers, with any unless given, into `Unavailable`.
+
+    The lake and the bucket tell their own errors: what comes as the system's own is of the scratch folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        if numbers is not None and error.errno not in numbers:
+            raise
+        raise Unavailable(
+            f"Scratch files cannot be written in {_place()}: {error.strerror or error}.",
+            help="Free space and inodes there, make it writable, or name another place for temporary files: TMPDIR.",
+        ) from error
+
+
+def _place() -> str:
+    """The system's place for temporary files, or where it would be when none can be written."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return os.environ.get("TMPDIR", "the places for temporary files")
 
 
 @cache

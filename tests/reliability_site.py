@@ -121,7 +121,11 @@ class Site:
 
     def start(self) -> None:
         self.platform = Platform(
-            self.settings, webserver=False, environment=self.environment, on_event=lambda *e: self.told.append(e)
+            self.settings,
+            webserver=False,
+            environment=self.environment,
+            ask_seconds=5,
+            on_event=lambda *e: self.told.append(e),
         )
         self.platform.start()
 

@@ -1,5 +1,6 @@
 """What a killed process had on disk goes, and nothing that is in use does."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from argus_assets.errors import Unavailable
 from argus_assets.scratch import scratch_folder
 
 USES_ONE = """
@@ -91,3 +93,45 @@ def test_one_that_is_being_made_and_what_is_not_ours_stays(tmp_path: Path) -> No
         names = {"argus-scratch-new", "argus-scratch-link", "argus-scratch-file", used.parent.name}
         assert {p.name for p in place.iterdir()} == names
     assert (elsewhere / ".lock").exists()
+
+
+@contextmanager
+def small_disk(place: Path, options: str) -> Iterator[None]:
+    """A file system of its own at `place` for the time of the block."""
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False).returncode
+    ):
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("options", ["size=1m,nr_inodes=2", "size=1m,nr_inodes=3", "size=1m,nr_inodes=4", "ro"])
+def test_no_inodes_or_no_writing_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with (
+        small_disk(tmp_path, options),
+        pytest.raises(Unavailable, match=str(tmp_path)) as told,
+        scratch_folder() as made,
+    ):
+        (made / "a").touch()
+        (made / "b").touch()
+    assert "TMPDIR" in told.value.help
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_without_room_is_told_from_within_the_block(number: int) -> None:
+    with pytest.raises(Unavailable, match=os.strerror(number)), scratch_folder():
+        raise OSError(number, os.strerror(number))
+
+
+def test_other_errors_pass_through_as_they_are() -> None:
+    for error in (FileNotFoundError(errno.ENOENT, "none"), ValueError("x")):
+        with pytest.raises(type(error)) as told, scratch_folder():
+            raise error
+        assert told.value is error

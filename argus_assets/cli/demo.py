@@ -98,6 +98,7 @@ def _empty(home: Path) -> None:
     """Start from nothing, but never remove a folder that is not a demo's."""
     from argus_assets.embedded.platform import home_is_taken, owner_of
     from argus_assets.embedded.postgres import EmbeddedPostgres
+    from argus_assets.embedded.private import own_home
     from argus_assets.errors import BadSetting
 
     marker = home / ".argus-demo"
@@ -106,9 +107,11 @@ def _empty(home: Path) -> None:
             raise BadSetting(f"{home} is not empty and not a demo's folder.", help="Give another --home.")
         if owner_of(home) is not None:
             raise home_is_taken(home)
-        EmbeddedPostgres(home / "postgres").end()  # what a killed demo left
+        left = EmbeddedPostgres(home / "postgres")  # by a demo that was killed
+        left.end()
+        shutil.rmtree(left.place, ignore_errors=True)
         shutil.rmtree(home)
-    home.mkdir(parents=True, exist_ok=True)
+    own_home(home)
     marker.touch()
 
 

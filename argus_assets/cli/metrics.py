@@ -5,20 +5,27 @@ import signal
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from argus_assets.cli.output import echo
 from argus_assets.cli.status import home_option
+from argus_assets.embedded.web_guard import own_names, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Collection, Generator, Iterable, Iterator
+    from wsgiref.simple_server import WSGIServer
+    from wsgiref.types import StartResponse
 
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import CollectorRegistry
 
     from argus_assets.figures import Watcher
+
+
+_CLIENT_SECONDS: Final = 30.0
+"""A client that says nothing for so long is let go."""
 
 
 @click.command()
@@ -32,10 +39,18 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write this file (node_exporter's textfile collector, *.prom) instead of serving.",
 )
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    help="Name under which it may be asked, beside those of loopback. On another address than loopback: none means any.",
+)
 @click.option("--every", type=click.FloatRange(1, 3600), default=15.0, show_default=True, help="Seconds between files.")
 @click.option("--once", is_flag=True, help="Write once and end: to --file, or else to standard output.")
 @home_option
-def metrics(port: int, host: str, path: Path | None, every: float, once: bool, home: Path | None) -> None:
+def metrics(
+    port: int, host: str, path: Path | None, hosts: tuple[str, ...], every: float, once: bool, home: Path | None
+) -> None:
     """Tell Prometheus how the platform does, at /metrics or in a file.
 
     Figures come from Dagster's records, the bucket and the ledger at each scrape; nothing is stored. Counters count
@@ -62,21 +77,71 @@ def metrics(port: int, host: str, path: Path | None, every: float, once: bool, h
                 write_to_textfile(str(path), registry)
                 if stop.wait(every):
                     return
-        from prometheus_client import start_http_server
-
         try:
-            server, thread = start_http_server(port, host, registry)
+            server = metrics_server(registry, host=host, port=port, hosts=own_names(host, hosts))
         except OSError as error:
             raise BadSetting(f"Port {port} on {host} cannot be used: {error}.", help="Give another --port.") from error
         echo(f"Figures are at http://{host}:{server.server_port}/metrics. Ctrl-C stops.")
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
         stop.wait()
         server.shutdown()
+        server.server_close()
         thread.join()
+
+
+def metrics_server(
+    registry: "CollectorRegistry", *, host: str, port: int, hosts: "Collection[str] | None"
+) -> "WSGIServer":
+    """Make a server of the figures that refuses what `web_guard` refuses.
+
+    Args:
+        registry: The figures.
+        host: Address to listen on.
+        port: Port to listen on, 0 for any.
+        hosts: Names under which it may be asked, `None` for any.
+
+    Raises:
+        OSError: The port cannot be used.
+    """
+    import socket
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    from prometheus_client import make_wsgi_app
+    from prometheus_client.exposition import ThreadingWSGIServer
+
+    class Server(ThreadingWSGIServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    class Handler(WSGIRequestHandler):
+        timeout = _CLIENT_SECONDS
+
+        def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the library's name
+            """Say nothing of each scrape."""
+
+    figures = make_wsgi_app(registry)
+
+    def guarded(environ: dict[str, Any], start_response: "StartResponse") -> "Iterable[bytes]":
+        named = {"HTTP_HOST": "host", "HTTP_ORIGIN": "origin", "HTTP_SEC_FETCH_SITE": "sec-fetch-site"}
+        why = refusal(
+            method=environ["REQUEST_METHOD"],
+            path=environ["PATH_INFO"],
+            query=environ["QUERY_STRING"],
+            headers={name: environ[key] for key, name in named.items() if key in environ},
+            hosts=hosts,
+        )
+        if why is None:
+            return figures(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [why.encode()]
+
+    return make_server(host, port, guarded, Server, Handler)
 
 
 @contextmanager
 def watching(home: Path | None, *, since: float | None = None) -> "Generator[Watcher]":
     """A reader of the figures of the platform at this home; see `Watcher` for `since`."""
+    from argus_assets.embedded.code_address import addresses_in, all_answer
     from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.figures import Watcher
     from argus_assets.resources.database import Database
@@ -87,6 +152,9 @@ def watching(home: Path | None, *, since: float | None = None) -> "Generator[Wat
     with connect(home) as (instance, bucket):
         settings = settings_for(home, os.environ)
         database = Database(os.environ["ARGUS_DATABASE_URL"])
+        # What `argus up` wrote; elsewhere, what daemon and webserver are given.
+        own, given = settings.home / "dagster", Path(os.environ.get("DAGSTER_HOME", ""))
+        workspace = next((f / "workspace.yaml" for f in (own, given) if (f / "workspace.yaml").is_file()), own)
         yield Watcher(
             instance,
             bucket,
@@ -96,6 +164,7 @@ def watching(home: Path | None, *, since: float | None = None) -> "Generator[Wat
             retain_days=settings.retain_days,
             interval_s=settings.sensor_interval_s,
             since=since,
+            code_server=lambda: all_answer(addresses_in(workspace, os.environ)),
         )
 
 

@@ -37,7 +37,19 @@ from argus_assets.cli.output import terminal
     type=click.IntRange(0, 65535),
     help="Port on loopback of a second Dagster UI that only shows; 0 takes any free one.",
 )
-def up(home: Path | None, host: str, port: int | None, metrics_port: int | None, viewer_port: int | None) -> None:
+@click.option(
+    "--code-port",
+    type=click.IntRange(1, 65535),
+    help="TCP port on loopback of the code server (default: a Unix socket in the home, which other users cannot reach).",
+)
+def up(
+    home: Path | None,
+    host: str,
+    port: int | None,
+    metrics_port: int | None,
+    viewer_port: int | None,
+    code_port: int | None,
+) -> None:
     """Run PostgreSQL, code server, Dagster webserver and daemon until Ctrl-C or SIGTERM.
 
     Data stay in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
@@ -65,7 +77,14 @@ def up(home: Path | None, host: str, port: int | None, metrics_port: int | None,
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, give_up)
-    platform = Platform(settings, host=host, viewer_port=viewer_port, metrics_port=metrics_port, on_event=tell)
+    platform = Platform(
+        settings,
+        host=host,
+        viewer_port=viewer_port,
+        metrics_port=metrics_port,
+        code_port=code_port,
+        on_event=tell,
+    )
     console.print(f"Starting Argus in {settings.home} …")
     try:
         platform.start()

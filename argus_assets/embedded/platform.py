@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from argus_assets.drop.bucket import Bucket
+from argus_assets.embedded.code_address import ASK_SECONDS, CodeAddress, Probe, home_socket
 from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.embedded.private import own_home
 from argus_assets.errors import BadSetting, Unavailable
 from argus_assets.settings import Settings
 
@@ -36,7 +38,12 @@ _LOCK: Final = "platform.lock"
 STABLE_SECONDS: Final = 60.0
 MAX_BACKOFF_SECONDS: Final = 30.0
 
+PYTHON: Final = (sys.executable, "-P")
+"""Nothing is imported from the folder that somebody happens to stand in."""
+
+_UMASK: Final = 0o077
 _PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
 _CHILD_MARK: Final = "ARGUS_PLATFORM_OF"
 """Variable in the environment of all children and of what they start: the home they belong to."""
 
@@ -60,7 +67,7 @@ def dagster_yaml() -> Path:
 def prepare_dagster_home(settings: Settings) -> Path:
     """Make DAGSTER_HOME with the instance settings; returns it."""
     folder = settings.home / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copyfile(dagster_yaml(), folder / "dagster.yaml")
     return folder
 
@@ -86,16 +93,44 @@ def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", B
                 f"There is no platform in {settings.home}.",
                 help="Start one with `argus up`, or name its folder with --home or ARGUS_HOME.",
             )
+        own_home(settings.home)
         postgres = EmbeddedPostgres(settings.home / "postgres")
         url = postgres.acquire()
     os.environ["ARGUS_DATABASE_URL"] = url  # dagster.yaml reads it from there
     try:
         require_known_version(url)
-        with dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+        with database_that_answers(), dg.DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
             yield instance, bucket
     finally:
         if postgres is not None:
             postgres.release()
+
+
+@contextmanager
+def database_that_answers() -> Generator[None]:
+    """Translate what a database raises that is away, or has no free connection, into `Unavailable`."""
+    import psycopg2
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import InterfaceError, OperationalError
+    from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+    away = (
+        DagsterPostgresException,
+        OperationalError,
+        InterfaceError,
+        PoolTimeoutError,
+        psycopg2.OperationalError,
+        psycopg2.InterfaceError,
+    )
+    try:
+        yield
+    except away as error:
+        said = str(error.__cause__ or error).strip().splitlines()[0]
+        raise Unavailable(
+            f"The database did not answer: {said}",
+            help="Wait, and try again. If it stays so: does PostgreSQL run, and who holds its connections "
+            "(`SELECT * FROM pg_stat_activity`)?",
+        ) from error
 
 
 def free_port() -> int:
@@ -125,6 +160,7 @@ class Child:
         command: Its command line.
         where: What to tell people about it.
         log: File that takes what it prints.
+        folder: Where it works, `None` for where this process does.
     """
 
     name: str
@@ -135,6 +171,7 @@ class Child:
     started: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
+    folder: Path | None = None
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start it in its own process group."""
@@ -142,6 +179,8 @@ class Child:
             self.process = subprocess.Popen(  # noqa: S603 - our own command lines, no shell
                 self.command,
                 env=dict(environment),
+                cwd=self.folder,
+                umask=_UMASK,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -179,7 +218,7 @@ def _die_with_parent() -> None:
     """On Linux the kernel ends the child when its parent dies, however it dies."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever started us may have it ignored, which is inherited
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def owner_of(home: Path) -> str | None:
@@ -212,6 +251,8 @@ class Platform:
         webserver: Whether to run one.
         metrics_port: Where to tell Prometheus the figures, `None` for nowhere.
         viewer_port: Port on loopback of a second webserver that only shows (0 for any free one), `None` for none.
+        code_port: Port on loopback of the code server, `None` for a socket in the home, which others cannot reach.
+        ask_seconds: How long the code server may take to answer; three times without an answer, and it starts again.
         environment: For the children, beside the settings.
         on_event: Called with (name, what happened) as things start, die and stop.
     """
@@ -224,10 +265,14 @@ class Platform:
         webserver: bool = True,
         metrics_port: int | None = None,
         viewer_port: int | None = None,
+        code_port: int | None = None,
+        ask_seconds: int = ASK_SECONDS,
         environment: Mapping[str, str] = os.environ,
         on_event: Callable[[str, str], None] = lambda _name, _text: None,
     ) -> None:
-        self.settings = settings
+        # Children work in the home.
+        places = {name: _absolute(getattr(settings, name)) for name in ("bucket_url", "lake_url")}
+        self.settings = settings.model_copy(update={"home": settings.home.absolute(), **places})
         self.host = host
         self.port = settings.port or free_port()
         self.children: list[Child] = []
@@ -238,7 +283,10 @@ class Platform:
         self._tell = on_event
         self._lock: int | None = None
         self._postgres: EmbeddedPostgres | None = None
-        self._code_port = 0
+        self.code_port = code_port
+        self._ask_seconds = ask_seconds
+        self._code: Child | None = None
+        self._probe: Probe | None = None
         self._orphans: set[str] = set()
 
     @property
@@ -265,7 +313,8 @@ class Platform:
         """
         self._take_home()
         try:
-            self._start()
+            with database_that_answers():
+                self._start()
         except BaseException:
             self.stop()
             raise
@@ -284,14 +333,14 @@ class Platform:
                 f"Port {self.viewer_port} on 127.0.0.1 is in use.", help="Give another one: --viewer-port; 0 takes any."
             )
         logs = settings.home / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         Bucket.from_url(settings.bucket_url).ensure()
 
         url = settings.database_url
         if url is None:
             self._postgres = EmbeddedPostgres(settings.home / "postgres")
             url = self._postgres.acquire()
-            self._tell("postgresql", f"embedded, data in {self._postgres.folder}")
+            self._tell("postgresql", f"embedded, data in {self._postgres.place}")
         else:
             self._tell("postgresql", f"at {redacted(url)}")
         require_known_version(url)
@@ -300,6 +349,7 @@ class Platform:
             "ARGUS_DATABASE_URL": url,
             "DAGSTER_HOME": str(prepare_dagster_home(settings)),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONSAFEPATH": "1",
             _CHILD_MARK: str(settings.home),
         }
         left = self._end_leftovers()
@@ -309,30 +359,27 @@ class Platform:
         if recovered:
             self._tell("recovery", f"{recovered} runs were cut off when the platform stopped; they start again")
 
-        self._code_port = free_port()
+        address = home_socket(settings.home) if self.code_port is None else CodeAddress(port=self.code_port)
         workspace = self.dagster_home / "workspace.yaml"
-        workspace.write_text(
-            f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {self._code_port}, location_name: {LOCATION}}}\n"
-        )
+        workspace.write_text(address.workspace(LOCATION))
         programs = Path(sys.executable).parent
         log_format = ["--log-format", "json"] if settings.log_format == "json" else []
         code = Child(
             "code server",
             [
-                sys.executable,
+                *PYTHON,
                 "-m",
                 "argus_assets",
                 "code-server",
-                "--port",
-                str(self._code_port),
+                *address.options(),
                 "--location-name",
                 LOCATION,
                 *log_format,
             ],
-            f"127.0.0.1:{self._code_port}",
+            str(address),
             logs / "code-server.log",
         )
-        serve = [sys.executable, "-m", "argus_assets", "webserver", "--workspace", str(workspace)]
+        serve = [*PYTHON, "-m", "argus_assets", "webserver", "--workspace", str(workspace)]
         web = Child(
             "webserver",
             [*serve, "--host", self.host, "--port", str(self.port)],
@@ -341,7 +388,7 @@ class Platform:
         )
         daemon = Child(
             "daemon",
-            [str(programs / "dagster-daemon"), "run", "-w", str(workspace), *log_format],
+            [*PYTHON, str(programs / "dagster-daemon"), "run", "-w", str(workspace), *log_format],
             f"looks into the inbox every {settings.sensor_interval_s} s",
             logs / "daemon.log",
         )
@@ -350,23 +397,27 @@ class Platform:
             command = [*serve, "--read-only", "--port", str(self.viewer_port)]
             viewer = Child("viewer", command, f"{self.viewer_url}, only shows", logs / "viewer.log")
             webservers.append((viewer, self.viewer_url))
-        self._launch(code, self._code_server_answers)
+        self._launch(code, address.answers)
+        self._code, self._probe = code, Probe(address, ask_seconds=self._ask_seconds)
         for child, _ in webservers:
-            child.start(self._environment)
-            self.children.append(child)
+            self._begin(child)
         self._launch(daemon, self._daemon_beats)
         if self._metrics_port is not None:
             port = str(self._metrics_port)
             told_at = f"http://127.0.0.1:{port}/metrics"
-            command = [sys.executable, "-m", "argus_assets", "metrics", "--port", port]
+            command = [*PYTHON, "-m", "argus_assets", "metrics", "--port", port]
             self._launch(Child("metrics", command, told_at, logs / "metrics.log"), lambda: _answers(told_at))
         for child, url in webservers:
             self._wait(child, partial(_answers, f"{url}/server_info"))
 
     def _launch(self, child: Child, healthy: Callable[[], bool]) -> None:
+        self._begin(child)
+        self._wait(child, healthy)
+
+    def _begin(self, child: Child) -> None:
+        child.folder = self.settings.home
         child.start(self._environment)
         self.children.append(child)
-        self._wait(child, healthy)
 
     def _wait(self, child: Child, healthy: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -388,6 +439,7 @@ class Platform:
         except Unavailable as error:
             # A full disk, say. The others wait for it, and go on when there is room.
             self._tell("postgresql", f"has died and does not start, tried again: {error.what.splitlines()[0]}")
+        self._end_deaf_code_server()
         for child in self.children:
             if child.alive():
                 if child.failures and time.monotonic() - child.started > STABLE_SECONDS:
@@ -401,17 +453,31 @@ class Platform:
             if time.monotonic() >= child.restart_at:
                 child.stop()
                 child.restart_at = 0.0
-                if child.name == "code server":
+                if child is self._code:
                     # Its run workers died with it. When the database is away, run monitoring finds them later.
                     self._orphans |= self._try(self._runs_at_work, set())
                 child.start(self._environment)
+                if child is self._code and self._probe is not None:
+                    self._probe.restarted()
         # Dagster starts a failed run again at once or never, and needs the code server for it.
-        if self._orphans and self._code_server_answers():
+        if self._orphans and self._probe is not None and self._probe.heard:
             self._try(partial(self._recover, self._orphans), 0)
             self._orphans = set()
 
+    def _end_deaf_code_server(self) -> None:
+        """Kill a code server that lives and does not answer, and its workers: `watch` starts it again as a dead one."""
+        code, probe = self._code, self._probe
+        if code is None or probe is None or not code.alive():
+            return
+        late = not probe.heard and time.monotonic() - code.started > START_SECONDS
+        if probe.deaf or late:
+            self._tell(code.name, "does not answer any more, is killed with its run workers")
+            code.stop(0)
+
     def stop(self) -> None:
         """Stop everything, the daemon first, so that nothing new starts meanwhile; harmless when repeated."""
+        if self._probe is not None:
+            self._probe.stop()
         for child in reversed(self.children):
             child.stop()
             self._tell(child.name, "stopped")
@@ -436,8 +502,8 @@ class Platform:
     # ------------------------------------------------------------------------------------------ inside
 
     def _take_home(self) -> None:
-        self.settings.home.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.settings.home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        own_home(self.settings.home)
+        lock = os.open(self.settings.home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -453,15 +519,21 @@ class Platform:
             return {run.run_id for run in instance.get_runs(filters=_at_work())}
 
     def _recover(self, run_ids: AbstractSet[str] | None = None) -> int:
-        """Fail the runs whose workers cannot be alive, so that Dagster's run retries start them again.
+        """End the runs whose workers cannot be alive. Dagster's run retries start those again that nobody cancelled.
 
         Args:
             run_ids: Look at these runs only.
         """
+        import dagster as dg
+
         with self.instance() as instance:
             dead = instance.get_runs(filters=_at_work(run_ids))
             for run in dead:
-                instance.report_run_failed(run, "The platform stopped while this run was at work; its worker is gone.")
+                message = "The platform stopped while this run was at work; its worker is gone."
+                if run.status is dg.DagsterRunStatus.CANCELING:
+                    instance.report_run_canceled(run, message)
+                else:
+                    instance.report_run_failed(run, message)
         return len(dead)
 
     def _try(self, look: Callable[[], _T], otherwise: _T) -> _T:
@@ -492,16 +564,6 @@ class Platform:
             time.sleep(0.05)
         return len(found)
 
-    def _code_server_answers(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", self._code_port)) != 0:
-                return False
-        from dagster._grpc.client import DagsterGrpcClient
-
-        client = DagsterGrpcClient(port=self._code_port, host="127.0.0.1")
-        return client.health_check_query() == "SERVING"
-
     def _daemon_beats(self) -> bool:
         from dagster._daemon.controller import all_daemons_healthy
 
@@ -526,6 +588,11 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def _absolute(url: str) -> str:
+    """A folder as a path that does not depend on where a process works; any other URL as it is."""
+    return url if "://" in url else str(Path(url).expanduser().absolute())
 
 
 def _answers(url: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from argus_assets.errors import BadSetting, Unavailable
-from argus_assets.resources.pooling import POOL, pooled
+from argus_assets.resources.pooling import DEADLINES, POOL, pooled
 from argus_assets.texts import storable
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 MIGRATION_LOCK: Final = 0x61726775  # 'argu': one process at a time migrates
-CONNECT_SECONDS: Final = 10
 
 _MAX_SHOWN_NAMES: Final = 5
 _MAX_SHOWN_CHARACTERS: Final = 64
@@ -80,7 +79,7 @@ class Database:
         self._migrate()
         _take_no_nul()
         try:
-            connection = psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
+            connection = psycopg2.connect(self.url, **DEADLINES)
             try:
                 connection.autocommit = autocommit
                 yield connection
@@ -96,7 +95,7 @@ class Database:
         _take_no_nul()
 
         def connect() -> "Connection":
-            return psycopg2.connect(self.url, connect_timeout=CONNECT_SECONDS)
+            return psycopg2.connect(self.url, **DEADLINES)
 
         return sqlalchemy.create_engine("postgresql+psycopg2://", creator=connect, **POOL)
 
@@ -155,7 +154,7 @@ def _connection(url: str) -> Generator["Connection"]:
     import psycopg2
 
     try:
-        connection = psycopg2.connect(url, connect_timeout=CONNECT_SECONDS)
+        connection = psycopg2.connect(url, **DEADLINES)
         try:
             yield connection
         finally:

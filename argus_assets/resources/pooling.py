@@ -15,11 +15,21 @@ KEPT: Final = 4
 MOST: Final = 12
 """Connections of one pool: kept, and at the same time; who comes then waits for half a minute."""
 
+DEADLINES: Final[dict[str, Any]] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""Arguments of libpq's connect: a connection whose other end is gone without a word ends in half a minute, not in hours."""
+
 POOL: Final[dict[str, Any]] = {
     "pool_size": KEPT,
     "max_overflow": MOST - KEPT,
     "pool_recycle": 300,  # seconds
     "pool_pre_ping": True,  # a server that was started again is noticed before use
+    "connect_args": DEADLINES,
 }
 """Arguments of SQLAlchemy's `create_engine`."""
 

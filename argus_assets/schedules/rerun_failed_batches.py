@@ -14,7 +14,14 @@ from dagster import DagsterEventType, RunRecord
 from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.assets.batch import STAGES, vehicle_drop
-from argus_assets.partitions import BATCHES, DATA_VERSION, SIZE, partitions_in_flight, request_run
+from argus_assets.partitions import (
+    BATCHES,
+    DATA_VERSION,
+    SIZE,
+    is_cancelled_by_person,
+    partitions_in_flight,
+    request_run,
+)
 from argus_assets.upkeep.attempts import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
 
 CRON: Final = "*/2 * * * *"
@@ -102,11 +109,12 @@ def find_failed(
     recorded = _recorded_failures(instance, open_batches)
     attempts = _attempts(instance, open_batches)
     records = _run_records(instance, {run_id for run_ids in attempts.values() for run_id in run_ids})
+    cancelled = {i for i, record in records.items() if is_cancelled_by_person(instance, record.dagster_run)}
     found: list[FailedBatch] = []
     for batch in open_batches:
         key = batch.partition
         runs = [records[run_id] for run_id in attempts[key] if run_id in records]
-        failures = _failures(runs, recorded[key])
+        failures = _failures(runs, recorded[key], cancelled)
         if failures:
             found.append(
                 FailedBatch(
@@ -275,8 +283,16 @@ def _planned(instance: dg.DagsterInstance, asset: str, after: dict[str, int]) ->
         last = page[-1].storage_id
 
 
-def _failures(runs: Sequence[RunRecord], recorded: dict[str, Failure]) -> tuple[Failure, ...]:
-    """The attempts that failed, oldest first. What Dagster started again by itself is one attempt with its first run."""
+def _failures(
+    runs: Sequence[RunRecord], recorded: dict[str, Failure], cancelled: Collection[str]
+) -> tuple[Failure, ...]:
+    """The attempts that failed, oldest first. What Dagster started again by itself is one attempt with its first run.
+
+    Args:
+        runs: That were to make the batch.
+        recorded: What was recorded of its failures, by run.
+        cancelled: Ids of the runs that a person cancelled.
+    """
     chains: dict[str, list[RunRecord]] = defaultdict(list)
     for record in runs:
         chains[record.dagster_run.root_run_id or record.dagster_run.run_id].append(record)
@@ -284,12 +300,14 @@ def _failures(runs: Sequence[RunRecord], recorded: dict[str, Failure]) -> tuple[
     for chain in chains.values():
         told = [recorded[r.dagster_run.run_id] for r in chain if r.dagster_run.run_id in recorded]
         last = chain[-1]
-        if told:
+        ended = datetime.fromtimestamp(last.end_time, UTC) if last.end_time else last.update_timestamp
+        if last.dagster_run.run_id in cancelled:
+            found.append(Failure(ended, "cancelled"))
+        elif told:
             found.append(told[-1])
         elif last.dagster_run.status in ENDED_BADLY:
             # One that never began cannot have been brought down by a batch.
             began = any(r.start_time is not None for r in chain)
-            ended = datetime.fromtimestamp(last.end_time, UTC) if last.end_time else last.update_timestamp
             found.append(Failure(ended, "crashed" if began else "transient"))
     return tuple(sorted(found, key=lambda f: f.at))
 

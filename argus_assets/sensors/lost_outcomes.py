@@ -16,7 +16,7 @@ from argus_assets.assets.batch import EVENT_KEY, latest_digest
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result, write_result
-from argus_assets.partitions import BATCHES, partitions_of, positions, starts_again
+from argus_assets.partitions import BATCHES, is_cancelled_by_person, partitions_of, positions, starts_again
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.status import BatchState, partition_states
 
@@ -137,8 +137,13 @@ def _tell(
     known = read_result(bucket, ref)
     if known is not None and known.manifest_digest == digest:
         return None
-    what = "was cancelled" if run.status is dg.DagsterRunStatus.CANCELED else "ended before the batch was done"
-    error = f"Run {run.run_id} {what}: its worker was stopped, killed, or ran out of time or memory."
+    if is_cancelled_by_person(instance, run):
+        error = f"Run {run.run_id} was cancelled. It is not started again by itself: `argus rerun {partition}`."
+    else:
+        error = (
+            f"Run {run.run_id} ended before the batch was done: its worker was stopped, killed, or ran out of time or "
+            "memory."
+        )
     write_result(
         bucket,
         BatchResult(

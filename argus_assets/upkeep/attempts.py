@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from argus_assets.drop.intake import stretches
 
-FailureKind = Literal["transient", "permanent", "quarantined", "crashed"]
-"""`crashed`: the run ended and the batch has no outcome. Its worker died, memory ran out, it took too long, or it was
-cancelled."""
+FailureKind = Literal["transient", "permanent", "quarantined", "crashed", "cancelled"]
+"""`crashed`: the run ended and the batch has no outcome. Its worker died, memory ran out, or it took too long.
+`cancelled`: a person ended the run."""
 
 MAX_ATTEMPTS: Final = 5
 """Of one drop of a manifest, the first included."""
@@ -88,7 +88,7 @@ LIMITS: Final = Limits()
 def judge(batch: FailedBatch, *, now: datetime, limits: Limits = LIMITS) -> Verdict:
     """What to do with a failed batch: run it again now, look again later, or leave it to a person."""
     last = batch.failures[-1]
-    if last.kind in ("permanent", "quarantined") or len(batch.failures) >= limits.attempts:
+    if last.kind in ("permanent", "quarantined", "cancelled") or len(batch.failures) >= limits.attempts:
         return "person"
     if sum(f.kind == "crashed" for f in batch.failures) >= limits.crashes:
         return "person"

@@ -10,7 +10,10 @@ from typing import Final, Literal
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-Source = Literal["records", "bucket", "lake", "budget", "outbox"]
+Source = Literal["records", "bucket", "lake", "budget", "outbox", "code_server"]
+CODE_SERVER: Final = "code_server"
+"""Asked where its address is known. It gives no figures, but nothing starts without it."""
+
 SOURCES: Final[tuple[Source, ...]] = ("records", "bucket", "lake", "budget", "outbox")
 
 FAILURE_KINDS: Final = ("transient", "permanent", "quarantined", "crashed")
@@ -64,6 +67,7 @@ class Records:
         oldest_taken_s: Seconds since the oldest manifest that was taken and has no page yet was put, 0 without one.
         tick_age_s: Seconds since each sensor and schedule last ticked.
         heartbeat_age_s: Seconds since each daemon last told that it lives.
+        oldest_starting_s: Seconds since the run was launched that has waited longest for its worker, 0 without one.
     """
 
     batches: Mapping[str, int]
@@ -72,6 +76,7 @@ class Records:
     tick_age_s: Mapping[tuple[str, str], float]
     heartbeat_age_s: Mapping[str, float]
     totals: Totals
+    oldest_starting_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,7 @@ class Snapshot:
         seconds: What it took to read them.
         retain_days: The setting.
         interval_s: Seconds between two looks into the inbox, the setting.
+        code_server: Whether the code server answers, `None` where nobody knows its address.
     """
 
     records: Records | None
@@ -151,6 +157,7 @@ class Snapshot:
     seconds: float
     retain_days: int
     interval_s: int
+    code_server: bool | None = None
 
     @property
     def oldest_waiting_s(self) -> float | None:
@@ -163,7 +170,8 @@ class Snapshot:
     def missing(self) -> tuple[Source, ...]:
         """Sources that did not answer."""
         found = (self.records, self.inbox, self.upkeep, self.tokens, self.outbox)
-        return tuple(source for source, value in zip(SOURCES, found, strict=True) if value is None)
+        away: tuple[Source, ...] = tuple(source for source, value in zip(SOURCES, found, strict=True) if value is None)
+        return (*away, CODE_SERVER) if self.code_server is False else away
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -171,6 +179,8 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     up = GaugeMetricFamily("argus_source_up", "Whether a source of the figures answered.", labels=["source"])
     for source in SOURCES:
         up.add_metric([source], float(source not in snapshot.missing))
+    if snapshot.code_server is not None:
+        up.add_metric([CODE_SERVER], float(snapshot.code_server))
     yield up
     yield GaugeMetricFamily("argus_scrape_seconds", "What it took to read all figures.", value=snapshot.seconds)
     yield GaugeMetricFamily(
@@ -233,6 +243,11 @@ def _of_records(records: Records) -> Iterator[Metric]:
         "Since a daemon of Dagster last told that it lives.",
         "daemon",
         records.heartbeat_age_s,
+    )
+    yield GaugeMetricFamily(
+        "argus_oldest_starting_seconds",
+        "Since the run was launched that has waited longest for its worker; 0 when none waits.",
+        records.oldest_starting_s,
     )
     totals = records.totals
     for name, text, value in (

@@ -13,6 +13,9 @@ SILENT_INTERVALS: Final = 6
 SILENT_AT_LEAST_S: Final = 60.0
 RATE_WINDOW_S: Final = 300.0
 
+MAX_STARTING_S: Final = 90.0
+"""A worker that has not begun is killed before that; a run that waits longer has nobody to start it."""
+
 DONE: Final = ("completed", "failed")
 
 
@@ -138,6 +141,20 @@ def silence(*, oldest_marker_s: float, last_tick_s: float | None, interval_s: fl
     return (
         f"Manifests have waited for {duration(oldest_marker_s)} and completed_batches_sensor {since}: see whether "
         "`argus up` runs (`argus doctor`), and whether the sensor is switched on in the Dagster UI."
+    )
+
+
+def stays_starting(oldest_starting_s: float) -> str | None:
+    """What to say when a launched run gets no worker; `None` when all is well.
+
+    Args:
+        oldest_starting_s: Since the run was launched that has waited longest, 0 without one.
+    """
+    if oldest_starting_s <= MAX_STARTING_S:
+        return None
+    return (
+        f"A run has been starting for {duration(oldest_starting_s)}: see whether the code server answers (its log, and "
+        "`argus status --check`). `argus up` starts it again by itself; elsewhere restart it."
     )
 
 

@@ -22,6 +22,7 @@ from argus_assets.settings import Settings
 def home() -> Iterator[Path]:
     """A folder that PostgreSQL's own user can reach."""
     with tempfile.TemporaryDirectory(prefix="argus-demo-") as folder:
+        Path(folder).chmod(0o711)
         yield Path(folder) / "demo"
 
 

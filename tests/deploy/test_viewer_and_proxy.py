@@ -39,7 +39,7 @@ def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     outside = {k: v for k, v in os.environ.items() if not k.startswith(("ARGUS_", "AWS_", "DAGSTER_"))}
     outside |= {"DAGSTER_DISABLE_TELEMETRY": "yes"}
     given = {**outside, "ARGUS_DATABASE_URL": postgres.replace("/argus?", "/viewer?"), "ARGUS_PORT": "0"}
-    made = Platform(settings_for(home, given), viewer_port=0, environment=outside)
+    made = Platform(settings_for(home, given), viewer_port=0, code_port=free_port(), environment=outside)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARGUS_DATABASE_URL", given["ARGUS_DATABASE_URL"])
         made.start()
@@ -150,7 +150,7 @@ def test_the_healthcheck_of_a_container_passes_and_can_fail(deploy: Path, platfo
     assert mode == "CMD"
     programs = Path(sys.executable).parent
     command = [str(programs / program), *rest]
-    right = {"code": ("4266", platform._code_port), "webserver": ("3000", platform.port)}
+    right = {"code": ("4266", platform.code_port), "webserver": ("3000", platform.port)}
     right["viewer"] = ("3000", platform.viewer_port)
 
     def run(port: object, home: Path) -> int:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from argus_assets.embedded.platform import Child, Platform, free_port, port_is_free, redacted, settings_for
+from argus_assets.embedded.code_address import CodeAddress
+from argus_assets.embedded.platform import (
+    PYTHON,
+    Child,
+    Platform,
+    dagster_yaml,
+    free_port,
+    port_is_free,
+    redacted,
+    settings_for,
+)
 from argus_assets.errors import BadSetting
 
 
@@ -130,6 +140,78 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path) -> None:
 )
 def test_a_password_is_never_told(url: str, told: str) -> None:
     assert redacted(url) == told
+
+
+PLANTED = ("argus_assets", "gql", "dagster", "sitecustomize", "numpy")
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A folder with modules of names that Argus and its libraries import; each leaves a trace when it is."""
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    for name in PLANTED:
+        (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')\n")
+    return folder
+
+
+def test_children_import_nothing_from_the_folder_somebody_stands_in(
+    tmp_path: Path, planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(planted)
+    one = Child("worker", [*PYTHON, "-c", "import numpy, argus_assets.cli, gql; print('up')"], "here", tmp_path / "log")
+    one.start(os.environ)
+    assert one.process is not None
+    one.process.wait()
+    assert not (tmp_path / "executed").exists(), (tmp_path / "executed").read_text()
+
+
+def test_the_command_as_a_module_imports_nothing_from_there_either(planted: Path) -> None:
+    # Python itself puts the folder first, and would take a planted package of Argus's own name: that is not Argus any more.
+    (planted / "argus_assets.py").unlink()
+    command = [sys.executable, "-m", "argus_assets", "status", "--help"]
+    done = subprocess.run(command, cwd=planted, capture_output=True, text=True, check=True)
+    assert "BATCH" in done.stdout
+    assert not (planted.parent / "executed").exists()
+
+
+def test_the_code_server_loads_its_definitions_from_no_working_folder(
+    tmp_path: Path, planted: Path, database_url: str
+) -> None:
+    (tmp_path / "home" / "dagster").mkdir(parents=True, mode=0o700)
+    (tmp_path / "home" / "dagster" / "dagster.yaml").write_bytes(dagster_yaml().read_bytes())
+    environment = {
+        **os.environ, "ARGUS_HOME": str(tmp_path / "home"), "ARGUS_DATABASE_URL": database_url,
+        "DAGSTER_HOME": str(tmp_path / "home" / "dagster"),
+    }  # fmt: skip
+    # By its script, as a unit of systemd starts it: without -P.
+    command = [str(Path(sys.executable).parent / "argus"), "code-server", "--socket", str(tmp_path / "s")]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=planted, env=environment, stdout=log, stderr=log)
+    try:
+        until(lambda: CodeAddress(socket=tmp_path / "s").answers(1), 120)
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert not (tmp_path / "executed").exists(), (tmp_path / "executed").read_text()
+
+
+def test_what_children_write_is_closed_to_others(tmp_path: Path) -> None:
+    one = child(tmp_path, f"open({str(tmp_path / 'made')!r}, 'w')")
+    one.start(os.environ)
+    assert one.process is not None
+    assert one.process.wait() == 0
+    assert (tmp_path / "made").stat().st_mode & 0o077 == 0
+
+
+def test_a_relative_folder_is_the_same_for_children_that_work_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    platform = Platform(settings_for(Path("home"), {"ARGUS_BUCKET_URL": "drops", "ARGUS_LAKE_URL": "s3://lake/x"}))
+    assert platform.settings.bucket_url == str(tmp_path / "drops")
+    assert platform.settings.lake_url == "s3://lake/x"
+    assert platform.settings.home == tmp_path / "home"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from argus_assets.embedded.postgres import SOCKET, EmbeddedPostgres
+from argus_assets.embedded.postgres import EmbeddedPostgres
 from argus_assets.errors import BadSetting
 
 HOLD = """
@@ -31,7 +31,10 @@ server.release()
 @pytest.fixture
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="argus-pg-") as temporary:
-        yield Path(temporary) / "postgres"
+        # Passable, as `/home` is: as root, the server runs as another user.
+        Path(temporary).chmod(0o711)
+        home = Path(temporary) / "home"
+        yield home / "postgres"
 
 
 def query(url: str, sql: str) -> object:
@@ -123,7 +126,7 @@ def test_a_server_whose_socket_was_removed_is_started_again(folder: Path) -> Non
     try:
         query(url, "CREATE TABLE kept AS SELECT 42 AS n")
         deaf = postmaster(folder)
-        (server._socket_folder() / SOCKET).unlink()
+        server._socket().unlink()
         assert server.ensure_running()
         assert postmaster(folder) != deaf
         assert query(url, "SELECT n FROM kept") == (42,)
@@ -169,6 +172,142 @@ def test_a_path_too_long_for_a_socket_works(folder: Path) -> None:
     deep = folder / ("d" * 60) / ("e" * 60)
     with EmbeddedPostgres(deep) as url:
         assert query(url, "SELECT 1") == (1,)
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="plays another user of the machine")
+
+
+def as_nobody(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, user="nobody", group="nogroup", extra_groups=[], capture_output=True, text=True, check=False, cwd="/"
+    )
+
+
+def long_folder(folder: Path) -> Path:
+    return folder.parent / ("h" * 90) / "postgres"
+
+
+def test_a_socket_outside_of_the_home_has_a_name_of_its_own_that_the_home_keeps(folder: Path) -> None:
+    first, second = EmbeddedPostgres(long_folder(folder)), EmbeddedPostgres(long_folder(folder / "x"))
+    with first as url, second as other:
+        assert url != other
+        note = long_folder(folder) / "socket-folder"
+        assert note.stat().st_mode & 0o777 == 0o600
+        place = Path(note.read_text())
+        assert url.endswith(f"host={str(place).replace('/', '%2F')}")
+        assert place.stat().st_mode & 0o777 == 0o700
+        assert EmbeddedPostgres(long_folder(folder)).running()
+    with first as again:
+        assert again == url, "it is kept"
+    for used in (place, Path((long_folder(folder / "x") / "socket-folder").read_text())):
+        used.rmdir()
+
+
+@pytest.mark.parametrize("taken", ["open to others", "a link"])
+def test_a_socket_folder_that_is_not_private_any_more_is_not_used(folder: Path, taken: str) -> None:
+    server = EmbeddedPostgres(long_folder(folder))
+    with server as url:
+        place = Path((long_folder(folder) / "socket-folder").read_text())
+        if taken == "a link":
+            moved = place.with_name(f"{place.name}-moved")
+            place.rename(moved)
+            place.symlink_to(moved)
+        else:
+            moved = place
+            place.chmod(0o777)
+        assert not server.running()
+        assert server.ensure_running()
+        assert server.url != url
+        assert query(server.url, "SELECT 1") == (1,)
+        new = Path((long_folder(folder) / "socket-folder").read_text())
+    if taken == "a link":
+        place.unlink()
+    shutil.rmtree(moved)
+    new.rmdir()
+
+
+@as_root
+def test_another_user_is_refused_by_the_server_even_where_he_reaches_it(folder: Path) -> None:
+    from argus_assets.embedded.postgres import _programs
+
+    with EmbeddedPostgres(folder) as url:
+        psql: list[str | Path] = [_programs() / "psql", "-At", "-U", "postgres", "-c", "SELECT 1", "-h"]
+        data = folder / "data"
+        assert as_nobody([*psql, data, "argus"]).returncode != 0
+        for opened in (folder.parent, folder, data):
+            opened.chmod(0o755)
+        refused = as_nobody([*psql, data, "argus"])
+        assert refused.returncode != 0
+        assert "eer authentication failed" in refused.stderr
+        assert query(url, "SELECT current_user") == ("postgres",)
+        data.chmod(0o700)
+
+
+def test_a_server_that_an_earlier_version_left_open_to_all_is_closed(folder: Path) -> None:
+    server = EmbeddedPostgres(folder)
+    with server as url:
+        hba = folder / "data" / "pg_hba.conf"
+        hba.write_text("local all all trust\n")
+        server._pg_ctl("reload")
+        until(lambda: query(url, "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'trust'") == (1,))
+        with EmbeddedPostgres(folder):
+            rules = "SELECT string_agg(type || auth_method, ',') FROM pg_hba_file_rules"
+            until(lambda: query(url, rules) == ("localpeer",))
+            assert query(url, "SELECT 1") == (1,)
+
+
+@as_root
+def test_as_root_nothing_above_the_home_is_opened_and_the_data_go_where_the_server_reaches_them() -> None:
+    with tempfile.TemporaryDirectory(prefix="argus-pg-") as temporary:
+        above = Path(temporary)  # mode 0700
+        server = EmbeddedPostgres(above / "home" / "postgres")
+        with server as url:
+            query(url, "CREATE TABLE kept AS SELECT 42 AS n")
+            assert above.stat().st_mode & 0o777 == 0o700
+            assert (above / "home").stat().st_mode & 0o007 == 0
+            assert server.place.parent == Path("/var/lib")
+            assert (server.place / "data").stat().st_mode & 0o777 == 0o700
+            assert server.place.stat().st_mode & 0o007 == 0
+            assert (above / "home" / "postgres" / "data" / "PG_VERSION").exists(), "it is found from the home"
+        with EmbeddedPostgres(above / "home" / "postgres") as again:
+            assert query(again, "SELECT n FROM kept") == (42,)
+        shutil.rmtree(server.place)
+        with pytest.raises(BadSetting, match="is not there"):
+            EmbeddedPostgres(above / "home" / "postgres").acquire()
+
+
+@as_root
+def test_as_root_only_the_servers_user_passes_through_the_home(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        assert folder.parent.stat().st_mode & 0o777 == 0o710
+        assert folder.resolve() == folder, "it is in the home, as the server's user gets there"
+        assert as_nobody(["/usr/bin/test", "-x", folder.parent]).returncode != 0
+        log = folder / "server.log"
+        assert log.stat().st_mode & 0o077 == 0
+
+
+@as_root
+def test_programs_that_the_servers_user_cannot_reach_are_copied(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from argus_assets.embedded import postgres
+
+    closed, outside = tmp_path / "venv", folder.parent.parent / "var"
+    programs = postgres._binaries()
+    for part in (programs.parent, programs.parents[2] / f"{programs.parents[1].name}.libs"):
+        shutil.copytree(part, closed / part.relative_to(programs.parents[2]), symlinks=True)
+    tmp_path.chmod(0o700)
+    outside.mkdir(mode=0o755)
+    monkeypatch.setattr(postgres, "_binaries", lambda: closed / programs.relative_to(programs.parents[2]))
+    monkeypatch.setattr(postgres, "OUTSIDE", outside)
+    postgres._programs.cache_clear()
+    try:
+        with EmbeddedPostgres(folder) as url:
+            assert query(url, "SELECT '[1,2]'::vector") is not None
+            assert postgres._programs().is_relative_to(outside)
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
+    finally:
+        postgres._programs.cache_clear()
 
 
 def test_data_of_another_version_are_refused_and_left_alone(folder: Path) -> None:

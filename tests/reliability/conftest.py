@@ -11,6 +11,8 @@ from reliability_site import Site, running_site, simulate_drives
 from argus_assets.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 
+HOOKS = Path(__file__).parent / "hooks"
+
 
 @pytest.fixture(scope="session")
 def report() -> Iterator[Report]:
@@ -31,7 +33,7 @@ def shared_site(moto_server: S3Server, reliability_drives: dict[str, Drive]) -> 
     """A platform whose bucket and lake are on S3, and the undisturbed run on it."""
     with (
         tempfile.TemporaryDirectory(prefix="argus-rel-") as home,
-        running_site(Path(home), moto_server, reliability_drives) as site,
+        running_site(Path(home), moto_server, reliability_drives, environment={"PYTHONPATH": str(HOOKS)}) as site,
     ):
         batches = site.drop("undisturbed")
         site.settle(batches)

@@ -75,7 +75,7 @@ def test_a_part_of_the_platform_is_killed(site: Site, report: Report, name: str)
 
 
 @pytest.mark.reliability_full
-def test_only_the_code_servers_process_is_killed_and_its_worker_goes_on(site: Site, report: Report) -> None:
+def test_only_the_code_servers_process_is_killed_and_its_workers_end_with_it(site: Site, report: Report) -> None:
     with report.scenario(44, "code server: kill -9 of its process, not of its workers", "mid-run") as row:
         batches = site.drop("code-server-alone")
         site.wait(site.at_work(batches), 60, "a batch is at work")

@@ -55,6 +55,17 @@ def test_s3_is_away_when_manifests_are_dropped(site: Site, report: Report) -> No
         finish(site, row, batches)
 
 
+@pytest.mark.reliability_full
+def test_connections_to_s3_stay_open_and_say_nothing_any_more(site: Site, report: Report) -> None:
+    when = "mid-run, all connections of 5 s; new ones work"
+    with report.scenario(24, "S3 half open: connections stay and nobody answers on them", when) as row:
+        batches = site.drop("s3-half-open")
+        site.wait(site.at_work(batches), 60, "a batch is at work")
+        site.proxy.breaks(Rule("silence"))
+        for_seconds(site, 5)
+        finish(site, row, batches)
+
+
 REFUSALS = {
     "503": Rule("status", share=0.25, status=503),
     "503, Retry-After: 1": Rule("status", share=0.25, status=503, retry_after_s=1),

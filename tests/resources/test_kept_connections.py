@@ -13,7 +13,7 @@ from dagster_home import KINDS, Kind, instance_on
 from argus_assets.embedded.postgres import EmbeddedPostgres
 from argus_assets.errors import Unavailable
 from argus_assets.resources.database import Database
-from argus_assets.resources.pooling import MOST
+from argus_assets.resources.pooling import DEADLINES, MOST
 
 
 def asked(url: str, question: str) -> int:
@@ -159,3 +159,17 @@ def test_a_connection_that_is_cut_in_mid_transaction_is_told_and_not_used_again(
         with database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             assert cursor.fetchone() == (1,)
+
+
+def test_every_connection_ends_when_its_other_end_is_gone_without_a_word(database_url, tmp_path, monkeypatch) -> None:
+    database = Database(database_url)
+    with instance_on(database_url, tmp_path / "home", monkeypatch) as instance:
+        engine: Any = instance.run_storage._engine  # type: ignore[attr-defined] # of SQL storages
+        with (
+            database.transaction() as kept,
+            database.session() as own,
+            engine.connect() as dagsters,
+        ):
+            for connection in (kept, own, dagsters.connection.driver_connection):
+                given = connection.info.dsn_parameters
+                assert {name: int(given[name]) for name in DEADLINES} == DEADLINES

@@ -30,6 +30,9 @@ def failed(key: str, *kinds: str, ago: timedelta = LONG_AGO, stage: str = "rec_f
         (["crashed"], "again"),
         (["crashed", "crashed"], "person"),
         (["crashed", "transient", "crashed"], "person"),
+        (["cancelled"], "person"),
+        (["transient", "cancelled"], "person"),
+        (["cancelled", "transient"], "again"),
     ],
 )
 def test_verdicts_when_every_pause_is_over(kinds: list[str], verdict: str) -> None:
@@ -46,7 +49,7 @@ def test_pauses_grow_with_each_attempt(tries: int, second: int) -> None:
 batches = st.builds(
     failed,
     st.just(""),
-    st.sampled_from(["transient", "permanent", "quarantined", "crashed"]),
+    st.sampled_from(["transient", "permanent", "quarantined", "crashed", "cancelled"]),
     ago=st.sampled_from([timedelta(0), LONG_AGO]),
     stage=st.sampled_from(["rec_frames", "diagnosis"]),
     large=st.booleans(),

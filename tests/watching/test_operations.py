@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,6 @@ def test_names_follow_the_conventions() -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_missing_source_is_told_and_nothing_is_made_up_for_it(source) -> None:
     field = {"records": "records", "bucket": "inbox", "lake": "upkeep", "budget": "tokens", "outbox": "outbox"}[source]
-    from dataclasses import replace
-
     found = {
         (sample.name, *sample.labels.values()): sample.value
         for family in scraped(replace(example(), **{field: None}))
@@ -85,6 +84,14 @@ def test_a_missing_source_is_told_and_nothing_is_made_up_for_it(source) -> None:
     gone = TOLD.keys() - {name for name, *_ in found}
     assert gone
     assert all(name.startswith("argus_") for name in gone)
+
+
+@pytest.mark.parametrize("answers", [True, False, None])
+def test_a_code_server_is_told_where_its_address_is_known(answers: bool | None) -> None:
+    snapshot = replace(example(), code_server=answers)
+    told = {s.labels["source"]: s.value for f in scraped(snapshot) if f.name == "argus_source_up" for s in f.samples}
+    assert told.get("code_server") == (None if answers is None else float(answers))
+    assert ("code_server" in snapshot.missing) is (answers is False)
 
 
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should() -> None:

@@ -8,9 +8,12 @@ import dagster as dg
 import pytest
 
 from argus_assets.assets import batch as batch_module
+from argus_assets.drop.keys import BatchRef
+from argus_assets.drop.results import read_result
 from argus_assets.errors import Unavailable
 from argus_assets.partitions import BATCHES
 from argus_assets.schedules.rerun_failed_batches import find_failed, rerun_failed
+from argus_assets.sensors.lost_outcomes import Cursor, tell_lost_outcomes
 from argus_assets.status import partition_states
 
 pytestmark = pytest.mark.wiring
@@ -94,6 +97,49 @@ def test_a_run_that_died_is_a_crash_and_the_second_stays_for_a_person(site, driv
         assert not site.run(again, selection=again.asset_selection).success
     assert failures(site) == ["crashed", "crashed"]
     assert isinstance(rerun_failed(site.instance, now=later(10_000)), dg.SkipReason)
+
+
+@pytest.mark.parametrize(
+    ("canceling", "canceled", "kind"),
+    [
+        (["Sending run termination request."], "", "cancelled"),
+        ([], "This pipeline was forcibly marked as canceled from outside the execution context.", "cancelled"),
+        (["Canceling due to exceeding maximum runtime of 7200 seconds.", "Sending run termination request."], "",
+         "crashed"),
+    ],
+    ids=["cancelled", "by force before it began", "out of time"],
+)  # fmt: skip
+def test_what_a_person_cancelled_stays_for_a_person(
+    site, drives, monkeypatch, canceling: list[str], canceled: str, kind: str
+) -> None:
+    cursor = Cursor(updated_at=(datetime.now(UTC) - timedelta(minutes=1)).timestamp()).model_dump_json()
+    site.drop(drives["car_healthy"])
+    (request,) = site.tick().run_requests
+
+    def dies(*_: object, **__: object) -> None:
+        (run,) = site.instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        for message in canceling:
+            site.instance.report_run_canceling(run, message=message)
+        if canceled:
+            site.instance.report_run_canceled(run, message=canceled)
+        raise dg.DagsterExecutionInterruptedError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(batch_module, "_take_all", dies)
+        site.run(request)
+    assert failures(site) == [kind]
+    tell_lost_outcomes(site.instance, cursor, site.bucket, now=later(1))
+    outcome = read_result(site.bucket, BatchRef("car-healthy", "b1"))
+    assert outcome is not None
+    assert outcome.error is not None
+    assert ("argus rerun" in outcome.error) is (kind == "cancelled")
+    again = rerun_failed(site.instance, now=later(10_000))
+    assert isinstance(again, dg.SkipReason) is (kind == "cancelled")
+    if kind == "cancelled":
+        # A person asks for it: it is made, and nothing remembers.
+        job = site.run(request)
+        assert job.success
+        assert failures(site) == []
 
 
 def test_a_batch_in_a_run_is_not_started_beside_it(site, drives, no_pauses, monkeypatch) -> None:

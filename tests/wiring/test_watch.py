@@ -4,16 +4,26 @@ import io
 import json
 import os
 import re
+import socket
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import psycopg2
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from argus_assets import figures
 from argus_assets.cli import root
 from argus_assets.cli.watch import render, watch
+from argus_assets.embedded import code_address
+from argus_assets.embedded.code_address import CodeAddress
 from argus_assets.figures import Watcher
 from argus_assets.resources.database import Database
 from argus_assets.resources.ledger import PostgresLedger
@@ -78,6 +88,62 @@ def test_a_run_at_work_its_progress_and_what_failed(site, drives, database_url, 
     line = capsys.readouterr().out.splitlines()[-1]
     assert "inbox 3" in line
     assert "runs 1+0 queued" in line
+
+
+@contextmanager
+def code_server_that_never_answers(socket_path: Path) -> Iterator[None]:
+    """Takes connections, as the kernel does for a stopped process, and says nothing."""
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(socket_path))
+        deaf.listen()
+        yield
+
+
+def test_check_fails_when_the_code_server_does_not_answer(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGUS_BUCKET_URL", site.bucket.url)
+    monkeypatch.setattr(code_address, "ASK_SECONDS", 1)
+    monkeypatch.setattr(CodeAddress.answers, "__defaults__", (1,))
+    home = tmp_path / "home"
+    (home / "dagster").mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as short, code_server_that_never_answers(Path(short) / "s"):
+        (home / "dagster" / "workspace.yaml").write_text(CodeAddress(socket=Path(short) / "s").workspace("argus"))
+        result = CliRunner().invoke(root, ["status", "--check", "--home", str(home)])
+    assert result.exit_code == 1
+    assert "No answer from: code_server" in result.output
+
+
+@pytest.mark.parametrize("seconds", [0, 60, 600])
+def test_check_fails_when_a_run_gets_no_worker(site, tmp_path, monkeypatch, seconds):
+    monkeypatch.setenv("ARGUS_BUCKET_URL", site.bucket.url)
+    site.instance.create_run_for_job(at_work, status=dg.DagsterRunStatus.STARTING)
+    now = time.time() + seconds
+    monkeypatch.setattr(figures.time, "time", lambda: now)
+    result = CliRunner().invoke(root, ["status", "--check", "--home", str(tmp_path / "home")])
+    assert ("A run has been starting for" in result.output) is (seconds == 600)
+    assert result.exit_code == (seconds == 600)
+
+
+@pytest.mark.parametrize("command", [["status", "--check"], ["metrics", "--once"]])
+def test_a_database_without_free_connections_is_told_without_a_traceback(
+    site, tmp_path, monkeypatch, database_url, command
+):
+    monkeypatch.setenv("ARGUS_BUCKET_URL", site.bucket.url)
+    monkeypatch.setenv("ARGUS_DATABASE_URL", database_url)
+    taken: list[psycopg2.extensions.connection] = []
+    try:
+        with pytest.raises(psycopg2.OperationalError, match="too many clients"):
+            while True:
+                taken.append(psycopg2.connect(database_url))
+        done = subprocess.run(
+            [sys.executable, "-m", "argus_assets", *command, "--home", str(tmp_path / "home")],
+            env=dict(os.environ), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        for connection in taken:
+            connection.close()
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "\nerror: The database did not answer: " in f"\n{done.stderr}"
 
 
 def test_check_fails_when_nobody_looks_into_the_inbox(site, drives, tmp_path, monkeypatch):

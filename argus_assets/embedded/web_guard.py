@@ -1,0 +1,69 @@
+"""Which requests a server without login refuses: other names than its own, and what a page of another site makes."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+HEADERS: Final = {"X-Frame-Options": "DENY", "Content-Security-Policy": "frame-ancestors 'none'"}
+"""Of every answer: no page of another site shows this one in a frame, where a click would count as its own.
+
+A policy beside that of the server itself: a browser keeps to both.
+"""
+
+_OWN: Final = frozenset({"same-origin", "none"})
+"""What a browser says of a request that a page of the same server made, or a person (Fetch Metadata, `Sec-Fetch-Site`)."""
+
+_ACTS: Final = re.compile(r"/(?:graphql|report_)")
+_MUTATION: Final = re.compile(r"\bmutation\b")
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+"""`Host` as RFC 9110 (7.2) has it, of the names that servers have."""
+
+
+def own_names(host: str, given: Collection[str]) -> Collection[str] | None:
+    """Return the names under which a server may be asked, `None` for any.
+
+    Args:
+        host: Address that it listens on.
+        given: More names. Without one, on another address than loopback, any will do.
+    """
+    return None if not given and host not in LOOPBACK else {*given, *LOOPBACK}
+
+
+def refusal(
+    *, method: str, path: str, query: str, headers: Mapping[str, str], hosts: Collection[str] | None
+) -> str | None:
+    """Why a request is not carried out, `None` when it is.
+
+    Args:
+        method: Of HTTP; `WEBSOCKET` for one that opens a WebSocket.
+        path: Of the URL.
+        query: Of the URL, without the question mark.
+        headers: Names in lower case.
+        hosts: Names under which this server may be asked, `None` for any.
+    """
+    host = headers.get("host", "")
+    named = _HOST.fullmatch(host)
+    if named is None and (host or hosts is not None):
+        return f"{host!r} is no name of a server."
+    if named is not None and hosts is not None and (named["v6"] or named["name"]).lower() not in hosts:
+        return f"This server does not go by the name {host!r}."
+    if method in ("GET", "HEAD", "OPTIONS") and not _ACTS.search(path):
+        return None
+    if method == "GET" and any(_MUTATION.search(text) for text in parse_qs(query).get("query", ())):
+        return "A mutation has to be posted."
+    if headers.get("sec-fetch-site", "none") not in _OWN:
+        return "The request comes from a page of another site."
+    origin = headers.get("origin")
+    if origin is not None and _server_of(origin) != host:
+        return f"The request comes from a page of {origin!r}."
+    return None
+
+
+def _server_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # no closing bracket, a name that changes when it is normalised
+        return None
