@@ -62,7 +62,7 @@ class Cost:
     def row(self) -> list[str]:
         return [
             self.attack.name, self.attack.kind, f"{self.size / 1e6:.2f}",
-            *(f"{self.seconds[stage]:.1f}" if stage in self.seconds else "–" for stage in STAGES),
+            *(f"{self.seconds[stage]:.1f}" if stage in self.seconds else "-" for stage in STAGES),
             f"{self.peak_bytes / 1e6:.0f}", f"{self.disk_bytes / 1e6:.0f}", self.told.replace("|", "/"), "yes" if self.within else "**no**",
         ]  # fmt: skip
 
@@ -84,12 +84,16 @@ def measure(attack: Hostile, size: int, limit_s: float) -> Cost:
         errors = folder / "errors"
         before = set(psutil.Process().children(recursive=True))
         with errors.open("wb") as stderr:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=stderr, env=environment, start_new_session=True
+            )
             assert process.stdout is not None
             with watch_memory(lambda: list(set(psutil.Process().children()) - before), every_s=_SAMPLE_S) as peak:
                 killed: list[str] = []
                 done = threading.Event()
-                watcher = threading.Thread(target=_watch, args=(cost, peak, scratch, limit_s, killed, done, before), daemon=True)
+                watcher = threading.Thread(
+                    target=_watch, args=(cost, peak, scratch, limit_s, killed, done, before), daemon=True
+                )
                 watcher.start()
                 for line in process.stdout:
                     _take(cost, json.loads(line))
@@ -116,7 +120,9 @@ def _take(cost: Cost, told: dict[str, object]) -> None:
         cost.ended = True
 
 
-def _watch(cost: Cost, peak, scratch: Path, limit_s: float, killed: list[str], done: threading.Event, before: set) -> None:  # noqa: ANN001
+def _watch(
+    cost: Cost, peak, scratch: Path, limit_s: float, killed: list[str], done: threading.Event, before: set
+) -> None:
     """End what takes too long or too much, and note how much stands on the disk."""
     started = time.monotonic()
     while not done.wait(0.3):
@@ -147,12 +153,11 @@ def _end(before: set) -> None:
 
 def _stored(folder: Path) -> int:
     total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.stat(os.path.join(root, name)).st_blocks * 512
-            except OSError:
-                continue
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_blocks * 512
+        except OSError:
+            continue
     return total
 
 
@@ -203,7 +208,11 @@ def run_one(path: Path, folder: Path) -> None:
     parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
     lap("parse")
     first = next(parsed.problems.iter_rows(named=True), None)
-    tell(told=f"{first['kind']}: {first['expected']}, {first['actual']}"[:100] if first else f"nothing; {parsed.frames:,} frames")
+    tell(
+        told=f"{first['kind']}: {first['expected']}, {first['actual']}"[:100]
+        if first
+        else f"nothing; {parsed.frames:,} frames"
+    )
     found = stages.detect_faults(parsed.recordings, lake=lake)
     lap("faults")
     stats = stages.aggregate_stats(found.events, parsed.recordings, lake=lake, buses=found.buses)
@@ -247,7 +256,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="attacks whose name starts so")
     parser.add_argument("--size", type=int, default=LARGE, help="bytes of each")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds after which one is ended")
-    parser.add_argument("--write", type=Path, metavar="DOCS", help="folder of the documents, whose benchmarks/bounds.md is written")
+    parser.add_argument(
+        "--write", type=Path, metavar="DOCS", help="folder of the documents, whose benchmarks/bounds.md is written"
+    )
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

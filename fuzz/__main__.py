@@ -14,6 +14,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from fuzz.target import TARGETS
 
 _EXECUTED: Final = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 _SHOWN: Final = re.compile(r"^#(\d+)\s", re.MULTILINE)
+_say: Final = partial(print, flush=True)
 _START_SECONDS: Final = 300
 """Longest that a process may take to start and to end, beside its own time."""
 
@@ -51,7 +53,7 @@ def fuzz(target: str, seconds: int, folder: Path) -> Outcome:
     while (left := round(seconds - (time.monotonic() - started))) > 0:
         command = [sys.executable, "-m", "fuzz.target", target, "--seconds", str(left), "--folder", str(own)]
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 - this module
                 command, capture_output=True, text=True, errors="replace", check=False, timeout=left + _START_SECONDS
             )
         except subprocess.TimeoutExpired:
@@ -77,7 +79,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all unless given")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
-    parser.add_argument("--jobs", type=int, default=os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count())
+    parser.add_argument(
+        "--jobs", type=int, default=os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count()
+    )
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="where inputs and failures are kept")
     arguments = parser.parse_args()
     targets: list[str] = arguments.targets or list(TARGETS)
@@ -88,21 +92,24 @@ def main() -> None:
     with ThreadPoolExecutor(max(1, arguments.jobs)) as pool:
         for outcome in pool.map(lambda target: fuzz(target, arguments.seconds, arguments.folder.resolve()), targets):
             outcomes.append(outcome)
-            print(
+            _say(
                 f"{outcome.target:<11} {outcome.executions:>14,} executions {outcome.per_second:>10,.0f}/s "
                 f"{outcome.seconds:>6.0f} s {len(outcome.failures):>3} failures",
-                flush=True,
             )  # fmt: skip
     for outcome in outcomes:
         for path in outcome.failures:
             told = path.with_suffix(".txt")
-            print(f"\nFAILED {outcome.target}: {path}\n{told.read_text() if told.exists() else 'no traceback: it never ended, or took too much memory'}")
+            _say(
+                f"\nFAILED {outcome.target}: {path}\n{told.read_text() if told.exists() else 'no traceback: it never ended, or took too much memory'}"
+            )
         if outcome.error:
-            print(f"\nFAILED {outcome.target}: {outcome.error}")
+            _say(f"\nFAILED {outcome.target}: {outcome.error}")
     total = sum(outcome.executions for outcome in outcomes)
     failures = sum(len(outcome.failures) + bool(outcome.error) for outcome in outcomes)
-    print(f"\n{total:,} executions of {len(outcomes)} targets in {time.monotonic() - started:.0f} s, {failures} failures")
-    print(
+    _say(
+        f"\n{total:,} executions of {len(outcomes)} targets in {time.monotonic() - started:.0f} s, {failures} failures"
+    )
+    _say(
         json.dumps(
             {
                 "executions": {outcome.target: outcome.executions for outcome in outcomes},

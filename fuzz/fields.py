@@ -5,7 +5,9 @@ Each target imports what it needs when it is made, so that a process counts cove
 
 import json
 import re
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -80,7 +82,11 @@ def cdr() -> Target:
 
     diagnostics = ros.diagnostic_array(10**18, [(2, "a", "b", "c", {"k": "v"}), (0, "", "", "", {})])
     log = {"level": 4, "message": "m", "name": "n", "file": "f", "line": 3, "timestamp": {"sec": 1, "nsec": 2}}
-    status = {"status": [{"level": 2, "name": "a", "message": "b", "hardware_id": "c", "values": [{"key": "k", "value": "v"}]}]}
+    status = {
+        "status": [
+            {"level": 2, "name": "a", "message": "b", "hardware_id": "c", "values": [{"key": "k", "value": "v"}]}
+        ]
+    }
     return Target(
         check,
         [
@@ -135,24 +141,31 @@ def times() -> Target:
         if data:
             check_recording(lines[data[0] % len(lines)] % data[1:].replace(b"\n", b" "))
 
-    moments = (b"1700000000.123456", b"0.5", b"Mon Nov 23 08:00:00.5 am 2026", b"Mon Nov 23 23:59:59 9999", b"46344.5", b"12.3", b"9223372036.854775807")
+    moments = (
+        b"1700000000.123456",
+        b"0.5",
+        b"Mon Nov 23 08:00:00.5 am 2026",
+        b"Mon Nov 23 23:59:59 9999",
+        b"46344.5",
+        b"12.3",
+        b"9223372036.854775807",
+    )
     return Target(check, [bytes([i]) + moment for i in range(len(lines)) for moment in moments], 96)
 
 
 def formulas() -> Target:
     """Formulas of MDF conversions."""
     import numpy as np
-
-    from argus_assets.recordings import mdf4_formula
+    from argus_assets.recordings.mdf4_formula import FormulaError, parse_formula
 
     values = np.array([-1.0, 0.0, 0.5, 1e300, np.inf, np.nan])
 
     def check(data: bytes) -> None:
         try:
-            formula = mdf4_formula.parse(_text(data))
-        except mdf4_formula.BadFormula:
+            formula = parse_formula(_text(data))
+        except FormulaError:
             return
-        found = mdf4_formula.evaluate(formula, values)
+        found = formula(values)
         assert found.shape == values.shape
         assert found.dtype == np.float64
 
@@ -190,9 +203,40 @@ def texts() -> Target:
 
 _TEXTS: Final = (
     "plain", "näive 温度 حرارة 🚗\u200d💨", "a\0b\x1b[31m\x07", "\u202egnp.exe\u202c", "e\u0301", "a\tb\nc\r\n", "x" * 300,
-    "\ufeff\u2028\U000e0041", "![i](http://127.0.0.1/p.png)", "<script>alert(1)</script>", "=HYPERLINK(\"x\")", "[/x]",
+    "\ufeff\u2028\U000e0041", "![i](http://127.0.0.1/p.png)", "<script>alert(1)</script>", '=HYPERLINK("x")', "[/x]",
     "a|b\\|c `d` *e* _f_ ~g~ &amp; www.example.org a@example.org", "`` ` ``", "```\nx\n```",
 )  # fmt: skip
+
+
+def escapes() -> Target:
+    """Texts where they come out: Markdown, HTML, CSV and lines."""
+    import csv
+    import io
+
+    from argus_assets.texts import csv_cell, csv_text, html, markdown, markdown_table, one_line
+
+    span = re.compile(r"`[^`|\\]+`")
+
+    def check(data: bytes) -> None:
+        text = _text(data)
+        told = markdown(text)
+        outside = span.sub("", told)
+        assert not set("<>[]|*\\`~\n\r") & set(outside), told
+        assert not re.search(r"://|www\.|@", outside, re.IGNORECASE), told
+        assert markdown_table(["a", "b"], [[text, text]]).count("\n") == 2
+        assert not set("<>\"'") & set(html(text))
+        assert len(one_line(text).splitlines()) <= 1
+        cell = csv_cell(text)
+        assert csv_text(cell) == text
+        assert not cell.lstrip('\t\r\n "').startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+        if "\0" not in text and "\r" not in text:
+            out = io.StringIO(newline="")
+            csv.writer(out).writerow([cell])
+            assert [csv_text(one) for row in csv.reader(io.StringIO(out.getvalue(), newline="")) for one in row] == [
+                text
+            ]
+
+    return Target(check, [text.encode() for text in _TEXTS])
 
 
 def markdown() -> Target:
@@ -256,9 +300,11 @@ def manifest() -> Target:
         try:
             read = parse_manifest(data, vehicle_id="v", batch_id="b")
         except BadManifest as error:
-            assert str(error).isprintable(), str(error)
+            told = str(error)
+        else:
+            assert parse_manifest(read.model_dump_json().encode(), vehicle_id="v", batch_id="b") == read
             return
-        assert parse_manifest(read.model_dump_json().encode(), vehicle_id="v", batch_id="b") == read
+        assert told.isprintable(), told
 
     compact = json.dumps(whole, separators=(",", ":")).encode()
     return Target(check, [compact, json.dumps(whole, indent=1).encode(), b"[]", b'{"files":[]}', compact[:200]], 1024)
@@ -276,14 +322,26 @@ def keys() -> Target:
         if (accepted := keys.parse_accepted_key(text)) is not None:
             assert keys.accepted_key(accepted[0].vehicle_id, accepted[0].batch_id, accepted[1]) == text
         if (partition := keys.parse_partition_key(text)) is not None:
-            assert text == f"{partition.recorded_on:%Y-%m-%d}_{partition.vehicle_id}_{partition.batch_id}" or partition.recorded_on.year < 1000
+            assert (
+                text == f"{partition.recorded_on:%Y-%m-%d}_{partition.vehicle_id}_{partition.batch_id}"
+                or partition.recorded_on.year < 1000
+            )
         assert keys.printable(text).isprintable()
         if name_problem(text) is None:
             assert not {"", ".", ".."} & set(text.split("/"))
             text.encode()
 
     return Target(
-        check, [b"inbox/v/b.json", b"accepted/v/b.0123456789abcdef.json", b"2026-11-23_v_b", b"rec/0001.mcap", b"../a", b"a//b"], 128
+        check,
+        [
+            b"inbox/v/b.json",
+            b"accepted/v/b.0123456789abcdef.json",
+            b"2026-11-23_v_b",
+            b"rec/0001.mcap",
+            b"../a",
+            b"a//b",
+        ],
+        128,
     )
 
 
@@ -312,7 +370,11 @@ def cases() -> Target:
     lines = json.dumps({**row, "codes": [{"code": "P0301", "ecu": "engine", "occurrences": 12}]}).encode()
     values = {**dict.fromkeys(COLUMNS, ""), **row, "codes": "P0301@engine*12;P0351"}
     table = ",".join(values).encode() + b"\n" + ",".join(str(value) for value in values.values()).encode()
-    return Target(check, [b"\1" + lines, b"\0" + table, b"\0" + table.replace(b",", b";"), b"\0" + table.replace(b",", b"\t")], 1024)
+    return Target(
+        check,
+        [b"\1" + lines, b"\0" + table, b"\0" + table.replace(b",", b";"), b"\0" + table.replace(b",", b"\t")],
+        1024,
+    )
 
 
 def toml() -> Target:
@@ -323,17 +385,19 @@ def toml() -> Target:
     from argus_assets.faults.config import read_config
     from argus_assets.recordings.declarations import read_declarations
 
-    path = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / f"argus-fuzz-{id(object()):x}.toml"
+    # In memory where there is such a folder, and of this process alone.
+    memory = Path("/dev/shm")  # noqa: S108
+    folder = tempfile.TemporaryDirectory(prefix="argus-fuzz-", dir=memory if memory.is_dir() else None)
+    path = Path(folder.name) / "a.toml"
     readers: list[Callable[[Path], Any]] = [read_config, read_declarations, read_loggers, Prices.load]
 
     def check(data: bytes) -> None:
         if not data:
             return
+        assert folder  # it lives as long as this function
         path.write_bytes(data[1:])
-        try:
+        with suppress(BadSetting):
             readers[data[0] % len(readers)](path)
-        except BadSetting as error:
-            assert str(error)
 
     return Target(check, [bytes([i]) + seed for i in range(len(readers)) for seed in _TOML])
 
@@ -411,7 +475,7 @@ TARGETS: Final[Mapping[str, Callable[[], Target]]] = MappingProxyType(
     {
         target.__name__: target
         for target in (
-            topics, schemas, ros_msg, cdr, log_heads, times, formulas, texts, markdown, redaction, manifest, keys, cases, toml,
+            topics, schemas, ros_msg, cdr, log_heads, times, formulas, texts, escapes, markdown, redaction, manifest, keys, cases, toml,
             answer,
         )
     }

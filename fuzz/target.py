@@ -17,7 +17,7 @@ from typing import Final
 
 DECODERS: Final = ("mcap", "mdf4", "blf", "text", "compressed")
 FIELDS: Final = (
-    "topics", "schemas", "ros_msg", "cdr", "log_heads", "times", "formulas", "texts", "markdown", "redaction", "manifest", "keys",
+    "topics", "schemas", "ros_msg", "cdr", "log_heads", "times", "formulas", "texts", "escapes", "markdown", "redaction", "manifest", "keys",
     "cases", "toml", "answer",
 )  # fmt: skip
 TARGETS: Final = (*DECODERS, *FIELDS)

@@ -125,12 +125,21 @@ def chunk(records: bytes, compression: str = "zstd", size: int | None = None) ->
         "lz4": lambda: lz4.frame.compress(records),
     }[compression]()
     stated = len(records) if size is None else size
-    return record(6, struct.pack("<QQQI", 0, 2**62, stated, 0) + _text(compression) + struct.pack("<Q", len(stored)) + stored)
+    return record(
+        6, struct.pack("<QQQI", 0, 2**62, stated, 0) + _text(compression) + struct.pack("<Q", len(stored)) + stored
+    )
 
 
 def mcap(*records: bytes) -> bytes:
     """A whole file without a summary."""
-    return _MAGIC + record(1, _text("") + _text("")) + b"".join(records) + record(15, bytes(4)) + record(2, bytes(20)) + _MAGIC
+    return (
+        _MAGIC
+        + record(1, _text("") + _text(""))
+        + b"".join(records)
+        + record(15, bytes(4))
+        + record(2, bytes(20))
+        + _MAGIC
+    )
 
 
 def _noise(size: int) -> bytes:
@@ -259,14 +268,18 @@ def mcap_damage_loose(size: int) -> bytes:
 def mcap_json_one_broken(size: int) -> bytes:
     columns = min(300, size // 100)
     messages = message(1, b'{"f0":1}') * min(30_000, size // 40) + message(1, b"{")
-    return mcap(schema(1, "T", "jsonschema", _json_schema(columns)), channel(1, 1, "/j", "json"), chunk(_noise(3000) + messages))
+    return mcap(
+        schema(1, "T", "jsonschema", _json_schema(columns)), channel(1, 1, "/j", "json"), chunk(_noise(3000) + messages)
+    )
 
 
 @_hostile("item", "every second message is no JSON")
 def mcap_json_half_broken(size: int) -> bytes:
     columns = min(300, size // 100)
     messages = (message(1, b'{"f0":1}') + message(1, b"{")) * min(60_000, size // 80)
-    return mcap(schema(1, "T", "jsonschema", _json_schema(columns)), channel(1, 1, "/j", "json"), chunk(_noise(3000) + messages))
+    return mcap(
+        schema(1, "T", "jsonschema", _json_schema(columns)), channel(1, 1, "/j", "json"), chunk(_noise(3000) + messages)
+    )
 
 
 @_hostile("inflate", "JSON messages without a value, of a schema of 2,000 columns: cells that no byte stands for")
@@ -289,7 +302,9 @@ def mcap_protobuf_empty_rows(size: int) -> bytes:
 
 @_hostile("item", "a JSON schema of as many columns as fit")
 def mcap_json_wide(size: int) -> bytes:
-    return mcap(schema(1, "T", "jsonschema", _json_schema(size // 31)), channel(1, 1, "/j", "json"), message(1, b'{"f0":1}'))
+    return mcap(
+        schema(1, "T", "jsonschema", _json_schema(size // 31)), channel(1, 1, "/j", "json"), message(1, b'{"f0":1}')
+    )
 
 
 @_hostile("nesting", "a JSON schema nested as deep as fits")
@@ -305,7 +320,11 @@ def mcap_json_lists(size: int) -> bytes:
     items = '{"type":"array","items":' * 30 + '{"type":"number"}' + "}" * 30
     definition = '{"type":"object","properties":{"a":' + items + "}}"
     data = b'{"a":' + b"[" * 30 + b"1" + b"]" * 30 + b"}"
-    return mcap(schema(1, "T", "jsonschema", definition), channel(1, 1, "/j", "json"), chunk(message(1, data) * (size // 100), ""))
+    return mcap(
+        schema(1, "T", "jsonschema", definition),
+        channel(1, 1, "/j", "json"),
+        chunk(message(1, data) * (size // 100), ""),
+    )
 
 
 @_hostile("nesting", "JSON messages nested as deep as fits")
@@ -318,9 +337,23 @@ def mcap_json_deep_message(size: int) -> bytes:
 
 @_hostile("value", "JSON numbers of thousands of digits, of no finite value, and texts of half a character")
 def mcap_json_values(size: int) -> bytes:
-    values = (b"9" * 5000, b"1e999999999", b"-0", b"NaN", b"Infinity", b'"\\ud800"', b'"\\u0000"', b"1" + b"0" * 400, b"1.5e-9999", b"true", b"[]")
+    values = (
+        b"9" * 5000,
+        b"1e999999999",
+        b"-0",
+        b"NaN",
+        b"Infinity",
+        b'"\\ud800"',
+        b'"\\u0000"',
+        b"1" + b"0" * 400,
+        b"1.5e-9999",
+        b"true",
+        b"[]",
+    )
     parts = [schema(1, "foxglove.Log", "jsonschema", _json_schema(3)), channel(1, 1, "/log", "json")]
-    parts += [schema(2, "T", "jsonschema", '{"type":"object","properties":{"f0":{"type":"integer"},"f1":{"type":"string"}}}')]
+    parts += [
+        schema(2, "T", "jsonschema", '{"type":"object","properties":{"f0":{"type":"integer"},"f1":{"type":"string"}}}')
+    ]
     parts += [channel(2, 2, "/j", "json"), schema(3, "diagnostic_msgs/msg/DiagnosticArray", "jsonschema", "{}")]
     parts += [channel(3, 3, "/diagnostics", "json")]
     n = max(1, size // 40_000)
@@ -335,7 +368,9 @@ def mcap_json_values(size: int) -> bytes:
 def mcap_topics(size: int) -> bytes:
     n = min(60_000, size // 80)
     messages = b"".join(message(i, CDR + bytes(8)) for i in range(1, n))
-    return mcap(schema(1, "p/msg/T", "ros2msg", "float64 x"), *(channel(i, 1, f"/t{i}") for i in range(1, n)), chunk(messages))
+    return mcap(
+        schema(1, "p/msg/T", "ros2msg", "float64 x"), *(channel(i, 1, f"/t{i}") for i in range(1, n)), chunk(messages)
+    )
 
 
 @_hostile("reuse", "very many topics of the same wide schema: columns of all topics together")
@@ -364,7 +399,11 @@ def mcap_empty_messages(size: int) -> bytes:
 
 @_hostile("claim", "chunks that claim to be 2^60 bytes once inflated")
 def mcap_claimed_chunks(size: int) -> bytes:
-    one = chunk(message(1, b"x"), "zstd", 2**60) + chunk(message(1, b"x"), "lz4", 2**62) + chunk(message(1, b"x"), "", 2**63)
+    one = (
+        chunk(message(1, b"x"), "zstd", 2**60)
+        + chunk(message(1, b"x"), "lz4", 2**62)
+        + chunk(message(1, b"x"), "", 2**63)
+    )
     return mcap(channel(1, 0, "/t"), one * (size // len(one)))
 
 
@@ -414,8 +453,16 @@ def mcap_long_names(size: int) -> bytes:
 @_hostile("claim", "ROS arrays of 268 million numbers, and arrays of arrays of a thousand")
 def mcap_ros_arrays(size: int) -> bytes:
     nested = "".join(f"\n===\nMSG: p/T{i}\nT{i + 1}[1000] a" for i in range(6)) + "\n===\nMSG: p/T6\nfloat64 x"
-    definitions = ("float64[268435455] a", "float64[4000000000] a", "T0[1000] a" + nested, "string[65535] a", "bool[268435455] a\nbool[268435455] b")
-    parts = [b"".join(schema(i, "p/msg/T", "ros2msg", d) + channel(i, i, f"/t{i}") for i, d in enumerate(definitions, 1))]
+    definitions = (
+        "float64[268435455] a",
+        "float64[4000000000] a",
+        "T0[1000] a" + nested,
+        "string[65535] a",
+        "bool[268435455] a\nbool[268435455] b",
+    )
+    parts = [
+        b"".join(schema(i, "p/msg/T", "ros2msg", d) + channel(i, i, f"/t{i}") for i, d in enumerate(definitions, 1))
+    ]
     n = max(1, size // 100 // len(definitions))
     return mcap(*parts, chunk(b"".join(message(1 + i % 5, CDR + bytes(64)) for i in range(n * 5)), ""))
 
@@ -452,7 +499,9 @@ def mcap_ros_types(size: int) -> bytes:
     fields = "\n".join(f"Z{i} f{i}" for i in range(min(2000, size // 40)))
     types = "".join(f"\n===\nMSG: q/Y{i}\nint8 v" for i in range(size // 60))
     wanted = "".join(f"\n===\nMSG: r/Z{i}\nint8 v" for i in range(min(2000, size // 40)))
-    return mcap(schema(1, "p/msg/T", "ros2msg", fields + types + wanted), channel(1, 1, "/t"), message(1, CDR + bytes(2000)))
+    return mcap(
+        schema(1, "p/msg/T", "ros2msg", fields + types + wanted), channel(1, 1, "/t"), message(1, CDR + bytes(2000))
+    )
 
 
 @_hostile("nesting", "ROS types in a circle, and types of which each has the next one eight times")
@@ -463,7 +512,12 @@ def mcap_ros_circle(size: int) -> bytes:
     eight += "\n===\nMSG: p/T14\nint8 v"
     parts = [schema(1, "p/msg/T", "ros2msg", circle), schema(2, "p/msg/T", "ros2msg", eight)]
     n = min(30_000, size // 50)
-    return mcap(*parts, *(channel(i, 1 + i % 2, f"/t{i}") for i in range(1, n)), message(1, CDR + bytes(64)), message(2, CDR + bytes(64)))
+    return mcap(
+        *parts,
+        *(channel(i, 1 + i % 2, f"/t{i}") for i in range(1, n)),
+        message(1, CDR + bytes(64)),
+        message(2, CDR + bytes(64)),
+    )
 
 
 @_hostile("item", "a definition of one line, and definitions of separators and blanks only")
@@ -476,14 +530,23 @@ def mcap_ros_lines(size: int) -> bytes:
 
 @_hostile("load", "log entries of long texts, all different, by as many nodes")
 def mcap_logs(size: int) -> bytes:
-    parts = [schema(1, "rcl_interfaces/msg/Log", "ros2msg", ros.DEFINITIONS["rcl_interfaces/msg/Log"]), channel(1, 1, "/rosout")]
-    entries = (message(1, ros.log(T0_NS + i, 40, f"node{i}", f"E{i} failed {i:x}" * 3, i), T0_NS + i) for i in range(size // 160))
+    parts = [
+        schema(1, "rcl_interfaces/msg/Log", "ros2msg", ros.DEFINITIONS["rcl_interfaces/msg/Log"]),
+        channel(1, 1, "/rosout"),
+    ]
+    entries = (
+        message(1, ros.log(T0_NS + i, 40, f"node{i}", f"E{i} failed {i:x}" * 3, i), T0_NS + i)
+        for i in range(size // 160)
+    )
     return mcap(*parts, chunk(b"".join(entries), ""))
 
 
 @_hostile("inflate", "log entries of 1 MB of one letter")
 def mcap_long_logs(size: int) -> bytes:
-    parts = [schema(1, "rcl_interfaces/msg/Log", "ros2msg", ros.DEFINITIONS["rcl_interfaces/msg/Log"]), channel(1, 1, "/rosout")]
+    parts = [
+        schema(1, "rcl_interfaces/msg/Log", "ros2msg", ros.DEFINITIONS["rcl_interfaces/msg/Log"]),
+        channel(1, 1, "/rosout"),
+    ]
     length = min(1_000_000, size)
     entry = message(1, ros.log(T0_NS, 40, "n" * length, "m" * length, 1))
     one = chunk(_noise(20 * len(entry) // 900) + entry * 20)
@@ -513,12 +576,22 @@ def mcap_empty_diagnostics(size: int) -> bytes:
 @_hostile("code", "names that are code, markup, formulas and control characters")
 def mcap_strings(size: int) -> bytes:
     del size
-    parts = [schema(1, "rcl_interfaces/msg/Log", "ros2msg", ""), schema(2, "diagnostic_msgs/msg/DiagnosticArray", "ros2msg", "")]
+    parts = [
+        schema(1, "rcl_interfaces/msg/Log", "ros2msg", ""),
+        schema(2, "diagnostic_msgs/msg/DiagnosticArray", "ros2msg", ""),
+    ]
     messages = []
     for i, text in enumerate(STRINGS):
         parts.append(channel(10 + i, 1, f"/{text}" if i else "/rosout"))
         parts.append(channel(100 + i, 2, f"/d{text}" if i else "/diagnostics"))
-        parts.append(schema(200 + i, f"p/msg/{text}", "jsonschema", json.dumps({"type": "object", "properties": {text: {"type": "string"}}})))
+        parts.append(
+            schema(
+                200 + i,
+                f"p/msg/{text}",
+                "jsonschema",
+                json.dumps({"type": "object", "properties": {text: {"type": "string"}}}),
+            )
+        )
         parts.append(channel(200 + i, 200 + i, f"/j{text}", "json"))
         at = T0_NS + i * 10**9
         messages.append(message(10 + i, ros.log(at, 50, text, f"error {text} failed", 7), at))
@@ -549,26 +622,61 @@ class Mdf(Builder):
         super().__init__()
         self._first = 0
 
-    def cn(  # noqa: PLR0917 - the fields of a block
+    def cn(
         self, name: int, following: int = 0, *, kind: int = 0, sync: int = 0, data_type: int = 0, byte: int = 0, bits: int = 8,
         conversion: int = 0, data: int = 0, inner: int = 0, flags: int = 0,
     ) -> int:  # fmt: skip
         """A channel."""
         links = [following, inner, name, 0, conversion, data, 0, 0]
-        return self.block(b"##CN", links, struct.pack("<4B4I2BH6d", kind, sync, data_type, 0, byte, bits, flags, 0, 0, 0, 0, *([0.0] * 6)))
+        return self.block(
+            b"##CN",
+            links,
+            struct.pack("<4B4I2BH6d", kind, sync, data_type, 0, byte, bits, flags, 0, 0, 0, 0, *([0.0] * 6)),
+        )
 
     def time(self, following: int) -> int:
         """A master channel: seconds in the first 8 bytes."""
         return self.cn(self.text("t"), following, kind=2, sync=1, data_type=4, bits=64)
 
-    def cc(self, kind: int, links: tuple[int, ...] = (), values: bytes = b"", *, refs: int | None = None, count: int | None = None) -> int:
+    def cc(
+        self,
+        kind: int,
+        links: tuple[int, ...] = (),
+        values: bytes = b"",
+        *,
+        refs: int | None = None,
+        count: int | None = None,
+    ) -> int:
         """A conversion; it may claim other numbers of links and values than it has."""
-        head = struct.pack("<BBHHHdd", kind, 0, 0, (len(links) if refs is None else refs) % 65_536, (len(values) // 8 if count is None else count) % 65_536, 0, 0)
+        head = struct.pack(
+            "<BBHHHdd",
+            kind,
+            0,
+            0,
+            (len(links) if refs is None else refs) % 65_536,
+            (len(values) // 8 if count is None else count) % 65_536,
+            0,
+            0,
+        )
         return self.block(b"##CC", [0, 0, 0, 0, *links], head + values)
 
-    def cg(self, channels: int, following: int = 0, *, record_id: int = 0, cycles: int = 10, size: int = 16, flags: int = 0, name: int = 0) -> int:  # noqa: PLR0917
+    def cg(
+        self,
+        channels: int,
+        following: int = 0,
+        *,
+        record_id: int = 0,
+        cycles: int = 10,
+        size: int = 16,
+        flags: int = 0,
+        name: int = 0,
+    ) -> int:
         """A channel group."""
-        return self.block(b"##CG", [following, channels, name, 0, 0, 0], struct.pack("<QQHH4xII", record_id, cycles, flags, 0, size, 0))
+        return self.block(
+            b"##CG",
+            [following, channels, name, 0, 0, 0],
+            struct.pack("<QQHH4xII", record_id, cycles, flags, 0, size, 0),
+        )
 
     def dg(self, group: int, data: int, id_bytes: int = 0) -> None:
         """A data group, in front of those that there are."""
@@ -601,7 +709,9 @@ class Mdf(Builder):
 
 
 def _records(n: int, value_bytes: int = 8) -> bytes:
-    return b"".join(struct.pack("<d", i * 1e-3) + (i * 2_654_435_761 % 2**64).to_bytes(8, "little")[:value_bytes] for i in range(n))
+    return b"".join(
+        struct.pack("<d", i * 1e-3) + (i * 2_654_435_761 % 2**64).to_bytes(8, "little")[:value_bytes] for i in range(n)
+    )
 
 
 def _with_conversion(cc: Callable[[Mdf], int], *, records: int = 10) -> bytes:
@@ -631,7 +741,11 @@ def mdf_shared_unit(size: int) -> bytes:
     mdf = Mdf()
     unit, following = mdf.text("a" * (size // 5)), 0
     for i in range(size // 240):
-        following = mdf.block(b"##CN", [following, 0, mdf.text(f"c{i}"), 0, 0, 0, unit, 0], struct.pack("<4B4I2BH6d", 0, 0, 0, 0, 8, 8, 0, 0, 0, 0, 0, *([0.0] * 6)))
+        following = mdf.block(
+            b"##CN",
+            [following, 0, mdf.text(f"c{i}"), 0, 0, 0, unit, 0],
+            struct.pack("<4B4I2BH6d", 0, 0, 0, 0, 8, 8, 0, 0, 0, 0, 0, *([0.0] * 6)),
+        )
     mdf.group(following, mdf.dt(_records(10)))
     return mdf.done()
 
@@ -838,7 +952,9 @@ def mdf_claimed_values(size: int) -> bytes:
     n = size // 24
     values = mdf.block(b"##SD", [], struct.pack("<II", 2**32 - 1, 2**32 - 1) * (n // 2))
     text = mdf.cn(mdf.text("v"), kind=1, data_type=7, byte=8, bits=64, data=values)
-    mdf.group(text, mdf.dt(b"".join(struct.pack("<dQ", i / 1000, (4 * i) if i % 2 else 2**63) for i in range(n))), cycles=n)
+    mdf.group(
+        text, mdf.dt(b"".join(struct.pack("<dQ", i / 1000, (4 * i) if i % 2 else 2**63) for i in range(n))), cycles=n
+    )
     return mdf.done()
 
 
@@ -875,7 +991,12 @@ def mdf_claimed_arrays(size: int) -> bytes:
     following = 0
     for i in range(size // 500):
         dims = (2**32,) * 2 if i % 2 else (2**63,) * 8
-        array = mdf.block(b"##CA", [0], struct.pack("<BBHIiI", 0, 0, 65_535 if i % 3 == 0 else len(dims), 0, 1, 0) + struct.pack(f"<{len(dims)}Q", *dims))
+        array = mdf.block(
+            b"##CA",
+            [0],
+            struct.pack("<BBHIiI", 0, 0, 65_535 if i % 3 == 0 else len(dims), 0, 1, 0)
+            + struct.pack(f"<{len(dims)}Q", *dims),
+        )
         following = mdf.cn(mdf.text(f"v{i}"), following, byte=8, inner=array)
     mdf.group(following, mdf.dt(_records(10)))
     return mdf.done()
@@ -913,7 +1034,11 @@ def mdf_broken_links(size: int) -> bytes:
     mdf = Mdf()
     following = 0
     for i in range(size // 200):
-        following = mdf.block(b"##CN", [following, 9 + i, 17, 33, 41 + i, 57, 2**63, 2**64 - 1], struct.pack("<4B4I2BH6d", 0, 0, 0, 0, 8, 8, 0, 0, 0, 0, 0, *([0.0] * 6)))
+        following = mdf.block(
+            b"##CN",
+            [following, 9 + i, 17, 33, 41 + i, 57, 2**63, 2**64 - 1],
+            struct.pack("<4B4I2BH6d", 0, 0, 0, 0, 8, 8, 0, 0, 0, 0, 0, *([0.0] * 6)),
+        )
     mdf.group(following, mdf.dl(list(range(1, max(2, size // 50)))))
     return mdf.done()
 
@@ -923,7 +1048,11 @@ def mdf_times(size: int) -> bytes:
     mdf = Mdf()
     odd = (float("nan"), float("inf"), -float("inf"), 1e300, -1e300, 9.3e9, -9.3e9, 5e-324, 0.0)
     n = size // 16
-    mdf.group(mdf.cn(mdf.text("v"), byte=8, bits=64, data_type=4), mdf.dt(b"".join(struct.pack("<dd", odd[i % 9], odd[i % 7]) for i in range(n))), cycles=n)
+    mdf.group(
+        mdf.cn(mdf.text("v"), byte=8, bits=64, data_type=4),
+        mdf.dt(b"".join(struct.pack("<dd", odd[i % 9], odd[i % 7]) for i in range(n))),
+        cycles=n,
+    )
     return mdf.done(2**64 - 1)
 
 
@@ -945,7 +1074,15 @@ def mdf_xml(size: int) -> bytes:
 def mdf_long_formulas(size: int) -> bytes:
     mdf = Mdf()
     n = size // 12
-    formulas = ("+".join(["X"] * n), "(" * n + "X" + ")" * n, "-" * n + "X", "^".join(["X"] * n), "sin(" * (n // 4) + "X" + ")" * (n // 4), "X" * n, "1" * n)
+    formulas = (
+        "+".join(["X"] * n),
+        "(" * n + "X" + ")" * n,
+        "-" * n + "X",
+        "^".join(["X"] * n),
+        "sin(" * (n // 4) + "X" + ")" * (n // 4),
+        "X" * n,
+        "1" * n,
+    )
     following = 0
     for i, formula in enumerate(formulas):
         following = mdf.cn(mdf.text(f"v{i}"), following, byte=8, conversion=mdf.cc(3, (mdf.text(formula),)))
@@ -958,7 +1095,9 @@ def mdf_many_formulas(size: int) -> bytes:
     mdf = Mdf()
     following = 0
     for i in range(size // 350):
-        following = mdf.cn(mdf.text(f"v{i}"), following, byte=8, conversion=mdf.cc(3, (mdf.text(f"sin(X)^{i}+X*{i}/(X+{i})"),)))
+        following = mdf.cn(
+            mdf.text(f"v{i}"), following, byte=8, conversion=mdf.cc(3, (mdf.text(f"sin(X)^{i}+X*{i}/(X+{i})"),))
+        )
     mdf.group(following, mdf.dt(_records(10)))
     return mdf.done()
 
@@ -967,7 +1106,7 @@ PLANTED: Final = "argus-was-here"
 """Name of a file that appears in the working folder when a planted command has run."""
 
 FORMULAS: Final = {
-    "numexpr": f"X+sin(*(eval('__import__(\"os\").system(\"touch {PLANTED}\")') for i in (1,)))",
+    "numexpr": f'X+sin(*(eval(\'__import__("os").system("touch {PLANTED}")\') for i in (1,)))',
     "sympy": f"__import__('os').system('touch {PLANTED}')",
     "open": f"X*len([open('{PLANTED}','w')])",
     "lambda": f"(lambda: __import__('pathlib').Path('{PLANTED}').touch())()",
@@ -975,12 +1114,12 @@ FORMULAS: Final = {
     "format": "'{0.__class__.__mro__}'.format(X)",
     "comprehension": f"[c for c in ().__class__.__base__.__subclasses__() if c.__name__=='Popen'][0](['touch','{PLANTED}'])",
     "walrus": f"(y:=__import__('subprocess')).run(['touch','{PLANTED}'])",
-    "where": f"where(X>0, evaluate('__import__(\"os\").system(\"touch {PLANTED}\")'), X)",
-    "unicode": f"𝘦𝘷𝘢𝘭('open(\"{PLANTED}\",\"w\")')",
+    "where": f'where(X>0, evaluate(\'__import__("os").system("touch {PLANTED}")\'), X)',
+    "unicode": f'\U0001d626\U0001d637\U0001d622\U0001d62d(\'open("{PLANTED}","w")\')',
     "newline": f"X\n__import__('os').system('touch {PLANTED}')",
     "nul": f"X\0__import__('os').system('touch {PLANTED}')",
     "lambdify": f"Symbol('X');exec('open(\"{PLANTED}\",\"w\")')",
-    "fstring": f"f'{{__import__(\"os\").system(\"touch {PLANTED}\")}}'",
+    "fstring": f'f\'{{__import__("os").system("touch {PLANTED}")}}\'',
     "power": "9**9**9**9",
     "power_tower": "9^9^9^9^9^9^9",
     "shift": "1<<(1<<40)",
@@ -991,7 +1130,12 @@ FORMULAS: Final = {
 """Formulas that run code or never end where somebody evaluates them as Python."""
 
 for _name, _formula in FORMULAS.items():
-    _register(f"mdf_formula_{_name}", "code", "a formula that is Python", lambda _, formula=_formula: mdf_with_formula(formula))
+    _register(
+        f"mdf_formula_{_name}",
+        "code",
+        "a formula that is Python",
+        lambda _, formula=_formula: mdf_with_formula(formula),
+    )
 
 
 @_hostile("code", "every name, unit and text of a conversion is code, markup or control characters")
@@ -1019,7 +1163,9 @@ def blf(*objects: bytes, start: bytes = b"") -> bytes:
     return bytes(head) + b"".join(objects)
 
 
-def container(data: bytes, *, size: int | None = None, method: int = 2, level: int = 6, stored: bytes | None = None) -> bytes:
+def container(
+    data: bytes, *, size: int | None = None, method: int = 2, level: int = 6, stored: bytes | None = None
+) -> bytes:
     """A container of objects."""
     body = stored if stored is not None else zlib.compress(data, level) if method == 2 else data
     stated = len(data) if size is None else size
@@ -1027,7 +1173,9 @@ def container(data: bytes, *, size: int | None = None, method: int = 2, level: i
     return raw + bytes(-len(raw) % 4)
 
 
-def can_object(number: int = 0, *, bus: int = 1, time: int | None = None, kind: int = 86, size: int | None = None) -> bytes:
+def can_object(
+    number: int = 0, *, bus: int = 1, time: int | None = None, kind: int = 86, size: int | None = None
+) -> bytes:
     """A CAN message (type 86), or what says that it is one."""
     head = struct.pack("<4sHHII", b"LOBJ", 32, 1, 48 if size is None else size, kind)
     stamp = struct.pack("<IHHQ", 2, 0, 0, number * 1000 if time is None else time)
@@ -1208,7 +1356,9 @@ def candump_long_dm1(size: int) -> bytes:
             out.append(_stamp(n) + b" can0 1CECFF%02X#20F906FFFFCAFE00\n" % (sender % 250))
             for k in range(1, packets + 1):
                 codes = (sender * 1000 + k).to_bytes(3, "little") * 2
-                out.append(_stamp(n + k) + b" can0 1CEBFF%02X#%02X%s01\n" % (sender % 250, k, codes.hex().upper().encode()))
+                out.append(
+                    _stamp(n + k) + b" can0 1CEBFF%02X#%02X%s01\n" % (sender % 250, k, codes.hex().upper().encode())
+                )
             n += packets + 1
         return b"".join(out)
 
@@ -1227,7 +1377,14 @@ def candump_dtcs(size: int) -> bytes:
 
 @_hostile("load", "a trouble code that comes and goes with every message")
 def candump_flapping(size: int) -> bytes:
-    return _lines(size, lambda i: b"(17954%05d.%06d) can0 18FECA%02X#%s\n" % (20_800 + i // 1, 0, i % 7, b"04FF6E000301FFFF" if i % 14 < 7 else b"00FF00000000FFFF"), most=79_000)
+    return _lines(
+        size,
+        lambda i: (
+            b"(17954%05d.%06d) can0 18FECA%02X#%s\n"
+            % (20_800 + i // 1, 0, i % 7, b"04FF6E000301FFFF" if i % 14 < 7 else b"00FF00000000FFFF")
+        ),
+        most=79_000,
+    )
 
 
 @_hostile("load", "answers of 250 control units with a trouble code each, all different")
@@ -1237,12 +1394,19 @@ def candump_uds(size: int) -> bytes:
 
 @_hostile("load", "refusals of all services for all reasons, from 250 control units")
 def candump_refusals(size: int) -> bytes:
-    return _lines(size, lambda i: _stamp(i * 1000) + b" can0 18DAF1%02X#037F%02X%02X00000000\n" % (i % 250, i // 250 % 256, i // 7 % 256))
+    return _lines(
+        size,
+        lambda i: (
+            _stamp(i * 1000) + b" can0 18DAF1%02X#037F%02X%02X00000000\n" % (i % 250, i // 250 % 256, i // 7 % 256)
+        ),
+    )
 
 
 @_hostile("load", "error frames of all classes on many channels")
 def candump_errors(size: int) -> bytes:
-    return _lines(size, lambda i: _stamp(i) + b" can%d 2000%04X#%016X\n" % (i % 500, i % 512, i * 2_654_435_761 % 2**64))
+    return _lines(
+        size, lambda i: _stamp(i) + b" can%d 2000%04X#%016X\n" % (i % 500, i % 512, i * 2_654_435_761 % 2**64)
+    )
 
 
 @_hostile("load", "address claims of 253 addresses, another name each time")
@@ -1258,12 +1422,23 @@ def candump_span(size: int) -> bytes:
 
 @_hostile("load", "times that jump by days, forward and back, with every frame")
 def candump_clock(size: int) -> bytes:
-    return _lines(size, lambda i: b"(%010d.000000) can0 18FECA00#04FF640002010000\n" % (1_795_420_800 + (i * 2_654_435_761 % 10**8)))
+    return _lines(
+        size,
+        lambda i: b"(%010d.000000) can0 18FECA00#04FF640002010000\n" % (1_795_420_800 + (i * 2_654_435_761 % 10**8)),
+    )
 
 
 @_hostile("value", "times at the ends of 64 bits and beyond, of very many digits")
 def candump_times(size: int) -> bytes:
-    times = (b"9223372035.999999", b"9223372036.854775807", b"9223372036854775807.1", b"0.0", b"9" * 400 + b".1", b"1." + b"9" * 4000, b"0" * 300 + b"1.5")
+    times = (
+        b"9223372035.999999",
+        b"9223372036.854775807",
+        b"9223372036854775807.1",
+        b"0.0",
+        b"9" * 400 + b".1",
+        b"1." + b"9" * 4000,
+        b"0" * 300 + b"1.5",
+    )
     return b"(1795420800.0) can0 100#00\n" + b"".join(b"(%s) can0 100#00\n" % t for t in times) * max(1, size // 6000)
 
 
@@ -1275,7 +1450,14 @@ def candump_one_line(size: int) -> bytes:
 @_hostile("item", "lines of digits, blanks and hashes that are nearly frames")
 def candump_near_misses(size: int) -> bytes:
     head = b"(1795420800.0) can0 100#00\n"
-    near = (b"(" + b"1" * 3000 + b"\n", b"(1." + b"1" * 3000 + b")\n", b" " * 3000 + b"\n", b"(1.0) " + b"c" * 3000 + b"\n", b"(1.0) can0 1#" + b"#" * 3000 + b"\n", b"(1.0) can0 100#" + b"0" * 3001 + b" R\n")
+    near = (
+        b"(" + b"1" * 3000 + b"\n",
+        b"(1." + b"1" * 3000 + b")\n",
+        b" " * 3000 + b"\n",
+        b"(1.0) " + b"c" * 3000 + b"\n",
+        b"(1.0) can0 1#" + b"#" * 3000 + b"\n",
+        b"(1.0) can0 100#" + b"0" * 3001 + b" R\n",
+    )
     return head + b"".join(near) * max(1, size // 18_000)
 
 
@@ -1292,14 +1474,22 @@ def candump_bad_lines(size: int) -> bytes:
 @_hostile("item", "zeros and bytes of no text between the lines")
 def candump_binary(size: int) -> bytes:
     noise = random.Random(2).randbytes(max(100, size // 3))
-    return b"(1795420800.0) can0 100#00\n" + bytes(size // 3) + b"\n" + noise + b"\n(1795420801.0) can0 100#00\n" * max(1, size // 90)
+    return (
+        b"(1795420800.0) can0 100#00\n"
+        + bytes(size // 3)
+        + b"\n"
+        + noise
+        + b"\n(1795420801.0) can0 100#00\n" * max(1, size // 90)
+    )
 
 
 @_hostile("code", "channels that are code, markup and control characters")
 def candump_strings(size: int) -> bytes:
     del size
     names = [text.encode().replace(b" ", b"_").replace(b"\n", b"_") or b"-" for text in STRINGS]
-    return b"(1795420800.0) can0 18FECA00#04FF640002010000\n" + b"".join(b"(1795420801.0) %s 18FECA00#04FF640002010000\n" % name for name in names)
+    return b"(1795420800.0) can0 18FECA00#04FF640002010000\n" + b"".join(
+        b"(1795420801.0) %s 18FECA00#04FF640002010000\n" % name for name in names
+    )
 
 
 # ================================================================================================ ASC
@@ -1315,7 +1505,13 @@ def asc_blocks(size: int) -> bytes:
 
 @_hostile("item", "trigger blocks of one frame, each with a date of its own")
 def asc_dated_blocks(size: int) -> bytes:
-    return _ASC_HEAD + _lines(size, lambda i: b"Begin Triggerblock Mon Nov 23 %02d:%02d:%02d 2026\n%sEnd TriggerBlock\n" % (i // 3600 % 24, i // 60 % 60, i % 60, _ASC_FRAME))
+    return _ASC_HEAD + _lines(
+        size,
+        lambda i: (
+            b"Begin Triggerblock Mon Nov 23 %02d:%02d:%02d 2026\n%sEnd TriggerBlock\n"
+            % (i // 3600 % 24, i // 60 % 60, i % 60, _ASC_FRAME)
+        ),
+    )
 
 
 @_hostile("item", "heads over and over")
@@ -1332,7 +1528,14 @@ def asc_relative(size: int) -> bytes:
 @_hostile("value", "identifiers, lengths and channels of very many digits")
 def asc_digits(size: int) -> bytes:
     long = b"9" * 500
-    lines = (b"0.1 %s 100 Rx d 8 00 00 00 00 00 00 00 00\n", b"0.1 1 %s Rx d 8 00 00 00 00 00 00 00 00\n", b"%s.1 1 100 Rx d 1 00\n", b"0.%s 1 100 Rx d 1 00\n", b"0.1 CANFD 1 Rx 100 1 0 8 %s 00\n", b"0.1 1 ErrorFrame Flags = 0x%s Code = 0x%s\n")
+    lines = (
+        b"0.1 %s 100 Rx d 8 00 00 00 00 00 00 00 00\n",
+        b"0.1 1 %s Rx d 8 00 00 00 00 00 00 00 00\n",
+        b"%s.1 1 100 Rx d 1 00\n",
+        b"0.%s 1 100 Rx d 1 00\n",
+        b"0.1 CANFD 1 Rx 100 1 0 8 %s 00\n",
+        b"0.1 1 ErrorFrame Flags = 0x%s Code = 0x%s\n",
+    )
     return _ASC_HEAD + b"".join(line.replace(b"%s", long) for line in lines) * max(1, size // 3500)
 
 
@@ -1355,13 +1558,21 @@ _TRC_FRAME: Final = b"      1      0.100 DT 0100 Rx 8 00 00 00 00 00 00 00 00\n"
 
 @_hostile("value", "a list of columns that is as long as fits, or names one column over and over")
 def trc_columns(size: int) -> bytes:
-    return b";$FILEVERSION=2.0\n;$STARTTIME=46344.5\n;$COLUMNS=" + b"N," * (min(size, 60_000) // 2) + b"D\n" + _TRC_FRAME
+    return (
+        b";$FILEVERSION=2.0\n;$STARTTIME=46344.5\n;$COLUMNS=" + b"N," * (min(size, 60_000) // 2) + b"D\n" + _TRC_FRAME
+    )
 
 
 @_hostile("value", "offsets, lengths and identifiers of very many digits")
 def trc_digits(size: int) -> bytes:
     long = b"9" * 400
-    lines = (b"1 %s DT 0100 Rx 1 00\n", b"1 0.%s DT 0100 Rx 1 00\n", b"1 0.1 DT %s Rx 1 00\n", b"1 0.1 DT 0100 Rx %s 00\n", b"%s 0.1 DT 0100 Rx 1 00\n")
+    lines = (
+        b"1 %s DT 0100 Rx 1 00\n",
+        b"1 0.%s DT 0100 Rx 1 00\n",
+        b"1 0.1 DT %s Rx 1 00\n",
+        b"1 0.1 DT 0100 Rx %s 00\n",
+        b"%s 0.1 DT 0100 Rx 1 00\n",
+    )
     return _TRC_HEAD + b"".join(line % long for line in lines) * max(1, size // 2200) + _TRC_FRAME
 
 
@@ -1388,14 +1599,32 @@ def csv_base64(size: int) -> bytes:
 @_hostile("value", "times, lengths and identifiers of very many digits")
 def csv_digits(size: int) -> bytes:
     long = b"9" * 400
-    lines = (b"%s,0x100,0,0,0,1,AA==\n", b"1.%s,0x100,0,0,0,1,AA==\n", b"1.5,0x%s,0,0,0,1,AA==\n", b"1.5,0x100,0,0,0,%s,AA==\n")
-    return _CSV_HEAD + b"1795420800.5,0x100,0,0,0,1,AA==\n" + b"".join(line % long for line in lines) * max(1, size // 1700)
+    lines = (
+        b"%s,0x100,0,0,0,1,AA==\n",
+        b"1.%s,0x100,0,0,0,1,AA==\n",
+        b"1.5,0x%s,0,0,0,1,AA==\n",
+        b"1.5,0x100,0,0,0,%s,AA==\n",
+    )
+    return (
+        _CSV_HEAD
+        + b"1795420800.5,0x100,0,0,0,1,AA==\n"
+        + b"".join(line % long for line in lines) * max(1, size // 1700)
+    )
 
 
 @_hostile("item", "quotes that never end, commas only, and data of megabytes")
 def csv_quotes(size: int) -> bytes:
     third = size // 3
-    return _CSV_HEAD + b"1795420800.5,0x100,0,0,0,1,AA==\n" + b'"' * third + b"\n" + b"," * third + b"\n1.5,0x100,0,0,0,8," + b"A" * third + b"\n"
+    return (
+        _CSV_HEAD
+        + b"1795420800.5,0x100,0,0,0,1,AA==\n"
+        + b'"' * third
+        + b"\n"
+        + b"," * third
+        + b"\n1.5,0x100,0,0,0,8,"
+        + b"A" * third
+        + b"\n"
+    )
 
 
 # ================================================================================================ dates
@@ -1408,12 +1637,17 @@ _DATES: Final = {
     "hour_99": b"Mon Nov 23 99:99:99 2026",
     "fraction": b"Mon Nov 23 08:00:00." + b"9" * 5000 + b" 2026",
     "noon": b"Mon Nov 23 13:00:00 pm 2026",
-    "arabic": "Mon Nov ٢٣ ٠٨:٠٠:٠٠ ٢٠٢٦".encode(),
+    "arabic": "Mon Nov \u0662\u0663 \u0660\u0668:\u0660\u0660:\u0660\u0660 \u0662\u0660\u0662\u0666".encode(),
     "leap": b"Sun Feb 29 08:00:60 2026",
     "blanks": b"Mon" + b" " * 50_000 + b"Nov 23",
 }
 for _name, _date in _DATES.items():
-    _register(f"asc_date_{_name}", "value", "a date of the head", lambda _, d=_date: b"date " + d + b"\nbase hex timestamps absolute\n" + _ASC_FRAME)
+    _register(
+        f"asc_date_{_name}",
+        "value",
+        "a date of the head",
+        lambda _, d=_date: b"date " + d + b"\nbase hex timestamps absolute\n" + _ASC_FRAME,
+    )
     _register(
         f"asc_trigger_{_name}", "value", "a date of a trigger block",
         lambda _, d=_date: _ASC_HEAD + b"Begin Triggerblock " + d + b"\n" + _ASC_FRAME + b"End TriggerBlock\n",
@@ -1424,16 +1658,36 @@ _STARTS: Final = {
     "zero": b"0", "year_9999": b"2958465.999999999", "beyond": b"132000.5",
 }  # fmt: skip
 for _name, _date in _STARTS.items():
-    _register(f"trc_start_{_name}", "value", "the start of the recording", lambda _, d=_date: _TRC_HEAD.replace(b"46344.5", d) + _TRC_FRAME)
+    _register(
+        f"trc_start_{_name}",
+        "value",
+        "the start of the recording",
+        lambda _, d=_date: _TRC_HEAD.replace(b"46344.5", d) + _TRC_FRAME,
+    )
 
 _SECONDS: Final = {
     "digits": b"9" * 5000 + b".5", "fraction": b"1." + b"9" * 5000, "end": b"9223372036.854775807", "beyond": b"9223372036.854775808",
-    "exponent": b"1e308", "negative": b"-1.5", "infinite": b"inf", "arabic": "١.٥".encode(),
+    "exponent": b"1e308", "negative": b"-1.5", "infinite": b"inf", "arabic": "\u0661.\u0665".encode(),
 }  # fmt: skip
 for _name, _date in _SECONDS.items():
-    _register(f"candump_time_{_name}", "value", "the time of a frame", lambda _, d=_date: b"(1795420800.0) can0 100#00\n(" + d + b") can0 100#00\n")
-    _register(f"asc_time_{_name}", "value", "the time of a frame", lambda _, d=_date: _ASC_HEAD + _ASC_FRAME + _ASC_FRAME.replace(b"0.1", d))
-    _register(f"trc_time_{_name}", "value", "the time of a frame", lambda _, d=_date: _TRC_HEAD + _TRC_FRAME + _TRC_FRAME.replace(b"0.100", d))
+    _register(
+        f"candump_time_{_name}",
+        "value",
+        "the time of a frame",
+        lambda _, d=_date: b"(1795420800.0) can0 100#00\n(" + d + b") can0 100#00\n",
+    )
+    _register(
+        f"asc_time_{_name}",
+        "value",
+        "the time of a frame",
+        lambda _, d=_date: _ASC_HEAD + _ASC_FRAME + _ASC_FRAME.replace(b"0.1", d),
+    )
+    _register(
+        f"trc_time_{_name}",
+        "value",
+        "the time of a frame",
+        lambda _, d=_date: _TRC_HEAD + _TRC_FRAME + _TRC_FRAME.replace(b"0.100", d),
+    )
     _register(
         f"csv_time_{_name}", "value", "the time of a frame",
         lambda _, d=_date: _CSV_HEAD + b"1795420800.5,0x100,0,0,0,1,AA==\n" + d + b",0x100,0,0,0,1,AA==\n",
@@ -1497,7 +1751,9 @@ def gzip_damaged(size: int) -> bytes:
 
 @_hostile("inflate", "a gigabyte of the same line")
 def zstd_lines(size: int) -> bytes:
-    return zstandard.ZstdCompressor(level=3).compress(b"(1795420800.000000) can0 100#0011223344556677\n" * (size * 4 if size > 100_000 else size))
+    return zstandard.ZstdCompressor(level=3).compress(
+        b"(1795420800.000000) can0 100#0011223344556677\n" * (size * 4 if size > 100_000 else size)
+    )
 
 
 @_hostile("inflate", "thousands of frames of zeros: 128 kB from 3 bytes each")
@@ -1513,7 +1769,9 @@ def zstd_run_blocks(size: int) -> bytes:
 def zstd_window(size: int) -> bytes:
     # A window descriptor of exponent 31: 2^41 bytes.
     frame = b"\x28\xb5\x2f\xfd\x00" + bytes([0xF8]) + struct.pack("<I", 1 | 1 << 1 | 131_072 << 3)[:3] + b"\n"
-    long = zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(window_log=27, enable_ldm=True))
+    long = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters(window_log=27, enable_ldm=True)
+    )
     return long.compress(b"(1795420800.0) can0 100#00\n" * max(1, size // 30)) + frame * 100
 
 

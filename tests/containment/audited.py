@@ -12,13 +12,14 @@ import importlib
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 FORBIDDEN: Final = (
     "exec", "compile", "import", "os.system", "os.exec", "os.spawn", "os.posix_spawn", "os.fork", "os.forkpty", "os.kill",
@@ -58,9 +59,12 @@ class Guard:
         print(json.dumps({"reading": name, "event": event, "what": repr(arguments)[:200]}), flush=True)
 
     def _is_forbidden(self, event: str, arguments: tuple[object, ...]) -> bool:
-        if event == "open":  # nothing but temporary files and the recording itself
-            path = arguments[0]
-            return not isinstance(path, int) and not os.fspath(path).startswith(self._folders)  # type: ignore[arg-type]
+        if (
+            event == "open"
+        ):  # nothing but temporary files, the recording itself, data of our own, and lines for a traceback
+            path = arguments[0] if isinstance(arguments[0], int) else os.fsdecode(arguments[0])  # type: ignore[arg-type]
+            is_source = isinstance(path, str) and path.endswith(".py") and arguments[1] == "r"
+            return not isinstance(path, int) and not is_source and not path.startswith(self._folders)
         return event in FORBIDDEN or event.startswith(FORBIDDEN_AREAS)
 
 
@@ -94,7 +98,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="argus-audited-") as name:
         tempfile.tempdir = name
-        read(arguments, Path(name), Guard((name, str(arguments.folder))))
+        read(arguments, Path(name), Guard((name, str(arguments.folder), str(ROOT / "argus_assets"))))
     sys.stdout.flush()
     os._exit(0)  # the hook hears the interpreter's end, too
 
@@ -116,9 +120,7 @@ def read(arguments: argparse.Namespace, scratch: Path, guard: Guard) -> None:
     before = set(sys.modules)
 
     def one(path: Path) -> None:
-        part = scratch / "part"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        part = Path(tempfile.mkdtemp(dir=scratch))
         with path.open("rb") as file:
             summary = write_part(file, folder=part, limits=limits, decoders=decoders)
         if summary.frames or summary.topics:
@@ -139,7 +141,7 @@ def read(arguments: argparse.Namespace, scratch: Path, guard: Guard) -> None:
         guard.reading = path.name
         try:
             one(path)
-        except Exception as error:  # noqa: BLE001 - told, whatever it is
+        except BaseException as error:
             guard.reading = ""
             print(json.dumps({"raised": path.name, "what": f"{type(error).__name__}: {error}"[:300]}), flush=True)
         guard.reading = ""

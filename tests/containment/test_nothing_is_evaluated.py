@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2
 
 from fuzz.damage import corpus
 from fuzz.seeds import seeds
+from tests import hostile_recordings as hostile
 from tests.containment.audited import WATCHED
 from tests.containment.planted import DEEDS, MARK
 from tests.hostile_recordings import HOSTILE, SMALL
@@ -78,7 +81,39 @@ def write(folder: Path, recordings: Iterable[tuple[str, bytes]]) -> Path:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of whole recordings of all formats: reading them imports whatever reading needs."""
-    return write(tmp_path_factory.mktemp("honest") / "seeds", seeds().items())
+    return write(tmp_path_factory.mktemp("honest") / "seeds", [*seeds().items(), ("mcap-typed", _typed())])
+
+
+def _typed() -> bytes:
+    """Topics in every encoding of messages and schemas, with lists and texts, and a log entry in JSON."""
+    file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="p", syntax="proto3")
+    file.message_type.add(name="I").field.add(name="v", number=1, type=5, label=1)
+    made = file.message_type.add(name="A")
+    made.field.add(name="i", number=1, type=11, label=3, type_name=".p.I")
+    made.field.add(name="s", number=2, type=9, label=1)
+    of_protobuf = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+    of_json = json.dumps(
+        {
+            "type": "object",
+            "properties": {"a": {"type": "array", "items": {"type": "number"}}, "message": {"type": "string"}},
+        }
+    )
+    schemas = [
+        hostile.schema(1, "p/msg/T", "ros2msg", "float64[] a\nstring[] s\nI[2] i\n===\nMSG: p/I\nint8 v"),
+        hostile.schema(2, "p.A", "protobuf", of_protobuf),
+        hostile.schema(3, "T", "jsonschema", of_json),
+        hostile.schema(4, "foxglove.Log", "jsonschema", of_json),
+        hostile.schema(5, "diagnostic_msgs/msg/DiagnosticArray", "jsonschema", "{}"),
+    ]
+    encodings = ("cdr", "protobuf", "json", "json", "json")
+    channels = [hostile.channel(i, i, f"/t{i}", encoding) for i, encoding in enumerate(encodings, 1)]
+    data = (
+        hostile.CDR + struct.pack("<IId", 1, 0, 1.5) + struct.pack("<II", 1, 2) + b"a\0" + b"\1\2", b"\x0a\x02\x08\x05\x12\x01x", b'{"a":[1.5]}',
+        b'{"level":4,"message":"m"}', b'{"status":[{"level":2,"name":"a","values":[{"key":"k","value":"v"}]}]}',
+    )  # fmt: skip
+    return hostile.mcap(
+        *schemas, *channels, hostile.chunk(b"".join(hostile.message(i, raw) for i, raw in enumerate(data, 1)))
+    )
 
 
 def attacks(start: str) -> Iterator[tuple[str, bytes]]:
