@@ -4,8 +4,8 @@ Each target imports what it needs when it is made, so that a process counts cove
 """
 
 import json
+import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
@@ -385,17 +385,15 @@ def toml() -> Target:
     from argus_assets.faults.config import read_config
     from argus_assets.recordings.declarations import read_declarations
 
-    # In memory where there is such a folder, and of this process alone.
-    memory = Path("/dev/shm")  # noqa: S108
-    folder = tempfile.TemporaryDirectory(prefix="argus-fuzz-", dir=memory if memory.is_dir() else None)
-    path = Path(folder.name) / "a.toml"
+    file = os.memfd_create("fuzz.toml")  # a path without a disk, of which nothing is left
+    path = Path(f"/proc/self/fd/{file}")
     readers: list[Callable[[Path], Any]] = [read_config, read_declarations, read_loggers, Prices.load]
 
     def check(data: bytes) -> None:
         if not data:
             return
-        assert folder  # it lives as long as this function
-        path.write_bytes(data[1:])
+        os.ftruncate(file, 0)
+        os.pwrite(file, data[1:], 0)
         with suppress(BadSetting):
             readers[data[0] % len(readers)](path)
 

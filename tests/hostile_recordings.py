@@ -620,7 +620,7 @@ class Mdf(Builder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._first = 0
+        self.first = 0
 
     def cn(
         self, name: int, following: int = 0, *, kind: int = 0, sync: int = 0, data_type: int = 0, byte: int = 0, bits: int = 8,
@@ -680,7 +680,7 @@ class Mdf(Builder):
 
     def dg(self, group: int, data: int, id_bytes: int = 0) -> None:
         """A data group, in front of those that there are."""
-        self._first = self.block(b"##DG", [self._first, group, data, 0], struct.pack("<B7x", id_bytes))
+        self.first = self.block(b"##DG", [self.first, group, data, 0], struct.pack("<B7x", id_bytes))
 
     def group(self, channels: int, data: int, *, cycles: int = 10, size: int = 16) -> None:
         """A data group of one channel group, whose first channel becomes the time."""
@@ -703,7 +703,7 @@ class Mdf(Builder):
     def done(self, start_ns: int = T0_NS) -> bytes:
         """The file."""
         struct.pack_into("<8s8s8s4xH30xHH", self.raw, 0, b"MDF     ", b"4.11    ", b"argus   ", 411, 0, 0)
-        struct.pack_into("<4s4xQQ6Q", self.raw, 64, b"##HD", 104, 6, self._first, 0, 0, 0, 0, 0)
+        struct.pack_into("<4s4xQQ6Q", self.raw, 64, b"##HD", 104, 6, self.first, 0, 0, 0, 0, 0)
         self.raw[64 + 72 : 64 + 104] = struct.pack("<QhhBBBxdd", start_ns, 0, 0, 0, 0, 0, 0.0, 0.0)
         return bytes(self.raw)
 
@@ -1025,7 +1025,7 @@ def mdf_circles(size: int) -> bytes:
     group = mdf.cg(mdf.time(following))
     struct.pack_into("<Q", mdf.raw, group + 24, group)
     mdf.dg(group, mdf.dt(_records(10)))
-    struct.pack_into("<Q", mdf.raw, mdf._first + 24, mdf._first)
+    struct.pack_into("<Q", mdf.raw, mdf.first + 24, mdf.first)
     return mdf.done()
 
 
