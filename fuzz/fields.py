@@ -387,6 +387,10 @@ def toml() -> Target:
 
     file = os.memfd_create("fuzz.toml")  # a path without a disk, of which nothing is left
     path = Path(f"/proc/self/fd/{file}")
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    fenced = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    examples = [match[1].encode() for page in sorted(docs.glob("*.md")) for match in fenced.finditer(page.read_text())]
+    odd = b"a = [[[[1]]]]\nb.c.d = 1979-05-27T07:32:00Z\ne = 0x_f\nf = inf\n"
     readers: list[Callable[[Path], Any]] = [read_config, read_declarations, read_loggers, Prices.load]
 
     def check(data: bytes) -> None:
@@ -397,17 +401,7 @@ def toml() -> Target:
         with suppress(BadSetting):
             readers[data[0] % len(readers)](path)
 
-    return Target(check, [bytes([i]) + seed for i in range(len(readers)) for seed in _TOML])
-
-
-_TOML: Final = (
-    b'[[rule]]\ncode = "HOT"\nsignal = "EngineTemp"\nabove = 110.0\nfor_s = 2\n',
-    b'[[code_pattern]]\npattern = "E(\\\\d+)"\n[detectors]\ncan_silence = false\n',
-    b'[[decoder]]\nname = "x"\ncommand = ["a", "{input}", "{output_dir}"]\nfiles = ["*.x"]\n',
-    b'[[logger]]\nname = "a"\nvehicles = ["v*"]\nquiet_s = 60\n',
-    b'[[price]]\nmodel = "m*"\ninput = 1.5\noutput = 2\n',
-    b"a = [[[[1]]]]\nb.c.d = 1979-05-27T07:32:00Z\ne = 0x_f\nf = inf\n",
-)
+    return Target(check, [bytes([i]) + seed for i in range(len(readers)) for seed in (*examples, odd)], 1200)
 
 
 def answer() -> Target:

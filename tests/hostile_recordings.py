@@ -264,22 +264,20 @@ def mcap_damage_loose(size: int) -> bytes:
     return mcap(channel(1, 0, "/t"), pair * (size // len(pair)))
 
 
-@_hostile("item", "one message that is no JSON among 30,000 of 300 columns")
+@_hostile("item", "one message that is no JSON among 30,000 of 300 columns, in each of many chunks")
 def mcap_json_one_broken(size: int) -> bytes:
-    columns = min(300, size // 100)
-    messages = message(1, b'{"f0":1}') * min(30_000, size // 40) + message(1, b"{")
-    return mcap(
-        schema(1, "T", "jsonschema", _json_schema(columns)), channel(1, 1, "/j", "json"), chunk(_noise(3000) + messages)
-    )
+    return _json_chunks(size, message(1, b'{"f0":1}') * min(30_000, size // 40) + message(1, b"{"))
 
 
 @_hostile("item", "every second message is no JSON")
 def mcap_json_half_broken(size: int) -> bytes:
-    columns = min(300, size // 100)
-    messages = (message(1, b'{"f0":1}') + message(1, b"{")) * min(60_000, size // 80)
-    return mcap(
-        schema(1, "T", "jsonschema", _json_schema(columns)), channel(1, 1, "/j", "json"), chunk(_noise(3000) + messages)
-    )
+    return _json_chunks(size, (message(1, b'{"f0":1}') + message(1, b"{")) * min(30_000, size // 80))
+
+
+def _json_chunks(size: int, messages: bytes) -> bytes:
+    one = chunk(_noise(len(messages) // 400) + messages)
+    parts = [schema(1, "T", "jsonschema", _json_schema(min(300, size // 100))), channel(1, 1, "/j", "json")]
+    return mcap(*parts, *([one] * max(1, min(50, size // len(one)))))
 
 
 @_hostile("inflate", "JSON messages without a value, of a schema of 2,000 columns: cells that no byte stands for")
@@ -967,6 +965,16 @@ def mdf_claimed_zipped(size: int) -> bytes:
         blocks += [mdf.dz(raw, size=2**60), mdf.dz(raw, method=1, columns=2**32 - 1), mdf.dz(raw, method=1, columns=0)]
         blocks += [mdf.dz(raw, size=0), mdf.dz(raw, method=1, columns=1), mdf.dz(raw, method=5, columns=7, size=161)]
     mdf.group(mdf.cn(mdf.text("v"), byte=8), mdf.dl(blocks), cycles=2**60)
+    return mdf.done()
+
+
+@_hostile("inflate", "deflated blocks of zeros, each beyond the ratio that is believed: a problem each")
+def mdf_zipped_zeros(size: int) -> bytes:
+    mdf = Mdf()
+    stored = zlib.compress(bytes(min(2_000_000, size * 200)), 9)
+    head = struct.pack("<2sBxIQQ", b"DT", 0, 0, min(2_000_000, size * 200), len(stored))
+    blocks = [mdf.block(b"##DZ", [], head + stored) for _ in range(max(1, size // (len(stored) + 60)))]
+    mdf.group(mdf.cn(mdf.text("v"), byte=8), mdf.dl(blocks), cycles=2**40)
     return mdf.done()
 
 
