@@ -14,7 +14,6 @@ An attack says of which kind it is:
     load     readable frames that are heavy for what comes after the reader
 """
 
-import gzip
 import json
 import random
 import struct
@@ -1705,36 +1704,42 @@ for _name, _date in _SECONDS.items():
 # ================================================================================================ compressed
 
 
+def _gzip(data: bytes, level: int = 6) -> bytes:
+    """One member, without a name and a time."""
+    deflate = zlib.compressobj(level, wbits=31)
+    return deflate.compress(data) + deflate.flush()
+
+
 @_hostile("inflate", "a gigabyte of the same line")
 def gzip_lines(size: int) -> bytes:
-    return gzip.compress(b"(1795420800.000000) can0 100#0011223344556677\n" * (size * 4 if size > 100_000 else size), 6)
+    return _gzip(b"(1795420800.000000) can0 100#0011223344556677\n" * (size * 4 if size > 100_000 else size), 6)
 
 
 @_hostile("inflate", "a gigabyte of lines that are none")
 def gzip_bad_lines(size: int) -> bytes:
-    return gzip.compress(b"(1795420800.0) can0 100#00\n" + b"x\n" * (size * 50), 9)
+    return _gzip(b"(1795420800.0) can0 100#00\n" + b"x\n" * (size * 50), 9)
 
 
 @_hostile("inflate", "zeros")
 def gzip_zeros(size: int) -> bytes:
-    return gzip.compress(b"(1795420800.0) can0 100#00\n" + bytes(size * 1000), 9)
+    return _gzip(b"(1795420800.0) can0 100#00\n" + bytes(size * 1000), 9)
 
 
 @_hostile("item", "as many members as fit")
 def gzip_members(size: int) -> bytes:
-    one = gzip.compress(b"(1795420800.000000) can0 100#00\n", mtime=0)
+    one = _gzip(b"(1795420800.000000) can0 100#00\n")
     return one * (size // len(one))
 
 
 @_hostile("item", "members without a byte")
 def gzip_empty_members(size: int) -> bytes:
-    one = gzip.compress(b"", mtime=0)
-    return gzip.compress(b"(1795420800.000000) can0 100#00\n") + one * (size // len(one))
+    one = _gzip(b"")
+    return _gzip(b"(1795420800.000000) can0 100#00\n") + one * (size // len(one))
 
 
 @_hostile("item", "members with zeros behind each: skipped anew for each")
 def gzip_padding(size: int) -> bytes:
-    one = gzip.compress(b"(1795420800.000000) can0 100#00\n", mtime=0) + bytes(8)
+    one = _gzip(b"(1795420800.000000) can0 100#00\n") + bytes(8)
     return one * (size // 2 // len(one)) + bytes(size // 2)
 
 
@@ -1742,7 +1747,7 @@ def gzip_padding(size: int) -> bytes:
 def gzip_of_gzip(size: int) -> bytes:
     data = b"(1795420800.000000) can0 100#0011223344556677\n" * (size * 10 if size > 100_000 else size)
     for _ in range(5):
-        data = gzip.compress(data, 6)
+        data = _gzip(data, 6)
     return data
 
 
@@ -1753,7 +1758,7 @@ def gzip_long_name(size: int) -> bytes:
 
 @_hostile("search", "members that are damaged behind their first byte")
 def gzip_damaged(size: int) -> bytes:
-    one = gzip.compress(b"(1795420800.000000) can0 100#00\n", mtime=0)
+    one = _gzip(b"(1795420800.000000) can0 100#00\n")
     return one + (one[:-8] + bytes(8)) * (size // len(one))
 
 
@@ -1812,9 +1817,9 @@ def zstd_mcap_zeros(size: int) -> bytes:
 
 @_hostile("inflate", "a BLF of zeros, nested, and the file deflated", ".blf.gz")
 def gzip_blf_nested(size: int) -> bytes:
-    return gzip.compress(blf_nested(size), 6)
+    return _gzip(blf_nested(size), 6)
 
 
 @_hostile("reuse", "an MDF whose list names one block very often, deflated", ".mf4.gz")
 def gzip_mdf_linked(size: int) -> bytes:
-    return gzip.compress(mdf_linked_data(size * 4), 6)
+    return _gzip(mdf_linked_data(size * 4), 6)
