@@ -794,12 +794,12 @@ def mdf_overlapping_channels(size: int) -> bytes:
     return mdf.done()
 
 
-@_hostile("inflate", "2,000 channels over a deflated block of 200 MB of zeros")
+@_hostile("inflate", "2,000 channels over a deflated block of 150 MB of zeros")
 def mdf_zeros(size: int) -> bytes:
     mdf, following = Mdf(), 0
     for i in range(min(2000, size // 600)):
         following = mdf.cn(mdf.text(f"v{i}"), following, byte=8, bits=64, data_type=4)
-    inflated = min(200_000_000, size * 100)
+    inflated = min(150_000_000, size * 100)
     mdf.group(following, mdf.dz(bytes(inflated // 16 * 16)), cycles=inflated // 16)
     return mdf.done()
 
