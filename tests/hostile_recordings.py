@@ -1706,8 +1706,14 @@ for _name, _date in _SECONDS.items():
 
 def _gzip(data: bytes, level: int = 6) -> bytes:
     """One member, without a name and a time."""
+    return _gzip_repeated(data, b"", 0, level)
+
+
+def _gzip_repeated(head: bytes, piece: bytes, times: int, level: int = 9) -> bytes:
+    """One member of a head and of the same piece over and over, which is never held as a whole."""
     deflate = zlib.compressobj(level, wbits=31)
-    return deflate.compress(data) + deflate.flush()
+    parts = [deflate.compress(head), *(deflate.compress(piece) for _ in range(times)), deflate.flush()]
+    return b"".join(parts)
 
 
 @_hostile("inflate", "a gigabyte of the same line")
@@ -1717,12 +1723,12 @@ def gzip_lines(size: int) -> bytes:
 
 @_hostile("inflate", "a gigabyte of lines that are none")
 def gzip_bad_lines(size: int) -> bytes:
-    return _gzip(b"(1795420800.0) can0 100#00\n" + b"x\n" * (size * 50), 9)
+    return _gzip_repeated(b"(1795420800.0) can0 100#00\n", b"x\n" * 50_000, max(1, size // 1000))
 
 
 @_hostile("inflate", "zeros")
 def gzip_zeros(size: int) -> bytes:
-    return _gzip(b"(1795420800.0) can0 100#00\n" + bytes(size * 1000), 9)
+    return _gzip_repeated(b"(1795420800.0) can0 100#00\n", bytes(100_000), max(1, size // 100))
 
 
 @_hostile("item", "as many members as fit")
