@@ -1726,9 +1726,10 @@ def gzip_bad_lines(size: int) -> bytes:
     return _gzip_repeated(b"(1795420800.0) can0 100#00\n", b"x\n" * 50_000, max(1, size // 1000))
 
 
-@_hostile("inflate", "zeros")
+@_hostile("inflate", "members of 100 MB of zeros each")
 def gzip_zeros(size: int) -> bytes:
-    return _gzip_repeated(b"(1795420800.0) can0 100#00\n", bytes(100_000), max(1, size // 100))
+    zeros = _gzip_repeated(b"", bytes(100_000), max(1, min(1000, size // 100)))
+    return _gzip(b"(1795420800.0) can0 100#00\n") + zeros * max(1, size // len(zeros))
 
 
 @_hostile("item", "as many members as fit")
