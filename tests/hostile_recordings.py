@@ -794,12 +794,12 @@ def mdf_overlapping_channels(size: int) -> bytes:
     return mdf.done()
 
 
-@_hostile("inflate", "2,000 channels over a deflated block of 150 MB of zeros")
+@_hostile("inflate", "2,000 channels over a deflated block of 130 MB of zeros")
 def mdf_zeros(size: int) -> bytes:
     mdf, following = Mdf(), 0
     for i in range(min(2000, size // 600)):
         following = mdf.cn(mdf.text(f"v{i}"), following, byte=8, bits=64, data_type=4)
-    inflated = min(150_000_000, size * 100)
+    inflated = min(130_000_000, size * 100)
     mdf.group(following, mdf.dz(bytes(inflated // 16 * 16)), cycles=inflated // 16)
     return mdf.done()
 
@@ -825,11 +825,10 @@ def mdf_many_groups(size: int) -> bytes:
 @_hostile("item", "an unsorted data group of tens of thousands of layouts, and records of each")
 def mdf_many_record_ids(size: int) -> bytes:
     mdf = Mdf()
-    shared = mdf.time(mdf.cn(mdf.text("v"), byte=8))
-    following, n = 0, size // 160
+    name, following, n = mdf.text("v"), 0, max(1, size // 600)
     for i in range(n, 0, -1):
-        following = mdf.cg(shared, following, record_id=i, cycles=1)
-    data = b"".join(struct.pack("<I", 1 + i % n) + struct.pack("<dQ", i / 1000, i) for i in range(size // 40))
+        following = mdf.cg(mdf.time(mdf.cn(name, byte=8)), following, record_id=i, cycles=1)
+    data = b"".join(struct.pack("<I", 1 + i % n) + struct.pack("<dQ", i / 1000, i) for i in range(size // 80))
     mdf.dg(following, mdf.dt(data), 4)
     return mdf.done()
 
@@ -981,14 +980,16 @@ def mdf_zipped_zeros(size: int) -> bytes:
 def mdf_claimed_records(size: int) -> bytes:
     mdf = Mdf()
     data = mdf.dt(_records(size // 2 // 16))
-    wide = mdf.cn(mdf.text("wide"), byte=8, bits=2**32 - 1, data_type=10)
-    far = mdf.cn(mdf.text("far"), wide, byte=2**32 - 1, bits=8)
-    odd = mdf.cn(mdf.text("odd"), far, byte=8, bits=0)
+
+    def odd() -> int:
+        wide = mdf.cn(mdf.text("wide"), byte=8, bits=2**32 - 1, data_type=10)
+        return mdf.cn(mdf.text("odd"), mdf.cn(mdf.text("far"), wide, byte=2**32 - 1, bits=8), byte=8, bits=0)
+
     for record_bytes, cycles in ((2**32 - 1, 2**60), (0, 2**60), (1, 2**63), (16, 2**64 - 1)):
-        mdf.dg(mdf.cg(mdf.time(odd), cycles=cycles, size=record_bytes), data)
+        mdf.dg(mdf.cg(mdf.time(odd()), cycles=cycles, size=record_bytes), data)
     # A master without bytes, and one that lies behind the record.
-    mdf.dg(mdf.cg(mdf.cn(mdf.text("t"), odd, kind=3, sync=1, bits=0), cycles=2**60), data)
-    mdf.dg(mdf.cg(mdf.cn(mdf.text("t"), odd, kind=2, sync=1, data_type=4, byte=9, bits=64), cycles=10), data)
+    mdf.dg(mdf.cg(mdf.cn(mdf.text("t"), odd(), kind=3, sync=1, bits=0), cycles=2**60), data)
+    mdf.dg(mdf.cg(mdf.cn(mdf.text("t"), odd(), kind=2, sync=1, data_type=4, byte=9, bits=64), cycles=10), data)
     return mdf.done()
 
 
