@@ -800,7 +800,8 @@ def mdf_zeros(size: int) -> bytes:
     for i in range(min(2000, size // 600)):
         following = mdf.cn(mdf.text(f"v{i}"), following, byte=8, bits=64, data_type=4)
     inflated = min(130_000_000, size * 100)
-    mdf.group(following, mdf.dz(bytes(inflated // 16 * 16)), cycles=inflated // 16)
+    noise = random.Random(3).randbytes(inflated // 6000 // 16 * 16)  # below the ratio that is refused at once
+    mdf.group(following, mdf.dz(noise + bytes(inflated // 16 * 16)), cycles=inflated // 16)
     return mdf.done()
 
 
