@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint audit docs bench bench-recordings bench-faults bench-large bench-diagnosis bench-throughput bench-scale eval lock up clean
+.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint audit docs bench bench-recordings bench-faults bench-bounds bench-large bench-diagnosis bench-throughput bench-scale eval lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,8 @@ test-reliability: $(READY) ## Break everything that can break, and write docs/re
 test-s3: $(READY) ## The bucket and access tests on a Ceph RADOS gateway
 	$(BIN)/python -m pytest -m s3 tests/s3
 
-fuzz: $(READY) ## Fuzz the decoders: SECONDS_EACH for each TARGET (mcap mdf4 blf text compressed topics)
-	@for target in $(or $(TARGET),mcap mdf4 blf text compressed topics); do $(BIN)/python -m fuzz $$target --seconds $(or $(SECONDS_EACH),300) || exit 1; done
+fuzz: $(READY) ## Fuzz decoders and fields: SECONDS_EACH for each TARGET, JOBS side by side (all of them, as many as cores)
+	@$(BIN)/python -m fuzz $(TARGET) --seconds $(or $(SECONDS_EACH),300) $(if $(JOBS),--jobs $(JOBS))
 
 lint: $(READY) ## ruff, pyright, import-linter and Dagster's own check
 	$(BIN)/ruff check
@@ -72,6 +72,9 @@ bench-diagnosis: $(READY) ## Measure evidence, retrieval and answer with 1,000 a
 
 eval: $(READY) ## Score diagnoses on drives whose cause is known (LLM=1 asks the model too, RECORD=1 keeps the scores)
 	$(BIN)/python -m evals --split $(or $(SPLIT),test) $(if $(LLM),--llm --max-calls $(or $(MAX_CALLS),200)) $(if $(RECORD),--record)
+
+bench-bounds: $(READY) ## Take every hostile recording of 5 MB to the page: seconds, memory, disk (25 minutes; WRITE=1 writes docs, ONLY=name)
+	$(BIN)/python -m benchmarks.bounds $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write docs)
 
 bench-large: $(READY) ## Parse a recording of 20 GB and print the peak of memory
 	$(BIN)/python -m benchmarks.large

@@ -10,7 +10,7 @@ from argus_assets.recordings.columns import PADDING
 from argus_assets.recordings.topics import flattener
 from argus_assets.simulate import ros
 
-_ENCODINGS: Final = (("cdr", "ros2msg"), ("json", "jsonschema"), ("protobuf", "protobuf"))
+ENCODINGS: Final = (("cdr", "ros2msg"), ("json", "jsonschema"), ("protobuf", "protobuf"))
 _SCHEMA: Final = (
     b'{"type":"object","properties":{"a":{"type":"number"},"b":{"type":"array","items":{"type":"string"}}}}'
 )
@@ -43,7 +43,7 @@ def check_message(data: bytes) -> None:
         for name in (messages.CAN_FRAME, messages.CAN_FD_FRAME):
             messages.decode_can(buffer, starts, sizes, name)
         return
-    encoding, schema_encoding = _ENCODINGS[data[0] % 4]
+    encoding, schema_encoding = ENCODINGS[data[0] % 4]
     flatten = flattener(encoding, "t.M" if encoding == "protobuf" else "t/msg/M", schema_encoding, schema)
     if flatten is None:
         return

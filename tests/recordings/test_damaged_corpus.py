@@ -1,5 +1,6 @@
 """Every kind of damage on every format: nothing is raised, nothing goes on for ever, nothing is lost in silence."""
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.recordings.model import FrameBatch
-from fuzz.__main__ import TARGETS
 from fuzz.check import check
 from fuzz.damage import damaged
 from fuzz.messages import SEEDS, check_message
 from fuzz.seeds import FRAMES, seeds
+from fuzz.target import DECODERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SILENT = ("candump", "asc", "csv", "trc", "zstd")
@@ -84,10 +85,10 @@ def test_random_schemas_and_messages_raise_nothing(seed: bytes, data: st.DataObj
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheel for this Python or machine")
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", DECODERS)
 def test_fuzzing_for_a_moment_finds_nothing(target: str, tmp_path: Path) -> None:
     """`make fuzz` does it for longer."""
     command = [sys.executable, "-m", "fuzz", target, "--seconds", "3", "--folder", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "stat::number_of_executed_units" in done.stderr
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1])["executions"][target] > 0
