@@ -156,6 +156,7 @@ def times() -> Target:
 def formulas() -> Target:
     """Formulas of MDF conversions."""
     import numpy as np
+
     from argus_assets.recordings.mdf4_formula import FormulaError, parse_formula
 
     values = np.array([-1.0, 0.0, 0.5, 1e300, np.inf, np.nan])

@@ -48,7 +48,7 @@ def events(
     findings, summaries = _find(files, decoders_of.load(declarations), config, load_limits(limits_file))
     found = _documents(findings, config.dictionary)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
     elif any(_was_read(s) for s in summaries):
         _print_faults(found, frames=sum(s.frames for s in summaries))
     for path, summary in zip(files, summaries, strict=True):

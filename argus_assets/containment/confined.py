@@ -14,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -38,6 +39,8 @@ _LOOK_EVERY_S: Final = 0.25
 _MAX_FILES: Final = 100_000
 _MAX_RESULT_BYTES: Final = 64 * MIB
 _TAIL_BYTES: Final = 4096
+_MAX_ADDRESS_BYTES: Final = 103
+"""Of a socket's path (unix(7): 108 with its end mark, macOS: 104)."""
 _START_S: Final = 60.0
 _CPU_GRACE_S: Final = 5.0
 _MEMORY_GRACE: Final = 256 * MIB
@@ -481,7 +484,10 @@ class Server:
 
     def __init__(self, module: str = "argus_assets.containment.server") -> None:
         self._stack = ExitStack()
-        self.address = self._stack.enter_context(scratch_folder()) / "readers"
+        folder = self._stack.enter_context(scratch_folder())
+        if len(os.fsencode(folder / "readers")) > _MAX_ADDRESS_BYTES:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="argus-", dir="/tmp")))
+        self.address = folder / "readers"
         environment = {
             "PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC",
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
@@ -503,6 +509,11 @@ class Server:
                 start_new_session=True,
             )
         self.process_id = os.getpid()
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
 
     def is_running(self) -> bool:
         """Return whether this process started it and it has not ended."""
@@ -535,7 +546,7 @@ def connect() -> socket.socket:
             with suppress(OSError):
                 connection.connect(shared)
                 return connection
-        connection.connect(str(_own_server().address))
+        connection.connect(str(own_server().address))
     except OSError as error:
         connection.close()
         raise Unavailable(
@@ -545,7 +556,8 @@ def connect() -> socket.socket:
     return connection
 
 
-def _own_server() -> Server:
+def own_server() -> Server:
+    """Return the server of this process alone, started when there is none."""
     global _own  # noqa: PLW0603 - one for each process
     with _lock:
         if _own is None or not _own.is_running():

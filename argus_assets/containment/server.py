@@ -23,9 +23,13 @@ PRELOAD: Final = (
     "argus_assets.recordings.confined",
     "argus_assets.faults.confined",
     "argus_assets.stats.confined",
-    "numpy.ma",  # these are imported when they are used first
+    # These are imported when they are used first.
+    "google.protobuf.json_format",
+    "google.protobuf.message_factory",
+    "numpy.ma",
     "pyarrow.compute",
     "pyarrow.pandas_compat",
+    "pydoc",
 )
 """Imported once, in the server, with all that they import: a child finds everything in memory."""
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+import polars as pl
+
 import argus_assets
 from argus_assets.containment import kernel
 from argus_assets.containment.job import Function, Job, LimitReached, Readable, RemoteSource
@@ -147,7 +149,7 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
         return {"ended": "memory", "text": f"{error}"[:500]}
     except LimitReached as reached:
         return {"ended": "limit", "text": reached.what}
-    except Exception as error:  # noqa: BLE001 - told to the platform, which decides
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - told to the platform, which decides
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.EFBIG:
             return {"ended": "output", "text": "more was written than it may write, and ended"}

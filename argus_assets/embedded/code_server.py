@@ -37,6 +37,8 @@ from dagster._grpc.types import (
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils import get_run_crash_explanation
 
+from argus_assets.containment.confined import share_server
+
 MODULE: Final = "argus_assets.definitions"
 PRELOAD: Final = ("argus_assets.embedded.worker_bond", "argus_assets.embedded.preload")
 
@@ -210,5 +212,6 @@ def serve(*, listen: Sequence[str], location: str, options: Sequence[str] = ()) 
     dagster_server.DagsterApiServer = ForkingApiServer  # what `dagster api grpc` starts; it has no option for it
     # Nothing is imported from where this process works: neither by the fork server, nor by Dagster.
     os.environ["PYTHONSAFEPATH"] = "1"
+    share_server()  # the runs that are started from here fork their readers from one server
     what = ["--module-name", MODULE, "--empty-working-directory", "--location-name", location]
     api_cli.main(["grpc", *what, *listen, *options], prog_name="argus code-server")

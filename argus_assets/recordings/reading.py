@@ -63,7 +63,7 @@ class GuardedReader:
             self.summary = self._reader.summary
         except (ArgusError, OSError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the bytes made a decoder do
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - whatever the bytes made a decoder do
             self.summary = self._reader.summary
             self.tally.settle(self.summary)
             place = traceback.extract_tb(error.__traceback__)[-1]
