@@ -18,6 +18,7 @@ def worker(slots: int, name: str | None) -> None:
     of the platform. SIGTERM lets runs end first, SIGQUIT does not.
     """
     from argus_assets.capacity import MEMORY_SHARE, MIB, machine_memory
+    from argus_assets.containment.confined import share_server
     from argus_assets.errors import BadSetting
 
     if not os.environ.get("DAGSTER_HOME"):
@@ -38,6 +39,7 @@ def worker(slots: int, name: str | None) -> None:
         app = launcher.worker_app()
     # The queue counts the runs of all hosts: what one may take depends on how many share this one.
     os.environ.setdefault("ARGUS_RUN_MEMORY_MB", str(max(256, int(machine_memory() * MEMORY_SHARE / slots) // MIB)))
+    share_server()
     hostname = f"{name or 'argus'}@{socket.gethostname()}"
     app.worker_main(
         ["worker", "--concurrency", str(slots), "--hostname", hostname, "--loglevel", "INFO", "--without-mingle"]
