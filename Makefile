@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint audit docs bench bench-recordings bench-faults bench-bounds bench-large bench-diagnosis bench-throughput bench-scale eval lock up clean
+.PHONY: help demo test test-quick test-reliability test-s3 fuzz lint audit docs bench bench-recordings bench-containment bench-faults bench-bounds bench-large bench-diagnosis bench-throughput bench-scale eval lock up clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-scale: $(READY) ## Measure up to 20,000 live partitions, and write the fig
 
 bench-recordings: $(READY) ## Measure our readers against the formats' own libraries (writes the session once)
 	$(BIN)/python -m benchmarks.recordings
+
+bench-containment: $(READY) ## Measure what reading in confined processes costs, with and without in one run
+	$(BIN)/python -m benchmarks.containment
 
 bench-faults: $(READY) ## Measure the fault detectors against parsing and against loops over single frames
 	$(BIN)/python -m benchmarks.faults

@@ -10,18 +10,20 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from argus_assets.assets import stages
 from argus_assets.containment import confined as containment
 from argus_assets.containment.confined import Server, pool
 from argus_assets.drop.bucket import Bucket
+from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.recordings.contained import read_contained
 from argus_assets.recordings.parts import write_part
 from argus_assets.resources.lake import Lake
 from argus_assets.simulate.fleet import simulate_drive
-from benchmarks.machine import machine
+from benchmarks.machine import describe_machine
 
 
 def main() -> None:
@@ -29,7 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--files", type=int, default=2000, help="of the batch of many small recordings")
     arguments = parser.parse_args()
-    print(machine())
+    print(describe_machine())
     with tempfile.TemporaryDirectory() as folder:
         paths = _recordings(Path(folder))
         print(
@@ -100,20 +102,22 @@ def _many(folder: Path, count: int) -> None:
         (folder / "drive" / f"{number}.log").write_bytes(line * (number % 97 + 1))
     bucket = Bucket.from_url(str(folder / "bucket"))
     bucket.ensure()
-    from benchmarks.session import manifest_of
-
-    upload_files(bucket, collect_files([folder / "drive"]), vehicle_id="v", batch_id="b")
-    manifest = manifest_of(folder / "drive")
+    done = upload_files(bucket, collect_files([folder / "drive"]), vehicle_id="v", batch_id="b")
+    start = datetime(2026, 11, 23, 8, tzinfo=UTC)
+    manifest = Manifest(
+        vehicle_id="v", vin="1M8GDM9AXKP042788", batch_id="b", release="2026.10", platform="car", recorded_from=start,
+        recorded_to=start + timedelta(hours=1), files=tuple(f.entry for f in done),
+    )  # fmt: skip
     (folder / "lake").mkdir()
     lake = Lake.from_url(str(folder / "lake"))
     started = time.perf_counter()
     parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=4)
     read = time.perf_counter()
     events = stages.detect_faults(parsed.recordings, lake=lake).events
-    done = time.perf_counter()
+    ended = time.perf_counter()
     print(
-        f"\n{count:,} small recordings in one batch: {done - started:.1f} s to {events.height} events "
-        f"({read - started:.1f} s read, {1e3 * (read - started) / count:.1f} ms each; {done - read:.1f} s faults)"
+        f"\n{count:,} small recordings in one batch: {ended - started:.1f} s to {events.height} events "
+        f"({read - started:.1f} s read, {1e3 * (read - started) / count:.1f} ms each; {ended - read:.1f} s faults)"
     )
 
 

@@ -192,13 +192,14 @@ def _case(row: dict[str, Any], titles: Mapping[str, str]) -> Case:
         _check_identifier(name, given.get(name))
     if CAUSE.fullmatch(str(given["cause"])) is None:
         raise _Refused("cause", "lower-case letters, digits and underscores, a letter first", given["cause"])
+    for name in _FREE_TEXT:
+        if isinstance(given.get(name), str):
+            # What is blank without what identifies is nothing: a CSV file cannot tell the two apart.
+            given[name] = redact(given[name].encode("utf-8", "replace").decode()).strip() or None
     if not given.get("title"):
         if given["cause"] not in titles:
             raise _Refused("title", f"a title, as no cause {given['cause']!r} is known", "nothing")
         given["title"] = titles[given["cause"]]
-    for name in _FREE_TEXT:
-        if isinstance(given.get(name), str):
-            given[name] = redact(given[name].encode("utf-8", "replace").decode())
     try:
         case = Case.model_validate(given)
     except ValidationError as error:

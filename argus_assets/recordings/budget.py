@@ -24,7 +24,7 @@ _LIMITS: Final[dict[Counted, str]] = {
     "records": "max_records",
     "values": "max_values",
 }
-_PER_BYTE: Final[dict[Counted, float]] = {"records": 0.25, "values": 16}
+_PER_BYTE: Final[dict[Counted, float]] = {"records": 0.25, "values": 4}
 """What each byte of a file allows of it, where that is more."""
 _MEANS: Final[dict[Counted, str]] = {
     "channels": "Frames of further channels were not read.",

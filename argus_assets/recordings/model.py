@@ -37,7 +37,7 @@ class Limits:
         max_depth: Nesting of a message schema, a conversion or a list of blocks.
         max_blocks: Blocks of the structure of an MDF file; containers inside of containers of a BLF file.
         max_records: Records of an MCAP file that are no messages; four bytes of the file allow one more.
-        max_values: Values of typed columns, by the work that they are: one is about 100 ns. Larger files may have 16 for
+        max_values: Values of typed columns, by the work that they are: one is some 100 ns. Larger files may have 4 for
             each byte.
         max_problems: Problems of one kind that get a row each; further ones are counted.
         min_cpu_s: Seconds of CPU time that any recording may take.
@@ -61,7 +61,7 @@ class Limits:
     max_depth: int = 32
     max_blocks: int = 1_000_000
     max_records: int = 1_000_000
-    max_values: int = 64 * 1024**2
+    max_values: int = 16 * 1024**2
     max_problems: int = _MAX_PROBLEMS
     min_cpu_s: float = 10.0
     cpu_s_per_mb: float = 2.0
