@@ -200,9 +200,10 @@ class Confined:
     def _start(self, allowance: Allowance) -> socket.socket:
         connection = connect()
         try:
+            # A drive may have thousands of parts, which no message holds.
+            (self._folder / worker.READS_FILE).write_text(json.dumps(self._reads))
             order = {
-                "folder": str(self._folder), "reads": self._reads, "output_bytes": allowance.output_bytes,
-                "drop_user": os.geteuid() == 0,
+                "folder": str(self._folder), "output_bytes": allowance.output_bytes, "drop_user": os.geteuid() == 0,
             }  # fmt: skip
             connection.settimeout(_START_S)
             connection.send(json.dumps(order).encode())

@@ -37,6 +37,8 @@ JOBS: Final = {
 MAX_MESSAGE: Final = 64 * 1024
 ORDER_FILE: Final = "order"
 """Of an order that is too large for a message, in the job's folder."""
+READS_FILE: Final = "reads.json"
+"""What its jobs may read, in its own folder."""
 RESULT_FILE: Final = "result.json"
 ERRORS_FILE: Final = "errors.txt"
 """What the process printed, in its own folder."""
@@ -95,6 +97,7 @@ def work(connection: socket.socket, server: int, readable: tuple[str, ...]) -> N
 def _confine(order: _Json, connection: socket.socket, server: int, readable: tuple[str, ...]) -> _Json:
     """Give up all rights but to compute, to read some files, and to write into one folder."""
     folder = str(order["folder"])
+    reads: list[str] = json.loads((Path(folder) / READS_FILE).read_bytes())
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o077)
@@ -122,9 +125,7 @@ def _confine(order: _Json, connection: socket.socket, server: int, readable: tup
     kernel.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != server:
         os._exit(1)
-    files = kernel.restrict_files(
-        reads=[*readable, *order["reads"], f"/proc/{os.getpid()}"], writes=[folder, os.devnull]
-    )
+    files = kernel.restrict_files(reads=[*readable, *reads, f"/proc/{os.getpid()}"], writes=[folder, os.devnull])
     calls = kernel.refuse_all_but_computing()
     return {"user": "nobody" if dropped else "", "files": files, "calls": calls}
 
