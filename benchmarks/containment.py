@@ -99,7 +99,9 @@ def _many(folder: Path, count: int) -> None:
     (folder / "drive").mkdir(parents=True)
     line = b"(1700000000.000000) can0 18FECA00#04FF640002010000\n"
     for number in range(count):
-        (folder / "drive" / f"{number}.log").write_bytes(b"(%d.000000) can0 123#00\n" % (1_600_000_000 + number) + line * (number % 97 + 1))
+        (folder / "drive" / f"{number}.log").write_bytes(
+            b"(%d.000000) can0 123#00\n" % (1_600_000_000 + number) + line * (number % 97 + 1)
+        )
     bucket = Bucket.from_url(str(folder / "bucket"))
     bucket.ensure()
     done = upload_files(bucket, collect_files([folder / "drive"]), vehicle_id="v", batch_id="b")

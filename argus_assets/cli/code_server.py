@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from argus_assets.cli.output import echo
+
 
 @click.command("code-server")
 @click.option(
@@ -39,5 +41,5 @@ def code_server(socket: Path | None, host: str, port: int | None, location_name:
         address = CodeAddress(socket=socket.absolute())
     else:
         address = home_socket(settings_for(None, os.environ).home)
-    click.echo(f"Listening on {address}; the workspace file for it:\n{address.workspace(location_name)}", err=True)
+    echo(f"Listening on {address}; the workspace file for it:\n{address.workspace(location_name)}", err=True)
     serve(listen=address.options(), location=location_name, options=["--log-format", log_format])

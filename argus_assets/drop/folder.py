@@ -176,8 +176,9 @@ class Folder:
         """A folder below the root, opened part by part.
 
         Raises:
-            BadSetting: The first part is a link, or, when it is to be made, a file.
-            AccessDenied: Another part is.
+            BadSetting: The first part is a link.
+            AccessDenied: Another part is, or is a file where a folder is to be made.
+            NotADirectoryError: The first part is a file.
         """
         number = os.open(self._root, _FOLDER)
         try:
@@ -189,8 +190,8 @@ class Folder:
                     inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=number)
                 except NotADirectoryError:
                     found = os.stat(part, dir_fd=number, follow_symlinks=False)
-                    if not make and not stat.S_ISLNK(found.st_mode):
-                        raise
+                    if not stat.S_ISLNK(found.st_mode) and (at == 0 or not make):
+                        raise  # as when a store does not answer: somebody may move it away
                     # All vehicles share the first part: nothing is passed over there.
                     kind = BadSetting if at == 0 else AccessDenied
                     raise kind(
