@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import select
+import signal
 import socket
 import stat
 import subprocess
@@ -150,7 +151,7 @@ class Confined:
             is_last_try: It keeps what it made even when memory does not suffice.
 
         Raises:
-            Unavailable: No process could be started.
+            Unavailable: No process could be started, or it was killed from outside.
             ArgusError: The source raised it.
         """
         connection = self._connection or self._start(allowance)
@@ -316,6 +317,12 @@ class _Watch:
 
     def _exit(self, code: int | None) -> Ended:
         tail = errors_tail(self._place.parent)
+        if code == -signal.SIGKILL:
+            # Nobody here killed it, so it was the kernel or a person: that says nothing of what was read.
+            raise Unavailable(
+                "A confined process was killed from outside (signal 9).",
+                help="This machine may be short of memory: see the kernel's log, and ARGUS_RUN_MEMORY_MB.",
+            )
         # Rust's allocator and C++'s end a process that gets no memory.
         if "memory" in tail.lower() and ("alloc" in tail.lower() or "MemoryError" in tail):
             return Ended("memory", f"{self._allowance.memory_bytes / MIB:.0f} MiB of memory did not suffice")

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -183,6 +184,17 @@ def test_a_source_that_fails_fails_the_caller_and_ends_the_job(process: Confined
     assert works(process)
 
 
+def test_a_process_that_somebody_else_kills_says_nothing_of_what_it_read(server: Server, process: Confined) -> None:
+    assert works(process)
+    (child,) = _children(server.pid)
+    timer = threading.Timer(0.5, os.kill, (child, signal.SIGKILL))
+    timer.start()
+    with pytest.raises(Unavailable, match="killed from outside"):
+        misbehave(process, "sleep")
+    timer.join()
+    assert works(process)
+
+
 def _children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -204,12 +216,12 @@ def test_nothing_is_left_when_the_pool_ends_or_the_server_is_killed(monkeypatch:
     monkeypatch.setenv(SERVER, str(made.address))
     with pool() as processes, processes.process() as process:
         assert works(process)
-        (child,) = _children(made._process.pid)
+        (child,) = _children(made.pid)
     assert _gone(child)
     with pool() as processes, processes.process() as process:
         assert works(process)
-        (child,) = _children(made._process.pid)
-        os.kill(made._process.pid, signal.SIGKILL)
+        (child,) = _children(made.pid)
+        os.kill(made.pid, signal.SIGKILL)
         assert _gone(child)
         # The next job finds a server of this process's own, which knows nothing of hostile jobs.
         assert misbehave(process, "spin").kind == "killed"

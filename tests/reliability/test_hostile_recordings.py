@@ -19,7 +19,9 @@ def test_hostile_recordings_cost_nobody_else_anything(site: Site, report: Report
     with report.scenario(59, "hostile recordings of each format", "dropped together with others") as row:
         folder = tmp_path / "hostile"
         folder.mkdir()
-        chosen = [h for kind in KINDS for h in [h for h in HOSTILE.values() if h.kind == kind][:: max(1, 40 // OF_A_KIND)]]
+        chosen = [
+            h for kind in KINDS for h in [h for h in HOSTILE.values() if h.kind == kind][:: max(1, 40 // OF_A_KIND)]
+        ]
         for hostile in chosen:
             (folder / f"{hostile.name}{hostile.suffix}").write_bytes(hostile.make(SMALL))
         good = next(iter(site.drives.values()))
