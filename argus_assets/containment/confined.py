@@ -119,7 +119,13 @@ class Confined:
         self._connection: socket.socket | None = None
         self._pid = 0
         self._jobs = 0
+        self._at_work = False
         self.confinement = Confinement("", files=False, calls=False)
+
+    @property
+    def pid(self) -> int:
+        """Return its process id, 0 while there is no process."""
+        return self._pid if self._connection is not None else 0
 
     def place(self) -> Path:
         """Return an empty folder for the next job's files."""
@@ -160,7 +166,7 @@ class Confined:
             "memory_bytes": allowance.memory_bytes, "is_last_try": is_last_try,
             "source_bytes": None if source is None else source.seek(0, 2),
         }  # fmt: skip
-        ended: Ended | None = None
+        self._at_work = True
         try:
             with ExitStack() as stack:
                 message = pickle.dumps(order)
@@ -180,22 +186,24 @@ class Confined:
                     pass
                 watch = _Watch(connection, self._pid, place=place, allowance=allowance, source=source, shared=shared)
                 ended = watch.until_ended()
+                self._at_work = ended.kind != "done"
                 return ended
         finally:
-            if ended is None or ended.kind != "done":
+            if self._at_work:
                 self.end()
 
     def end(self) -> None:
-        """End the process, and wait until it is gone."""
+        """End the process. One that is at work is gone on return; one that waits for a job ends by itself."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
-            # The server kills it, reaps it and says so.
-            connection.settimeout(_START_S)
-            while (data := connection.recv(worker.MAX_MESSAGE)) and "exit" not in _decoded(data):
-                pass
+            if self._at_work:
+                # The server kills it, reaps it and says so.
+                connection.settimeout(_START_S)
+                while (data := connection.recv(worker.MAX_MESSAGE)) and "exit" not in _decoded(data):
+                    pass
         connection.close()
 
     def _start(self, allowance: Allowance) -> socket.socket:

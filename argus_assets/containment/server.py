@@ -59,7 +59,7 @@ class _Refuse:
 
 
 class _Server:
-    """Forks a child for each connection, and reaps it."""
+    """Gives each connection a child, and reaps it. One child is always forked ahead, so that nobody waits for that."""
 
     def __init__(self, listener: socket.socket, readable: tuple[str, ...]) -> None:
         self._listener = listener
@@ -69,6 +69,7 @@ class _Server:
         self._epoll.register(listener, select.EPOLLIN)
         self._of_connection: dict[int, tuple[socket.socket, int]] = {}
         self._of_pidfd: dict[int, tuple[socket.socket, int]] = {}
+        self._spare = self._fork()
 
     def serve(self) -> None:
         while True:
@@ -78,7 +79,7 @@ class _Server:
                         return  # the kernel ends the children with their parent
                 elif fd == self._listener.fileno():
                     with suppress(OSError):
-                        self._fork(self._listener.accept()[0])
+                        self._give(self._listener.accept()[0])
                 elif fd in self._of_pidfd:
                     self._reap(fd)
                 elif fd in self._of_connection:  # the other side has hung up
@@ -86,20 +87,31 @@ class _Server:
                     with suppress(ProcessLookupError):
                         os.kill(self._of_connection[fd][1], signal.SIGKILL)
 
-    def _fork(self, connection: socket.socket) -> None:
+    def _fork(self) -> tuple[int, socket.socket]:
+        """Fork a child that waits for its connection; returns its id, and where the connection is to be sent."""
+        server = os.getpid()
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            worker.wait_and_work(its, server, self._readable)
+        its.close()
+        return pid, ours
+
+    def _give(self, connection: socket.socket) -> None:
         asked = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", asked)[1] not in (os.geteuid(), 0):
             connection.close()
             return
-        server = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            worker.work(connection, server, self._readable)
+        pid, link = self._spare
+        with link, suppress(OSError):  # a spare that somebody killed is reaped as if it had begun
+            socket.send_fds(link, [b"."], [connection.fileno()])
         pidfd = os.pidfd_open(pid)
         self._of_pidfd[pidfd] = self._of_connection[connection.fileno()] = connection, pid
         self._epoll.register(pidfd, select.EPOLLIN)
         # What is said on the connection is for the child; here only its end counts.
         self._epoll.register(connection, select.EPOLLRDHUP)
+        self._spare = self._fork()
 
     def _reap(self, pidfd: int) -> None:
         connection, pid = self._of_pidfd.pop(pidfd)

@@ -79,6 +79,18 @@ def encoded(message: _Json) -> bytes:
     return json.dumps(message).encode()
 
 
+def wait_and_work(link: socket.socket, server: int, readable: tuple[str, ...]) -> NoReturn:
+    """Wait until the server sends a connection, then `work`; ends with the server."""
+    try:
+        _, descriptors, _, _ = socket.recv_fds(link, 1, 1)
+        if descriptors:
+            link.close()
+            work(socket.socket(fileno=descriptors[0]), server, readable)
+    except BaseException:  # noqa: BLE001 - a forked child must end here
+        traceback.print_exc()
+    os._exit(1)
+
+
 def work(connection: socket.socket, server: int, readable: tuple[str, ...]) -> NoReturn:
     """Be the confined process until the connection ends. Never returns to the server's code."""
     code = 1
