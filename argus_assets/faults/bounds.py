@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import FAULT
+from argus_assets.faults.detector import Found
 
 MAX_NOTES: Final = 100
 """Notes of one kind in full; further ones are counted."""
@@ -23,20 +24,22 @@ def bounded_notes(notes: Iterable[str]) -> tuple[str, ...]:
     return (*kept, f"{more:,} more like the one before were left out.") if more else kept
 
 
-def bounded_faults(events: pl.DataFrame, found_in: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def bounded_faults(found: Found, found_in: str) -> Found:
     """Keep the events of the worst faults, of equal ones those that came first.
 
     Args:
-        events: `schema.ERROR_EVENTS` of one detector.
+        found: Of one detector.
         found_in: What the detector reads, for the note.
 
     Returns:
-        The events, and a note on the faults that were left out.
+        The events and notes, with a note on the faults that were left out.
     """
+    events = found.events
     faults = events.group_by(FAULT).agg(pl.col("severity").to_physical().max(), pl.col("first_seen").min())
     more = faults.height - MAX_FAULTS
     if more <= 0:
-        return events, ()
+        return found
     worst = faults.sort(-pl.col("severity").cast(pl.Int16), "first_seen", *FAULT).head(MAX_FAULTS)
     kept = events.join(worst.select(FAULT), on=FAULT, how="semi", maintain_order="left")
-    return kept, (f"{found_in}: {more:,} of {faults.height:,} faults were left out, the least severe and latest ones.",)
+    note = f"{found_in}: {more:,} of {faults.height:,} faults were left out, the least severe and latest ones."
+    return Found(kept, (note, *found.notes))

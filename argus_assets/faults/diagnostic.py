@@ -49,8 +49,8 @@ def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Fou
         *(of_source for _, of_source in stored),
         negative_response.notes(answers),
     )
-    kept, left_out = bounded_faults(pl.concat(events), "Diagnostics")
-    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
+    found = bounded_faults(Found.together(events), "Diagnostics")
+    return Found(found.events, (*found.notes, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 
 def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:

@@ -53,8 +53,8 @@ def find(rows: pl.DataFrame) -> Found:
         for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
     ]
     notes = (_transport_notes(transported.sessions), _message_notes(messages, reports), claim_notes)
-    kept, left_out = bounded_faults(pl.concat([*events, clear_events(clears, claims)]), "J1939")
-    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
+    found = bounded_faults(Found.together([*events, clear_events(clears, claims)]), "J1939")
+    return Found(found.events, (*found.notes, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 
 def _messages(rows: pl.DataFrame, transported: pl.DataFrame) -> pl.DataFrame:

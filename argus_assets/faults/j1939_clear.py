@@ -12,6 +12,7 @@ import polars as pl
 
 from argus_assets.faults.activations import activations, as_reports
 from argus_assets.faults.can import PROVENANCE, TIME_ORDER, byte
+from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939_dm import CLEARS, LISTS
 from argus_assets.faults.j1939_id import DESTINATION_ADDRESS, GLOBAL_ADDRESS, SOURCE_ADDRESS, carries, sa_text
 from argus_assets.faults.j1939_name import with_names
@@ -120,7 +121,7 @@ def cleared_lists(clears: Clears, reporters: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def clear_events(clears: Clears, claims: pl.DataFrame) -> pl.DataFrame:
+def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
     """One event for each request: who asked whom, and what came of it.
 
     Args:

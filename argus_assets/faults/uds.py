@@ -103,8 +103,9 @@ def parse_dtc_answer(payload: bytes, did_sizes: Mapping[int, int]) -> DtcAnswer 
         records = [data[at : at + 4] for at in range(1, len(data), 4)]
         return DtcAnswer(sub_function, availability_mask=data[0], codes=tuple(ListedCode(r[:3], r[3]) for r in records))
     if sub_function == _SNAPSHOT_IDENTIFICATION and len(data) % 4 == 0:
-        records = [data[at : at + 4] for at in range(0, len(data), 4)]
-        numbers = {dtc: [r[3] for r in records if r[:3] == dtc] for dtc in dict.fromkeys(r[:3] for r in records)}
+        numbers: dict[bytes, list[int]] = {}
+        for at in range(0, len(data), 4):
+            numbers.setdefault(data[at : at + 3], []).append(data[at + 3])
         return DtcAnswer(
             sub_function,
             codes=tuple(

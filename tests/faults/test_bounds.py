@@ -10,6 +10,7 @@ from argus_assets.faults import bounds, bus_traffic, diagnostic, j1939
 from argus_assets.faults.activations import FAULT
 from argus_assets.faults.bounds import bounded_faults, bounded_notes
 from argus_assets.faults.bus_traffic import CLASSES, IDENTIFIER
+from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import ERROR_EVENTS
 
 
@@ -49,7 +50,8 @@ def test_the_worst_faults_are_kept_whole(events: list[tuple[int, int]], limit: i
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounds, "MAX_FAULTS", limit)
-        kept, notes = bounded_faults(table, "J1939")
+        found = bounded_faults(Found(table), "J1939")
+    kept, notes = found.events, found.notes
     worst: dict[int, tuple[int, int]] = {}
     for at, (code, level) in enumerate(events):
         worst[code] = (min(worst.get(code, (0, 0))[0], -level), worst.get(code, (0, at))[1])
