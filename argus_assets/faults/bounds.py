@@ -12,8 +12,39 @@ from argus_assets.faults.detector import Found
 MAX_NOTES: Final = 100
 """Notes of one kind in full; further ones are counted."""
 
+MIN_FRAMES: Final = 2_000_000
+"""Frames of one detector that are read in any case: with 40 ECUs that report each second, those of half a day."""
+
+MAX_SHARE: Final = 1 / 8
+"""Share of a drive's frames that one detector reads beyond these."""
+
 MAX_FAULTS: Final = 10_000
 """Faults of one detector: a vehicle has a hundred ECUs with a few dozen codes each."""
+
+
+def bounded_frames(
+    wanted: pl.LazyFrame, frames: pl.LazyFrame, what: str
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Read the frames that a detector wants, unless they are more than such frames are on any bus.
+
+    Args:
+        wanted: Them.
+        frames: All frames of the drive.
+        what: What they carry, for the note.
+
+    Returns:
+        The frames, and a note on those that were left out.
+    """
+    total = frames.select(pl.len()).collect().item()
+    limit = max(MIN_FRAMES, int(MAX_SHARE * total))
+    rows = wanted.head(limit + 1).collect(engine="streaming")
+    if rows.height <= limit:
+        return rows, ()
+    count = wanted.select(pl.len()).collect().item()
+    return rows.head(limit), (
+        f"{what}: {count - limit:,} of {count:,} frames were left out, the last ones of the recordings. They are {count / total:.0%} "
+        "of all frames, which no bus carries.",
+    )
 
 
 def bounded_notes(notes: Iterable[str]) -> tuple[str, ...]:

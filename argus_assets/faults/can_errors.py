@@ -17,7 +17,6 @@ from argus_assets.faults.can import PROVENANCE, TIME_ORDER
 from argus_assets.faults.detector import Found
 from argus_assets.faults.severity import BUS_ERROR, MANY_BUS_ERRORS
 from argus_assets.recordings import can_errors as socketcan
-from argus_assets.recordings.drive import Drive
 
 LONGEST_GAP_NS: Final = 10_000_000_000
 """Error frames of one kind that are further apart are two bursts."""
@@ -216,11 +215,6 @@ def error_frames(frames: pl.LazyFrame) -> pl.LazyFrame:
         "payload",
         *PROVENANCE,
     )
-
-
-def find(drive: Drive) -> Found:
-    """Find what the error frames of a drive tell."""
-    return find_in(error_frames(drive.frames).collect())
 
 
 def find_in(rows: pl.DataFrame) -> Found:

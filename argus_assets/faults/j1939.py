@@ -52,7 +52,7 @@ def find(rows: pl.DataFrame) -> Found:
         activations(reports.filter(pl.col("source").is_in(_sources(gap))), longest_gap_ns=gap)
         for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
     ]
-    notes = (_transport_notes(transported.sessions), _message_notes(messages, reports), claim_notes)
+    notes = (clears.notes, _transport_notes(transported.sessions), _message_notes(messages, reports), claim_notes)
     found = bounded_faults(Found.together([*events, clear_events(clears, claims)]), "J1939")
     return Found(found.events, (*found.notes, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
