@@ -61,7 +61,9 @@ class Facts:
         )
         # One message may list thousands of codes: one that stands there as it is cited is enough.
         as_cited = cited.filter(code=citation.code, ecu=citation.ecu)["frame"]
-        found = set(as_cited) if (redact(citation.code), redact(citation.ecu)) == (citation.code, citation.ecu) else set()
+        found = (
+            set(as_cited) if (redact(citation.code), redact(citation.ecu)) == (citation.code, citation.ecu) else set()
+        )
         if {citation.first_frame, citation.last_frame} <= found:
             return found
         return found | {

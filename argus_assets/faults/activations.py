@@ -91,7 +91,9 @@ def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None, max_events
             *first.select(*FAULT, "recording", "frame"),
             first["message"].str.slice(0, MAX_TEXT_CHARACTERS),
             first["payload"].bin.slice(0, MAX_EVIDENCE_BYTES).bin.encode("hex").alias("payload_hex"),
-            *worst.select(pl.coalesce("severity", severity_of(pl.col("severity_rule"))), "severity_rule", "lamp_status"),
+            *worst.select(
+                pl.coalesce("severity", severity_of(pl.col("severity_rule"))), "severity_rule", "lamp_status"
+            ),
             *last.select("occurrence_count", "status", "dtc_status"),
             first["timestamp"].alias("first_seen"),
             last["timestamp"].alias("last_seen"),

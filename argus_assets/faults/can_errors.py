@@ -247,7 +247,9 @@ def _burst_reports(rows: pl.DataFrame, code: str, many: Flags, frames: _Frames) 
     is_disturbing = many[runs["place"].to_numpy()] & (_RULES[code] == BUS_ERROR)
     return as_reports(
         _with_details(runs, frames).with_columns(
-            severity_rule=pl.when(pl.Series(is_disturbing)).then(pl.lit(MANY_BUS_ERRORS)).otherwise(pl.lit(_RULES[code])),
+            severity_rule=pl.when(pl.Series(is_disturbing))
+            .then(pl.lit(MANY_BUS_ERRORS))
+            .otherwise(pl.lit(_RULES[code])),
             code=pl.lit(code),
             source=pl.lit("can_error"),
             ecu="channel",

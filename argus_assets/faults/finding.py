@@ -82,9 +82,9 @@ def find_built_in(drive: Drive, config: FaultConfig) -> BuiltIn:
         found.append(j1939.find(bounded(data_frames(drive.frames, j1939.WANTED), "J1939 diagnostics")))
     if config.runs("diagnostics"):
         wanted = wanted_by_diagnostics(config.addressings)
-        rows = bounded(data_frames(drive.frames, wanted), "OBD and UDS diagnostics")
-        found.append(diagnostic.find(rows, config.addressings))
-        del rows
+        found.append(
+            diagnostic.find(bounded(data_frames(drive.frames, wanted), "OBD and UDS diagnostics"), config.addressings)
+        )
     buses = BUS_STATS.empty()
     if config.runs("can_errors"):
         found.append(can_errors.find_in(bounded(can_errors.error_frames(drive.frames), "CAN errors")))

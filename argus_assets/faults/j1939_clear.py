@@ -92,7 +92,9 @@ def find_clears(rows: pl.DataFrame) -> Clears:
         answered.select("request", "channel", "timestamp", *PROVENANCE, "pgn", "address", "control")
         .join(kept.select("request"), on="request", how="semi")
         .sort(TIME_ORDER),
-        (f"J1939: {more:,} of {every.height:,} requests to clear codes were left out, the latest ones.",) if more else (),
+        (f"J1939: {more:,} of {every.height:,} requests to clear codes were left out, the latest ones.",)
+        if more
+        else (),
     )
 
 

@@ -169,6 +169,7 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
     """
     told = _told(answers)
     listed = _listed(told.filter("is_whole"))
+    told = told.select(*REPORTER, "sub_function", "is_whole", "total", "mask")
     has_status = pl.col("dtc_status").is_not_null()
     stated = listed.filter(has_status)
     reports = (
@@ -182,7 +183,9 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
             ),
         )
     )
-    reports, unclaimed = attach(reports, listed.filter(~has_status))
+    without_status = listed.filter(~has_status)
+    del listed, stated
+    reports, unclaimed = attach(reports, without_status)
     return as_reports(reports), tuple(_notes(told, unclaimed))
 
 

@@ -82,7 +82,11 @@ def test_every_class_has_its_code(bits, payload, codes, can, can_table):
 @given(bits=st.integers(0, 2**29 - 1), payload=st.binary(max_size=12))
 def test_any_error_frame_is_read_and_tells_something(can, can_table, bits, payload):
     events = events_of(can, can_table, (0, bits, payload))
-    says_well = bits == socketcan.COUNTERS or bits & socketcan.RESTARTED or (bits & socketcan.CONTROLLER and payload[1:2] and payload[1] & 0x40)
+    says_well = (
+        bits == socketcan.COUNTERS
+        or bits & socketcan.RESTARTED
+        or (bits & socketcan.CONTROLLER and payload[1:2] and payload[1] & 0x40)
+    )
     assert events.height or says_well
     assert events["code"].is_unique().all()
     assert set(events["code"]) <= set(can_errors._RULES)
