@@ -40,10 +40,11 @@ def bounded_frames(wanted: pl.LazyFrame, frames: pl.LazyFrame, what: str) -> tup
     if rows.height <= limit:
         return rows, ()
     count = wanted.select(pl.len()).collect().item()
-    return rows.head(limit), (
+    note = (
         f"{what}: {count - limit:,} of {count:,} frames were left out, the last ones of the recordings. "
-        f"{MIN_FRAMES:,} are read, or {MAX_SHARE:.0%} of all frames where these are more.",
+        f"{MIN_FRAMES:,} are read, or {MAX_SHARE:.0%} of all frames where these are more."
     )
+    return rows.head(limit), (note,)
 
 
 def bounded_notes(notes: Iterable[str]) -> tuple[str, ...]:
