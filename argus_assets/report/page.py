@@ -116,11 +116,12 @@ def render_page(
         )
     known = frozenset(item.id for item in evidence.items)
     items = []
-    for item, rank in zip(evidence.items, top(stats, len(evidence.items)).sort("rank")["rank"], strict=True):
+    ranked = top(stats, len(evidence.items)).sort("rank")
+    for item, fault in zip(evidence.items, ranked.iter_rows(named=True), strict=True):
         mine = events.filter(
-            (pl.col("code") == item.code)
-            & (pl.col("source").cast(pl.String) == item.source)
-            & (pl.col("ecu").map_elements(redact, return_dtype=pl.String) == item.ecu)
+            (pl.col("code") == fault["code"])
+            & (pl.col("source").cast(pl.String) == fault["source"])
+            & (pl.col("ecu") == fault["ecu"])
         )
         with_details = mine.filter(pl.col("details").list.len() > 0).head(1)
         details = [] if with_details.is_empty() else with_details["details"].item().to_list()
@@ -130,7 +131,7 @@ def render_page(
                 "entry": describe(item.code),
                 "history": _history(item, evidence),
                 "events": mine.head(MAX_EVENTS_A_FAULT).to_dicts(),
-                "company": _company(pairs, rank),
+                "company": _company(pairs, fault["rank"]),
                 "more": max(0, mine.height - MAX_EVENTS_A_FAULT),
                 "details": [(_cut(pair["key"]), _cut(pair["value"])) for pair in details[:MAX_DETAILS]],
                 "more_details": max(0, len(details) - MAX_DETAILS),
