@@ -17,11 +17,11 @@ class Facts:
     """Where each fault's activations begin.
 
     Attributes:
-        frames: (code, ECU, recording) → frames that begin an activation.
+        begun: code, ecu, recording and frame of each activation, as the vehicle names them.
         sha256: Recording → the first digits of its SHA-256.
     """
 
-    frames: dict[tuple[str, str, str], frozenset[int]]
+    begun: pl.DataFrame
     sha256: dict[str, str]
 
     @classmethod
@@ -32,11 +32,8 @@ class Facts:
             events: `faults.schema.ERROR_EVENTS`.
             recordings: `recordings.schema.RECORDINGS`.
         """
-        frames: dict[tuple[str, str, str], set[int]] = {}
-        for code, ecu, recording, frame in events.select("code", "ecu", "recording", "frame").iter_rows():
-            frames.setdefault((redact(code), redact(ecu), recording), set()).add(frame)
         digests = dict(recordings.select("recording", pl.col("sha256").str.slice(0, SHA256_DIGITS)).iter_rows())
-        return cls({fault: frozenset(found) for fault, found in frames.items()}, digests)
+        return cls(events.select("code", "ecu", "recording", "frame"), digests)
 
     def problem(self, citation: Citation, evidence: Evidence) -> str | None:
         """What is wrong with a citation; `None` when it holds."""
@@ -47,11 +44,33 @@ class Facts:
             return f"item {item.id} is {item.code} of {item.ecu}, not {citation.code} of {citation.ecu}"
         if self.sha256.get(citation.recording) != citation.recording_sha256:
             return f"recording {citation.recording} has not the SHA-256 {citation.recording_sha256}…"
-        begun = self.frames.get((citation.code, citation.ecu, citation.recording), frozenset())
-        missing = sorted({citation.first_frame, citation.last_frame} - begun)
+        missing = sorted({citation.first_frame, citation.last_frame} - self._begun_of(citation))
         if missing:
             return f"frame {missing[0]} of {citation.recording} begins no {citation.code} of {citation.ecu}"
         return None
+
+    def _begun_of(self, citation: Citation) -> set[int]:
+        """Those of the cited frames that begin an activation of the cited fault.
+
+        Citations name codes and ECUs as the evidence does, redacted. Only what begins in a cited frame is redacted here: a
+        drive may have many thousand codes, and a diagnosis cites a few.
+        """
+        cited = self.begun.filter(
+            pl.col("recording") == citation.recording,
+            pl.col("frame").is_in([citation.first_frame, citation.last_frame]),
+        )
+        # One message may list thousands of codes: one that stands there as it is cited is enough.
+        as_cited = cited.filter(code=citation.code, ecu=citation.ecu)["frame"]
+        found = (
+            set(as_cited) if (redact(citation.code), redact(citation.ecu)) == (citation.code, citation.ecu) else set()
+        )
+        if {citation.first_frame, citation.last_frame} <= found:
+            return found
+        return found | {
+            frame
+            for code, ecu, frame in cited.select("code", "ecu", "frame").unique().iter_rows()
+            if redact(ecu) == citation.ecu and redact(code) == citation.code
+        }
 
 
 def citation_problems(diagnosis: Diagnosis, evidence: Evidence, facts: Facts) -> list[str]:

@@ -1,6 +1,7 @@
 """Diagnostics on CAN: OBD and UDS share ISO-TP, so their messages are put together once and handed to both."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -32,25 +33,29 @@ def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Fou
     proven, proof_notes = prove(rows, addressings)
     sent = by_sender(rows, (*addressings, *proven))
     reassembled = reassemble(sent.frames)
+    notes = [
+        bounded_notes(of_kind)
+        for of_kind in (proof_notes, _transport_notes(sent, reassembled), _orphan_notes(sent, reassembled))
+    ]
     answers = converse(sent, reassembled.messages)
+    # Many frames take much memory: only the answers are needed from here on.
+    del rows, sent, reassembled
     clears = clearing.clears(answers)
     # Stored codes stay until an answer or a clearing says otherwise, however rarely the tester asks.
-    stored = [obd.find_reports(answers, clears), uds.find_reports(answers, clears)]
+    found: list[Found] = []
+    for find_reports in (obd.find_reports, uds.find_reports):
+        reports, of_source = find_reports(answers, clears)
+        notes.append(bounded_notes(of_source))
+        found.append(activations(reports, longest_gap_ns=None))
+        del reports
     refusals = negative_response.find_reports(answers)
-    events = [
-        *(activations(reports, longest_gap_ns=None) for reports, _ in stored),
+    found += [
         activations(clearing.find_reports(clears), longest_gap_ns=None),
         activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
     ]
-    notes = (
-        proof_notes,
-        _transport_notes(sent, reassembled),
-        _orphan_notes(sent, reassembled),
-        *(of_source for _, of_source in stored),
-        negative_response.notes(answers),
-    )
-    kept, left_out = bounded_faults(pl.concat(events), "Diagnostics")
-    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
+    notes.append(bounded_notes(negative_response.notes(answers)))
+    kept = bounded_faults(Found.together(found), "Diagnostics")
+    return Found(kept.events, (*kept.notes, *chain.from_iterable(notes)))
 
 
 def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:

@@ -8,6 +8,7 @@ import polars as pl
 from argus_assets.faults import can_errors, diagnostic, j1939, rule_events, software
 from argus_assets.faults.activations import numbered
 from argus_assets.faults.addressing import wanted as wanted_by_diagnostics
+from argus_assets.faults.bounds import bounded_frames
 from argus_assets.faults.bus_health import bus_health
 from argus_assets.faults.can import data_frames
 from argus_assets.faults.config import FaultConfig, default_config
@@ -57,8 +58,7 @@ class BuiltIn:
 def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
     """Find the error events of a drive.
 
-    An activation or a transport session that spans two recordings is one. Payloads are read once, and only those that a
-    detector wants.
+    An activation or a transport session that spans two recordings is one. Only payloads that a detector wants are read.
 
     Args:
         drive: Its tables.
@@ -70,26 +70,24 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
 
 def find_built_in(drive: Drive, config: FaultConfig) -> BuiltIn:
     """Find what the detectors of this package find; the dictionary and the plug-ins of `config` are not asked."""
-    filters: dict[str, pl.Expr | None] = {
-        "j1939": j1939.WANTED,
-        "diagnostics": wanted_by_diagnostics(config.addressings),
-        "rules": wanted_by_rules(config),
-    }
-    in_force = {name: wanted for name, wanted in filters.items() if wanted is not None and config.runs(name)}
-    rows = data_frames(drive.frames, pl.any_horizontal(pl.lit(value=False), *in_force.values())).collect()
-
-    def of(name: str) -> pl.DataFrame:
-        """The CAN frames that a detector chooses by their identifiers."""
-        return rows.filter(in_force[name]) if name in in_force else rows.clear()
-
     found: list[Found] = []
+
+    def bounded(rows: pl.LazyFrame, what: str) -> pl.DataFrame:
+        kept, notes = bounded_frames(rows, drive.frames, what)
+        found.append(Found(ERROR_EVENTS.empty(), notes))
+        return kept
+
+    # One after another, so that the frames of one detector are in memory at a time.
     if config.runs("j1939"):
-        found.append(j1939.find(of("j1939")))
+        found.append(j1939.find(bounded(data_frames(drive.frames, j1939.WANTED), "J1939 diagnostics")))
     if config.runs("diagnostics"):
-        found.append(diagnostic.find(of("diagnostics"), config.addressings))
+        wanted = wanted_by_diagnostics(config.addressings)
+        found.append(
+            diagnostic.find(bounded(data_frames(drive.frames, wanted), "OBD and UDS diagnostics"), config.addressings)
+        )
     buses = BUS_STATS.empty()
     if config.runs("can_errors"):
-        found.append(can_errors.find(drive))
+        found.append(can_errors.find_in(bounded(can_errors.error_frames(drive.frames), "CAN errors")))
     if config.runs("bus_health"):
         health = bus_health(drive, config.bit_rate_of)
         found.append(health.found)
@@ -97,7 +95,8 @@ def find_built_in(drive: Drive, config: FaultConfig) -> BuiltIn:
     if config.runs("software"):
         found.append(software.find(drive, config.code_patterns))
     if config.runs("rules"):
-        found.append(rule_events.find(drive, of("rules"), config))
+        signals = data_frames(drive.frames, wanted_by_rules(config))
+        found.append(rule_events.find(drive, signals.collect(), config))
     return BuiltIn(Found.together(found), buses)
 
 

@@ -46,15 +46,19 @@ def find(rows: pl.DataFrame) -> Found:
     clears = find_clears(rows)
     transported = reassemble(rows, pgns=LISTS)
     messages = _messages(rows, transported.messages)
+    # Many frames take much memory: only their messages are needed from here on.
+    del rows
+    short = messages.filter(pl.col("rule").is_null())
     cleared = cleared_lists(clears, messages.select("channel", "source_address"))
     reports = _reports(messages, cleared, claims)
+    del messages
     events = [
         activations(reports.filter(pl.col("source").is_in(_sources(gap))), longest_gap_ns=gap)
         for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
     ]
-    notes = (_transport_notes(transported.sessions), _message_notes(messages, reports), claim_notes)
-    kept, left_out = bounded_faults(pl.concat([*events, clear_events(clears, claims)]), "J1939")
-    return Found(kept, (*left_out, *(note for of_kind in notes for note in bounded_notes(of_kind))))
+    notes = (clears.notes, _transport_notes(transported.sessions), _message_notes(short, reports), claim_notes)
+    found = bounded_faults(Found.together([*events, clear_events(clears, claims)]), "J1939")
+    return Found(found.events, (*found.notes, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 
 def _messages(rows: pl.DataFrame, transported: pl.DataFrame) -> pl.DataFrame:
@@ -146,8 +150,7 @@ def _transport_notes(sessions: pl.DataFrame) -> Iterator[str]:
             )
 
 
-def _message_notes(messages: pl.DataFrame, reports: pl.DataFrame) -> Iterator[str]:
-    short = messages.filter(pl.col("rule").is_null())
+def _message_notes(short: pl.DataFrame, reports: pl.DataFrame) -> Iterator[str]:
     for channel, address, pgn, count in short.group_by(_REPORTER).len().sort(_REPORTER).iter_rows():
         yield (
             f"{channel} {sa(address)}: {count} {LISTS[pgn].name} frames are shorter than {MIN_BYTES} bytes "

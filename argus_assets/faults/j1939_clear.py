@@ -12,6 +12,7 @@ import polars as pl
 
 from argus_assets.faults.activations import activations, as_reports
 from argus_assets.faults.can import PROVENANCE, TIME_ORDER, byte
+from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939_dm import CLEARS, LISTS
 from argus_assets.faults.j1939_id import DESTINATION_ADDRESS, GLOBAL_ADDRESS, SOURCE_ADDRESS, carries, sa_text
 from argus_assets.faults.j1939_name import with_names
@@ -24,6 +25,9 @@ IS_CLEAR: Final = _IS_REQUEST | _IS_ACKNOWLEDGEMENT
 
 ANSWER_TIMEOUT_NS: Final = 5_000_000_000
 """Longest wait for an answer. J1939-21 gives an ECU 0.2 s, but erasing takes time: J1939-84 waits 5 s."""
+
+MAX_REQUESTS: Final = 1_000
+"""Requests to clear of which is told: each touches the lists of all ECUs of its channel, and a visit to the workshop has a few."""
 
 _POSITIVE: Final = 0
 _ANSWERS: Final = {_POSITIVE: "acknowledged", 1: "refused", 2: "access denied", 3: "busy"}
@@ -43,10 +47,12 @@ class Clears:
             DM11), requester and asked (addresses; requester null where nobody stated it), recorded (false: only the
             answer is in the recordings).
         answers: In time order: request, channel, timestamp (ns), recording, frame, pgn, address, control.
+        notes: How many requests were left out.
     """
 
     requests: pl.DataFrame
     answers: pl.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def find_clears(rows: pl.DataFrame) -> Clears:
@@ -78,9 +84,17 @@ def find_clears(rows: pl.DataFrame) -> Clears:
         .with_columns(requester="acknowledged", asked="address", recorded=pl.lit(value=False))
     )
     answered = pl.concat([answers.filter(pl.col("request").is_not_null()), alone.select(answers.columns)])
+    every = pl.concat([requests, alone.select(requests.columns)]).sort(TIME_ORDER)
+    kept = every.head(MAX_REQUESTS)
+    more = every.height - kept.height
     return Clears(
-        pl.concat([requests, alone.select(requests.columns)]).sort(TIME_ORDER),
-        answered.select("request", "channel", "timestamp", *PROVENANCE, "pgn", "address", "control").sort(TIME_ORDER),
+        kept,
+        answered.select("request", "channel", "timestamp", *PROVENANCE, "pgn", "address", "control")
+        .join(kept.select("request"), on="request", how="semi")
+        .sort(TIME_ORDER),
+        (f"J1939: {more:,} of {every.height:,} requests to clear codes were left out, the latest ones.",)
+        if more
+        else (),
     )
 
 
@@ -120,7 +134,7 @@ def cleared_lists(clears: Clears, reporters: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def clear_events(clears: Clears, claims: pl.DataFrame) -> pl.DataFrame:
+def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
     """One event for each request: who asked whom, and what came of it.
 
     Args:

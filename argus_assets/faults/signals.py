@@ -45,11 +45,11 @@ _SHOWN_FIELDS: Final = 12
 _CAN_ID: Final = pl.col("arbitration_id")
 
 
-def wanted(config: FaultConfig) -> pl.Expr | None:
-    """Filter for the CAN frames that rules need (see `can.data_frames`), `None` when they need none."""
+def wanted(config: FaultConfig) -> pl.Expr:
+    """Filter for the CAN frames that rules need (see `can.data_frames`)."""
     signals = [signal for found in config.signals.values() for signal in found]
     if not signals:
-        return None
+        return pl.lit(value=False)
     plain = [s for s in signals if not s.is_j1939]
     filters = [
         IS_EXTENDED.eq(extended) & _CAN_ID.is_in(sorted({s.frame_id for s in plain if s.is_extended_id == extended}))

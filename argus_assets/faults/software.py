@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import FAULT, activations, as_reports
+from argus_assets.faults.bounds import bounded_faults
 from argus_assets.faults.can import PROVENANCE, TIME_ORDER
 from argus_assets.faults.config import CodePattern
 from argus_assets.faults.detector import Found
@@ -80,7 +81,8 @@ def find(drive: Drive, patterns: Sequence[CodePattern] = ()) -> Found:
             find_diagnostic_reports(diagnostics, stated).with_columns(payload=pl.lit(b"")), longest_gap_ns=None
         ),
     ]
-    return Found(with_payloads(pl.concat(found), drive.frames, ("log", "diagnostic")))
+    kept = bounded_faults(Found.together(found), "Software")
+    return Found(with_payloads(kept.events, drive.frames, ("log", "diagnostic")), kept.notes)
 
 
 def code_in_text(patterns: Sequence[CodePattern]) -> pl.Expr:

@@ -103,8 +103,9 @@ def parse_dtc_answer(payload: bytes, did_sizes: Mapping[int, int]) -> DtcAnswer 
         records = [data[at : at + 4] for at in range(1, len(data), 4)]
         return DtcAnswer(sub_function, availability_mask=data[0], codes=tuple(ListedCode(r[:3], r[3]) for r in records))
     if sub_function == _SNAPSHOT_IDENTIFICATION and len(data) % 4 == 0:
-        records = [data[at : at + 4] for at in range(0, len(data), 4)]
-        numbers = {dtc: [r[3] for r in records if r[:3] == dtc] for dtc in dict.fromkeys(r[:3] for r in records)}
+        numbers: dict[bytes, list[int]] = {}
+        for at in range(0, len(data), 4):
+            numbers.setdefault(data[at : at + 3], []).append(data[at + 3])
         return DtcAnswer(
             sub_function,
             codes=tuple(
@@ -168,6 +169,7 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
     """
     told = _told(answers)
     listed = _listed(told.filter("is_whole"))
+    told = told.select(*REPORTER, "sub_function", "is_whole", "total", "mask")
     has_status = pl.col("dtc_status").is_not_null()
     stated = listed.filter(has_status)
     reports = (
@@ -181,7 +183,9 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
             ),
         )
     )
-    reports, unclaimed = attach(reports, listed.filter(~has_status))
+    without_status = listed.filter(~has_status)
+    del listed, stated
+    reports, unclaimed = attach(reports, without_status)
     return as_reports(reports), tuple(_notes(told, unclaimed))
 
 

@@ -21,6 +21,10 @@ from argus_assets.watching.latency import MEANING, Latency
 
 MAX_EVENTS_A_FAULT = 20
 MAX_PAIRS_A_FAULT = 5
+MAX_RECORDINGS = 300
+MAX_PROBLEMS = 100
+MAX_DETAILS = 50
+MAX_DETAIL_CHARS = 200
 MODES = {
     "llm": "A language model answered, and every statement was checked against the recordings",
     "cached": "The answer for the same faults was used again",
@@ -112,26 +116,34 @@ def render_page(
         )
     known = frozenset(item.id for item in evidence.items)
     items = []
-    for item, rank in zip(evidence.items, top(stats, len(evidence.items)).sort("rank")["rank"], strict=True):
+    ranked = top(stats, len(evidence.items)).sort("rank")
+    for item, fault in zip(evidence.items, ranked.iter_rows(named=True), strict=True):
         mine = events.filter(
-            (pl.col("code") == item.code)
-            & (pl.col("source").cast(pl.String) == item.source)
-            & (pl.col("ecu").map_elements(redact, return_dtype=pl.String) == item.ecu)
+            (pl.col("code") == fault["code"])
+            & (pl.col("source").cast(pl.String) == fault["source"])
+            & (pl.col("ecu") == fault["ecu"])
         )
+        with_details = mine.filter(pl.col("details").list.len() > 0).head(1)
+        details = [] if with_details.is_empty() else with_details["details"].item().to_list()
         items.append(
             {
                 "item": item,
                 "entry": describe(item.code),
                 "history": _history(item, evidence),
                 "events": mine.head(MAX_EVENTS_A_FAULT).to_dicts(),
-                "company": _company(pairs, rank),
+                "company": _company(pairs, fault["rank"]),
                 "more": max(0, mine.height - MAX_EVENTS_A_FAULT),
+                "details": [(_cut(pair["key"]), _cut(pair["value"])) for pair in details[:MAX_DETAILS]],
+                "more_details": max(0, len(details) - MAX_DETAILS),
             }
         )
     return _template().render(
         batch=batch,
-        recordings=recordings.to_dicts(),
-        problems=problems.to_dicts(),
+        # Those with damage first, where not all are shown.
+        recordings=_shown(recordings, pl.col("state").cast(pl.String) == "parsed", MAX_RECORDINGS),
+        more_recordings=max(0, recordings.height - MAX_RECORDINGS),
+        problems=problems.head(MAX_PROBLEMS).to_dicts(),
+        more_problems=max(0, problems.height - MAX_PROBLEMS),
         diagnosis=diagnosis,
         evidence=evidence,
         items=items,
@@ -145,6 +157,18 @@ def render_page(
         step_meaning=MEANING,
         recorded_s=(batch.recorded_to - batch.recorded_from).total_seconds(),
     )
+
+
+def _shown(table: pl.DataFrame, is_less_important: pl.Expr, count: int) -> list[dict[str, object]]:
+    """The rows of a table in its order; at most `count` of them, the important ones before others."""
+    chosen = table.with_row_index("row").sort(is_less_important, maintain_order=True).head(count)
+    return chosen.sort("row").drop("row").to_dicts()
+
+
+def _cut(text: str | None) -> str:
+    """A text in a line of the page."""
+    text = text or ""
+    return text if len(text) <= MAX_DETAIL_CHARS else f"{text[: MAX_DETAIL_CHARS - 1]}…"
 
 
 def _history(item: EvidenceItem, evidence: Evidence) -> str:

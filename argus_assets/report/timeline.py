@@ -21,6 +21,9 @@ _WIDTH_INCHES: Final = 9
 MAX_BARS: Final = 200
 """A lane of more activations shows how much of each part of the drive they filled: single bars could not be told apart."""
 
+MAX_ALL_BARS: Final = 1000
+"""Of all lanes together: a bar is 150 bytes of the page."""
+
 _SPEED_INCHES: Final = 0.95
 _MAX_ARROWS: Final = 6
 _SAME_MOMENT_S: Final = SAME_MOMENT_NS / 1e9
@@ -70,6 +73,8 @@ def timeline_svg(
     from matplotlib.patches import Patch
 
     lanes = top(stats, LANES).sort("first_seen", "rank")
+    many = lanes["occurrences"].clip(upper_bound=MAX_BARS).sum() > MAX_ALL_BARS
+    max_bars = MAX_ALL_BARS // LANES if many else MAX_BARS
     lamps = _lamps(events, drive_from_ns)
     with_speed = speed is not None and speed.height > 1
     drive_s = max((drive_to_ns - drive_from_ns) / 1e9, 1e-3)
@@ -99,7 +104,7 @@ def timeline_svg(
         axes = figure.add_axes((left, 0.62 / height, 0.98 - left, plot_height / height))
         seen: set[str] = set()
         for lane, fault in enumerate(lanes.iter_rows(named=True)):
-            if fault["occurrences"] > MAX_BARS:
+            if fault["occurrences"] > max_bars:
                 seen.add(fault["severity"])
                 width = drive_s / scale / HISTOGRAM_BINS
                 share = np.array(fault["active_s_by_bin"]) / (drive_s / HISTOGRAM_BINS)

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from argus_assets.faults import bounds, bus_traffic, diagnostic, j1939
 from argus_assets.faults.activations import FAULT
-from argus_assets.faults.bounds import bounded_faults, bounded_notes
+from argus_assets.faults.bounds import bounded_faults, bounded_frames, bounded_notes
 from argus_assets.faults.bus_traffic import CLASSES, IDENTIFIER
+from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.faults.uds import parse_dtc_answer
 
 
 def frames(ids: list[int], payloads: list[bytes]) -> pl.DataFrame:
@@ -49,7 +51,8 @@ def test_the_worst_faults_are_kept_whole(events: list[tuple[int, int]], limit: i
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounds, "MAX_FAULTS", limit)
-        kept, notes = bounded_faults(table, "J1939")
+        found = bounded_faults(Found(table), "J1939")
+    kept, notes = found.events, found.notes
     worst: dict[int, tuple[int, int]] = {}
     for at, (code, level) in enumerate(events):
         worst[code] = (min(worst.get(code, (0, 0))[0], -level), worst.get(code, (0, at))[1])
@@ -73,6 +76,38 @@ def test_more_codes_than_a_vehicle_has_are_left_out_and_told(monkeypatch: pytest
     found = j1939.find(frames([0x18FECA00] * 200, payloads))
     assert found.events.select(FAULT).n_unique() == 50
     assert "J1939: 150 of 200 faults were left out, the least severe and latest ones." in found.notes
+
+
+@given(st.integers(0, 60), st.integers(1, 20), st.integers(0, 60))
+def test_frames_of_a_detector_are_read_up_to_a_share_of_all(wanted: int, least: int, others: int) -> None:
+    rows = frames([0x18FECA00] * wanted + [0x100] * others, [b""] * (wanted + others)).lazy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "MIN_FRAMES", least)
+        kept, notes = bounded_frames(rows.filter(pl.col("arbitration_id") == 0x18FECA00), rows, "J1939")
+    limit = max(least, (wanted + others) // 10)
+    assert kept["frame"].to_list() == list(range(min(wanted, limit)))
+    assert len(notes) == (wanted > limit)
+    assert all(f"J1939: {wanted - limit} of {wanted} frames were left out" in note for note in notes)
+
+
+def test_requests_to_clear_that_no_visit_to_a_workshop_has_are_left_out_and_told() -> None:
+    # Each would touch the lists of all 200 ECUs.
+    ids = [0x18FECA00 + n for n in range(200)] + [0x18EAFFF9] * 3000
+    payloads = [bytes.fromhex("04FF640002010000")] * 200 + [bytes.fromhex("D3FE00")] * 3000
+    found = j1939.find(frames(ids, payloads))
+    assert found.events.filter(code="J1939_CLEAR").height == 1000
+    assert found.events.filter(code="SPN100/FMI2").height == 200
+    assert "J1939: 2,000 of 3,000 requests to clear codes were left out, the latest ones." in found.notes
+
+
+def test_snapshots_of_many_codes_are_listed_in_one_pass() -> None:
+    records = [(n % 5000).to_bytes(3, "big") + bytes([n % 7]) for n in range(20_000)]
+    answer = parse_dtc_answer(b"\x59\x03" + b"".join(records), {})
+    assert answer is not None
+    stored: dict[bytes, list[str]] = {}
+    for record in records:
+        stored.setdefault(record[:3], []).append(f"{record[3]:02X}")
+    assert [(c.dtc, c.details[0][1]) for c in answer.codes] == [(d, ", ".join(n)) for d, n in stored.items()]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**40)), min_size=1, max_size=50))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.faults import can_errors
-from argus_assets.faults.can_errors import LONGEST_GAP_NS, MANY, error_frames, find_in, parse_error
+from argus_assets.faults.can_errors import LONGEST_GAP_NS, MANY, error_frames, find_in
 from argus_assets.recordings import can_errors as socketcan
 
 S = 1_000_000_000
@@ -76,17 +76,90 @@ def test_the_bits_are_those_of_the_kernel():
     ],
 )
 def test_every_class_has_its_code(bits, payload, codes, can, can_table):
-    assert set(parse_error(bits, bytes(payload)).codes) == codes
     assert set(events_of(can, can_table, (0, bits, payload))["code"]) == codes
 
 
+@settings(deadline=None)
 @given(bits=st.integers(0, 2**29 - 1), payload=st.binary(max_size=12))
-def test_any_error_frame_is_read_and_tells_something(bits, payload):
-    told = parse_error(bits, payload)
-    assert told.codes or told.state == "active" or bits == socketcan.COUNTERS
-    assert len(set(told.codes)) == len(told.codes)
-    assert set(told.codes) <= set(can_errors._RULES)
-    assert parse_error(bits, payload.ljust(8, b"\0")) == told
+def test_any_error_frame_is_read_and_tells_something(can, can_table, bits, payload):
+    events = events_of(can, can_table, (0, bits, payload))
+    says_well = (
+        bits == socketcan.COUNTERS
+        or bits & socketcan.RESTARTED
+        or (bits & socketcan.CONTROLLER and payload[1:2] and payload[1] & 0x40)
+    )
+    assert events.height or says_well
+    assert events["code"].is_unique().all()
+    assert set(events["code"]) <= set(can_errors._RULES)
+    padded = events_of(can, can_table, (0, bits, payload.ljust(8, b"\0")))
+    assert padded.drop("payload_hex").equals(events.drop("payload_hex"))
+
+
+def told_by(class_bits: int, payload: bytes) -> tuple[set[str], str | None]:
+    """Codes and state of an error frame, bit by bit."""
+    data = payload[:8].ljust(8, b"\0")
+    single = (
+        (0x01, "CAN_TX_TIMEOUT"),
+        (0x02, "CAN_ARBITRATION_LOST"),
+        (0x10, "CAN_TRANSCEIVER"),
+        (0x100, "CAN_RESTARTED"),
+    )
+    codes = {code for bit, code in single if class_bits & bit}
+    controller = data[1] if class_bits & 0x04 else 0
+    if controller & 0x03:
+        codes.add("CAN_OVERFLOW")
+    state = None
+    if class_bits & 0x40:
+        state = "CAN_BUSOFF"
+    elif controller & 0x30:
+        state = "CAN_ERROR_PASSIVE"
+    elif controller & 0x0C:
+        state = "CAN_ERROR_WARNING"
+    elif controller & 0x40 or class_bits & 0x100:
+        state = "active"
+    if class_bits & 0x08:
+        kinds = ((0x19, "CAN_BIT_ERROR"), (0x02, "CAN_FORM_ERROR"), (0x04, "CAN_STUFF_ERROR"), (0x20, "CAN_OVERLOAD"))
+        protocol = {code for bits, code in kinds if data[2] & bits}
+        if not protocol and data[3] in (0x08, 0x18):
+            protocol.add("CAN_CRC_ERROR")
+        if not protocol and data[3] in (0x19, 0x1B):
+            protocol.add("CAN_ACK_ERROR")
+        codes |= protocol
+    if class_bits & 0x20:
+        codes.add("CAN_ACK_ERROR")
+    if not codes and state is None and class_bits != 0x200:
+        codes.add("CAN_ERROR")
+    return codes | ({state} if state and state != "active" else set()), state
+
+
+FLAGS = [0, 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x44, 0x80, 0x19, 0x1B]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**10 - 1) | st.sampled_from([1 << n for n in range(10)]),
+            st.lists(st.sampled_from(FLAGS) | st.integers(0, 255), max_size=10),
+        ),
+        max_size=30,
+    )
+)
+def test_codes_of_many_frames_are_those_of_a_loop(can, can_table, errors):
+    expected = {code for bits, payload in errors for code in told_by(bits, bytes(payload))[0]}
+    events = events_of(can, can_table, *((n, bits, payload) for n, (bits, payload) in enumerate(errors)))
+    assert set(events["code"]) == expected
+    counts = dict(events.group_by("code").agg(pl.col("frame_count").sum()).rows())
+    for code in expected - {"CAN_BUSOFF", "CAN_ERROR_PASSIVE", "CAN_ERROR_WARNING"}:
+        assert counts[code] == sum(code in told_by(bits, bytes(payload))[0] for bits, payload in errors)
+
+
+def test_each_key_of_the_details_has_its_first_value_in_an_activation(can, can_table):
+    errors = [(n, 0x08, data(b2=1, b3=0x0A if n else 0, b6=n % 200)) for n in range(5)]
+    (details,) = events_of(can, can_table, *errors)["details"].to_list()
+    assert details == [
+        {"key": "location", "value": "data"}, {"key": "tx_errors", "value": "1"}, {"key": "rx_errors", "value": "0"},
+    ]  # fmt: skip
 
 
 @settings(deadline=None)

@@ -9,6 +9,7 @@ import pytest
 from drives import MadeDrive
 
 from argus_assets.diagnosis.model import History, ItemHistory, SimilarCase
+from argus_assets.faults.schema import DETAILS
 from argus_assets.report.page import MAX_EVENTS_A_FAULT
 
 
@@ -110,6 +111,24 @@ def test_many_activations_are_cut_and_the_rest_is_counted(faulty: MadeDrive) -> 
     text = Page(many.page()).text
     assert "and 5 more activations in the table error_events" in text
     assert text.count(one["payload_hex"][0][:64]) == MAX_EVENTS_A_FAULT
+
+
+def test_rows_and_details_beyond_what_people_read_are_counted(faulty: MadeDrive) -> None:
+    code = faulty.evidence.items[0].code
+    details = [{"key": f"key {n}", "value": "v" * 10_000} for n in range(5000)]
+    shown = pl.when(pl.col("code") == code).then(pl.lit(pl.Series([details], dtype=DETAILS))).otherwise("details")
+    parsed = faulty.recordings.filter(pl.col("state").cast(pl.String) == "parsed").head(1)
+    recordings = pl.concat([*[parsed] * 2000, faulty.recordings])
+    problems = pl.concat([faulty.problems.head(1)] * 3000)
+    changed = {"events": faulty.events.with_columns(details=shown), "recordings": recordings, "problems": problems}
+    page = MadeDrive(**{**vars(faulty), **changed}).page()
+    text = Page(page).text
+    assert len(page) < 500_000
+    assert "and 4,950 more in the table error_events" in text
+    assert f"and {recordings.height - 300:,} more in the table recordings." in text
+    assert "and 2,900 more in the table problems." in text
+    # The damaged one is shown, though it is the last.
+    assert "notes.bin" in text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from drives import MadeDrive
 
-from argus_assets.report.timeline import LANES, MAX_BARS, timeline_svg
+from argus_assets.report.timeline import LANES, MAX_ALL_BARS, MAX_BARS, timeline_svg
 from argus_assets.stats.drive import aggregate
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -102,3 +102,21 @@ def test_a_name_is_text_in_the_plot(faulty: MadeDrive, name: str) -> None:
     assert {element.tag for element in ET.fromstring(svg).iter()} <= {
         f"{SVG}{tag}" for tag in ("svg", "g", "path", "text", "defs", "style", "use", "clipPath", "rect", "pattern")
     }
+
+
+def test_all_lanes_together_have_no_more_bars_than_a_small_page_holds(faulty: MadeDrive) -> None:
+    one = faulty.events.head(1)
+    step = pl.duration(milliseconds=pl.int_range(MAX_BARS) * 20)
+    lanes = [
+        pl.concat([one] * MAX_BARS).with_columns(
+            code=pl.lit(f"SPN{lane}/FMI1"),
+            first_seen=pl.col("first_seen") + step,
+            last_seen=pl.col("first_seen") + step,
+        )
+        for lane in range(LANES)
+    ]
+    many = pl.concat(lanes)
+    first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
+    stats = aggregate(many, faulty.recordings).error_stats
+    svg = timeline_svg(many, stats, drive_from_ns=first, drive_to_ns=first + 30 * S)
+    assert LANES <= len(re.findall(BAR, svg)) <= MAX_ALL_BARS
