@@ -317,7 +317,7 @@ def test_a_file_that_is_no_such_table_leaves_the_others(
 ) -> None:
     (tmp_path / "content").write_bytes(content)
     code = f"{GOOD}import shutil; shutil.copy({str(tmp_path / 'content')!r}, 'b.csv')"
-    batch, summary = act(acting(tmp_path), code)
+    batch, summary = act(acting(tmp_path, reads=["."]), code)
     assert batch.frames["arbitration_id"].to_list() == [0x1F]
     problem = only(summary, "decoder_failed")
     assert problem.expected.startswith("b.csv: ")
@@ -352,7 +352,7 @@ is_error_frame = { value = false }
         "instants": [T0, 5],
         "naive": [T0 // 1000 * 1000, 5000],
     }
-    decoders = acting(tmp_path, outputs=outputs)
+    decoders = acting(tmp_path, outputs=outputs, reads=["."])
     for name, times in made.items():
         file = tmp_path / f"{name}.parquet"
         pl.DataFrame({"t": times, "id": [1, 0x12345], "bus": [1, 2], "data": [b"ab", b""]}).write_parquet(file)
@@ -368,7 +368,7 @@ is_error_frame = { value = false }
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(1000) + b"PAR1", b"garbage" * 1000])
 def test_garbage_for_parquet_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "content").write_bytes(content)
-    decoders = acting(tmp_path, outputs=PARQUET)
+    decoders = acting(tmp_path, outputs=PARQUET, reads=["."])
     _, summary = act(decoders, f"import shutil; shutil.copy({str(tmp_path / 'content')!r}, 'a.parquet')")
     assert only(summary, "decoder_failed").expected == "a.parquet: a whole parquet file"
 
