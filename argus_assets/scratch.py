@@ -34,13 +34,13 @@ def scratch_folder() -> Generator[Path]:
     # What cannot be removed at the end is removed by the next process.
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as made:
         folder = Path(made)
+        inside = folder / _INSIDE
         # It gets its name when it is held: one without is not removed by others.
         unnamed = folder / f"{_LOCK}.new"
         held = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
             unnamed.rename(folder / _LOCK)
-            inside = folder / _INSIDE
             inside.mkdir()
             yield inside
         finally:

@@ -280,7 +280,9 @@ def restrict_program(*, reads: Iterable[str], writes: Iterable[str]) -> bool:
 
 def _handled() -> int:
     version = landlock_version()
-    return next((rights for since, rights in sorted(_FS_RIGHTS_BY_VERSION.items(), reverse=True) if since <= version), 0)
+    return next(
+        (rights for since, rights in sorted(_FS_RIGHTS_BY_VERSION.items(), reverse=True) if since <= version), 0
+    )
 
 
 def _restrict(handled: int, net: int, rules: Iterable[tuple[str, int]]) -> bool:

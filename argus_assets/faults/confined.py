@@ -7,7 +7,6 @@ from typing import Any, Final
 import polars as pl
 
 from argus_assets.containment.job import Job
-from argus_assets.faults import plug_ins  # noqa: F401 - what `collect_events` unpickles, imported before it is
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.detector import Collector
 from argus_assets.faults.finding import find_built_in

@@ -133,7 +133,10 @@ def _collected(confined: Confined, collector: Collector, output: Path, reserve: 
     place = confined.place()
     with reserve(MIN_FINDER_BYTES):
         ended = confined.run(
-            "collect_events", {"output": str(output), "collector": collector}, place=place, allowance=finder_allowance(0)
+            "collect_events",
+            {"output": str(output), "collector": collector},
+            place=place,
+            allowance=finder_allowance(0),
         )
     if ended.kind != "done":
         return collector.failed(f"reading what it wrote was ended: {ended.text}")

@@ -75,12 +75,15 @@ class PlugIn(Protocol):
     Attributes:
         name: Its name.
         identity: Name, version and package: what it finds may differ when this does.
-        collector: Reads what it wrote.
     """
 
     name: str
     identity: str
-    collector: Collector
+
+    @property
+    def collector(self) -> Collector:
+        """Reads what it wrote."""
+        ...
 
     def run(self, drive: Drive, place: Workplace) -> str | None:
         """Run it over a drive; returns why it failed, if it did."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from argus_assets.containment.job import Job
-from argus_assets.recordings import entry_points, external  # noqa: F401 - what `collect` unpickles, imported before it is
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.compressed import CompressedReader
 from argus_assets.recordings.model import Limits, Problem, Reader, RecordingSummary, Source

@@ -56,7 +56,7 @@ class ExternalDecoder:
         """A reader over `source`; the program sees a file with the suffix of `name`."""
         return PlugInReader(self, source, budget.limits, name)
 
-    def run(self, place: Workplace, _: Limits) -> Problem | None:
+    def run(self, place: Workplace, limits: Limits) -> Problem | None:  # noqa: ARG002 - it knows none
         """Run the program over the recording of a workplace; returns why it failed, if it did."""
         replaced = {"{input}": str(place.recording), "{output_dir}": str(place.output)}
         program, *arguments = self.declaration.command

@@ -86,9 +86,7 @@ class PlugInReader:
             if failed is not None:
                 fail(self.summary, failed)
                 return
-            reader = self._plug_in.collector.open(
-                place.output, size_bytes=self.summary.size_bytes, limits=self._limits
-            )
+            reader = self._plug_in.collector.open(place.output, size_bytes=self.summary.size_bytes, limits=self._limits)
             self.summary = reader.summary
             yield from reader
 

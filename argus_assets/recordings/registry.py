@@ -50,12 +50,15 @@ class PlugIn(Decoder, Protocol):
     Attributes:
         identity: Changes when what it makes of a recording may change.
         isolates_network: Its code runs without network.
-        collector: Reads what it wrote.
     """
 
     identity: str
     isolates_network: bool
-    collector: Collector
+
+    @property
+    def collector(self) -> Collector:
+        """Reads what it wrote."""
+        ...
 
     def run(self, place: "Workplace", limits: Limits) -> Problem | None:
         """Run it over the recording of a workplace; returns why it failed, if it did."""
