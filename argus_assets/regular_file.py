@@ -28,10 +28,14 @@ def read_regular(path: Path, max_bytes: int, *, follow: bool = True) -> bytes:
     """
     # Without O_NONBLOCK a pipe would be waited for.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    descriptor = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NotRegularError(f"{path} is no regular file")
-        data = file.read(max_bytes + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > max_bytes:
         raise TooLargeError(f"{path} is larger than {max_bytes} bytes")
     return data
