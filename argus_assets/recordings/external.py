@@ -149,6 +149,8 @@ class _OutputReader:
         first = 0
         for start in range(0, len(files), _SIDE_BY_SIDE):
             group = files[start : start + _SIDE_BY_SIDE]
+            for file in group:
+                file.beside = len(group)
             for batch in merged([self._rows(file, types) for file in group], first):
                 first += batch.frames.height
                 yield batch

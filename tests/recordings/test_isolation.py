@@ -6,12 +6,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from argus_assets.containment import kernel
 from argus_assets.recordings.isolation import METHODS, Bounds, Outcome, network_isolation, run_isolated
+from argus_assets.scratch import remove_folder
 
 needs_landlock = pytest.mark.skipif(not kernel.landlock_version(), reason="no Landlock here")
 
@@ -226,11 +228,12 @@ def test_sigterm_has_its_default_meaning(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path: Path) -> Iterator[Path]:
     """The program's folder, beside others of the platform."""
     folder = tmp_path / "work"
     folder.mkdir()
-    return folder
+    yield folder
+    remove_folder(folder)
 
 
 @needs_landlock
@@ -392,15 +395,25 @@ finally:
         ("a, b = socket.socketpair(); kept.append((a, b))", "memory"),
         ("f = open('x', 'wb'); os.unlink('x'); f.write(bytes(1 << 20)); f.flush(); kept.append(f)", "output"),
         (
-            "f = open('x', 'w+b'); os.unlink('x'); f.truncate(1 << 20)\n"
-            + "  kept.append(mmap.mmap(f.fileno(), 1 << 20, access=mmap.ACCESS_READ)); f.close()",
+            "kept.append(mapped())",
             "output",
         ),
     ],
     ids=["pipes", "sockets", "deleted files", "mapped deleted files"],
 )
 def test_what_is_in_no_process_and_in_no_folder_is_counted(work: Path, act: str, kind: str) -> None:
-    code = f"import mmap, os, socket, time\nkept = []\nfor _ in range(800):\n  {act}\ntime.sleep(60)"
+    code = f"""
+import mmap, os, socket, time
+def mapped():
+    with open("x", "w+b") as file:
+        os.unlink("x")
+        file.truncate(1 << 20)
+        return mmap.mmap(file.fileno(), 1 << 20, access=mmap.ACCESS_READ)
+kept = []
+for _ in range(800):
+    {act}
+time.sleep(60)
+"""
     assert run(work, code, memory_mib=40, output_mib=100).kind == kind
 
 
