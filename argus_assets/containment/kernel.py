@@ -80,6 +80,8 @@ _PROGRAM_CALLS: Final[dict[int, dict[str, int]]] = {
 _MAP_SHARED_ANONYMOUS: Final = 0x21
 _SET_PIPE_SIZE: Final = 1031
 _MMAP: Final = {_X86_64: (9,), _I386: (192,), _AARCH64: (222,), _ARM: (192,)}
+_SET_DUMPABLE: Final = 4
+_PRCTL: Final = {_X86_64: 157, _I386: 172, _AARCH64: 167, _ARM: 172}
 _FCNTL: Final = {_X86_64: (72,), _I386: (55, 221), _AARCH64: (25,), _ARM: (55, 221)}
 
 _CLONE: Final = {_X86_64: 56, _AARCH64: 220}
@@ -195,7 +197,8 @@ def refuse_uncounted() -> bool:
     """Have the kernel refuse what would take memory that nobody counts, or outlive the process and all that it starts.
 
     That is memory that belongs to no process (`memfd`, System V, shared anonymous mappings), larger pipes, message
-    queues and keys; and what leads around the other limits: other namespaces, files by their handles.
+    queues and keys; and what leads around the other limits: other namespaces, files by their handles, to hide
+    from those who count.
     """
     if platform.machine() not in _MACHINES:
         return False
@@ -208,6 +211,7 @@ def refuse_uncounted() -> bool:
         rules = [
             *((call, 3, _MAP_SHARED_ANONYMOUS, _MAP_SHARED_ANONYMOUS) for call in _MMAP[arch]),
             *((call, 1, 0xFFFFFFFF, _SET_PIPE_SIZE) for call in _FCNTL[arch]),
+            (_PRCTL[arch], 0, 0xFFFFFFFF, _SET_DUMPABLE),
         ]
         for call, argument, mask, value in rules:
             block += [

@@ -193,6 +193,12 @@ def test_the_platform_itself_is_out_of_reach(tmp_path: Path) -> None:
     me = os.getpid()
     assert not run(tmp_path, f"import os; os.kill({me}, 0)").ok
     assert not run(tmp_path, f"open('/proc/{me}/mem', 'rb')").ok
+    code = f"""
+import ctypes
+libc = ctypes.CDLL(None)
+print(libc.ptrace(16, {me}, 0, 0), libc.syscall(438, libc.syscall(434, {me}, 0), 0, 0), libc.syscall(424, libc.syscall(434, {me}, 0), 0, None, 0))
+"""
+    assert run(tmp_path, code).tail.strip() == "-1 -1 -1"
 
 
 def test_no_open_file_of_the_platform_arrives(tmp_path: Path) -> None:
@@ -334,7 +340,7 @@ except OSError: print("refused")
         "fcntl.fcntl(os.pipe()[1], 1031, 1 << 20)", "call(libc.shmget, 0, 4096, 0o1600)", "call(libc.msgget, 0, 0o1600)",
         "call(libc.semget, 0, 1, 0o1600)", "call(libc.mq_open, b'/argus', 0o102, 0o600, None)", "call(libc.unshare, 0x10000000)",
         "call(libc.mount, b'none', b'.', b'tmpfs', 0, None)", "call(libc.open_by_handle_at, -1, None, 0)",
-        "call(libc.setns, 0, 0)",
+        "call(libc.setns, 0, 0)", "call(libc.prctl, 4, 0, 0, 0, 0)",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("network", ["none", "allowed"])
