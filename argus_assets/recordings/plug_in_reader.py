@@ -1,5 +1,6 @@
 """What the readers of all plug-ins share: a local copy of the recording, a folder to work in, how a failure is told."""
 
+import os
 import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
@@ -11,12 +12,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from argus_assets.containment import confined, kernel
 from argus_assets.recordings.isolation import Bounds, Outcome
 from argus_assets.recordings.model import FrameBatch, Limits, Problem, RecordingSummary, Source
 from argus_assets.recordings.program_tables import Rows
 from argus_assets.recordings.registry import PlugIn, suffix_of
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
-from argus_assets.scratch import scratch_folder
 
 _TAIL_CHARACTERS: Final = 500
 
@@ -55,18 +56,22 @@ def workplace(source: Source, name: str) -> Generator[Workplace]:
     Raises:
         OSError: The source cannot be read, or there is no room for a copy.
     """
-    with scratch_folder() as place:
+    with confined.workplace() as place:
         folder = place / "work"
         output = folder / "out"
         output.mkdir(parents=True)
         recording = place / f"recording{suffix_of(name)}"
         local = getattr(source, "name", None)
-        if isinstance(local, str) and Path(local).is_file():
+        # As root, the program runs as another user: without Landlock, that user reads only what is its own.
+        may_link = os.geteuid() != 0 or kernel.landlock_version() > 0
+        if may_link and isinstance(local, str) and Path(local).is_file():
             recording.symlink_to(Path(local).absolute())
         else:
             source.seek(0)
             with recording.open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1024 * 1024)  # type: ignore[arg-type]
+            if os.geteuid() == 0:
+                os.chown(recording, kernel.NOBODY, kernel.NOBODY)
         yield Workplace(folder, recording, output)
 
 
