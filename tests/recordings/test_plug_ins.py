@@ -101,8 +101,9 @@ def read(data: bytes, decoders: Decoders, name: str = "a.rec", **limits) -> tupl
             assert getattr(part, table).collect().equals(getattr(batch, table)), table
         assert part.topics.keys() == batch.topics.keys()
         assert all(part.topics[key].collect().equals(rows) for key, rows in batch.topics.items())
+    # What a clock did is found when a part is written.
     told = [
-        replace(s, topics=[], problems=[(p.kind, p.frames_lost) for p in s.problems])
+        replace(s, topics=[], problems=[(p.kind, p.frames_lost) for p in s.problems if not p.kind.startswith("clock")])
         for s in (reader.summary, confined.summary)
     ]
     assert told[0] == told[1]
