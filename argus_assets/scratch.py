@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from argus_assets.errors import Unavailable
 
@@ -51,6 +52,7 @@ def scratch_folder() -> Generator[Path]:
                 inside.mkdir()
             yield inside
         finally:
+            remove_folder(folder / _INSIDE)
             if held >= 0:
                 os.close(held)
 
@@ -80,6 +82,36 @@ def _place() -> str:
         return os.environ.get("TMPDIR", "the places for temporary files")
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all that is in it, however deep that is, as far as it can be removed.
+
+    Whoever wrote it may have nested it more deeply than a recursion or a path goes: each folder in it is moved up before
+    it is emptied.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        with suppress(OSError):
+            folder.unlink(missing_ok=True)
+        return
+    waiting = [folder]
+    while waiting:
+        at = waiting.pop()
+        with suppress(OSError):
+            at.chmod(0o700)  # whoever wrote it may have closed it
+        with suppress(OSError), os.scandir(at) as entries:
+            for entry in list(entries):
+                with suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        moved = folder / f"moved-{uuid4().hex}"
+                        os.rename(entry.path, moved)  # noqa: PTH104 - a path of any bytes
+                        waiting.append(moved)
+                    else:
+                        os.unlink(entry.path)  # noqa: PTH108
+        with suppress(OSError):
+            at.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
+
+
 @cache
 def _sweep_for(_process: int) -> None:
     """Remove the scratch folders of this user whose process is gone.
@@ -94,7 +126,7 @@ def _sweep_for(_process: int) -> None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # The lock goes last: who is killed here leaves a folder that can still be told.
-                shutil.rmtree(folder / _INSIDE, ignore_errors=True)
+                remove_folder(folder / _INSIDE)
                 shutil.rmtree(folder)
             finally:
                 os.close(lock)

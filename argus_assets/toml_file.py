@@ -3,8 +3,6 @@
 Knows nothing of what is in them: that say the models of the package that a file belongs to.
 """
 
-import os
-import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from argus_assets.errors import BadSetting
+from argus_assets.regular_file import NotRegularError, TooLargeError, read_regular
 
 _MAX_FILE_BYTES: Final = 1024**2
 _MAX_DOTS: Final = 100
@@ -120,15 +119,14 @@ def _read(path: Path, what: str) -> bytes:
         BadSetting: It is something else, or larger.
         OSError: It cannot be read.
     """
-    # Without O_NONBLOCK a pipe would be waited for.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise BadSetting(f"{path} is not a file.", help=f"Name a TOML file that declares {what}.")
-        # Not by the size it states: it may grow, and files of /proc state none.
-        data = file.read(_MAX_FILE_BYTES + 1)
-    if len(data) > _MAX_FILE_BYTES:
-        raise BadSetting(f"{path} is larger than {_MAX_FILE_BYTES} bytes.", help=f"It should declare {what} only.")
-    return data
+    try:
+        return read_regular(path, _MAX_FILE_BYTES)
+    except NotRegularError as error:
+        raise BadSetting(f"{path} is not a file.", help=f"Name a TOML file that declares {what}.") from error
+    except TooLargeError as error:
+        raise BadSetting(
+            f"{path} is larger than {_MAX_FILE_BYTES} bytes.", help=f"It should declare {what} only."
+        ) from error
 
 
 def _has_longer_integer(document: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from argus_assets.errors import Unavailable
-from argus_assets.scratch import scratch_folder
+from argus_assets.scratch import remove_folder, scratch_folder
 
 USES_ONE = """
 import sys
@@ -45,6 +45,41 @@ def test_a_folder_goes_with_its_block(tmp_path: Path, monkeypatch: pytest.Monkey
         assert list(folder.iterdir()) == []
         (folder / "file").write_bytes(b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whatever_was_put_into_a_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("x")
+    here = Path.cwd()
+    with scratch_folder() as folder:
+        try:
+            os.chdir(folder)
+            (folder / "link").symlink_to(kept)
+            (folder / "closed").mkdir()
+            (folder / "closed" / "file").write_text("x")
+            (folder / "closed").chmod(0)
+            for _ in range(3000):
+                Path("d" * 100).mkdir()
+                Path("file").write_text("x")
+                Path("to").symlink_to(kept)
+                os.chdir("d" * 100)
+        finally:
+            os.chdir(here)
+    assert list(tmp_path.iterdir()) == [kept]
+    assert (kept / "file").read_text() == "x"
+
+
+def test_a_link_in_place_of_a_folder_is_what_goes(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("x")
+    (tmp_path / "link").symlink_to(kept)
+    remove_folder(tmp_path / "link")
+    remove_folder(tmp_path / "nothing")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (kept / "file").exists()
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_and_what_is_in_use_stays(tmp_path: Path) -> None:

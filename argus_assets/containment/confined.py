@@ -27,7 +27,7 @@ from typing import Any, Final, Literal
 from argus_assets.containment import kernel, worker
 from argus_assets.containment.job import BLOCK_BYTES, Readable
 from argus_assets.errors import Unavailable
-from argus_assets.scratch import scratch_folder
+from argus_assets.scratch import remove_folder, scratch_folder
 
 MIB: Final = 1024**2
 SERVER: Final = "ARGUS_READERS"
@@ -135,6 +135,22 @@ class Confined:
         if os.geteuid() == 0:
             os.chown(place, kernel.NOBODY, kernel.NOBODY)
         return place
+
+    @contextmanager
+    def given(self, folder: Path) -> Generator[Path]:
+        """Move a folder to where the process reads, for the time of the block; it goes with it.
+
+        Args:
+            folder: On the same file system as temporary folders.
+        """
+        self._jobs += 1
+        here = self._folder / f"given_{self._jobs}"
+        folder.chmod(0o700)  # whoever wrote it may have closed it
+        folder.rename(here)
+        try:
+            yield here
+        finally:
+            remove_folder(here)
 
     def run(
         self,

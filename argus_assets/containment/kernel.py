@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 # linux/prctl.h, linux/seccomp.h, linux/filter.h, linux/audit.h, linux/landlock.h, linux/capability.h
-_PR_SET_KEEPCAPS, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 8, 22, 38
+_PR_SET_KEEPCAPS, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 8, 22, 38, 47
+_CAP_AMBIENT_RAISE: Final = 2
 _SECCOMP_MODE_FILTER: Final = 2
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _NUMBER_AT, _ARCH_AT, _ARGUMENT_AT = 0, 4, 16
 _X32_BIT: Final = 0x40000000
@@ -52,6 +53,37 @@ _REFUSED_CALLS: Final[dict[int, dict[str, int]]] = {
 }  # fmt: skip
 """What a reader of foreign bytes never needs: the network, other processes, other memory than its own."""
 
+_PROGRAM_CALLS: Final[dict[int, dict[str, int]]] = {
+    _X86_64: {
+        "memfd_create": 319, "memfd_secret": 447, "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240,
+        "add_key": 248, "request_key": 249, "keyctl": 250, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298,
+        "open_by_handle_at": 304, "mount": 165, "unshare": 272, "setns": 308,
+    },
+    _I386: {
+        "memfd_create": 356, "memfd_secret": 447, "shmget": 395, "msgget": 399, "semget": 393, "ipc": 117, "mq_open": 277,
+        "add_key": 286, "request_key": 287, "keyctl": 288, "bpf": 357, "userfaultfd": 374, "perf_event_open": 336,
+        "open_by_handle_at": 342, "mount": 21, "unshare": 310, "setns": 346, "old_mmap": 90,
+    },
+    _AARCH64: {
+        "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "msgget": 186, "semget": 190, "mq_open": 180,
+        "add_key": 217, "request_key": 218, "keyctl": 219, "bpf": 280, "userfaultfd": 282, "perf_event_open": 241,
+        "open_by_handle_at": 265, "mount": 40, "unshare": 97, "setns": 268,
+    },
+    _ARM: {
+        "memfd_create": 385, "memfd_secret": 447, "shmget": 307, "msgget": 303, "semget": 299, "ipc": 117, "mq_open": 274,
+        "add_key": 309, "request_key": 310, "keyctl": 311, "bpf": 386, "userfaultfd": 388, "perf_event_open": 364,
+        "open_by_handle_at": 371, "mount": 21, "unshare": 337, "setns": 375, "old_mmap": 90,
+    },
+}  # fmt: skip
+"""What would give a program memory that no count sees, objects that outlive it, or a way around its other limits."""
+
+_MAP_SHARED_ANONYMOUS: Final = 0x21
+_SET_PIPE_SIZE: Final = 1031
+_MMAP: Final = {_X86_64: (9,), _I386: (192,), _AARCH64: (222,), _ARM: (192,)}
+_SET_DUMPABLE: Final = 4
+_PRCTL: Final = {_X86_64: 157, _I386: 172, _AARCH64: 167, _ARM: 172}
+_FCNTL: Final = {_X86_64: (72,), _I386: (55, 221), _AARCH64: (25,), _ARM: (55, 221)}
+
 _CLONE: Final = {_X86_64: 56, _AARCH64: 220}
 _CLONE3: Final = 435
 _SIGNAL_CALLS: Final = {_X86_64: (62, 234), _AARCH64: (129, 131)}
@@ -60,11 +92,14 @@ _SIGNAL_CALLS: Final = {_X86_64: (62, 234), _AARCH64: (129, 131)}
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _PATH_BENEATH: Final = 1
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
-_MAKE_DIR, _MAKE_REG, _MAKE_BLOCK, _TRUNCATE = 1 << 7, 1 << 8, 1 << 11, 1 << 14
+_MAKE_DIR, _MAKE_REG, _TRUNCATE = 1 << 7, 1 << 8, 1 << 14
 _FS_RIGHTS_BY_VERSION: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _NET_RIGHTS: Final = 3  # TCP: bind and connect
 _SCOPES: Final = 3  # abstract sockets and signals
 _READ: Final = _READ_FILE | _READ_DIR
+_EXECUTE: Final = 1
+_PROGRAM_WRITES: Final = ((1 << 16) - 1) & ~(1 << 6 | 1 << 11)
+"""All but to make devices."""
 _WRITE: Final = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _TRUNCATE
 _OF_FILES: Final = _READ_FILE | _WRITE_FILE | _TRUNCATE | 1 | (1 << 15)
 
@@ -158,6 +193,41 @@ def refuse_all_but_computing() -> bool:
     return _install([*code, allow])
 
 
+def refuse_uncounted() -> bool:
+    """Have the kernel refuse what would take memory that nobody counts, or outlive the process and all that it starts.
+
+    That is memory that belongs to no process (`memfd`, System V, shared anonymous mappings), larger pipes, message
+    queues and keys; and what leads around the other limits: other namespaces, files by their handles, to hide
+    from those who count.
+    """
+    if platform.machine() not in _MACHINES:
+        return False
+    refuse, allow = _step(_RETURN, _REFUSE | errno.EPERM), _step(_RETURN, _ALLOW)
+    code: list[bytes] = [_step(_LOAD, _ARCH_AT)]
+    for arch, calls in _PROGRAM_CALLS.items():
+        block = [_step(_LOAD, _NUMBER_AT), _step(_AT_LEAST, _X32_BIT, if_false=1), refuse]
+        for call in calls.values():
+            block += [_step(_EQUAL, call, if_false=1), refuse]
+        rules = [
+            *((call, 3, _MAP_SHARED_ANONYMOUS, _MAP_SHARED_ANONYMOUS) for call in _MMAP[arch]),
+            *((call, 1, 0xFFFFFFFF, _SET_PIPE_SIZE) for call in _FCNTL[arch]),
+            (_PRCTL[arch], 0, 0xFFFFFFFF, _SET_DUMPABLE),
+        ]
+        for call, argument, mask, value in rules:
+            block += [
+                _step(_EQUAL, call, if_false=5),
+                _step(_LOAD, _ARGUMENT_AT + 8 * argument),  # the lower half: both architectures are little-endian
+                _step(_AND, mask),
+                _step(_EQUAL, value, if_false=1),
+                refuse,
+                allow,
+            ]
+        block.append(allow)
+        code += [_step(_EQUAL, arch, if_false=len(block)), *block]
+    code.append(refuse)
+    return _install(code)
+
+
 def _refusing(calls: Sequence[int]) -> list[bytes]:
     block = [_step(_LOAD, _NUMBER_AT)]
     block += [_step(_AT_LEAST, _X32_BIT, if_true=len(calls) + 1)]
@@ -188,14 +258,6 @@ def landlock_version() -> int:
     return max(0, libc().syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1))
 
 
-def keep_apart() -> None:
-    """Where the kernel has Landlock: no signals to other processes, and no look into their memory.
-
-    The only file system right that is given up is to make block devices: a set of rules must not be empty.
-    """
-    _restrict(_MAKE_BLOCK, 0, ())
-
-
 def restrict_files(*, reads: Iterable[str], writes: Iterable[str]) -> bool:
     """Open nothing from now on but what is below these paths; paths that do not exist are skipped.
 
@@ -203,10 +265,28 @@ def restrict_files(*, reads: Iterable[str], writes: Iterable[str]) -> bool:
         reads: Files and folders that may be read.
         writes: Files and folders that may be read, written and removed, and in which files may be made.
     """
-    version = landlock_version()
-    handled = next((rights for since, rights in sorted(_FS_RIGHTS_BY_VERSION.items(), reverse=True) if since <= version), 0)  # fmt: skip
     rules = [*((path, _READ) for path in reads), *((path, _WRITE) for path in writes)]
-    return _restrict(handled, _NET_RIGHTS, rules)
+    return _restrict(_handled(), _NET_RIGHTS, rules)
+
+
+def restrict_program(*, reads: Iterable[str], writes: Iterable[str]) -> bool:
+    """Leave to this process, and all that it starts, only files below these paths; paths that do not exist are skipped.
+
+    No signals go to other processes, and no look into their memory.
+
+    Args:
+        reads: Files and folders that may be read and executed.
+        writes: Files and folders in which all may be done but to make devices.
+    """
+    rules = [*((path, _READ | _EXECUTE) for path in reads), *((path, _PROGRAM_WRITES) for path in writes)]
+    return _restrict(_handled(), 0, rules)
+
+
+def _handled() -> int:
+    version = landlock_version()
+    return next(
+        (rights for since, rights in sorted(_FS_RIGHTS_BY_VERSION.items(), reverse=True) if since <= version), 0
+    )
 
 
 def _restrict(handled: int, net: int, rules: Iterable[tuple[str, int]]) -> bool:
@@ -241,11 +321,12 @@ def _restrict(handled: int, net: int, rules: Iterable[tuple[str, int]]) -> bool:
 # ---------------------------------------------------------------------------------------------- user and limits
 
 
-def become_nobody(*, keep_reading: bool) -> bool:
+def become_nobody(*, keep_reading: bool, for_programs: bool = False) -> bool:
     """As root, become the user `nobody` without any capability; does nothing as another user.
 
     Args:
         keep_reading: Keep the capability to read any file; give it up by Landlock afterwards.
+        for_programs: Programs that are executed keep it, too.
     """
     if os.geteuid() != 0:
         return False
@@ -257,8 +338,12 @@ def become_nobody(*, keep_reading: bool) -> bool:
     os.setresuid(NOBODY, NOBODY, NOBODY)
     kept = 1 << CAP_DAC_READ_SEARCH if keep_reading else 0
     header = struct.pack("Ii", _CAP_VERSION_3, 0)
-    data = struct.pack("IIIIII", kept, kept, 0, 0, 0, 0)
-    return lib.capset(header, data) == 0
+    data = struct.pack("IIIIII", kept, kept, kept if for_programs else 0, 0, 0, 0)
+    if lib.capset(header, data) != 0:
+        return False
+    if kept and for_programs:
+        lib.prctl(_PR_CAP_AMBIENT, _CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0)
+    return True
 
 
 def limit(what: int, value: int, *, kind: Literal["soft", "both"] = "both") -> None:

@@ -21,7 +21,10 @@ from argus_assets.containment import worker
 
 PRELOAD: Final = (
     "argus_assets.recordings.confined",
+    "argus_assets.recordings.entry_points",
+    "argus_assets.recordings.external",
     "argus_assets.faults.confined",
+    "argus_assets.faults.plug_ins",
     "argus_assets.stats.confined",
     # These are imported when they are used first.
     "google.protobuf.json_format",

@@ -29,7 +29,9 @@ from argus_assets.containment.job import Function, Job, LimitReached, Readable, 
 JOBS: Final = {
     "read": "argus_assets.recordings.confined:read",
     "inflate": "argus_assets.recordings.confined:inflate",
+    "collect": "argus_assets.recordings.confined:collect",
     "find": "argus_assets.faults.confined:find",
+    "collect_events": "argus_assets.faults.confined:collect_events",
     "measure": "argus_assets.stats.confined:measure",
 }
 """Every job there is, and the function that does it. Nothing else is ever run."""

@@ -1,13 +1,18 @@
 """`results/<vehicle_id>/<batch_id>.json`: what came of a drop, for whoever dropped it."""
 
-from datetime import datetime
-from typing import Any, Literal
+import logging
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, results_key
 from argus_assets.drop.quarantine import Reason
+from argus_assets.errors import BadFile
+from argus_assets.texts import clean
+
+_MAX_BYTES: Final = 4 * 1024 * 1024
+_log = logging.getLogger(__name__)
 
 
 class CauseResult(BaseModel):
@@ -43,7 +48,7 @@ class BatchResult(BaseModel):
     partition_key: str | None = None
     manifest_digest: str
     state: Literal["completed", "failed", "quarantined"]
-    at: datetime
+    at: AwareDatetime
     run_id: str | None = None
     recordings: int = 0
     recordings_damaged: int = 0
@@ -69,8 +74,17 @@ def write_result(bucket: Bucket, result: BatchResult) -> str:
 
 
 def read_result(bucket: Bucket, ref: BatchRef) -> BatchResult | None:
-    """The last outcome of a batch, `None` before there is one."""
+    """The last outcome of a batch, `None` before there is one, and where it is damaged: that is logged."""
     key = results_key(ref.vehicle_id, ref.batch_id)
     if not bucket.exists(key):
         return None
-    return BatchResult.model_validate_json(bucket.read(key, max_bytes=4 * 1024 * 1024))
+    try:
+        return BatchResult.model_validate_json(bucket.read(key, max_bytes=_MAX_BYTES))
+    except BadFile as error:
+        _log.warning("The result %s counts as none: %s", key, clean(error.what))
+        return None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        _log.warning("The result %s is damaged and counts as none: %s: %s.", key, clean(where), clean(first["msg"]))
+        return None

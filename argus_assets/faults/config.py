@@ -23,13 +23,13 @@ from argus_assets.faults.bus_health import BitRate
 from argus_assets.faults.dbc import CanSignal, Dbc, find_signal
 from argus_assets.faults.detector import PlugIn
 from argus_assets.faults.dictionary import Dictionary, built_in
-from argus_assets.faults.dictionary_additions import read_additions
+from argus_assets.faults.dictionary_additions import MAX_FILE_BYTES, read_additions
 from argus_assets.faults.rules import SHIPPED, Enumeration, Rule, RuleFile, When
+from argus_assets.regular_file import NotRegularError, TooLargeError, read_regular
 from argus_assets.toml_file import Patterns, Strict, read_toml
 
 _GUIDE: Final = "docs/faults.md"
 _SETTING: Final = "ARGUS_FAULTS or --faults"
-_MAX_DBC_BYTES: Final = 64 * 1024**2
 
 _CanId = Annotated[int, Field(ge=0, le=0x1FFFFFFF)]
 _Byte = Annotated[int, Field(ge=0, le=0xFF)]
@@ -254,9 +254,13 @@ def shipped_codes() -> frozenset[str]:
 
 def _content(file: Path, config: Path) -> bytes:
     try:
-        if file.stat().st_size > _MAX_DBC_BYTES:
-            raise BadSetting(f"{config}: {file} is larger than {_MAX_DBC_BYTES} bytes.", help="Name another file.")
-        return file.read_bytes()
+        return read_regular(file, MAX_FILE_BYTES)
+    except NotRegularError as error:
+        raise BadSetting(f"{config}: {file} is not a file.", help="Name another file.") from error
+    except TooLargeError as error:
+        raise BadSetting(
+            f"{config}: {file} is larger than {MAX_FILE_BYTES} bytes.", help="Name another file."
+        ) from error
     except OSError as error:
         raise BadSetting(
             f"{config}: {file} cannot be read: {error.strerror}.",

@@ -8,6 +8,7 @@ import polars as pl
 
 from argus_assets.containment.job import Job
 from argus_assets.faults.config import FaultConfig, default_config
+from argus_assets.faults.detector import Collector
 from argus_assets.faults.finding import find_built_in
 from argus_assets.recordings.drive import Drive
 
@@ -25,9 +26,26 @@ def find(job: Job, *, parts: Sequence[tuple[str, str]], config: FaultConfig | No
     """
     drive = Drive.of_parts((name, Path(folder)) for name, folder in parts)
     built_in = find_built_in(drive, default_config() if config is None else config)
-    built_in.found.events.with_columns(pl.col(pl.Enum).cast(pl.String)).write_parquet(job.folder / EVENTS)
-    built_in.buses.with_columns(pl.col(pl.Enum).cast(pl.String)).write_parquet(job.folder / BUSES)
+    _write(built_in.found.events, job.folder / EVENTS)
+    _write(built_in.buses, job.folder / BUSES)
     return {"notes": list(built_in.found.notes)}
+
+
+def collect_events(job: Job, *, output: str, collector: Collector) -> dict[str, Any]:
+    """Read the events that a detector of another package wrote; leaves `EVENTS`, returns `notes`.
+
+    Args:
+        job: Where to write.
+        output: Folder of what it wrote.
+        collector: Reads it.
+    """
+    found = collector.found(Path(output))
+    _write(found.events, job.folder / EVENTS)
+    return {"notes": list(found.notes)}
+
+
+def _write(table: pl.DataFrame, path: Path) -> None:
+    table.with_columns(pl.col(pl.Enum).cast(pl.String)).write_parquet(path)
 
 
 default_config()  # read once, in the process that confined ones are forked from

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +12,12 @@ from argus_assets.containment.confined import MIB, Allowance, Confined, Ended, R
 from argus_assets.errors import BadTable, PermanentError
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.confined import BUSES, EVENTS
-from argus_assets.faults.detector import Found
+from argus_assets.faults.detector import Collector, Found
 from argus_assets.faults.dictionary import built_in
 from argus_assets.faults.finding import BuiltIn, Findings, with_plug_ins
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.recordings.drive import Drive
+from argus_assets.recordings.plug_in_reader import workplace
 
 MIN_FINDER_BYTES: Final = 512 * MIB
 FRAME_BYTES: Final = 160
@@ -99,13 +101,53 @@ def find_contained(
         confined, "find", {"parts": [(name, str(folder)) for name, folder in parts], "config": sent}, frames=frames,
         what="Finding faults", reserve=reserve,
     )  # fmt: skip
-    notes = ended.result.get("notes")
-    if not isinstance(notes, list) or len(notes) > _MAX_NOTES:
-        raise PermanentError(f"Finding faults gave {type(notes).__name__} as notes.", help="Report it.")
+    notes = _notes(ended)
     try:
         events = ERROR_EVENTS.cast(pl.read_parquet(place / EVENTS))
         buses = BUS_STATS.cast(pl.read_parquet(place / BUSES))
     except (BadTable, pl.exceptions.PolarsError, OSError) as error:
         raise PermanentError(f"Finding faults gave tables that are none: {error}"[:500], help="Report it.") from error
-    found = BuiltIn(Found(events, tuple(str(note) for note in notes)), buses)
-    return with_plug_ins(found, Drive.of_parts(parts), config)
+    found = BuiltIn(Found(events, notes), buses)
+    plugged = _find_plugged(confined, parts, config, reserve) if config.plug_ins else []
+    return with_plug_ins(found, plugged, config)
+
+
+def _find_plugged(
+    confined: Confined, parts: Sequence[tuple[str, Path]], config: FaultConfig, reserve: Reserve
+) -> list[Found]:
+    """Run the detectors of other packages, and read what they wrote in the confined process."""
+    drive = Drive.of_parts(parts)
+    found: list[Found] = []
+    for plug_in in config.plug_ins:
+        with workplace(BytesIO(), "") as place:
+            failed = plug_in.run(drive, place)
+            if failed is not None:
+                found.append(plug_in.collector.failed(failed))
+                continue
+            with confined.given(place.output) as output:
+                found.append(_collected(confined, plug_in.collector, output, reserve))
+    return found
+
+
+def _collected(confined: Confined, collector: Collector, output: Path, reserve: Reserve) -> Found:
+    place = confined.place()
+    with reserve(MIN_FINDER_BYTES):
+        ended = confined.run(
+            "collect_events",
+            {"output": str(output), "collector": collector},
+            place=place,
+            allowance=finder_allowance(0),
+        )
+    if ended.kind != "done":
+        return collector.failed(f"reading what it wrote was ended: {ended.text}")
+    try:
+        return Found(ERROR_EVENTS.cast(pl.read_parquet(place / EVENTS)), _notes(ended))
+    except (BadTable, PermanentError, pl.exceptions.PolarsError, OSError) as error:
+        return collector.failed(f"reading what it wrote gave no table: {error}"[:500])
+
+
+def _notes(ended: Ended) -> tuple[str, ...]:
+    notes = ended.result.get("notes")
+    if not isinstance(notes, list) or len(notes) > _MAX_NOTES:
+        raise PermanentError(f"Finding faults gave {type(notes).__name__} as notes.", help="Report it.")
+    return tuple(str(note) for note in notes)

@@ -6,12 +6,14 @@ The built-in detectors are modules beside this one. Each has a function `find` o
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 import polars as pl
 
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.recordings.drive import Drive
+from argus_assets.recordings.plug_in_reader import Workplace
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Found:
 class Detector(Protocol):
     """A detector of the entry point `argus.faults`, which names an object of this kind or a class without arguments.
 
-    It runs in a process of its own. `timeout_s`, `memory_mib`, `output_mib` and `network` are further attributes that
-    it may have (`recordings.plug_in_process.PlugInBounds`).
+    It runs in a process of its own. `timeout_s`, `memory_mib`, `output_mib`, `processes` and `network` are further
+    attributes that it may have (`recordings.plug_in_process.PlugInBounds`).
 
     Attributes:
         name: Its name, in lower case.
@@ -55,6 +57,18 @@ class Detector(Protocol):
         ...
 
 
+class Collector(Protocol):
+    """Reads the events that a detector of another package wrote. Can be pickled, and runs no foreign code."""
+
+    def found(self, output: Path) -> Found:
+        """Return what lies in a folder; what cannot be used is a note."""
+        ...
+
+    def failed(self, why: str) -> Found:
+        """Return a note, and no events."""
+        ...
+
+
 class PlugIn(Protocol):
     """A detector of another package as this one runs it: whatever it does, its findings are a table that fits.
 
@@ -66,6 +80,15 @@ class PlugIn(Protocol):
     name: str
     identity: str
 
+    @property
+    def collector(self) -> Collector:
+        """Reads what it wrote."""
+        ...
+
+    def run(self, drive: Drive, place: Workplace) -> str | None:
+        """Run it over a drive; returns why it failed, if it did."""
+        ...
+
     def find(self, drive: Drive) -> Found:
-        """Find error events in a drive; a failure is a note."""
+        """Run it over a drive and read what it wrote, here; a failure is a note."""
         ...

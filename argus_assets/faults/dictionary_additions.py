@@ -22,9 +22,13 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from argus_assets.errors import BadSetting
 from argus_assets.faults.dictionary_data import load_tables
 from argus_assets.faults.schema import Severity
+from argus_assets.regular_file import NotRegularError, TooLargeError, read_regular
 
 if TYPE_CHECKING:
     from cantools.database.can import Message, Signal
+
+MAX_FILE_BYTES: Final = 64 * 1024**2
+"""Of a dictionary, or a database of signals."""
 
 COLUMNS: Final = ("code", "description", "system", "severity", "causes", "checks", "must_not")
 """Columns of a CSV file."""
@@ -93,7 +97,13 @@ def _read(path: Path) -> Additions:
         raise BadSetting(msg, help="See docs/faults.md.")
     try:
         # DBC files are cp1252 by custom; UTF-8 is what people write today.
-        data = path.read_bytes()
+        data = read_regular(path, MAX_FILE_BYTES)
+    except NotRegularError as error:
+        msg = f"Dictionary {path}: expected a file, found something else."
+        raise BadSetting(msg, help="Name another file.") from error
+    except TooLargeError as error:
+        msg = f"Dictionary {path}: expected at most {MAX_FILE_BYTES} bytes, found more."
+        raise BadSetting(msg, help="Name another file, or several smaller ones.") from error
     except OSError as error:
         msg = f"Dictionary {path}: could not be read: {error.strerror or error}."
         raise BadSetting(msg, help="Check the path and that you may read it.") from error

@@ -1,5 +1,6 @@
 """All detectors over one drive: frame tables → error events."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +66,7 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
         config: How faults are looked for; the shipped rules and dictionary unless given.
     """
     config = default_config() if config is None else config
-    return with_plug_ins(find_built_in(drive, config), drive, config)
+    return with_plug_ins(find_built_in(drive, config), [plug_in.find(drive) for plug_in in config.plug_ins], config)
 
 
 def find_built_in(drive: Drive, config: FaultConfig) -> BuiltIn:
@@ -100,9 +101,9 @@ def find_built_in(drive: Drive, config: FaultConfig) -> BuiltIn:
     return BuiltIn(Found.together(found), buses)
 
 
-def with_plug_ins(built_in: BuiltIn, drive: Drive, config: FaultConfig) -> Findings:
-    """Add what detectors of other packages find, and let the dictionary decide severities that nobody stated."""
-    plugged = Found.together(plug_in.find(drive) for plug_in in config.plug_ins)
+def with_plug_ins(built_in: BuiltIn, found: Iterable[Found], config: FaultConfig) -> Findings:
+    """Add what detectors of other packages found, and let the dictionary decide severities that nobody stated."""
+    plugged = Found.together(found)
     # Two of them may report the same fault.
     together = Found.together([built_in.found, Found(numbered(plugged.events), plugged.notes)])
     events = with_dictionary_severity(_cleaned(together.events), config.dictionary)

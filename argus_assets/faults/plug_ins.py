@@ -5,7 +5,7 @@ crashes, hangs or gives a wrong table costs its own events and a note, never the
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +30,7 @@ from argus_assets.recordings.plug_in_process import (
     run_host,
     unusable_identity,
 )
-from argus_assets.recordings.plug_in_reader import workplace
+from argus_assets.recordings.plug_in_reader import Workplace, workplace
 from argus_assets.texts import clean_column, clean_names, one_line
 
 GROUP: Final = "argus.faults"
@@ -65,32 +65,56 @@ class PlugInDetector:
         self.version = description.version
         self.isolates_network = description.bounds.network == "none"
         self.identity = f"{description.name}/{description.version}/{unusable_identity(point)}"
+        self.collector = DetectorOutput(description.name, unusable_identity(point))
+
+    def run(self, drive: Drive, place: Workplace) -> str | None:
+        """Run it over a drive; returns why it failed, if it did."""
+        plans = place.folder.parent / "drive"
+        plans.mkdir()
+        order = {"do": "find", "drive": str(plans), "topics": write_drive(drive, plans)}
+        outcome = run_host(_HOST, self._point, order, place, self._bounds, reads=[plans, *drive.folders])
+        if not outcome.ok:
+            said = place.shown(outcome.tail)
+            return f"{outcome.sentence(self._bounds)}{'; it printed: ' + said if said else ''}"
+        return None if place.has_output() else "it left no folder where its output should be"
 
     def find(self, drive: Drive) -> Found:
-        """Find error events in a drive; a failure is a note."""
+        """Run it over a drive and read what it wrote, here; a failure is a note."""
         with workplace(BytesIO(), "") as place:
-            plans = place.folder.parent / "drive"
-            plans.mkdir()
-            order = {"do": "find", "drive": str(plans), "topics": write_drive(drive, plans)}
-            outcome = run_host(_HOST, self._point, order, place, self._bounds)
-            if not outcome.ok:
-                said = place.shown(outcome.tail)
-                return self._failed(f"{outcome.sentence(self._bounds)}{'; it printed: ' + said if said else ''}")
-            try:
-                answer = _Answer.model_validate(read_answer(place))
-                events = self._checked(_events(place.output / EVENTS))
-            except ValidationError as error:
-                return self._failed(f"its answer is not valid: {error.errors(include_url=False)[0]['msg']}")
-            except BadTable as error:
-                return self._failed(error.what)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                return self._failed(f"{type(error).__name__}: {error}"[:500])
+            failed = self.run(drive, place)
+            return self.collector.found(place.output) if failed is None else self.collector.failed(failed)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOutput:
+    """Reads the events that a detector wrote; see `detector.Collector`.
+
+    Attributes:
+        name: Of the detector.
+        package: What stands for it in notes.
+    """
+
+    name: str
+    package: str
+
+    def found(self, output: Path) -> Found:
+        """Return what lies in a folder; what cannot be used is a note."""
+        try:
+            answer = _Answer.model_validate(read_answer(output))
+            events = self._checked(_events(output / EVENTS))
+        except ValidationError as error:
+            return self.failed(f"its answer is not valid: {error.errors(include_url=False)[0]['msg']}")
+        except BadTable as error:
+            return self.failed(error.what)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            return self.failed(f"{type(error).__name__}: {error}"[:500])
         return Found(events, tuple(f"Detector {self.name}: {one_line(note)}" for note in answer.notes))
 
-    def _failed(self, why: str) -> Found:
+    def failed(self, why: str) -> Found:
+        """Return a note, and no events."""
         return Found(
             ERROR_EVENTS.empty(),
-            (f"Detector {self.name} ({unusable_identity(self._point)}) failed, and its events are missing: {why}.",),
+            (f"Detector {self.name} ({self.package}) failed, and its events are missing: {why}.",),
         )
 
     def _checked(self, events: pl.DataFrame) -> pl.DataFrame:

@@ -2,15 +2,17 @@
 
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Final
 
 from argus_assets.containment.job import Job
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.compressed import CompressedReader
-from argus_assets.recordings.model import Limits, Reader, RecordingSummary, Source
-from argus_assets.recordings.parts import Stop, write_part
-from argus_assets.recordings.reading import UnreadableReader
-from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES
+from argus_assets.recordings.model import Limits, Problem, Reader, RecordingSummary, Source
+from argus_assets.recordings.parts import Stop, write_part, write_read
+from argus_assets.recordings.plug_in_reader import fail
+from argus_assets.recordings.reading import GuardedReader, UnreadableReader
+from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Collector
 
 PART: Final = "part"
 """Folder that `read` leaves in its own: see `parts`."""
@@ -47,6 +49,42 @@ def _write(job: Job, source: Source, *, name: str, limits: Limits, stop: Stop | 
         source, folder=job.folder / PART, limits=limits, name=name, progress=job.progress, stop=stop,
         keep_on_memory_error=job.is_last_try, with_tables=with_tables,
     )  # fmt: skip
+
+
+def collect(
+    job: Job,
+    *,
+    output: str,
+    collector: Collector,
+    size_bytes: int,
+    failed: Problem | None,
+    limits: Limits,
+    stop: Stop | None,
+    with_tables: bool = True,
+) -> dict[str, Any]:
+    """Write what the program of a plug-in wrote into `part`, as `read` does with a recording.
+
+    Args:
+        job: Where to write.
+        output: Folder of what it wrote.
+        collector: Reads it.
+        size_bytes: Size of the recording.
+        failed: Why the program failed: then nothing of its output is read.
+        limits: What the recording may cost.
+        stop: Where to stop before the end.
+        with_tables: Write the tables, and not the summary alone.
+    """
+    folder = job.folder / PART
+    folder.mkdir()
+    reader = collector.open(Path(output), size_bytes=size_bytes, limits=limits)
+    if failed is not None:
+        fail(reader.summary, failed)
+        reader = UnreadableReader(reader.summary)
+    write_read(
+        GuardedReader(reader, Budget(limits, size_bytes)), folder=folder, progress=job.progress, stop=stop,
+        keep_on_memory_error=job.is_last_try, with_tables=with_tables,
+    )  # fmt: skip
+    return {}
 
 
 def inflate(job: Job, *, limits: Limits) -> dict[str, Any]:

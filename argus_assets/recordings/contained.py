@@ -4,6 +4,7 @@ What was read before is kept: the recording is read again, up to the last batch 
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from argus_assets.containment.confined import MIB, Allowance, Confined, Ended, R
 from argus_assets.recordings.compressed import GZIP, ZSTD
 from argus_assets.recordings.confined import INFLATED, PART
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, Problem, RecordingSummary, Source
-from argus_assets.recordings.parts import Stop, read_summary, stopped, unread_part, write_part, write_summary
+from argus_assets.recordings.parts import Stop, read_summary, stopped, unread_part, write_summary
+from argus_assets.recordings.plug_in_reader import run_plug_in, workplace
 from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders, PlugIn, inner_name
+from argus_assets.scratch import remove_folder
 
 MIN_READER_BYTES: Final = 192 * MIB
 """Of a reader of a small recording: windows of inflated blocks, and the columns made of them."""
@@ -92,33 +95,49 @@ def read_contained(
         source.seek(0)
         head = source.read(HEAD_BYTES)
         if head.startswith((GZIP, ZSTD)):
-            with reserve(reader_bytes(size)):
-                found = _inflated_plug_in(confined, source, size, name=name, limits=limits, decoders=decoders)
+            found = _inflated_plug_in(
+                confined, source, size, name=name, limits=limits, decoders=decoders, with_tables=with_tables, reserve=reserve
+            )  # fmt: skip
             if found is not None:
                 return found
-        elif isinstance(decoders.detect(head, name), PlugIn):
-            with reserve(reader_bytes(size)):
-                folder = confined.place() / PART
-                folder.mkdir()
-                summary = write_part(
-                    source, folder=folder, limits=limits, decoders=decoders, name=name, with_tables=with_tables
+        else:
+            plug_in = decoders.detect(head, name)
+            if isinstance(plug_in, PlugIn):
+                return _read_plug_in(
+                    confined, plug_in, source, name=name, limits=limits, with_tables=with_tables, reserve=reserve
                 )
-                return ReadPart(folder, summary)
     order = {"name": name, "limits": limits, "with_tables": with_tables}
-    return _read(confined, source, size, order, limits=limits, reserve=reserve)
+    return _read(_Work(confined, "read", order, size, limits, source), size_bytes=size, reserve=reserve)
 
 
-def _read(
-    confined: Confined, source: Source, size: int, order: Mapping[str, object], *, limits: Limits, reserve: Reserve
-) -> ReadPart:
-    memory = reader_bytes(size)
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A job that leaves a part.
+
+    Attributes:
+        confined: The process.
+        job: Its name.
+        order: What it takes, but for `stop`.
+        size: Bytes that it reads.
+        limits: What the recording may cost.
+        source: Where they are, unless they are in files.
+    """
+
+    confined: Confined
+    job: str
+    order: Mapping[str, object]
+    size: int
+    limits: Limits
+    source: Source | None = None
+
+
+def _read(work: _Work, *, size_bytes: int, reserve: Reserve) -> ReadPart:
+    memory = reader_bytes(work.size)
     ended: Ended
     while True:
         is_last_try = memory >= MAX_READER_BYTES
         with reserve(memory):
-            found = _attempt(
-                confined, source, size, {**order, "stop": None}, limits=limits, memory=memory, last=is_last_try
-            )
+            found = _attempt(work, None, memory=memory, last=is_last_try)
         if isinstance(found, ReadPart):
             return found
         ended = found
@@ -129,28 +148,19 @@ def _read(
     batches = ended.progress.get("batches", 0)
     if isinstance(batches, int) and batches > 0:
         with reserve(MAX_READER_BYTES):
-            again = {**order, "stop": Stop(batches, problem)}
-            found = _attempt(confined, source, size, again, limits=limits, memory=MAX_READER_BYTES, last=True)
+            found = _attempt(work, Stop(batches, problem), memory=MAX_READER_BYTES, last=True)
         if isinstance(found, ReadPart):
             return found
-    folder = confined.place() / PART
+    folder = work.confined.place() / PART
     folder.mkdir()
-    return ReadPart(folder, unread_part(folder, size_bytes=size, problem=problem))
+    return ReadPart(folder, unread_part(folder, size_bytes=size_bytes, problem=problem))
 
 
-def _attempt(
-    confined: Confined,
-    source: Source,
-    size: int,
-    order: Mapping[str, object],
-    *,
-    limits: Limits,
-    memory: int,
-    last: bool,
-) -> ReadPart | Ended:
-    place = confined.place()
-    ended = confined.run(
-        "read", order, place=place, allowance=allowance(size, limits, memory_bytes=memory), source=source, is_last_try=last,
+def _attempt(work: _Work, stop: Stop | None, *, memory: int, last: bool) -> ReadPart | Ended:
+    place = work.confined.place()
+    ended = work.confined.run(
+        work.job, {**work.order, "stop": stop}, place=place,
+        allowance=allowance(work.size, work.limits, memory_bytes=memory), source=work.source, is_last_try=last,
     )  # fmt: skip
     if ended.kind != "done":
         return ended
@@ -160,24 +170,66 @@ def _attempt(
         return Ended("error", f"it left no whole part: {type(error).__name__}", progress=ended.progress)
 
 
+def _read_plug_in(
+    confined: Confined,
+    plug_in: PlugIn,
+    source: Source,
+    *,
+    name: str,
+    limits: Limits,
+    with_tables: bool,
+    reserve: Reserve,
+) -> ReadPart:
+    """Run a plug-in over a recording, and read what it wrote in the confined process."""
+    size_bytes = source.seek(0, 2)
+    with workplace(source, name) as place:
+        failed = run_plug_in(plug_in, place, limits)
+        if not place.has_output():
+            remove_folder(place.output)
+            place.output.mkdir()
+        with confined.given(place.output) as output:
+            order = {
+                "output": str(output), "collector": plug_in.collector, "size_bytes": size_bytes, "failed": failed,
+                "limits": limits, "with_tables": with_tables,
+            }  # fmt: skip
+            size = 0 if failed is not None else _bytes_below(output)
+            return _read(_Work(confined, "collect", order, size, limits), size_bytes=size_bytes, reserve=reserve)
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(os.lstat(Path(at) / name).st_size for at, _, names in os.walk(folder) for name in names)
+
+
 def _inflated_plug_in(
-    confined: Confined, source: Source, size: int, *, name: str, limits: Limits, decoders: Decoders
+    confined: Confined,
+    source: Source,
+    size: int,
+    *,
+    name: str,
+    limits: Limits,
+    decoders: Decoders,
+    with_tables: bool,
+    reserve: Reserve,
 ) -> ReadPart | None:
     """Read a compressed recording that a plug-in takes; `None` when none does, or nothing could be inflated."""
     place = confined.place()
     allowed = allowance(size, limits, memory_bytes=MIN_READER_BYTES)
-    ended = confined.run("inflate", {"limits": limits}, place=place, allowance=allowed, source=source)
+    with reserve(MIN_READER_BYTES):
+        ended = confined.run("inflate", {"limits": limits}, place=place, allowance=allowed, source=source)
     path = place / INFLATED
     if ended.kind != "done" or path.is_symlink() or not path.is_file():
         return None
     with path.open("rb") as inflated:
-        if not isinstance(decoders.detect(inflated.read(HEAD_BYTES), inner_name(name)), PlugIn):
+        plug_in = decoders.detect(inflated.read(HEAD_BYTES), inner_name(name))
+        if not isinstance(plug_in, PlugIn):
             return None
-        folder = place / PART
-        folder.mkdir()
-        summary = write_part(inflated, folder=folder, limits=limits, decoders=decoders, name=inner_name(name))
+        found = _read_plug_in(
+            confined, plug_in, inflated, name=inner_name(name), limits=limits, with_tables=with_tables, reserve=reserve
+        )
+    path.unlink()
+    summary = found.summary
     summary.size_bytes = size
     summary.decoder += str(ended.result["suffix"])[:16]
     summary.problems[:0] = [Problem(**p) for p in ended.result["problems"]]
-    write_summary(folder, summary)
-    return ReadPart(folder, summary)
+    write_summary(found.folder, summary)
+    return found

@@ -243,7 +243,8 @@ class Declaration(Strict):
         name_pattern: Patterns of file names, tried when no format knows the content.
         command: Program and arguments; `{input}` and `{output_dir}` are replaced.
         env: Variables for it.
-        timeout_s: See `isolation.Bounds`, as the next three.
+        reads: Files and folders that it may read beside those of its installation.
+        timeout_s: See `isolation.Bounds`, as the next four.
         ignore: Patterns of files that it writes and that hold nothing to be read.
         output: What is in the others; the first that takes a file counts.
     """
@@ -255,9 +256,11 @@ class Declaration(Strict):
     name_pattern: Patterns = ()
     command: tuple[str, ...] = Field(min_length=1)
     env: dict[str, str] = Field(default_factory=dict)
+    reads: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     timeout_s: float = Field(600, gt=0, le=86_400)
     memory_mib: int = Field(2048, ge=16, le=1024**2)
     output_mib: int = Field(8192, ge=1, le=16 * 1024**2)
+    processes: int = Field(256, ge=1, le=10_000)
     network: Network = "none"
     ignore: Patterns = ()
     output: tuple[Output, ...] = Field(min_length=1)
@@ -281,7 +284,7 @@ class Declaration(Strict):
     @property
     def bounds(self) -> Bounds:
         """What the program may take."""
-        return Bounds(self.timeout_s, self.memory_mib, self.output_mib, self.network)
+        return Bounds(self.timeout_s, self.memory_mib, self.output_mib, self.processes, self.network)
 
     @property
     def digest(self) -> str:
@@ -295,7 +298,7 @@ class _File(Strict):
 
 
 def read_declarations(path: Path, *, reserved: Sequence[str] = ()) -> tuple[Declaration, ...]:
-    """The declared programs. A program named by a relative path is one beside the file.
+    """The declared programs. A program named by a relative path is one beside the file, and so is what it reads.
 
     Args:
         path: The TOML file.
@@ -312,7 +315,15 @@ def read_declarations(path: Path, *, reserved: Sequence[str] = ()) -> tuple[Decl
     if double is not None:
         raise BadSetting(f"{path}: the name {double!r} is taken.", help="Give each decoder a name of its own.")
     folder = path.absolute().parent
-    return tuple(d.model_copy(update={"command": (_program(d.command[0], folder), *d.command[1:])}) for d in declared)
+    return tuple(
+        d.model_copy(
+            update={
+                "command": (_program(d.command[0], folder), *d.command[1:]),
+                "reads": tuple(str(folder / path) for path in d.reads),
+            }
+        )
+        for d in declared
+    )
 
 
 def _program(name: str, folder: Path) -> str:

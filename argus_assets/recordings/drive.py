@@ -29,12 +29,14 @@ class Drive:
         logs: `schema.LOGS`.
         diagnostics: `schema.DIAGNOSTICS`.
         topics: Typed columns of each topic or signal group: `frame` (null for signals), `timestamp`, and its fields.
+        folders: Where the tables are.
     """
 
     frames: pl.LazyFrame
     logs: pl.LazyFrame
     diagnostics: pl.LazyFrame
     topics: Mapping[TopicKey, pl.LazyFrame] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
 
     @classmethod
     def of_parts(cls, folders: Iterable[tuple[str, Path]]) -> Self:
@@ -68,6 +70,7 @@ class Drive:
             _concat([part.diagnostics for part in parts], DIAGNOSTICS),
             # The same topic may have other columns in another recording: a list that was empty all the way.
             {key: pl.concat(tables, how="diagonal_relaxed") for key, tables in topics.items()},
+            tuple(part.folder for part in parts if part.folder is not None),
         )
 
 
@@ -83,6 +86,7 @@ def _named(name: str, part: LazyPart) -> LazyPart:
         part.logs.with_columns(recording),
         part.diagnostics.with_columns(recording),
         {key: rows.with_columns(recording) for key, rows in part.topics.items()},
+        part.folder,
     )
 
 

@@ -6,8 +6,7 @@ checked here as they are streamed.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -31,7 +30,7 @@ from argus_assets.recordings.model import (
     TopicKey,
 )
 from argus_assets.recordings.plug_in_process import PlugInBounds, ask, package_of, read_answer, run_host
-from argus_assets.recordings.plug_in_reader import failure, workplace
+from argus_assets.recordings.plug_in_reader import PlugInReader, Workplace, fail, failure, summary_of
 from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.recordings.tally import Tally
 from argus_assets.tables import TIMESTAMP, Table
@@ -87,6 +86,7 @@ class EntryPointDecoder:
         self.isolates_network = description.bounds.network == "none"
         self.name = description.name
         self.version = description.version
+        self.collector = EntryPointOutput(description.name, description.version)
         self.identity = f"{description.name}/{description.version}/{point.value}@{package_of(point)}"
 
     def matches(self, head: bytes) -> bool:
@@ -122,7 +122,14 @@ class EntryPointDecoder:
 
     def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
         """A reader over `source`; the decoder sees a file with the suffix of `name`."""
-        return EntryPointReader(self._point, self._description, source, budget.limits, name)
+        return PlugInReader(self, source, budget.limits, name)
+
+    def run(self, place: Workplace, limits: Limits) -> Problem | None:
+        """Run the decoder over the recording of a workplace; returns why it failed, if it did."""
+        order = {"do": "read", "recording": str(place.recording), "limits": asdict(limits)}
+        bounds = self._description.bounds.bounds
+        outcome = run_host(_HOST, self._point, order, place, bounds, reads=[place.recording])
+        return None if outcome.ok else failure(self.name, "a reader that ends", outcome, bounds, place)
 
 
 def describe(point: EntryPoint) -> EntryPointDecoder:
@@ -146,56 +153,53 @@ def _ask(point: EntryPoint, question: Mapping[str, object]) -> object:
     return ask("decoder", _HOST, point, question)
 
 
-class EntryPointReader:
-    """One run of a decoder over one recording; see `model.Reader`."""
+@dataclass(frozen=True, slots=True)
+class EntryPointOutput:
+    """Reads the tables that a decoder of another package wrote; see `registry.Collector`."""
 
-    def __init__(self, point: EntryPoint, description: Description, source: Source, limits: Limits, name: str) -> None:
-        self._point = point
-        self._bounds = description.bounds.bounds
-        self._source = source
+    name: str
+    version: int
+
+    def open(self, output: Path, *, size_bytes: int, limits: Limits) -> Reader:
+        """Return a reader over what lies in a folder."""
+        return _OutputReader(output, summary_of(self.name, self.version, size_bytes), limits)
+
+
+class _OutputReader:
+    """What a decoder wrote as one recording; see `model.Reader`."""
+
+    def __init__(self, output: Path, summary: RecordingSummary, limits: Limits) -> None:
+        self._output = output
         self._limits = limits
-        self._name = name
-        self.summary = RecordingSummary(
-            description.name, f"{description.name}/{description.version}", source.seek(0, 2)
-        )
+        self.summary = summary
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        with ExitStack() as stack:
-            place = stack.enter_context(workplace(self._source, self._name))
-            order = {"do": "read", "recording": str(place.recording), "limits": asdict(self._limits)}
-            outcome = run_host(_HOST, self._point, order, place, self._bounds)
-            if not outcome.ok:
-                self._fail(failure(self.summary.format, "a reader that ends", outcome, self._bounds, place))
+        try:
+            answer = TypeAdapter(_Answer).validate_python(read_answer(self._output))
+            kinds = {p.kind for p in answer.problems} - {*DAMAGE_KINDS}
+            if kinds:
+                self._not_valid(f"kinds of damage that do not exist: {', '.join(sorted(kinds))[:200]}")
                 return
-            try:
-                answer = TypeAdapter(_Answer).validate_python(read_answer(place))
-                kinds = {p.kind for p in answer.problems} - {*DAMAGE_KINDS}
-                if kinds:
-                    self._not_valid(f"kinds of damage that do not exist: {', '.join(sorted(kinds))[:200]}")
-                    return
-                self.summary.frames_lost = answer.frames_lost
-                self.summary.problems += answer.problems
-                self.summary.channels = answer.channels
-                yield from Tally().count(_batches(place.output, answer.topics, self._limits), self.summary)
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                self._not_valid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-            except BadTable as error:
-                self._not_valid(error.what)
-            except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
-                self._not_valid(f"{type(error).__name__}: {error}")
+            self.summary.frames_lost = answer.frames_lost
+            self.summary.problems += answer.problems
+            self.summary.channels = answer.channels
+            yield from Tally().count(_batches(self._output, answer.topics, self._limits), self.summary)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            self._not_valid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        except BadTable as error:
+            self._not_valid(error.what)
+        except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+            self._not_valid(f"{type(error).__name__}: {error}")
 
     def _not_valid(self, found: str) -> None:
-        self._fail(
+        fail(
+            self.summary,
             Problem(
                 "decoder_failed", "frames, logs, diagnostics and topics as model.FrameBatch has them", found[:500],
                 None, None, f"This is for the author of {self.summary.format}.",
-            )
+            ),
         )  # fmt: skip
-
-    def _fail(self, problem: Problem) -> None:
-        self.summary.problems.append(problem)
-        self.summary.try_again = True
 
 
 def _batches(folder: Path, topics: Sequence[TopicKey], limits: Limits) -> Iterator[FrameBatch]:

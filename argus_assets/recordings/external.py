@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -13,9 +13,9 @@ import polars as pl
 
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.declarations import Declaration
-from argus_assets.recordings.isolation import PROGRAM_PATH, Outcome, run_isolated
-from argus_assets.recordings.model import FrameBatch, Limits, Problem, Reader, RecordingSummary, Source, TopicKey
-from argus_assets.recordings.plug_in_reader import Workplace, failure, merged, workplace
+from argus_assets.recordings.isolation import PROGRAM_PATH, holds_a_home, run_isolated
+from argus_assets.recordings.model import FrameBatch, Limits, Problem, Reader, Source, TopicKey
+from argus_assets.recordings.plug_in_reader import PlugInReader, Workplace, fail, failure, merged, summary_of
 from argus_assets.recordings.program_tables import Rows, TableFile, field_types
 from argus_assets.recordings.tally import Tally
 
@@ -35,6 +35,7 @@ class ExternalDecoder:
         self.declaration = declaration
         self.name = declaration.name
         self.version = declaration.version
+        self.collector = ExternalOutput(declaration)
         self.isolates_network = declaration.network == "none"
         self.identity = f"{declaration.name}/{declaration.version}/{declaration.digest}"
 
@@ -53,7 +54,27 @@ class ExternalDecoder:
 
     def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
         """A reader over `source`; the program sees a file with the suffix of `name`."""
-        return ExternalReader(self.declaration, source, budget.limits, name)
+        return PlugInReader(self, source, budget.limits, name)
+
+    def run(self, place: Workplace, limits: Limits) -> Problem | None:  # noqa: ARG002 - it knows none
+        """Run the program over the recording of a workplace; returns why it failed, if it did."""
+        replaced = {"{input}": str(place.recording), "{output_dir}": str(place.output)}
+        program, *arguments = self.declaration.command
+        command = [shutil.which(program, path=PROGRAM_PATH) or program]
+        reads = [place.recording, *map(Path, self.declaration.reads)]
+        for argument in arguments:
+            named = Path(argument)
+            if named.is_absolute() and not holds_a_home(named):
+                reads.append(named)
+            text = argument
+            for name, value in replaced.items():
+                text = text.replace(name, value)
+            command.append(text)
+        bounds = self.declaration.bounds
+        outcome = run_isolated(
+            command, folder=place.folder, environment=self.declaration.env, reads=reads, bounds=bounds
+        )
+        return None if outcome.ok else failure(self.name, "exit code 0", outcome, bounds, place)
 
     def missing_program(self) -> str | None:
         """Why the program cannot be run, `None` when it can."""
@@ -66,53 +87,38 @@ class ExternalDecoder:
         return f"{program} is not executable" if Path(program).exists() else f"{program} does not exist"
 
 
-class ExternalReader:
-    """One run of a program over one recording; see `model.Reader`."""
+@dataclass(frozen=True, slots=True)
+class ExternalOutput:
+    """Reads the tables that a declared program wrote; see `registry.Collector`."""
 
-    def __init__(self, declaration: Declaration, source: Source, limits: Limits, name: str) -> None:
+    declaration: Declaration
+
+    def open(self, output: Path, *, size_bytes: int, limits: Limits) -> Reader:
+        """Return a reader over what lies in a folder."""
+        return _OutputReader(self.declaration, output, size_bytes, limits)
+
+
+class _OutputReader:
+    """The tables that a program wrote as one recording; see `model.Reader`."""
+
+    def __init__(self, declaration: Declaration, output: Path, size_bytes: int, limits: Limits) -> None:
         self._declaration = declaration
-        self._source = source
+        self._output = output
         self._limits = limits
-        self._name = name
         self._schemas: dict[TopicKey, pl.Schema] = {}
-        self.summary = RecordingSummary(
-            declaration.name, f"{declaration.name}/{declaration.version}", source.seek(0, 2)
-        )
+        self.summary = summary_of(declaration.name, declaration.version, size_bytes)
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        with ExitStack() as stack:
-            place = stack.enter_context(workplace(self._source, self._name))
-            outcome = self._run(place)
-            if not outcome.ok:
-                self._fail(failure(self._declaration.name, "exit code 0", outcome, self._declaration.bounds, place))
-                return
-            files = self._collect(place)
-            if files:
-                yield from Tally().count(self._batches(files), self.summary)
+        files = self._collect()
+        if files:
+            yield from Tally().count(self._batches(files), self.summary)
 
-    def _run(self, place: Workplace) -> Outcome:
-        replaced = {"{input}": str(place.recording), "{output_dir}": str(place.output)}
-        program, *arguments = self._declaration.command
-        command = [shutil.which(program, path=PROGRAM_PATH) or program]
-        for argument in arguments:
-            text = argument
-            for name, value in replaced.items():
-                text = text.replace(name, value)
-            command.append(text)
-        return run_isolated(
-            command, folder=place.folder, environment=self._declaration.env, bounds=self._declaration.bounds
-        )
-
-    def _fail(self, problem: Problem) -> None:
-        self.summary.problems.append(problem)
-        self.summary.try_again = True
-
-    def _collect(self, place: Workplace) -> list[TableFile]:
+    def _collect(self) -> list[TableFile]:
         """The files that the program wrote, in order of their names; those that nothing takes become a problem."""
         files: list[TableFile] = []
         others: list[str] = []
-        for path in sorted(_files_below(place.output)):
-            name = _readable(path.relative_to(place.output).as_posix())
+        for path in sorted(_files_below(self._output)):
+            name = _readable(path.relative_to(self._output).as_posix())
             # A link could lead anywhere, and a pipe would never end.
             regular = stat.S_ISREG(path.lstat().st_mode)
             output = next((o for o in self._declaration.output if o.takes(name)), None)
@@ -130,11 +136,11 @@ class ExternalReader:
                 )
             )  # fmt: skip
         if not files:
-            self._fail(
-                Problem(
+            fail(
+                self.summary, Problem(
                     "decoder_failed", f"files that fit {patterns}", "exit code 0 and no such file", None, None,
                     f"Run {self._declaration.name} on this recording by hand, and look where it writes.",
-                )
+                ),
             )  # fmt: skip
         return files
 
@@ -143,6 +149,8 @@ class ExternalReader:
         first = 0
         for start in range(0, len(files), _SIDE_BY_SIDE):
             group = files[start : start + _SIDE_BY_SIDE]
+            for file in group:
+                file.beside = len(group)
             for batch in merged([self._rows(file, types) for file in group], first):
                 first += batch.frames.height
                 yield batch

@@ -1,10 +1,13 @@
 """Running a program that may fail in any way: in a process of its own, within limits, without network.
 
-Whatever it does is an `Outcome`; only this machine's own failures raise. Guards against faults, not against malice:
-the program runs as the user of the platform and can read that user's files.
+Whatever it does is an `Outcome`; only this machine's own failures raise. It writes into its own folder and reads what it is
+given, its own installation and the system's libraries; as root, it runs as `nobody`. Where the kernel has no Landlock, it can
+read and write what its user can.
 """
 
 import json
+import os
+import pwd
 import selectors
 import signal
 import subprocess
@@ -17,12 +20,28 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import argus_assets
+from argus_assets.containment.kernel import NOBODY
 from argus_assets.recordings import isolation_child
 
 MIB: Final = 1024**2
 _GRACE_S: Final = 15.0
 PROGRAM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 """Where a program without a folder in its name is looked for, and its own `PATH`."""
+
+_SYSTEM_READS: Final = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64",
+    *(f"/etc/{name}" for name in (
+        "alternatives", "ca-certificates", "fonts", "group", "host.conf", "hosts", "ld.so.cache", "ld.so.conf",
+        "ld.so.conf.d", "locale.alias", "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd", "pki/tls/certs",
+        "protocols", "resolv.conf", "services", "ssl/certs", "ssl/openssl.cnf", "timezone",
+    )),
+    *(f"/dev/{name}" for name in ("full", "random", "urandom", "zero")),
+    *(f"/proc/{name}" for name in ("cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "sys", "uptime", "version")),
+    "/sys/devices/system", "/sys/fs/cgroup",
+)  # fmt: skip
+"""What any program may read: no file of the platform, and none that holds a secret."""
+
+_BESIDE_BIN: Final = ("bin", "sbin", "lib", "lib64", "libexec")
 
 _TRY_NETWORK: Final = """
 import errno, socket
@@ -55,6 +74,7 @@ class Bounds:
         timeout_s: Seconds from start to end.
         memory_mib: Memory of the program and all that it starts, together; mapped files do not count.
         output_mib: Size of all files that it writes below its folder, together.
+        processes: Processes and threads of it and all that it starts, together.
         network: `none`, or `allowed`.
         methods: Ways to take the network away, in the order in which they are tried.
     """
@@ -62,6 +82,7 @@ class Bounds:
     timeout_s: float = 600.0
     memory_mib: int = 2048
     output_mib: int = 8192
+    processes: int = 256
     network: Network = "none"
     methods: Sequence[Method] = METHODS
 
@@ -71,7 +92,7 @@ class Outcome:
     """How a program ended.
 
     Attributes:
-        kind: `exited` and `signalled` by itself; `timeout`, `memory` and `output` by a limit; `not_started`;
+        kind: `exited` and `signalled` by itself; `timeout`, `memory`, `output` and `processes` by a limit; `not_started`;
             `no_isolation`: the network could not be taken away, so it was not started.
         code: Exit code, or number of the signal.
         text: Why it was not started.
@@ -81,7 +102,7 @@ class Outcome:
         network: How the network was taken away, or `allowed`.
     """
 
-    kind: Literal["exited", "signalled", "timeout", "memory", "output", "not_started", "no_isolation"]
+    kind: Literal["exited", "signalled", "timeout", "memory", "output", "processes", "not_started", "no_isolation"]
     code: int = 0
     text: str = ""
     tail: str = ""
@@ -108,6 +129,8 @@ class Outcome:
                 return f"more than {bounds.memory_mib} MiB of memory, and killed"
             case "output":
                 return f"more than {bounds.output_mib} MiB or {isolation_child.MAX_FILES:,} files written, and killed"
+            case "processes":
+                return f"more than {bounds.processes} processes and threads, and killed"
             case "not_started":
                 return f"could not be started: {self.text}"
             case "no_isolation":
@@ -115,15 +138,21 @@ class Outcome:
 
 
 def run_isolated(
-    command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None, bounds: Bounds
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    reads: Sequence[Path] = (),
+    bounds: Bounds,
 ) -> Outcome:
     """Run a program to its end; all that it started has ended, too, on return.
 
     Args:
         command: Absolute path of the program, and its arguments.
         folder: Its working and home folder; what is written below counts as its output. Holds `tmp` for temporary
-            files, which is made.
+            files, which is made. As root, it becomes `nobody`'s.
         environment: Variables beside `PATH`, `HOME`, `TMPDIR`, `LANG` and `TZ`. No other reaches it.
+        reads: What it may read beside its own folder, its installation and the system's libraries.
         bounds: What it may take.
 
     Raises:
@@ -131,10 +160,13 @@ def run_isolated(
     """
     scratch = folder / "tmp"
     scratch.mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        for place in (folder, *folder.rglob("*")):
+            os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
     order = {
         "command": list(command),
         "folder": str(folder),
-        "watched": str(folder),
+        "reads": [*_SYSTEM_READS, *map(str, reads), *_installation(command[0])],
         "environment": {
             "PATH": PROGRAM_PATH, "HOME": str(folder), "TMPDIR": str(scratch), "LANG": "C.UTF-8", "TZ": "UTC",
             **(environment or {}),
@@ -142,6 +174,7 @@ def run_isolated(
         "timeout_s": bounds.timeout_s,
         "memory_bytes": bounds.memory_mib * MIB,
         "output_bytes": bounds.output_mib * MIB,
+        "processes": bounds.processes,
         "isolate_network": bounds.network == "none",
         "methods": list(bounds.methods),
     }  # fmt: skip
@@ -161,6 +194,24 @@ def run_isolated(
     if report is None:
         return Outcome("not_started", text="the process that watches it was lost")
     return Outcome(**report)
+
+
+def _installation(program: str) -> list[str]:
+    """Return what belongs to a program: its folder; beside a `bin`, the libraries of the same place."""
+    found: list[str] = [program]
+    for path in (Path(program), Path(program).resolve()):
+        folder = path.parent
+        if folder.name in ("bin", "sbin"):
+            found += [str(folder.parent / name) for name in (*_BESIDE_BIN, "pyvenv.cfg")]
+        elif not holds_a_home(folder):
+            found.append(str(folder))
+    return found
+
+
+def holds_a_home(folder: Path) -> bool:
+    """Return whether a folder is, or holds, the home of a user, and so keys and other secrets."""
+    homes = {Path(user.pw_dir) for user in pwd.getpwall()}
+    return any(home == folder or folder in home.parents for home in homes if home != Path("/"))
 
 
 def network_isolation(folder: Path, methods: Sequence[Method] = METHODS) -> str | None:

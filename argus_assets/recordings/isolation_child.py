@@ -16,6 +16,7 @@ import signal
 import stat
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -24,6 +25,12 @@ from argus_assets.containment import kernel
 TAIL_BYTES: Final = 16 * 1024
 MAX_FILES: Final = 10_000
 _OPEN_FILES: Final = 4096
+_SPARE_TASKS: Final = 256
+"""Of other processes of the same user, which start threads meanwhile."""
+_MAX_DEPTH: Final = 100
+_PIPE_BYTES: Final = 64 * 1024
+_SOCKET_BYTES: Final = 416 * 1024
+"""What the kernel buffers for one that nobody reads, at most (pipe(7), wmem_max)."""
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.1
 _WATCH_EVERY_S: Final = 0.1
@@ -93,7 +100,6 @@ def _become(order: _Json, said: int, told: int) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        kernel.keep_apart()
         network = _leave_network(order["methods"]) if order["isolate_network"] else "allowed"
         if network is None:
             _tell(told, {"kind": "no_isolation"})
@@ -107,6 +113,17 @@ def _become(order: _Json, said: int, told: int) -> NoReturn:
             (resource.RLIMIT_DATA, int(order["memory_bytes"])),
         ):
             kernel.limit(what, value)
+        kernel.refuse_uncounted()
+        has_landlock = kernel.landlock_version() > 0
+        kernel.become_nobody(keep_reading=has_landlock, for_programs=True)
+        kernel.limit(resource.RLIMIT_NPROC, _tasks_of(os.geteuid()) + int(order["processes"]) + _SPARE_TASKS)
+        os.umask(0o077)
+        if has_landlock and not kernel.restrict_program(
+            reads=[*order["reads"], f"/proc/{os.getpid()}"], writes=[order["folder"], os.devnull]
+        ):
+            _tell(told, {"kind": "not_started", "text": "the kernel did not take files away from it"})
+            os._exit(127)
+        # A change of the user forgets this, so it comes after.
         kernel.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.execve(order["command"][0], order["command"], order["environment"])  # noqa: S606 - no shell is the point
     except BaseException as error:  # noqa: BLE001 - a forked child must end here
@@ -127,6 +144,8 @@ def _leave_network(methods: list[str]) -> str | None:
 
 def _enter_empty_network() -> bool:
     """Enter a network namespace that has nothing but a loopback that is down."""
+    if os.geteuid() == 0:
+        return kernel.libc().unshare(_CLONE_NEWNET) == 0
     user, group = os.geteuid(), os.getegid()
     if kernel.libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return False
@@ -173,11 +192,15 @@ class _Watch:
                 return {"kind": "timeout"}
             if now >= look_at:
                 look_at = now + _WATCH_EVERY_S
-                used = sum(_memory_bytes(pid) for pid in _descendants())
+                living = _descendants()
+                held, deleted = _held_bytes(living)
+                used = sum(_memory_bytes(pid) for pid in living) + held
                 self.peak = max(self.peak, used)
+                if sum(living.values()) > self._order["processes"]:
+                    return {"kind": "processes"}
                 if used > self._order["memory_bytes"]:
                     return {"kind": "memory"}
-                if self.output_is_over():
+                if self.output_is_over(deleted):
                     return {"kind": "output"}
 
     def hear(self) -> bool:
@@ -192,18 +215,33 @@ class _Watch:
             self.tail = (self.tail + heard)[-TAIL_BYTES:]
         return False
 
-    def output_is_over(self) -> bool:
-        """Whether the files below the watched folder are too large together, or too many."""
-        total = files = 0
-        for folder, _, names in os.walk(self._order["watched"]):
-            for name in names:
-                try:
-                    found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - called often
-                except OSError:
-                    continue
-                files += 1
-                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
-        return total > self._order["output_bytes"] or files > MAX_FILES
+    def output_is_over(self, deleted: int = 0) -> bool:
+        """Whether what lies below the folder is too large together, too much, too deep, or cannot be looked at.
+
+        Args:
+            deleted: Bytes of files that are open, and in no folder any more.
+        """
+        total, files = deleted, 0
+        folders = [(self._order["folder"], 0)]
+        while folders:
+            folder, depth = folders.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        files += 1
+                        if files > MAX_FILES:
+                            return True
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append((entry.path, depth + 1))
+                        elif entry.is_file(follow_symlinks=False):
+                            total += entry.stat(follow_symlinks=False).st_size
+            except FileNotFoundError:  # it was removed meanwhile
+                continue
+            except OSError:  # a path that is too long, or a folder that is closed
+                return True
+            if total > self._order["output_bytes"] or depth > _MAX_DEPTH:
+                return True
+        return False
 
 
 def _reaped() -> tuple[int, int] | None:
@@ -215,9 +253,9 @@ def _reaped() -> tuple[int, int] | None:
     return (pid, status) if pid else None
 
 
-def _descendants() -> list[int]:
-    """All living processes below this one."""
-    children: dict[int, list[int]] = {}
+def _descendants() -> dict[int, int]:
+    """Return all living processes below this one, each with the number of its threads."""
+    children: dict[int, list[tuple[int, int]]] = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - called often
         if not name.isdigit():
             continue
@@ -225,16 +263,54 @@ def _descendants() -> list[int]:
             text = Path(f"/proc/{name}/stat").read_text(errors="replace")
         except OSError:
             continue
-        state, parent = text.rpartition(")")[2].split()[:2]
-        if state not in "ZX":
-            children.setdefault(int(parent), []).append(int(name))
-    found: list[int] = []
+        fields = text.rpartition(")")[2].split()
+        if fields[0] not in "ZX":
+            children.setdefault(int(fields[1]), []).append((int(name), int(fields[17])))
+    found: dict[int, int] = {}
     waiting = [os.getpid()]
     while waiting:
         below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
+        found.update(below)
+        waiting += [pid for pid, _ in below]
     return found
+
+
+def _tasks_of(user: int) -> int:
+    """Return how many processes and threads a user has."""
+    tasks = 0
+    for name in os.listdir("/proc"):  # noqa: PTH208 - called often
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == user:  # noqa: PTH116
+                tasks += len(os.listdir(f"/proc/{name}/task"))  # noqa: PTH208
+        except OSError:
+            continue
+    return tasks
+
+
+def _held_bytes(pids: Iterable[int]) -> tuple[int, int]:
+    """Return what processes hold that is in none of them and in no folder: memory of pipes and sockets, deleted files."""
+    memory: dict[tuple[int, int], int] = {}
+    deleted: dict[tuple[int, int], int] = {}
+    mapped: dict[tuple[str, str, str], int] = {}
+    for pid in pids:
+        try:
+            for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - called often
+                found = os.stat(f"/proc/{pid}/fd/{name}")  # noqa: PTH116
+                key = found.st_dev, found.st_ino
+                if stat.S_ISFIFO(found.st_mode):
+                    memory[key] = _PIPE_BYTES
+                elif stat.S_ISSOCK(found.st_mode):
+                    memory[key] = _SOCKET_BYTES
+                elif stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
+                    deleted[key] = found.st_blocks * 512
+            for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+                if line.endswith("(deleted)"):
+                    addresses, _, offset, device, inode = line.split()[:5]
+                    start, _, end = addresses.partition("-")
+                    mapped[device, inode, offset] = int(end, 16) - int(start, 16)
+        except OSError:  # it has ended
+            continue
+    return sum(memory.values()), sum(deleted.values()) + sum(mapped.values())
 
 
 def _memory_bytes(pid: int) -> int:

@@ -33,7 +33,7 @@ from argus_assets.recordings.model import (
     TopicKey,
     TopicSummary,
 )
-from argus_assets.recordings.reading import open_recording
+from argus_assets.recordings.reading import GuardedReader, open_recording
 from argus_assets.recordings.registry import BUILT_IN, DECODERS, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, NOTICE_KINDS, PROBLEMS
 
@@ -60,12 +60,13 @@ _TABLES: Final = (FRAMES, LOGS, DIAGNOSTICS)
 
 @dataclass(frozen=True, slots=True)
 class LazyPart:
-    """The tables of a part, not read yet."""
+    """The tables of a part, not read yet, and the folder where they are."""
 
     frames: pl.LazyFrame
     logs: pl.LazyFrame
     diagnostics: pl.LazyFrame
     topics: Mapping[TopicKey, pl.LazyFrame]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,22 @@ def write_part(
         OSError: The source cannot be read or the folder not written.
         MemoryError: Memory did not suffice.
     """
-    reader = open_recording(source, limits=limits, decoders=decoders, name=name)
+    return write_read(
+        open_recording(source, limits=limits, decoders=decoders, name=name), folder=folder, progress=progress, stop=stop,
+        keep_on_memory_error=keep_on_memory_error, with_tables=with_tables,
+    )  # fmt: skip
+
+
+def write_read(
+    reader: GuardedReader,
+    *,
+    folder: Path,
+    progress: Callable[..., None] = lambda **_: None,
+    stop: Stop | None = None,
+    keep_on_memory_error: bool = False,
+    with_tables: bool = True,
+) -> RecordingSummary:
+    """Write what a reader reads into a folder; see `write_part`."""
     clock, cleaner = ClockCheck(), Cleaner()
     batches = 0
     ended: Problem | None = None
@@ -321,7 +337,7 @@ def scan_part(folder: Path) -> LazyPart:
         pl.scan_parquet(folder / f"{t.name}.parquet").cast(dict(t.schema)).select(t.schema.names())  # type: ignore[arg-type]
         for t in _TABLES
     )
-    return LazyPart(frames, logs, diagnostics, scan_topics(folder))
+    return LazyPart(frames, logs, diagnostics, scan_topics(folder), folder)
 
 
 def scan_topics(folder: Path) -> dict[TopicKey, pl.LazyFrame]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 ANSWER: Final = "answer.json"
-SETTINGS: Final = ("timeout_s", "memory_mib", "output_mib", "network")
+SETTINGS: Final = ("timeout_s", "memory_mib", "output_mib", "processes", "network")
 """Attributes of a decoder that replace those of `isolation.Bounds`."""
 _ROW_GROUP: Final = 64 * 1024
 

@@ -7,10 +7,12 @@ JSON file, loads the entry point that it names, and writes its answer last.
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+import sysconfig
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from io import BytesIO
+from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +21,7 @@ from argus_assets.errors import BadRecording
 from argus_assets.recordings.isolation import Bounds, Network, Outcome, run_isolated
 from argus_assets.recordings.plug_in_host import ANSWER
 from argus_assets.recordings.plug_in_reader import Workplace, workplace
+from argus_assets.regular_file import read_regular
 
 _ASK_BOUNDS: Final = Bounds(timeout_s=30, memory_mib=4096, output_mib=64)
 _MAX_ANSWER_BYTES: Final = 16 * 1024**2
@@ -40,6 +43,7 @@ class PlugInBounds(BaseModel):
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600
     memory_mib: Annotated[int, Field(ge=256, le=1024**2)] = 4096
     output_mib: Annotated[int, Field(ge=1, le=16 * 1024**2)] = 8192
+    processes: Annotated[int, Field(ge=1, le=10_000)] = 256
     network: Network = "none"
 
     @property
@@ -120,7 +124,7 @@ def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object])
     with workplace(BytesIO(), "") as place:
         outcome = run_host(host, point, question, place, _ASK_BOUNDS)
         if outcome.ok:
-            return read_answer(place)
+            return read_answer(place.output)
         said = place.shown(outcome.tail)
     raise BadRecording(
         f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is passed over: "
@@ -129,7 +133,15 @@ def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object])
     )
 
 
-def run_host(host: str, point: EntryPoint, order: Mapping[str, object], place: Workplace, bounds: Bounds) -> Outcome:
+def run_host(
+    host: str,
+    point: EntryPoint,
+    order: Mapping[str, object],
+    place: Workplace,
+    bounds: Bounds,
+    *,
+    reads: Sequence[Path] = (),
+) -> Outcome:
     """Run a host over an entry point.
 
     Args:
@@ -138,6 +150,7 @@ def run_host(host: str, point: EntryPoint, order: Mapping[str, object], place: W
         order: What to do.
         place: Where; the answer and all else that it writes goes to its output folder.
         bounds: What the process may take.
+        reads: What it may read beside Python and its packages.
     """
     document = {**order, "name": point.name, "value": point.value, "group": point.group, "output": str(place.output)}
     path = place.folder / "order.json"
@@ -150,15 +163,18 @@ def run_host(host: str, point: EntryPoint, order: Mapping[str, object], place: W
         **dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2"),
     }
     command = [sys.executable, "-m", host, str(path)]
-    return run_isolated(command, folder=place.folder, environment=environment, bounds=bounds)
+    packages = [*map(Path, (*filter(None, sys.path), *_libraries())), *reads]
+    return run_isolated(command, folder=place.folder, environment=environment, reads=packages, bounds=bounds)
 
 
-def read_answer(place: Workplace) -> Any:  # noqa: ANN401 - JSON
-    """What the process answered; `None` when that is nothing, or no JSON."""
-    path = place.output / ANSWER
-    if not path.is_file() or path.is_symlink() or path.stat().st_size > _MAX_ANSWER_BYTES:
-        return None
+def _libraries() -> set[str]:
+    """Return where Python and its packages are."""
+    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
+def read_answer(output: Path) -> Any:  # noqa: ANN401 - JSON
+    """What a process answered into its folder; `None` when that is nothing, or no JSON."""
     try:
-        return json.loads(path.read_bytes())
-    except ValueError:
+        return json.loads(read_regular(output / ANSWER, _MAX_ANSWER_BYTES, follow=False))
+    except (OSError, ValueError, RecursionError):
         return None

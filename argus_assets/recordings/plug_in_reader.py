@@ -1,5 +1,6 @@
 """What the readers of all plug-ins share: a local copy of the recording, a folder to work in, how a failure is told."""
 
+import os
 import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
@@ -11,12 +12,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from argus_assets.containment import confined, kernel
 from argus_assets.recordings.isolation import Bounds, Outcome
-from argus_assets.recordings.model import FrameBatch, Problem, Source
+from argus_assets.recordings.model import FrameBatch, Limits, Problem, RecordingSummary, Source
 from argus_assets.recordings.program_tables import Rows
-from argus_assets.recordings.registry import suffix_of
+from argus_assets.recordings.registry import PlugIn, suffix_of
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
-from argus_assets.scratch import scratch_folder
 
 _TAIL_CHARACTERS: Final = 500
 
@@ -35,6 +36,10 @@ class Workplace:
     recording: Path
     output: Path
 
+    def has_output(self) -> bool:
+        """Return whether the output folder is one still: the program may have put a link in its place."""
+        return self.output.is_dir() and not self.output.is_symlink()
+
     def shown(self, text: str) -> str:
         """The end of what a program printed, without the names of these folders and unprintable characters."""
         for path, name in ((self.recording, "{input}"), (self.output, "{output_dir}"), (self.folder, "{folder}")):
@@ -51,19 +56,66 @@ def workplace(source: Source, name: str) -> Generator[Workplace]:
     Raises:
         OSError: The source cannot be read, or there is no room for a copy.
     """
-    with scratch_folder() as place:
+    with confined.workplace() as place:
         folder = place / "work"
         output = folder / "out"
         output.mkdir(parents=True)
         recording = place / f"recording{suffix_of(name)}"
         local = getattr(source, "name", None)
-        if isinstance(local, str) and Path(local).is_file():
+        # As root, the program runs as another user: without Landlock, that user reads only what is its own.
+        may_link = os.geteuid() != 0 or kernel.landlock_version() > 0
+        if may_link and isinstance(local, str) and Path(local).is_file():
             recording.symlink_to(Path(local).absolute())
         else:
             source.seek(0)
             with recording.open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1024 * 1024)  # type: ignore[arg-type]
+            if os.geteuid() == 0:
+                os.chown(recording, kernel.NOBODY, kernel.NOBODY)
         yield Workplace(folder, recording, output)
+
+
+class PlugInReader:
+    """One run of a plug-in over one recording; see `model.Reader`."""
+
+    def __init__(self, plug_in: PlugIn, source: Source, limits: Limits, name: str) -> None:
+        self._plug_in = plug_in
+        self._source = source
+        self._limits = limits
+        self._name = name
+        self.summary = summary_of(plug_in.name, plug_in.version, source.seek(0, 2))
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        with workplace(self._source, self._name) as place:
+            failed = run_plug_in(self._plug_in, place, self._limits)
+            if failed is not None:
+                fail(self.summary, failed)
+                return
+            reader = self._plug_in.collector.open(place.output, size_bytes=self.summary.size_bytes, limits=self._limits)
+            self.summary = reader.summary
+            yield from reader
+
+
+def run_plug_in(plug_in: PlugIn, place: Workplace, limits: Limits) -> Problem | None:
+    """Run a plug-in over the recording of a workplace; returns why nothing of its output can be read, if so."""
+    failed = plug_in.run(place, limits)
+    if failed is None and not place.has_output():
+        failed = Problem(
+            "decoder_failed", "a folder of files", "no folder where its output should be", None, None,
+            f"This is for the author of {plug_in.name}.",
+        )  # fmt: skip
+    return failed
+
+
+def summary_of(name: str, version: int, size_bytes: int) -> RecordingSummary:
+    """Return the summary of a recording of a plug-in's format, of which nothing was read yet."""
+    return RecordingSummary(name, f"{name}/{version}", size_bytes)
+
+
+def fail(summary: RecordingSummary, problem: Problem) -> None:
+    """Note that a plug-in failed: the next run reads the recording again."""
+    summary.problems.append(problem)
+    summary.try_again = True
 
 
 def failure(name: str, expected: str, outcome: Outcome, bounds: Bounds, place: Workplace) -> Problem:
@@ -73,6 +125,7 @@ def failure(name: str, expected: str, outcome: Outcome, bounds: Bounds, place: W
         "timeout": "Raise timeout_s, or look why it takes so long.",
         "memory": "Raise memory_mib, or look why it takes so much.",
         "output": "Raise output_mib, or look why it writes so much.",
+        "processes": "Raise processes, or look why it starts so many.",
         "not_started": "Check the command in the declaration: `argus doctor` tries it.",
         "no_isolation": "Allow seccomp or user namespaces here, or declare network = 'allowed' for it.",
     }

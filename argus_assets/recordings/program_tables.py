@@ -33,6 +33,8 @@ from argus_assets.recordings.model import Limits, Problem, TopicKey
 from argus_assets.recordings.schema import FRAMES
 
 _BLOCK_BYTES: Final = 4 * 1024**2
+_FULL_BLOCKS: Final = 4
+"""Files whose blocks have that size when they are read side by side; those of more files are smaller."""
 _MAX_HEAD_BYTES: Final = 1024**2
 _PARQUET_ROWS: Final = 64 * 1024
 _DIGITS: Final = {"s": 9, "ms": 6, "us": 3, "ns": 0}
@@ -96,13 +98,19 @@ class TableFile:
         path: Where.
         name: Below the output folder, as it is shown.
         output: What is in it.
+        beside: Files that are read at the same time, with this one: their blocks share memory.
         problems: What was wrong with it, complete when its rows have been taken.
     """
 
     path: Path
     name: str
     output: Output
+    beside: int = 1
     problems: list[Problem] = field(default_factory=list)
+
+    def share(self, of_block: int) -> int:
+        """Return what one of its blocks may take of what a block of few files takes."""
+        return of_block * _FULL_BLOCKS // max(self.beside, _FULL_BLOCKS)
 
     @property
     def stem(self) -> str:
@@ -166,7 +174,7 @@ def _csv_blocks(file: TableFile, bad: BadRows) -> Iterator[tuple[int, pl.DataFra
         file.path,
         pa_csv.ReadOptions(
             use_threads=False,
-            block_size=_BLOCK_BYTES,
+            block_size=file.share(_BLOCK_BYTES),
             column_names=names,
             skip_rows=output.skip_lines + (output.header is None),
         ),
@@ -233,7 +241,7 @@ def _parquet_blocks(file: TableFile, limits: Limits) -> Iterator[tuple[int, pl.D
         if largest > limits.max_chunk_bytes:
             raise BadTableFile(f"row groups of at most {limits.max_chunk_bytes} bytes", f"one of {largest}")
         at = 1
-        for batch in opened.iter_batches(batch_size=_PARQUET_ROWS, use_threads=False):
+        for batch in opened.iter_batches(batch_size=file.share(_PARQUET_ROWS), use_threads=False):
             yield at, pl.DataFrame(pa.table(batch))
             at += batch.num_rows
 

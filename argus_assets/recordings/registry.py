@@ -8,14 +8,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from argus_assets.recordings.blf import BlfDecoder
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.mcap import McapDecoder
 from argus_assets.recordings.mdf4 import Mdf4Decoder
-from argus_assets.recordings.model import Decoder, Reader, Source
+from argus_assets.recordings.model import Decoder, Limits, Problem, Reader, Source
 from argus_assets.recordings.text import ASC, CANDUMP, CSV, TRC
+
+if TYPE_CHECKING:
+    from argus_assets.recordings.plug_in_reader import Workplace
 
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
 
@@ -23,6 +27,20 @@ HEAD_BYTES: Final = 4096
 """How much of a file's start decides its format."""
 
 _COMPRESSED: Final = re.compile(r"(?i)\.(?:gz|zst|zstd)$")
+
+
+class Collector(Protocol):
+    """Reads what the program of a plug-in wrote. Can be pickled, and runs no foreign code."""
+
+    def open(self, output: Path, *, size_bytes: int, limits: Limits) -> Reader:
+        """Return a reader over what lies in a folder.
+
+        Args:
+            output: The folder.
+            size_bytes: Size of the recording.
+            limits: What it may cost.
+        """
+        ...
 
 
 @runtime_checkable
@@ -36,6 +54,15 @@ class PlugIn(Decoder, Protocol):
 
     identity: str
     isolates_network: bool
+
+    @property
+    def collector(self) -> Collector:
+        """Reads what it wrote."""
+        ...
+
+    def run(self, place: "Workplace", limits: Limits) -> Problem | None:
+        """Run it over the recording of a workplace; returns why it failed, if it did."""
+        ...
 
     def matches_name(self, name: str) -> bool:
         """Whether a file of this name, whose content no format knows, is taken to have this format."""

@@ -11,8 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from argus_assets.cli import root
+from argus_assets.containment.confined import pool
+from argus_assets.containment.kernel import landlock_version
 from argus_assets.errors import BadSetting
 from argus_assets.faults.config import FaultConfig, default_config
+from argus_assets.faults.contained import find_contained
 from argus_assets.faults.finding import find_events
 from argus_assets.faults.plug_ins import load_faults
 from argus_assets.recordings.drive import Drive
@@ -66,8 +69,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture(scope="session")
-def drive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Drive, list[Path]]:
-    """A simulated drive in Parquet parts, as a batch has it."""
+def parts(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
+    """A simulated drive in Parquet parts, as a batch has it; each lies beside its recording."""
     folder = tmp_path_factory.mktemp("drive")
     simulate_drive(
         folder, scenario="av_lidar_dropout", seed=1, vehicle_id="av-01", vin="1M8GDM9AXKP042788", release="2026.1",
@@ -80,8 +83,14 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Drive, list[Path]]:
         part.mkdir()
         with path.open("rb") as source:
             write_part(source, folder=part)
-        parts.append((path.name, scan_part(part)))
-    return Drive.of(parts), files
+        parts.append((path.name, part))
+    return parts
+
+
+@pytest.fixture(scope="session")
+def drive(parts: list[tuple[str, Path]]) -> tuple[Drive, list[Path]]:
+    """The drive, and its recordings."""
+    return Drive.of((name, scan_part(part)) for name, part in parts), [part.parent / name for name, part in parts]
 
 
 def test_a_detector_sees_the_drive_and_its_events_are_made_to_fit(install, drive) -> None:
@@ -121,12 +130,77 @@ def test_a_detector_that_fails_is_a_note(install, drive, old: str, new: str, tol
     code = GOOD.replace(old, new)
     if "import time" in new:
         code = code.replace("rows = ", "self.time.sleep(60)\n        rows = ")
-    (plug_in,) = install(code).plug_ins
+    config = install(code)
+    (plug_in,) = config.plug_ins
     found = plug_in.find(drive[0])
     assert found.events.is_empty()
     (note,) = found.notes
     assert note.startswith("Detector acme-speed (acme_speed:Speed@acme-speed 1.0) failed")
     assert re.search(told, note), note
+
+
+@pytest.mark.parametrize(
+    "code", [GOOD, GOOD.replace('"occurred"', '"broken"'), GOOD.replace("seconds=2", "seconds=-2")]
+)
+def test_in_a_confined_process_the_same_is_found(install, drive, parts, code: str) -> None:
+    config = install(code)
+    here = find_events(drive[0], config)
+    frames = drive[0].frames.select(pl.len()).collect().item()
+    with pool([folder for _, folder in parts]) as processes, processes.process() as process:
+        there = find_contained(process, parts, frames=frames, config=config)
+    assert there.events.equals(here.events)
+    assert [re.sub(r"\d+", "", note) for note in there.notes] == [re.sub(r"\d+", "", note) for note in here.notes]
+
+
+WRITES = """
+import atexit, os, sys, json
+def instead():
+    os.chdir(json.load(open(sys.argv[1]))["output"])
+    {}
+class Speed:
+    name = "acme-speed"
+    version = 3
+    memory_mib = 4096
+    def find(self, drive):
+        instead()
+        sys.stdout.flush()
+        os._exit(0)
+"""
+ANSWER = "open('answer.json', 'w').write('{\"notes\": []}'); "
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (ANSWER, "wrote no events"),
+        (ANSWER + "os.symlink('/etc/passwd', 'events.parquet')", "wrote no events"),
+        (ANSWER + "os.mkfifo('events.parquet')", "wrote no events"),
+        (ANSWER + "open('events.parquet', 'wb').write(b'PAR1' + bytes(999) + b'PAR1')", "failed"),
+        (ANSWER + "import polars as pl; pl.select(x=pl.repeat('x' * 1000, 3_000_000)).write_parquet('events.parquet')", "failed"),
+        ("os.symlink('/etc/passwd', 'answer.json')", "answer is not valid"),
+        ("os.mkfifo('answer.json')", "answer is not valid"),
+        ("open('answer.json', 'w').write('[' * 100_000)", "answer is not valid"),
+        ("os.chdir('..'); os.rmdir('out'); os.symlink('/etc', 'out')", "no folder where its output should be"),
+    ],
+)  # fmt: skip
+def test_whatever_a_detector_leaves_is_a_note(install, parts, act: str, told: str) -> None:
+    config = install(WRITES.format(act))
+    assert config.notes == ()
+    with pool([folder for _, folder in parts]) as processes, processes.process() as process:
+        found = find_contained(process, parts, frames=1000, config=config)
+        assert found.events.filter(pl.col("source") == "plug_in").is_empty()
+        assert [note for note in found.notes if "acme-speed" in note and told in note], found.notes
+
+
+def test_a_detector_reads_its_drive_and_no_other_file(install, parts, tmp_path: Path) -> None:
+    if not landlock_version():
+        pytest.skip("no Landlock here")
+    other = tmp_path / "other"
+    other.write_text("content")
+    code = GOOD.replace("rows = ", f"open({str(other)!r})\n        rows = ")
+    with pool([folder for _, folder in parts]) as processes, processes.process() as process:
+        found = find_contained(process, parts, frames=1000, config=install(code))
+    assert [note for note in found.notes if "Permission" in note]
 
 
 @pytest.mark.parametrize(

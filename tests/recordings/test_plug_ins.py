@@ -8,6 +8,8 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -20,12 +22,14 @@ from hypothesis import strategies as st
 
 from argus_assets.assets import stages
 from argus_assets.cli import root
+from argus_assets.containment.confined import pool
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.errors import BadSetting
-from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, RecordingSummary
-from argus_assets.recordings.parts import READER_VERSION, reader_version
+from argus_assets.recordings.contained import read_contained
+from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, Limits, RecordingSummary
+from argus_assets.recordings.parts import READER_VERSION, reader_version, scan_part
 from argus_assets.recordings.plug_ins import load_decoders
 from argus_assets.recordings.reading import concat_batches, open_recording, read_recording
 from argus_assets.recordings.registry import BUILT_IN, Decoders
@@ -84,11 +88,25 @@ def acme(frames, positions=()) -> bytes:
 
 
 def read(data: bytes, decoders: Decoders, name: str = "a.rec", **limits) -> tuple[FrameBatch, RecordingSummary]:
+    """What is read here, which has to be what is read in a confined process."""
     reader = open_recording(io.BytesIO(data), decoders=decoders, name=name, **limits)
     batch = concat_batches(list(reader))
     FRAMES.check(batch.frames)
     LOGS.check(batch.logs)
     DIAGNOSTICS.check(batch.diagnostics)
+    with pool() as processes, processes.process() as process:
+        confined = read_contained(process, io.BytesIO(data), decoders=decoders, name=name, **limits)
+        part = scan_part(confined.folder)
+        for table in ("frames", "logs", "diagnostics"):
+            assert getattr(part, table).collect().equals(getattr(batch, table)), table
+        assert part.topics.keys() == batch.topics.keys()
+        assert all(part.topics[key].collect().equals(rows) for key, rows in batch.topics.items())
+    # What a clock did is found when a part is written.
+    told = [
+        replace(s, topics=[], problems=[(p.kind, p.frames_lost) for p in s.problems if not p.kind.startswith("clock")])
+        for s in (reader.summary, confined.summary)
+    ]
+    assert told[0] == told[1]
     return batch, reader.summary
 
 
@@ -276,6 +294,44 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path, thing: str) -> None:
     assert only(summary, "unsupported").actual == "x.csv (not a regular file)"
 
 
+def test_an_output_folder_that_became_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t,id,data\n1,1F,00\n")
+    code = f"os.chdir('/'); os.rmdir(OUT); os.symlink({str(tmp_path)!r}, OUT)"
+    _, summary = act(acting(tmp_path), code)
+    assert summary.frames == 0
+    assert summary.try_again
+    assert only(summary, "decoder_failed").expected == "a folder of files"
+    assert (tmp_path / "a.csv").exists()
+
+
+def test_what_is_nested_deeply_ends_the_program_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    _, summary = act(acting(tmp_path), GOOD + "for _ in range(3000): os.mkdir('d'); os.chdir('d')")
+    assert [p.kind for p in summary.problems] == ["decoder_failed"]
+    left = [path for path in scratch.iterdir() if not list(path.glob("files/readers"))]
+    assert left == [], "but for the server of confined processes"
+
+
+def test_reading_what_a_program_wrote_has_the_limits_of_reading(tmp_path: Path) -> None:
+    """A table that takes more than it may costs its own recording; what came before is kept."""
+    rows = "".join(f"{n},1F,00\\n" for n in range(4))
+    code = (
+        f"f = open('a.csv', 'w'); f.write('t,id,data\\n')\n"
+        f"for _ in range(300_000): f.write({rows!r}.replace('\\\\n', chr(10)))\n"
+    )
+    data = b"#ACT\n" + code.encode()
+    limits = Limits(min_cpu_s=1, cpu_s_per_mb=0)
+    with pool() as processes, processes.process() as process:
+        part = read_contained(process, io.BytesIO(data), decoders=acting(tmp_path), name="a.rec", limits=limits)
+        assert [p.kind for p in part.summary.problems] in (["reader_stopped"], [])
+        assert scan_part(part.folder).frames.collect().height == part.summary.frames <= 1_200_000
+        assert part.summary.try_again == bool(part.summary.problems)
+
+
 def test_rows_that_do_not_fit_are_counted_and_the_first_is_told(tmp_path: Path) -> None:
     rows = [
         "1,1F,00", "x,1F,00", "2.5,1F,00", "3,XYZ,00", "4,1F,0", "5,1F,0G", "6,1F", "7,1F,00,9", "8,3FFFFFFF,00",
@@ -317,7 +373,7 @@ def test_a_file_that_is_no_such_table_leaves_the_others(
 ) -> None:
     (tmp_path / "content").write_bytes(content)
     code = f"{GOOD}import shutil; shutil.copy({str(tmp_path / 'content')!r}, 'b.csv')"
-    batch, summary = act(acting(tmp_path), code)
+    batch, summary = act(acting(tmp_path, reads=["."]), code)
     assert batch.frames["arbitration_id"].to_list() == [0x1F]
     problem = only(summary, "decoder_failed")
     assert problem.expected.startswith("b.csv: ")
@@ -352,7 +408,7 @@ is_error_frame = { value = false }
         "instants": [T0, 5],
         "naive": [T0 // 1000 * 1000, 5000],
     }
-    decoders = acting(tmp_path, outputs=outputs)
+    decoders = acting(tmp_path, outputs=outputs, reads=["."])
     for name, times in made.items():
         file = tmp_path / f"{name}.parquet"
         pl.DataFrame({"t": times, "id": [1, 0x12345], "bus": [1, 2], "data": [b"ab", b""]}).write_parquet(file)
@@ -368,7 +424,7 @@ is_error_frame = { value = false }
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(1000) + b"PAR1", b"garbage" * 1000])
 def test_garbage_for_parquet_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "content").write_bytes(content)
-    decoders = acting(tmp_path, outputs=PARQUET)
+    decoders = acting(tmp_path, outputs=PARQUET, reads=["."])
     _, summary = act(decoders, f"import shutil; shutil.copy({str(tmp_path / 'content')!r}, 'a.parquet')")
     assert only(summary, "decoder_failed").expected == "a.parquet: a whole parquet file"
 
