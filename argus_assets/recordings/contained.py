@@ -16,6 +16,7 @@ from argus_assets.recordings.confined import INFLATED, PART
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, Problem, RecordingSummary, Source
 from argus_assets.recordings.parts import Stop, read_summary, stopped, unread_part, write_summary
 from argus_assets.recordings.plug_in_reader import run_plug_in, workplace
+from argus_assets.recordings.reading import unknown_format
 from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders, PlugIn, inner_name
 from argus_assets.scratch import remove_folder
 
@@ -107,7 +108,20 @@ def read_contained(
                     confined, plug_in, source, name=name, limits=limits, with_tables=with_tables, reserve=reserve
                 )
     order = {"name": name, "limits": limits, "with_tables": with_tables}
-    return _read(_Work(confined, "read", order, size, limits, source), size_bytes=size, reserve=reserve)
+    part = _read(_Work(confined, "read", order, size, limits, source), size_bytes=size, reserve=reserve)
+    return _with_plug_ins_named(part, decoders)
+
+
+def _with_plug_ins_named(part: ReadPart, decoders: Decoders) -> ReadPart:
+    """Say of a file of an unknown format which plug-ins do not know it either: the process knows nothing of them."""
+    if not (decoders.plug_ins or decoders.notes):
+        return part
+    problems = part.summary.problems
+    for at, problem in enumerate(problems):
+        if problem.kind == "unknown_format":
+            problems[at] = unknown_format(problem.actual, decoders)
+            write_summary(part.folder, part.summary)
+    return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,14 @@ def open_recording(
     return GuardedReader(_open_inflated(source, budget, decoders=decoders, name=name), budget)
 
 
+def unknown_format(found: str, decoders: Decoders) -> Problem:
+    """Return the problem of a file that none of these formats is."""
+    return Problem(
+        "unknown_format", f"one of {', '.join(decoders.names)}", found, 0, None,
+        " ".join(["Check that this file is a recording, and of a supported format.", *decoders.notes]),
+    )  # fmt: skip
+
+
 def _open_inflated(source: Source, budget: Budget, *, decoders: Decoders, name: str) -> Reader:
     size = source.seek(0, 2)
     source.seek(0)
@@ -113,20 +121,12 @@ def _open_inflated(source: Source, budget: Budget, *, decoders: Decoders, name: 
     if decoder is not None:
         return decoder.open(source, budget)
     summary = RecordingSummary("unknown", "none", size)
-    known = ", ".join(decoders.names)
     if size == 0:
         problem = Problem(
             "empty_file", "a recording", "0 bytes", 0, None, "The logger wrote nothing, or the upload was cut off."
         )
     else:
-        problem = Problem(
-            "unknown_format",
-            f"one of {known}",
-            f"a file that starts with {head[:16].hex(' ')}",
-            0,
-            None,
-            " ".join(["Check that this file is a recording, and of a supported format.", *decoders.notes]),
-        )
+        problem = unknown_format(f"a file that starts with {head[:16].hex(' ')}", decoders)
     summary.problems.append(problem)
     return UnreadableReader(summary)
 

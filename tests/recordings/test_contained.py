@@ -19,6 +19,7 @@ from argus_assets.recordings import contained
 from argus_assets.recordings.contained import read_contained
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import read_summary, scan_part, write_part
+from argus_assets.recordings.registry import Decoders
 from argus_assets.resources.lake import Lake
 from fuzz.damage import damaged
 from fuzz.seeds import seeds
@@ -174,3 +175,13 @@ def test_many_recordings_with_many_topics_need_few_open_files(tmp_path: Path) ->
         tables = scan_part(tmp_path / "lake" / part).topics
         assert sum(t.collect().height for t in tables.values()) == rounds * topics
     shutil.rmtree(tmp_path)
+
+
+def test_an_unknown_format_names_the_plug_ins_that_do_not_know_it_either() -> None:
+    decoders = Decoders(notes=("The decoder 'x' is passed over: it cannot be imported.",))
+    with pool() as processes, processes.process() as process:
+        read = read_contained(process, io.BytesIO(b"PK\x03\x04 something else"), decoders=decoders)
+        (problem,) = read.summary.problems
+        assert problem.kind == "unknown_format"
+        assert decoders.notes[0] in problem.help
+        assert read_summary(read.folder).problems == [problem]
