@@ -257,7 +257,8 @@ class _Check:
                 self.notes.append(f"a sentence of {where} was dropped: {foreign or absent} is not in the evidence")
                 continue
             sentences.append(sentence)
-        return redact_prose(" ".join(sentences), most).strip()
+        # A link whose text is too long for the pattern, or that appears only now, is none without these two together.
+        return redact_prose(" ".join(sentences).replace("](", "] ("), most).replace("](", "] (")[:most].strip()
 
     def _verdict(self, ranked: Sequence[RootCause]) -> str:
         if not ranked:

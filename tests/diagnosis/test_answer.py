@@ -229,3 +229,11 @@ def test_texts_are_cut_to_the_schema_before_anything_looks_at_them(unit: str) ->
         cause(explanation=long[:700], claims=[claim(text=long[:700])], checks=[long[:700]]), summary=long[:700]
     )
     assert kept == short
+
+
+@pytest.mark.parametrize("length", [10, 299, 301, 350])
+def test_no_link_is_left_however_long_its_text_is(length: int) -> None:
+    text = f"It misfires [{'s' * length}](http:/ x) and (javascript:y)."
+    diagnosis = checked(cause(claims=[claim(text=text)], explanation=text), summary=text)
+    shown = [diagnosis.summary, *(c.text for found in diagnosis.root_causes for c in found.claims)]
+    assert not any("](" in text for text in shown), shown
