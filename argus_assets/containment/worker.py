@@ -47,6 +47,7 @@ ERRORS_FILE: Final = "errors.txt"
 
 _MAX_OPEN_FILES: Final = 512
 _MAX_TASKS: Final = 1024
+_MAX_DESCRIPTOR: Final = 65536
 _SPARE_ADDRESSES: Final = 4 * 1024**3
 """Address space beyond what may be used: allocators reserve more than they take."""
 
@@ -83,6 +84,7 @@ def encoded(message: _Json) -> bytes:
 
 def wait_and_work(link: socket.socket, server: int, readable: tuple[str, ...]) -> NoReturn:
     """Wait until the server sends a connection, then `work`; ends with the server."""
+    _close_all_but(link.fileno())  # a connection of another process would not end while it is held here
     try:
         _, descriptors, _, _ = socket.recv_fds(link, 1, 1)
         if descriptors:
@@ -120,9 +122,7 @@ def _confine(order: _Json, connection: socket.socket, server: int, readable: tup
     said = os.open(ERRORS_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for fd, place in ((nothing, 0), (said, 1), (said, 2)):
         os.dup2(fd, place)
-    kept = connection.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, 65536)
+    _close_all_but(connection.fileno())
     tempfile.tempdir = folder
     for what, value in (
         (resource.RLIMIT_CORE, 0),
@@ -142,6 +142,12 @@ def _confine(order: _Json, connection: socket.socket, server: int, readable: tup
     files = kernel.restrict_files(reads=[*readable, *reads, f"/proc/{os.getpid()}"], writes=[folder, os.devnull])
     calls = kernel.refuse_all_but_computing()
     return {"user": "nobody" if dropped else "", "files": files, "calls": calls}
+
+
+def _close_all_but(kept: int) -> None:
+    """Close all descriptors but the standard streams and this one."""
+    os.closerange(3, kept)
+    os.closerange(kept + 1, _MAX_DESCRIPTOR)
 
 
 def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
