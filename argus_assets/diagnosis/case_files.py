@@ -195,7 +195,8 @@ def _case(row: dict[str, Any], titles: Mapping[str, str]) -> Case:
     for name in _FREE_TEXT:
         if isinstance(given.get(name), str):
             # What is blank without what identifies is nothing: a CSV file cannot tell the two apart.
-            given[name] = redact(given[name].encode("utf-8", "replace").decode()).strip() or None
+            text = redact(given[name].encode("utf-8", "replace").decode())
+            given[name] = text if text.strip() else None
     if not given.get("title"):
         if given["cause"] not in titles:
             raise _Refused("title", f"a title, as no cause {given['cause']!r} is known", "nothing")
