@@ -129,6 +129,12 @@ def misbehave(job: Job, *, how: str, after: int = 0) -> dict[str, object]:
         case "speak at length":
             os.write(_connection(), b"[" * 60_000)
             time.sleep(3600)
+        case "claim an exit":
+            os.write(_connection(), b'{"exit": "now"}')
+            time.sleep(3600)
+        case "print markup":
+            os.write(2, b"\x1b[31m[red]\xe2\x80\xae\0")
+            ctypes.string_at(0)
         case "promise a folder":
             (job.folder / worker.RESULT_FILE).mkdir()
         case _:

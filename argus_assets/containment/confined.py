@@ -28,6 +28,7 @@ from argus_assets.containment import kernel, worker
 from argus_assets.containment.job import BLOCK_BYTES, Readable
 from argus_assets.errors import Unavailable
 from argus_assets.scratch import remove_folder, scratch_folder
+from argus_assets.texts import clean
 
 MIB: Final = 1024**2
 SERVER: Final = "ARGUS_READERS"
@@ -40,6 +41,7 @@ _LOOK_EVERY_S: Final = 0.25
 _MAX_FILES: Final = 100_000
 _MAX_RESULT_BYTES: Final = 64 * MIB
 _TAIL_BYTES: Final = 4096
+_MAX_TEXT_CHARS: Final = 500
 _MAX_ADDRESS_BYTES: Final = 103
 """Of a socket's path (unix(7): 108 with its end mark, macOS: 104)."""
 _START_S: Final = 60.0
@@ -55,7 +57,7 @@ def no_reserve(_: int) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one job may use.
+    """Limits of one job.
 
     Attributes:
         memory_bytes: Private memory that it takes.
@@ -74,7 +76,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended.
+    """The end of a job.
 
     Attributes:
         kind: `done`; `limit`, `memory` and `output`: it used what it may; `time`: it took too long, or was silent;
@@ -92,7 +94,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What the kernel took away from a process.
+    """Rights that the kernel took away from a process.
 
     Attributes:
         user: `nobody` where it was root's and dropped to that user, else empty.
@@ -299,13 +301,13 @@ class _Watch:
             case {"ended": "done"}:
                 return self._result()
             case {"ended": "memory" | "limit" | "output" | "error" as kind, "text": str(text)}:
-                return Ended(kind, text)
+                return Ended(kind, clean(text, max_chars=_MAX_TEXT_CHARS))
             case {"ended": "storage", "text": str(text)}:
                 raise Unavailable(
-                    f"Files of a confined process could not be written or read: {text}.",
+                    f"Files of a confined process could not be written or read: {clean(text, max_chars=_MAX_TEXT_CHARS)}.",
                     help="Look for room, and for permissions, in the place for temporary files (TMPDIR) and in the lake.",
                 )
-            case {"exit": code}:
+            case {"exit": int() | None as code}:
                 return self._exit(code)
             case _:
                 return Ended("killed", "it did not speak as it should")
@@ -374,7 +376,7 @@ def errors_tail(folder: Path) -> str:
     try:
         with (folder / worker.ERRORS_FILE).open("rb") as said:
             said.seek(max(0, said.seek(0, 2) - _TAIL_BYTES))
-            return said.read().decode("utf-8", "replace").strip()
+            return clean(said.read().decode("utf-8", "replace")).strip()
     except OSError:
         return ""
 
@@ -396,7 +398,7 @@ def _private_bytes(pid: int) -> int:
 
 
 def _fits(place: Path, most: int) -> bool:
-    """Whether all that was written is regular files, not too many and not too large together."""
+    """Return whether all that was written is regular files, not too many and not too large together."""
     total = files = 0
     try:
         for folder, folders, names in os.walk(place):
@@ -408,6 +410,8 @@ def _fits(place: Path, most: int) -> bool:
                     return False
     except OSError:  # something was removed meanwhile
         return True
+    except RecursionError:  # folders in folders, deeper than any job makes them
+        return False
     return total <= most and files <= _MAX_FILES
 
 
@@ -488,16 +492,6 @@ def workplace() -> Generator[Path]:
             scratch.parent.chmod(0o711)
             os.chown(scratch, kernel.NOBODY, kernel.NOBODY)
         yield scratch
-
-
-def take_back(path: Path) -> None:
-    """Make the files that a confined process wrote ours, as root."""
-    if os.geteuid() != 0:
-        return
-    for folder, folders, names in os.walk(path):
-        for name in (*folders, *names):
-            os.lchown(os.path.join(folder, name), 0, 0)  # noqa: PTH118 - called often
-    os.lchown(path, 0, 0)
 
 
 # ---------------------------------------------------------------------------------------------- the server

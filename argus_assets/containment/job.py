@@ -1,4 +1,4 @@
-"""What a job sees inside of a confined process: its source, its folder, and the limit that ends it."""
+"""The surroundings of a job inside of a confined process: its source, its folder, and the limit that ends it."""
 
 import os
 from collections.abc import Callable

@@ -72,7 +72,7 @@ class _Server:
         self._epoll.register(listener, select.EPOLLIN)
         self._of_connection: dict[int, tuple[socket.socket, int]] = {}
         self._of_pidfd: dict[int, tuple[socket.socket, int]] = {}
-        self._spare = self._fork()
+        self._spare: tuple[int, socket.socket] | None = self._fork()
 
     def serve(self) -> None:
         while True:
@@ -106,7 +106,13 @@ class _Server:
         if struct.unpack("3i", asked)[1] not in (os.geteuid(), 0):
             connection.close()
             return
-        pid, link = self._spare
+        # Where there was no memory to fork ahead, it is tried again now; whoever waits hears of a failure at once.
+        with suppress(OSError):
+            self._spare = self._spare or self._fork()
+        if self._spare is None:
+            connection.close()
+            return
+        (pid, link), self._spare = self._spare, None
         with link, suppress(OSError):  # a spare that somebody killed is reaped as if it had begun
             socket.send_fds(link, [b"."], [connection.fileno()])
         pidfd = os.pidfd_open(pid)

@@ -16,6 +16,7 @@ from argus_assets.containment import confined as containment
 from argus_assets.containment import kernel
 from argus_assets.containment.confined import MIB, SERVER, Allowance, Confined, Pool, Server, pool
 from argus_assets.errors import Unavailable
+from argus_assets.texts import clean
 
 ALLOWED = Allowance(memory_bytes=256 * MIB, cpu_s=30, wall_s=120, silent_s=60, output_bytes=64 * MIB)
 NEEDS_LANDLOCK = pytest.mark.skipif(
@@ -155,6 +156,8 @@ def test_as_root_it_is_nobody_and_stays_so(process: Confined) -> None:
         ("speak garbage", ALLOWED, {"killed"}),
         ("speak at length", ALLOWED, {"killed"}),
         ("promise a folder", ALLOWED, {"error"}),
+        ("claim an exit", ALLOWED, {"killed"}),
+        ("print markup", ALLOWED, {"killed"}),
     ],
 )
 def test_however_a_job_ends_the_next_one_works(
@@ -163,6 +166,7 @@ def test_however_a_job_ends_the_next_one_works(
     ended = misbehave(process, how, allowed, after=3)
     assert ended.kind in kinds, ended
     assert ended.text
+    assert clean(ended.text) == ended.text
     assert ended.progress == {"batches": 3}
     assert works(process)
 
