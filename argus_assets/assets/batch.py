@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
+from pathlib import Path
 from threading import Event, Lock
 from typing import Any, Final, TypeVar
 
@@ -25,6 +26,7 @@ from dagster import DagsterEventType
 from argus_assets.assets import stages
 from argus_assets.assets.provenance import INPUT, MADE_WITH, latest, made_as, recipes_in_force, version_tags
 from argus_assets.capacity import READ_AHEAD_BYTES, Capacity, computing_bytes
+from argus_assets.containment.confined import Pool, pool
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
@@ -250,6 +252,7 @@ class _Batch:
     data_versions: dict[str, str]
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
     seconds: dict[StepName, float] = field(default_factory=dict)
+    kept_parts: Mapping[str, Path] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
 
     def path(self, name: str) -> str:
@@ -292,12 +295,20 @@ class _Batch:
     @cached_property
     def drive(self) -> stages.OpenDrive:
         """The parts of the drive, open until `close_drive`."""
-        return self._open.enter_context(stages.open_drive(self.recordings, lake=self.lake))
+        drive = stages.open_drive(self.recordings, lake=self.lake, processes=self.processes, kept=self.kept_parts)
+        return self._open.enter_context(drive)
+
+    @cached_property
+    def processes(self) -> Pool:
+        """Confined processes that touch nothing but this batch, until `close_drive`."""
+        return self._open.enter_context(pool())
 
     def close_drive(self) -> None:
-        """End the process that computes on the parts."""
+        """End the processes that read the recordings and compute on the parts."""
         self._open.close()
-        self.__dict__.pop("drive", None)
+        self.kept_parts = {}
+        for name in ("drive", "processes"):
+            self.__dict__.pop(name, None)
 
     def computing(self) -> AbstractContextManager[None]:
         """Room to compute on the frames of the drive."""
@@ -392,8 +403,8 @@ class _Run:
 def _take_all(run: _Run, partitions: Sequence[str]) -> dict[str, Exception]:
     """Take all batches through the stages, as many side by side as the capacity says; returns those that failed."""
     failures: dict[str, Exception] = {}
-    with ThreadPoolExecutor(min(run.capacity.batches, len(partitions)), thread_name_prefix="batch") as pool:
-        futures = {pool.submit(_take_one, run, partition): partition for partition in partitions}
+    with ThreadPoolExecutor(min(run.capacity.batches, len(partitions)), thread_name_prefix="batch") as threads:
+        futures = {threads.submit(_take_one, run, partition): partition for partition in partitions}
         try:
             for future in as_completed(futures):
                 error = future.result()
@@ -402,7 +413,7 @@ def _take_all(run: _Run, partitions: Sequence[str]) -> dict[str, Exception]:
         except BaseException:
             # The run is cancelled: what is at work ends its stage, and nothing new begins.
             run.stopping.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            threads.shutdown(wait=False, cancel_futures=True)
             raise
     return {key: failures[key] for key in partitions if key in failures}
 
@@ -642,7 +653,9 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
         decoders=batch.decoders,
         limits=batch.limits,
         reading=lambda memory: batch.capacity.reading(READ_AHEAD_BYTES + memory),
+        processes=batch.processes,
     )
+    batch.kept_parts = parsed.kept
     path = batch.save("recordings", parsed.recordings, RECORDINGS)
     batch.save("problems", parsed.problems, PROBLEMS)
     lost = int(parsed.recordings["frames_lost"].sum())

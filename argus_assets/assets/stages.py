@@ -8,8 +8,8 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -78,11 +78,13 @@ class ParsedBatch:
         recordings: `recordings.schema.RECORDINGS`, in manifest order.
         problems: `recordings.schema.PROBLEMS`.
         reused: Recordings that had been parsed before, by content and reader version.
+        kept: Local folders of the parts, by their folder in the lake, where one process of the caller's wrote them all.
     """
 
     recordings: pl.DataFrame
     problems: pl.DataFrame
     reused: int
+    kept: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -107,6 +109,7 @@ def parse_recordings(
     decoders: Decoders = BUILT_IN,
     limits: Limits = DEFAULT_LIMITS,
     reading: Reserve = no_reserve,
+    processes: Pool | None = None,
 ) -> ParsedBatch:
     """Parse all recordings of a batch side by side, in confined processes; the barrier is the return.
 
@@ -124,24 +127,29 @@ def parse_recordings(
         limits: What a recording may cost.
         reading: Entered with the bytes of memory that a recording's reader may take, while it is read: waits until there
             is room for it.
+        processes: Where they are read, if the same process is to compute on them (`open_drive`): it keeps the parts of a
+            small batch.
 
     Raises:
         FilesDiffer: A file is missing or its content is not what the manifest says. All files have been looked at.
         Unavailable: Storage did not answer.
     """
+    side_by_side = _side_by_side(manifest, workers)
+    keeps = processes is not None and side_by_side == 1
     with (
-        pool() as processes,
-        ThreadPoolExecutor(_side_by_side(manifest, workers), thread_name_prefix="parse") as threads,
+        nullcontext(processes) if processes is not None else pool() as readers,
+        ThreadPoolExecutor(side_by_side, thread_name_prefix="parse") as threads,
     ):
         parse = partial(
             _parse_one,
             manifest,
             bucket=bucket,
             lake=lake,
-            processes=processes,
+            processes=readers,
             decoders=decoders,
             limits=limits,
             reading=reading,
+            keeps=keeps,
         )
         futures = [threads.submit(parse, file) for file in manifest.files]
         results: list[_Parsed] = []
@@ -163,6 +171,7 @@ def parse_recordings(
         recordings,
         PROBLEMS.cast(pl.concat(problems)) if problems else PROBLEMS.empty(),
         reused=sum(r.reused for r in results),
+        kept={str(r.row["part"]): r.kept for r in results if r.kept is not None},
     )
 
 
@@ -177,6 +186,7 @@ class _Parsed:
     row: dict[str, object]
     summary: RecordingSummary
     reused: bool
+    kept: Path | None = None
 
 
 def _parse_one(
@@ -189,6 +199,7 @@ def _parse_one(
     decoders: Decoders,
     limits: Limits,
     reading: Reserve,
+    keeps: bool,
 ) -> _Parsed:
     """Parse one recording, unless its content was parsed before; prove that it is the manifest's either way."""
     folder = part_folder(file.sha256, decoders, file.name, limits)
@@ -215,10 +226,12 @@ def _parse_one(
             raise _differs(bucket, key, file, found.size, digest)
         if part is not None:
             lake.put_folder(part.folder, folder, last=SUMMARY)
-            shutil.rmtree(part.folder.parent, ignore_errors=True)
+            if not keeps:
+                shutil.rmtree(part.folder.parent, ignore_errors=True)
     lake.write_bytes(proof, key.encode())
     if part is not None:
-        return _parsed(file, part.summary, folder, seconds=seconds, reused=False)
+        parsed = _parsed(file, part.summary, folder, seconds=seconds, reused=False)
+        return replace(parsed, kept=part.folder) if keeps else parsed
     assert before is not None
     return _parsed(file, before, folder, seconds=0.0, reused=True)
 
@@ -255,7 +268,7 @@ class OpenDrive:
     Attributes:
         parts: Each recording with the folder of its part.
         frames: Of all of them.
-        process: It may read these parts, and nothing else.
+        process: It may read these parts, and no others.
     """
 
     parts: list[tuple[str, Path]]
@@ -264,25 +277,32 @@ class OpenDrive:
 
 
 @contextmanager
-def open_drive(recordings: pl.DataFrame, *, lake: Lake) -> Generator[OpenDrive]:
+def open_drive(
+    recordings: pl.DataFrame, *, lake: Lake, processes: Pool | None = None, kept: Mapping[str, Path] | None = None
+) -> Generator[OpenDrive]:
     """Have a drive at hand for the time of the block.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
         lake: Where the parts are.
+        processes: Where the recordings were parsed: the process that still has all parts computes on them.
+        kept: Its folders of them; see `ParsedBatch`.
 
     Raises:
         Unavailable: Storage did not answer.
     """
     parsed = recordings.filter(pl.col("part").is_not_null() & (pl.col("frames") > 0))
+    frames = int(recordings["frames"].sum())
+    named = list(parsed.select("recording", "part").iter_rows())
+    if processes is not None and kept and all(part in kept for _, part in named):
+        with processes.process() as process:
+            yield OpenDrive([(name, kept[part]) for name, part in named], frames, process)
+        return
     with ExitStack() as stack:
-        parts = [
-            (name, stack.enter_context(lake.local_folder(part)))
-            for name, part in parsed.select("recording", "part").iter_rows()
-        ]
+        parts = [(name, stack.enter_context(lake.local_folder(part))) for name, part in named]
         processes = stack.enter_context(pool([folder for _, folder in parts]))
         process = stack.enter_context(processes.process())
-        yield OpenDrive(parts, int(recordings["frames"].sum()), process)
+        yield OpenDrive(parts, frames, process)
 
 
 def detect_faults(

@@ -225,11 +225,17 @@ def _inflated_plug_in(
     with_tables: bool,
     reserve: Reserve,
 ) -> ReadPart | None:
-    """Read a compressed recording that a plug-in takes; `None` when none does, or nothing could be inflated."""
-    place = confined.place()
-    allowed = allowance(size, limits, memory_bytes=MIN_READER_BYTES)
-    with reserve(MIN_READER_BYTES):
-        ended = confined.run("inflate", {"limits": limits}, place=place, allowance=allowed, source=source)
+    """Read a compressed recording that a plug-in takes; `None` when none does.
+
+    What cannot be inflated is none of theirs as far as anybody knows: the built-in readers say what is wrong with it.
+    """
+    for memory in (MIN_READER_BYTES, MAX_READER_BYTES):
+        place = confined.place()
+        allowed = allowance(size, limits, memory_bytes=memory)
+        with reserve(memory):
+            ended = confined.run("inflate", {"limits": limits}, place=place, allowance=allowed, source=source)
+        if ended.kind != "memory":
+            break
     path = place / INFLATED
     if ended.kind != "done" or path.is_symlink() or not path.is_file():
         return None

@@ -135,6 +135,40 @@ def test_a_recording_whose_reader_is_killed_costs_its_batch_nothing_else(
     assert stages.detect_faults(parsed.recordings, lake=lake).events.height >= 0
 
 
+def test_the_process_that_read_a_small_batch_computes_on_it(tmp_path: Path) -> None:
+    folder = tmp_path / "bucket" / "batches" / "v" / "b"
+    folder.mkdir(parents=True)
+    (tmp_path / "lake").mkdir()
+    for number in range(3):
+        lines = (f"({1_700_000_000 + n}.5) can0 18FECA00#04FF64000{number}01FFFF\n" for n in range(50))
+        (folder / f"{number}.log").write_text("".join(lines))
+    (folder / "empty.log").write_bytes(b"")
+    bucket, lake = Bucket.from_url(str(tmp_path / "bucket")), Lake.from_url(str(tmp_path / "lake"))
+    manifest = manifest_of(folder)
+    with pool() as processes:
+        parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=4, processes=processes)
+        with processes.process() as reader:
+            pid = reader.pid
+        with stages.open_drive(parsed.recordings, lake=lake, processes=processes, kept=parsed.kept) as drive:
+            assert drive.process.pid == pid
+            found = stages.detect_faults(parsed.recordings, lake=lake, drive=drive)
+            far, speed = stages.measure_motion(parsed.recordings, lake=lake, drive=drive)
+    from_lake = stages.detect_faults(parsed.recordings, lake=lake)
+    assert found.events.height > 0
+    assert found.events.equals(from_lake.events)
+    assert found.buses.equals(from_lake.buses)
+    assert (far, speed.to_dicts()) == (
+        stages.measure_motion(parsed.recordings, lake=lake)[0],
+        stages.measure_motion(parsed.recordings, lake=lake)[1].to_dicts(),
+    )
+    # Of a batch that was parsed before, the process that computes reads the lake's own parts.
+    with pool() as processes:
+        again = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=4, processes=processes)
+        assert again.kept == {}
+        with stages.open_drive(again.recordings, lake=lake, processes=processes, kept=again.kept) as drive:
+            assert stages.detect_faults(again.recordings, lake=lake, drive=drive).events.equals(found.events)
+
+
 def test_limits_have_their_own_parts() -> None:
     content = sha256(b"x").hexdigest()
     default, other = stages.part_folder(content), stages.part_folder(content, limits=Limits(max_topics=7))

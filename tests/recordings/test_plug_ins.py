@@ -96,17 +96,19 @@ def read(data: bytes, decoders: Decoders, name: str = "a.rec", **limits) -> tupl
     DIAGNOSTICS.check(batch.diagnostics)
     with pool() as processes, processes.process() as process:
         confined = read_contained(process, io.BytesIO(data), decoders=decoders, name=name, **limits)
+        # What a clock did is found when a part is written.
+        here, there = (
+            replace(s, topics=[], problems=[p for p in s.problems if not p.kind.startswith("clock")])
+            for s in (reader.summary, confined.summary)
+        )
+        assert [p.kind for p in there.problems] == [p.kind for p in here.problems], there.problems
+        told = [replace(s, problems=[(p.kind, p.frames_lost) for p in s.problems]) for s in (here, there)]  # type: ignore[misc]
+        assert told[0] == told[1]
         part = scan_part(confined.folder)
         for table in ("frames", "logs", "diagnostics"):
             assert getattr(part, table).collect().equals(getattr(batch, table)), table
         assert part.topics.keys() == batch.topics.keys()
         assert all(part.topics[key].collect().equals(rows) for key, rows in batch.topics.items())
-    # What a clock did is found when a part is written.
-    told = [
-        replace(s, topics=[], problems=[(p.kind, p.frames_lost) for p in s.problems if not p.kind.startswith("clock")])
-        for s in (reader.summary, confined.summary)
-    ]
-    assert told[0] == told[1]
     return batch, reader.summary
 
 
