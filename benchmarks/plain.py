@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from argus_assets.assets import stages
+from argus_assets.containment.confined import SERVER, share_server
 from argus_assets.diagnosis.flow import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
@@ -28,6 +29,9 @@ TABLES = {
     "recordings": RECORDINGS, "problems": PROBLEMS, "error_events": ERROR_EVENTS, "bus_stats": BUS_STATS,
     "error_stats": ERROR_STATS, "code_pairs": CODE_PAIRS, "drive_stats": DRIVE_STATS, "speed": SPEED,
 }  # fmt: skip
+
+if SERVER not in os.environ:  # the code server, whose children the runs are: one server of readers for all, as Argus has
+    share_server()
 
 
 class Batch:
