@@ -6,14 +6,15 @@ from datetime import timedelta
 
 import dagster as dg
 
+from argus_assets.adapters.postgres.database import DatabaseResource
 from argus_assets.assets.batch import batch_assets, vehicle_drop
 from argus_assets.errors import BadSetting
 from argus_assets.jobs import batch_job, rediagnose_job
-from argus_assets.outcomes.alerts import read_alerts
-from argus_assets.outcomes.endpoints import parse_endpoints
+from argus_assets.monitoring.logs import configure as configure_logs
+from argus_assets.notifications.alerts import read_alerts
+from argus_assets.notifications.endpoints import parse_endpoints
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
-from argus_assets.resources.database import DatabaseResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
@@ -24,13 +25,12 @@ from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule
 from argus_assets.schedules.rerun_failed_batches import build_rerun_failed_schedule
 from argus_assets.schedules.retain import build_retain_job, build_retain_schedule, policy_of
 from argus_assets.sensors.completed_batches import build_completed_batches_sensor
-from argus_assets.sensors.lost_outcomes import lost_outcomes_sensor
+from argus_assets.sensors.crashed_runs import lost_outcomes_sensor
+from argus_assets.sensors.idle_sessions import build_quiet_prefixes
 from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
-from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
 from argus_assets.sensors.rerun_requests import build_rerun_requests_sensor
 from argus_assets.sensors.stale_uploads import build_stale_uploads_sensor
 from argus_assets.settings import Settings
-from argus_assets.watching.logs import configure as configure_logs
 
 
 def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = None) -> dg.Definitions:

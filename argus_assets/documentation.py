@@ -9,10 +9,10 @@ from pathlib import Path
 
 from argus_assets.drop.manifest import json_schema
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
-from argus_assets.outcomes.events import event_schemas
+from argus_assets.monitoring import metrics
+from argus_assets.notifications.events import event_schemas
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
-from argus_assets.watching import metrics
 
 _TABLES = (
     FRAMES,
@@ -35,7 +35,7 @@ Made from the declared schemas by `make docs`. Times are integer nanoseconds sin
 """
 _METRICS_HEAD = """# Metrics
 
-Made from `watching/metrics.py` by `make docs`. `argus metrics` tells them; [operations.md](operations.md) says how to
+Made from `monitoring/metrics.py` by `make docs`. `argus metrics` tells them; [operations.md](operations.md) says how to
 watch them.
 
 Counters count the events that Dagster holds when `argus metrics` starts, and all that come while it runs. A counter that

@@ -170,11 +170,11 @@ def run_one(path: Path, folder: Path) -> None:
     from hashlib import sha256
 
     from argus_assets.assets import stages
-    from argus_assets.diagnosis.flow import Services
+    from argus_assets.diagnosis.diagnose import Services
     from argus_assets.diagnosis.knowledge import load_knowledge
     from argus_assets.drop.bucket import Bucket
     from argus_assets.drop.manifest import Manifest
-    from argus_assets.resources.lake import Lake
+    from argus_assets.lake.store import Lake
 
     def tell(**what: object) -> None:
         print(json.dumps(what), flush=True)

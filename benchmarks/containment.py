@@ -14,14 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from argus_assets.assets import stages
-from argus_assets.containment import confined as containment
-from argus_assets.containment.confined import Server, pool
+from argus_assets.containment import client as containment
+from argus_assets.containment.client import Server, pool
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, upload_files
+from argus_assets.lake.store import Lake
 from argus_assets.recordings.contained import read_contained
 from argus_assets.recordings.parts import write_part
-from argus_assets.resources.lake import Lake
 from argus_assets.simulate.fleet import simulate_drive
 from benchmarks.machine import describe_machine
 

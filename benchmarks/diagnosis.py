@@ -21,6 +21,8 @@ import polars as pl
 import psycopg2
 from rich.progress import track
 
+from argus_assets.adapters.postgres.cases import CODES, EF_SEARCH, PostgresCaseStore
+from argus_assets.adapters.postgres.database import Database
 from argus_assets.assets import stages
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.knowledge import load_knowledge
@@ -32,10 +34,8 @@ from argus_assets.diagnosis.vectors import DIMENSIONS, IdfTable, code_vector, fe
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, upload_files
-from argus_assets.embedded.postgres import EmbeddedPostgres
-from argus_assets.resources.cases import CODES, EF_SEARCH, PostgresCaseStore
-from argus_assets.resources.database import Database
-from argus_assets.resources.lake import Lake
+from argus_assets.lake.store import Lake
+from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from argus_assets.simulate.fleet import simulate_drive
 from benchmarks.case_fleet import DAYS, OWN_LOG_MEAN, START, make_cases
 from benchmarks.machine import describe_machine, table

@@ -67,7 +67,7 @@ def parse(folder: Path) -> Callable[[], int]:
 
 
 def find_all(folder: Path) -> Callable[[], int]:
-    from argus_assets.faults.finding import find_events
+    from argus_assets.faults.detection import find_events
 
     made = drive(folder)
     return lambda: find_events(made).events.height
@@ -78,7 +78,7 @@ def detectors() -> dict[str, Callable[[Any], int]]:
     from dataclasses import replace
 
     from argus_assets.faults.config import default_config
-    from argus_assets.faults.finding import BUILT_IN, find_events
+    from argus_assets.faults.detection import BUILT_IN, find_events
 
     def alone(name: str) -> Callable[[Any], int]:
         config = replace(default_config(), disabled=frozenset(BUILT_IN) - {name})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from argus_assets.recordings.mdf4_blocks import UNFINISHED_VLSD_OFFSETS
+from argus_assets.recordings.formats.mdf4.blocks import UNFINISHED_VLSD_OFFSETS
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import write_part
 from benchmarks.machine import describe_machine, table

@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 
 from argus_assets.assets import stages
-from argus_assets.containment.confined import SERVER, share_server
-from argus_assets.diagnosis.flow import Services
+from argus_assets.containment.client import SERVER, share_server
+from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
@@ -20,8 +20,8 @@ from argus_assets.drop.keys import BatchRef, parse_inbox_key, parse_partition_ke
 from argus_assets.drop.manifest import Manifest, parse_manifest
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
+from argus_assets.lake.store import Lake
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
-from argus_assets.resources.lake import Lake
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 
 PARTITIONS = dg.DynamicPartitionsDefinition(name="plain")
@@ -30,7 +30,9 @@ TABLES = {
     "error_stats": ERROR_STATS, "code_pairs": CODE_PAIRS, "drive_stats": DRIVE_STATS, "speed": SPEED,
 }  # fmt: skip
 
-if SERVER not in os.environ:  # the code server, whose children the runs are: one server of readers for all, as Argus has
+if (
+    SERVER not in os.environ
+):  # the code server, whose children the runs are: one server of readers for all, as Argus has
     share_server()
 
 

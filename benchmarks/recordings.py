@@ -185,7 +185,7 @@ def read_ours(path: Path, workers: int) -> int:
 
 def floor_mcap(path: Path, workers: int) -> int:
     """Inflate, checksum and one copy of every chunk: what no reader of checked frames can go below."""
-    from argus_assets.recordings.mcap_chunks import CHUNK_HEAD, HEAD, Piece, inflate, inflated_size
+    from argus_assets.recordings.formats.mcap.chunks import CHUNK_HEAD, HEAD, Piece, inflate, inflated_size
 
     data = path.read_bytes()
     pieces: list[Piece] = []

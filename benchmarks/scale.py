@@ -25,30 +25,31 @@ from typing import Final
 import dagster as dg
 import psycopg2
 
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.retention_store import PostgresRecords
 from argus_assets.assets.batch import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
-from argus_assets.embedded.platform import dagster_yaml
-from argus_assets.embedded.postgres import EmbeddedPostgres
-from argus_assets.embedded.s3 import s3_server
+from argus_assets.lake.store import Lake
+from argus_assets.maintenance.retention import CHUNK, Policy, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT, RANGE_END, RANGE_START, batches, partitions_in_flight
-from argus_assets.records import PostgresRecords
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
-from argus_assets.resources.database import Database
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
-from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.resources.lake import LakeResource
+from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+from argus_assets.runtime.embedded.s3 import s3_server
+from argus_assets.runtime.platform import dagster_yaml
 from argus_assets.schedules.reconcile_bucket import known_batches
 from argus_assets.schedules.rerun_failed_batches import find_failed
 from argus_assets.sensors.completed_batches import take_completed_batches
-from argus_assets.sensors.lost_outcomes import Cursor, tell_lost_outcomes
+from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import list_batches, partition_states
-from argus_assets.upkeep.retention import CHUNK, Policy, retain
 from benchmarks.machine import describe_machine, table
 
 CPU_S_A_BATCH: Final = 0.6

@@ -18,16 +18,16 @@ from pathlib import Path
 import psutil
 
 from argus_assets.assets import stages
-from argus_assets.diagnosis.flow import Services
+from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
-from argus_assets.embedded.platform import Platform
-from argus_assets.embedded.s3 import S3Server, s3_server
-from argus_assets.resources.lake import Lake
+from argus_assets.lake.store import Lake
+from argus_assets.runtime.embedded.s3 import S3Server, s3_server
+from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.simulate.scenarios import DEMO, SCENARIOS

@@ -25,8 +25,8 @@ from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
-from argus_assets.embedded.platform import Child, Platform
-from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+from argus_assets.runtime.platform import Child, Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.simulate.scenarios import DEMO, SCENARIOS

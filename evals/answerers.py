@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from argus_assets.diagnosis.flow import Services, diagnose
+from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence, RootCause
 from argus_assets.diagnosis.offline import diagnose_offline
@@ -120,7 +120,7 @@ def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] 
     Raises:
         BadSetting: None is configured.
     """
-    from argus_assets.resources.llm import OpenAiModel
+    from argus_assets.adapters.openai_model import OpenAiModel
 
     settings = Settings.from_env(environ)
     if settings.llm_model is None:

@@ -21,7 +21,7 @@ from argus_assets.diagnosis.model import Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, upload_files
-from argus_assets.resources.lake import Lake
+from argus_assets.lake.store import Lake
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.simulate.scenarios import SCENARIOS
 from argus_assets.stats.drive import aggregate

@@ -33,7 +33,7 @@ def topics() -> Target:
 
 def schemas() -> Target:
     """Schemas alone: a byte for the encoding, then the schema."""
-    from argus_assets.recordings.topics import flattener
+    from argus_assets.recordings.messages.topics import flattener
     from fuzz.messages import ENCODINGS, SEEDS
 
     def check(data: bytes) -> None:
@@ -46,7 +46,7 @@ def schemas() -> Target:
 
 def ros_msg() -> Target:
     """Definitions of ROS messages."""
-    from argus_assets.recordings.ros_msg import BadDefinition, parse_message
+    from argus_assets.recordings.messages.ros_msg import BadDefinition, parse_message
     from argus_assets.simulate import ros
 
     def check(data: bytes) -> None:
@@ -62,7 +62,7 @@ def ros_msg() -> Target:
 
 def cdr() -> Target:
     """Log entries and diagnostics, in CDR and JSON: a byte for which, then the message."""
-    from argus_assets.recordings.messages import FOXGLOVE_LOG, decode_diagnostics, decode_log
+    from argus_assets.recordings.messages.standard import FOXGLOVE_LOG, decode_diagnostics, decode_log
     from argus_assets.simulate import ros
 
     def check(data: bytes) -> None:
@@ -99,8 +99,8 @@ def cdr() -> Target:
 def log_heads() -> Target:
     """Heads of text logs: format, version, base, columns and the date, which each format writes in its own way."""
     from argus_assets.recordings.budget import Budget
+    from argus_assets.recordings.formats.text import TextDecoder
     from argus_assets.recordings.registry import DECODERS
-    from argus_assets.recordings.text import TextDecoder
 
     formats = [decoder for decoder in DECODERS if isinstance(decoder, TextDecoder)]
 
@@ -157,7 +157,7 @@ def formulas() -> Target:
     """Formulas of MDF conversions."""
     import numpy as np
 
-    from argus_assets.recordings.mdf4_formula import FormulaError, parse_formula
+    from argus_assets.recordings.formats.mdf4.formula import FormulaError, parse_formula
 
     values = np.array([-1.0, 0.0, 0.5, 1e300, np.inf, np.nan])
 
@@ -185,7 +185,7 @@ def formulas() -> Target:
 
 def texts() -> Target:
     """Cleaning of names and texts."""
-    from argus_assets.texts import MAX_NAME_CHARS, clean, clean_name
+    from argus_assets.common.texts import MAX_NAME_CHARS, clean, clean_name
 
     def check(data: bytes) -> None:
         text = _text(data)
@@ -214,7 +214,7 @@ def escapes() -> Target:
     import csv
     import io
 
-    from argus_assets.texts import csv_cell, csv_text, html, markdown, markdown_table, one_line
+    from argus_assets.common.texts import csv_cell, csv_text, html, markdown, markdown_table, one_line
 
     span = re.compile(r"`[^`|\\]+`")
 
@@ -381,10 +381,10 @@ def cases() -> Target:
 def toml() -> Target:
     """Files of operators: a byte for which, then the file."""
     from argus_assets.diagnosis.prices import Prices
-    from argus_assets.drop.quiet import read_loggers
+    from argus_assets.drop.idle_sessions import read_loggers
     from argus_assets.errors import BadSetting
     from argus_assets.faults.config import read_config
-    from argus_assets.recordings.declarations import read_declarations
+    from argus_assets.recordings.plugins.declarations import read_declarations
 
     file = os.memfd_create("fuzz.toml")  # a path without a disk, of which nothing is left
     path = Path(f"/proc/self/fd/{file}")
@@ -408,8 +408,8 @@ def toml() -> Target:
 def answer() -> Target:
     """Answers of a language model."""
     from argus_assets.diagnosis.answer import MAX_CONFIDENCE, Answer, parse_answer, repair_message, validate_answer
-    from argus_assets.diagnosis.floor import severity_floor
     from argus_assets.diagnosis.model import Citation, Evidence
+    from argus_assets.diagnosis.severity_floor import severity_floor
 
     class Holds:
         def problem(self, citation: Citation, evidence: Evidence) -> str | None:

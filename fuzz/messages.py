@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from argus_assets.recordings import messages
 from argus_assets.recordings.columns import PADDING
-from argus_assets.recordings.topics import flattener
+from argus_assets.recordings.messages import standard as messages
+from argus_assets.recordings.messages.topics import flattener
 from argus_assets.simulate import ros
 
 ENCODINGS: Final = (("cdr", "ros2msg"), ("json", "jsonschema"), ("protobuf", "protobuf"))

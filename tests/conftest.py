@@ -16,8 +16,8 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 from argus_assets.drop.bucket import Bucket
-from argus_assets.embedded.postgres import EmbeddedPostgres
-from argus_assets.embedded.s3 import BUCKET, S3Server, make_bucket, s3_server
+from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+from argus_assets.runtime.embedded.s3 import BUCKET, S3Server, make_bucket, s3_server
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import polars as pl
 
 from argus_assets.assets import stages
-from argus_assets.diagnosis.flow import Services
+from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.upload import collect_files, upload_files
-from argus_assets.resources.lake import Lake
+from argus_assets.lake.store import Lake
 from argus_assets.simulate.fleet import simulate_drive
 
 

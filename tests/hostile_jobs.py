@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from argus_assets.containment import server, worker
 from argus_assets.containment.job import Job
-from argus_assets.recordings import confined as honest
+from argus_assets.recordings import jobs as honest
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import Stop
 
@@ -45,6 +46,15 @@ def _fork(_: str) -> str:
     return "forked"
 
 
+def _thread(_: str) -> str:
+    threads = [threading.Thread(target=time.sleep, args=[0.01]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return "ran"
+
+
 def _memory_of(at: str) -> str:
     with Path(f"/proc/{at}/mem").open("rb") as memory:
         return f"opened {memory.fileno()}"
@@ -67,6 +77,7 @@ _ATTEMPTS = {
     "shell": lambda _: {0: "ran"}[os.system("true")],
     "signal": _signal,
     "thread signal": _thread_signal,
+    "thread": _thread,
     "memory of": _memory_of,
     "environment of": lambda at: Path(f"/proc/{at}/environ").read_text(),
     "own environment": lambda _: sorted(os.environ),
@@ -110,6 +121,12 @@ def misbehave(job: Job, *, how: str, after: int = 0) -> dict[str, object]:
             held = []
             while True:
                 held.append(np.ones(1 << 20))
+        case "start threads":
+            threading.stack_size(64 * 1024)
+            kept = threading.Event()
+            for _ in range(1000):
+                threading.Thread(target=kept.wait, daemon=True).start()
+            time.sleep(3600)
         case "write":
             with (job.folder / "large").open("wb") as file:
                 while True:

@@ -35,10 +35,10 @@ from argus_assets.drop.keys import BatchRef, partition_key, recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile, manifest_digest
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, manifest_bytes, upload_files
-from argus_assets.embedded.platform import Platform
-from argus_assets.embedded.s3 import S3Server
+from argus_assets.lake.store import Lake
 from argus_assets.partitions import BATCHES, IN_FLIGHT
-from argus_assets.resources.lake import Lake
+from argus_assets.runtime.embedded.s3 import S3Server
+from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import BatchState, partition_states

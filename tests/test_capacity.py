@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.capacity import MIB, Capacity, Share, computing_bytes, machine_memory
+from argus_assets.common.capacity import MIB, Capacity, Share, computing_bytes, machine_memory
 from argus_assets.recordings.contained import reader_bytes
 
 

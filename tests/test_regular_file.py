@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from argus_assets.common.regular_file import NotRegularError, TooLargeError, read_regular
 from argus_assets.errors import BadSetting
 from argus_assets.faults.config import read_config
-from argus_assets.faults.dictionary_additions import read_additions
-from argus_assets.regular_file import NotRegularError, TooLargeError, read_regular
+from argus_assets.faults.dictionary.additions import read_additions
 
 
 @given(content=st.binary(max_size=50), bound=st.integers(0, 50))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from argus_assets.common.tempdirs import remove_folder, scratch_folder
 from argus_assets.errors import Unavailable
-from argus_assets.scratch import remove_folder, scratch_folder
 
 USES_ONE = """
 import sys
-from argus_assets.scratch import scratch_folder
+from argus_assets.common.tempdirs import scratch_folder
 with scratch_folder() as folder:
     (folder / "recording").write_bytes(b"x" * 1000)
     print(folder, flush=True)
@@ -95,7 +95,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_what_is_in_use_st
 def test_a_process_that_was_forked_looks_again(tmp_path: Path) -> None:
     # As the code server does it: its workers are forked from one process.
     program = (
-        "import os, sys\nfrom argus_assets.scratch import scratch_folder\nwith scratch_folder(): pass\n"
+        "import os, sys\nfrom argus_assets.common.tempdirs import scratch_folder\nwith scratch_folder(): pass\n"
         "print('looked', flush=True); sys.stdin.read()\n"
         "child = os.fork()\nif child == 0:\n    with scratch_folder(): pass\n    os._exit(0)\nos.waitpid(child, 0)"
     )

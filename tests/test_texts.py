@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.texts import MAX_NAME_CHARS, clean, clean_column, clean_name, clean_names
+from argus_assets.common.texts import MAX_NAME_CHARS, clean, clean_column, clean_name, clean_names
 
 _MARKS = (
     "\u200b\u200c\u200d\u200e\u202e\u2066\ufeff\ufe0f\u00ad\x00\x1b[31m\x85\u2028\r\n\t\u0301\u0323\u1161e\ue000\ufdd0"

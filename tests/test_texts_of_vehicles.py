@@ -23,15 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 
 from argus_assets.cli.output import terminal
-from argus_assets.diagnosis.case_files import read_cases, write_cases
-from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem, RootCause
-from argus_assets.diagnosis.ports import Case, CodeCount
-from argus_assets.diagnosis.redaction import redact
-from argus_assets.drop.manifest import parse_manifest
-from argus_assets.errors import BadManifest
-from argus_assets.faults.schema import Severity
-from argus_assets.report.summary import diagnosis_markdown
-from argus_assets.texts import (
+from argus_assets.common.texts import (
     csv_cell,
     csv_text,
     html,
@@ -42,9 +34,17 @@ from argus_assets.texts import (
     printed,
     rich_text,
 )
-from argus_assets.watching.logs import JsonFormatter
-from argus_assets.watching.metrics import Undelivered, families
-from argus_assets.watching.metrics import example as example_snapshot
+from argus_assets.diagnosis.case_files import read_cases, write_cases
+from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem, RootCause
+from argus_assets.diagnosis.ports import Case, CodeCount
+from argus_assets.diagnosis.redaction import redact
+from argus_assets.drop.manifest import parse_manifest
+from argus_assets.errors import BadManifest
+from argus_assets.faults.schema import Severity
+from argus_assets.monitoring.logs import JsonFormatter
+from argus_assets.monitoring.metrics import Undelivered, families
+from argus_assets.monitoring.metrics import example as example_snapshot
+from argus_assets.report.summary import diagnosis_markdown
 
 HOSTILE = (
     "[/x].log", "[red]x[/red]", "[link=http://evil]x[/link]", "[/]", "\\[/x]", ":smile:", "a\nb", "a\rb", "a\tb", "\x1b[31mx",

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
+from argus_assets.common.config_files import Strict, read_toml
 from argus_assets.errors import BadSetting
-from argus_assets.toml_file import Strict, read_toml
 
 
 class Entry(Strict):

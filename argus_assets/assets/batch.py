@@ -25,8 +25,11 @@ from dagster import DagsterEventType
 
 from argus_assets.assets import stages
 from argus_assets.assets.provenance import INPUT, MADE_WITH, latest, made_as, recipes_in_force, version_tags
-from argus_assets.capacity import READ_AHEAD_BYTES, Capacity, computing_bytes
-from argus_assets.containment.confined import Pool, pool
+from argus_assets.common.capacity import READ_AHEAD_BYTES, Capacity, computing_bytes
+from argus_assets.common.tables import Table
+from argus_assets.common.texts import markdown_table, one_line
+from argus_assets.containment.client import Pool, pool
+from argus_assets.dagster_instance.storage import mend_storage
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
@@ -38,7 +41,11 @@ from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError, Unavailable
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
-from argus_assets.outcomes.events import worst_faults
+from argus_assets.lake.store import Lake
+from argus_assets.maintenance.staleness import STAGES, MadeAs, Recipe, stale_because
+from argus_assets.monitoring.latency import Latency, StepName, waterfall
+from argus_assets.monitoring.logs import fields
+from argus_assets.notifications.events import worst_faults
 from argus_assets.partitions import DATA_VERSION, FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import READER_VERSION
@@ -50,14 +57,8 @@ from argus_assets.resources.capacity import CapacityResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
-from argus_assets.resources.lake import Lake, LakeResource
-from argus_assets.resources.storage import mend_storage
+from argus_assets.resources.lake import LakeResource
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
-from argus_assets.tables import Table
-from argus_assets.texts import markdown_table, one_line
-from argus_assets.upkeep.staleness import STAGES, MadeAs, Recipe, stale_because
-from argus_assets.watching.latency import Latency, StepName, waterfall
-from argus_assets.watching.logs import fields
 
 OWNERS: Final = ["team:fleet_diagnostics"]
 GROUP: Final = "batch"

@@ -15,8 +15,8 @@ from dagster._core.definitions.data_version import (
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.prompt import PROMPT_VERSION
 from argus_assets.faults.config import FaultConfig
+from argus_assets.maintenance.staleness import CODE, STAGES, MadeAs, Recipe
 from argus_assets.recordings.registry import Decoders
-from argus_assets.upkeep.staleness import CODE, STAGES, MadeAs, Recipe
 
 MADE_WITH: Final = "made_with"
 """Metadata of a materialisation: its recipe."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from argus_assets.assets import stages
 from argus_assets.assets.batch import manifest_path
+from argus_assets.common.tempdirs import scratch_folder
 from argus_assets.diagnosis.model import Diagnosis
 from argus_assets.diagnosis.ports import DriveFacts, DriveMemory, Past
 from argus_assets.drop.bucket import Bucket
@@ -14,13 +15,12 @@ from argus_assets.drop.keys import parse_partition_key
 from argus_assets.drop.manifest import parse_manifest
 from argus_assets.errors import PermanentError
 from argus_assets.faults.config import FaultConfig
+from argus_assets.lake.store import Lake
+from argus_assets.maintenance.replays import Outcome, Pin
 from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import RECORDINGS
 from argus_assets.resources.diagnosis import DiagnosisResource
-from argus_assets.resources.lake import Lake
-from argus_assets.scratch import scratch_folder
 from argus_assets.stats.schema import ERROR_STATS
-from argus_assets.upkeep.replays import Outcome, Pin
 
 GOLDEN: Final = "golden"
 

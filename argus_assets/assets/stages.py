@@ -18,11 +18,11 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.containment.confined import Confined, Pool, Reserve, no_reserve, pool
-from argus_assets.diagnosis import flow
+from argus_assets.containment.client import Confined, Pool, Reserve, no_reserve, pool
+from argus_assets.diagnosis import diagnose as flow
 from argus_assets.diagnosis.citations import Facts
+from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.evidence import build_evidence
-from argus_assets.diagnosis.flow import Services
 from argus_assets.diagnosis.history import drive_facts
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.diagnosis.ports import DriveMemory
@@ -34,21 +34,21 @@ from argus_assets.drop.quarantine import Reason
 from argus_assets.errors import BadFile, Unavailable
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.contained import find_contained
-from argus_assets.faults.dictionary import Dictionary, built_in
-from argus_assets.faults.finding import Findings
+from argus_assets.faults.detection import Findings
+from argus_assets.faults.dictionary.lookup import Dictionary, built_in
+from argus_assets.lake.store import Lake
+from argus_assets.monitoring.latency import Latency
 from argus_assets.recordings.contained import read_contained
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, RecordingSummary
 from argus_assets.recordings.parts import SUMMARY, problem_rows, read_summary_of, reader_version, recording_row
 from argus_assets.recordings.registry import BUILT_IN, Decoders
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.page import PageBatch, render_page
-from argus_assets.resources.lake import Lake
 from argus_assets.stats.contained import measure_contained
 from argus_assets.stats.distance import Distance
 from argus_assets.stats.drive import DriveStatistics, aggregate
 from argus_assets.stats.recorded import RecordedTime
 from argus_assets.stats.schema import SPEED
-from argus_assets.watching.latency import Latency
 
 _WORTH_A_PROCESS_BYTES: Final = 4 * 1024**2
 _WORTH_A_PROCESS_FILES: Final = 16

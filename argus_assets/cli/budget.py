@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from argus_assets.resources.ledger import Call, TokenDay
+    from argus_assets.adapters.postgres.ledger import Call, TokenDay
     from argus_assets.settings import Settings
 
 BAR: int = 40
@@ -34,10 +34,10 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
     """
     import os
 
+    from argus_assets.adapters.postgres.database import Database
+    from argus_assets.adapters.postgres.ledger import PostgresLedger
     from argus_assets.cli.status import partition_of
-    from argus_assets.embedded.platform import connect, settings_for
-    from argus_assets.resources.database import Database
-    from argus_assets.resources.ledger import PostgresLedger
+    from argus_assets.runtime.platform import connect, settings_for
 
     with connect(home) as (instance, _):
         settings = settings_for(home, os.environ)

@@ -15,18 +15,18 @@ from argus_assets.cli import LazyGroup
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option, partition_of
+from argus_assets.common.texts import rich_text
 from argus_assets.errors import BadSetting
-from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     import dagster as dg
 
+    from argus_assets.adapters.postgres.cases import PostgresCaseStore
     from argus_assets.diagnosis.case_files import BadRow
     from argus_assets.diagnosis.model import Diagnosis, Evidence
     from argus_assets.diagnosis.ports import Case, CaseQuery
     from argus_assets.diagnosis.retrieval import Found
-    from argus_assets.resources.cases import PostgresCaseStore
-    from argus_assets.resources.lake import Lake
+    from argus_assets.lake.store import Lake
 
 SHOWN_ROWS = 20
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -59,11 +59,11 @@ class Site:
 @contextmanager
 def opened(home: Path | None) -> Generator[Site]:
     """Connect to instance, lake and cases."""
-    from argus_assets.embedded.platform import connect, settings_for
-    from argus_assets.resources.cases import PostgresCaseStore
-    from argus_assets.resources.database import Database
-    from argus_assets.resources.embeddings import embedder_of
-    from argus_assets.resources.lake import Lake
+    from argus_assets.adapters.embeddings import embedder_of
+    from argus_assets.adapters.postgres.cases import PostgresCaseStore
+    from argus_assets.adapters.postgres.database import Database
+    from argus_assets.lake.store import Lake
+    from argus_assets.runtime.platform import connect, settings_for
 
     settings = settings_for(home, os.environ)
     with connect(home) as (instance, _):

@@ -28,10 +28,10 @@ def code_server(socket: Path | None, host: str, port: int | None, location_name:
 
     As `dagster api grpc -m argus_assets.definitions`, but run workers start in a moment.
     """
-    from argus_assets.embedded.code_address import CodeAddress, home_socket
-    from argus_assets.embedded.code_server import serve
-    from argus_assets.embedded.platform import settings_for
     from argus_assets.errors import BadSetting
+    from argus_assets.runtime.code_address import CodeAddress, home_socket
+    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.servers.code_server import serve
 
     if socket is not None and port is not None:
         raise BadSetting("--socket and --port are given.", help="Give one of them.")

@@ -25,7 +25,7 @@ def load(declarations: Path | None) -> "Decoders":
     Raises:
         BadSetting: The file cannot be used.
     """
-    from argus_assets.recordings.plug_ins import load_decoders
+    from argus_assets.recordings.plugins.loading import load_decoders
 
     decoders = load_decoders(declarations)
     for note in decoders.notes:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from argus_assets.cli.output import terminal
-from argus_assets.texts import rich_text
+from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from argus_assets.drop.bucket import Bucket
     from argus_assets.drop.manifest import Manifest, ManifestFile
-    from argus_assets.embedded.platform import Platform
+    from argus_assets.runtime.platform import Platform
     from argus_assets.simulate.fleet import Drive
     from argus_assets.status import BatchStatus
 
@@ -54,8 +54,8 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     cause first, and the broken upload was quarantined with its reason.
     """
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.embedded.platform import Platform
-    from argus_assets.embedded.s3 import s3_server
+    from argus_assets.runtime.embedded.s3 import s3_server
+    from argus_assets.runtime.platform import Platform
     from argus_assets.settings import Settings
 
     def give_up(_signum: int, _frame: object) -> None:
@@ -96,10 +96,10 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
 
 def _empty(home: Path) -> None:
     """Start from nothing, but never remove a folder that is not a demo's."""
-    from argus_assets.embedded.platform import home_is_taken, owner_of
-    from argus_assets.embedded.postgres import EmbeddedPostgres
-    from argus_assets.embedded.private import own_home
     from argus_assets.errors import BadSetting
+    from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+    from argus_assets.runtime.platform import home_is_taken, owner_of
+    from argus_assets.runtime.private_folder import own_home
 
     marker = home / ".argus-demo"
     if home.exists() and any(home.iterdir()):

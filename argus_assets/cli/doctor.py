@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from argus_assets.cli.output import echo, terminal
+from argus_assets.common.texts import rich_text
 from argus_assets.errors import ArgusError
-from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.settings import Settings
@@ -72,7 +72,7 @@ def doctor(home: Path | None, as_json: bool) -> None:
 
 def run_checks(home: Path | None) -> list[Finding]:
     """All checks, in the order in which they depend on each other. None raises."""
-    from argus_assets.embedded.platform import settings_for
+    from argus_assets.runtime.platform import settings_for
 
     findings = [_check("python", _python), _check("packages", _packages)]
     try:
@@ -161,8 +161,8 @@ def _home(settings: "Settings") -> Finding:
 @contextmanager
 def _database_url(settings: "Settings") -> Generator[tuple[str, str]]:
     """URL of the database and what to call it; the embedded one is started for the time of the check."""
-    from argus_assets.embedded.platform import redacted
-    from argus_assets.embedded.postgres import EmbeddedPostgres
+    from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+    from argus_assets.runtime.platform import redacted
 
     if settings.database_url is not None:
         yield settings.database_url, redacted(settings.database_url)
@@ -177,7 +177,7 @@ def _database_url(settings: "Settings") -> Generator[tuple[str, str]]:
 def _database(settings: "Settings") -> Finding:
     import psycopg2
 
-    from argus_assets.resources.database import require_known_version
+    from argus_assets.adapters.postgres.database import require_known_version
 
     try:
         with _database_url(settings) as (url, name):
@@ -228,7 +228,7 @@ def _bucket(settings: "Settings") -> Finding:
 
 
 def _lake(settings: "Settings") -> Finding:
-    from argus_assets.resources.lake import Lake
+    from argus_assets.lake.store import Lake
 
     lake = Lake.from_url(settings.lake_url)
     lake.write_bytes(f".doctor/{os.getpid()}", b"argus")
@@ -247,9 +247,9 @@ def _lake(settings: "Settings") -> Finding:
 def _decoders(settings: "Settings") -> Finding:
     import tempfile
 
-    from argus_assets.recordings.external import ExternalDecoder
-    from argus_assets.recordings.isolation import network_isolation
-    from argus_assets.recordings.plug_ins import load_decoders
+    from argus_assets.plugins.isolation import network_isolation
+    from argus_assets.recordings.plugins.loading import load_decoders
+    from argus_assets.recordings.plugins.programs import ExternalDecoder
 
     decoders = load_decoders(settings.decoders)
     with tempfile.TemporaryDirectory(prefix="argus-doctor-") as folder:
@@ -277,7 +277,7 @@ def _decoders(settings: "Settings") -> Finding:
 
 def _readers(settings: "Settings") -> Finding:
     """Start a confined process, and say what this kernel takes away from it."""
-    from argus_assets.containment.confined import Allowance, pool
+    from argus_assets.containment.client import Allowance, pool
     from argus_assets.containment.kernel import landlock_version
     from argus_assets.recordings.limits_file import read_limits
 
@@ -313,7 +313,7 @@ def _readers(settings: "Settings") -> Finding:
 
 
 def _faults(settings: "Settings") -> Finding:
-    from argus_assets.faults.plug_ins import load_faults
+    from argus_assets.faults.plugins.packages import load_faults
 
     config = load_faults(settings.faults)
     detectors = ", ".join(p.identity for p in config.plug_ins) or "no plug-in"
@@ -326,8 +326,8 @@ def _faults(settings: "Settings") -> Finding:
 
 
 def _webhooks(settings: "Settings") -> Finding:
-    from argus_assets.outcomes.alerts import AlertRules, read_alerts
-    from argus_assets.outcomes.endpoints import parse_endpoints
+    from argus_assets.notifications.alerts import AlertRules, read_alerts
+    from argus_assets.notifications.endpoints import parse_endpoints
 
     if settings.webhooks is None:
         return Finding("webhooks", "ok", "none: nobody is told of events")
@@ -373,7 +373,7 @@ def _clock(settings: "Settings") -> Finding:
 
 
 def _port(settings: "Settings") -> Finding:
-    from argus_assets.embedded.platform import owner_of, port_is_free
+    from argus_assets.runtime.platform import owner_of, port_is_free
 
     if settings.port == 0 or port_is_free("127.0.0.1", settings.port):
         return Finding("ui port", "ok", f"{settings.port or 'any free one'}")
@@ -398,7 +398,7 @@ def _definitions(settings: "Settings") -> Finding:
 def _platform(settings: "Settings") -> Finding:
     from dagster._daemon.controller import get_daemon_statuses
 
-    from argus_assets.embedded.platform import connect, owner_of
+    from argus_assets.runtime.platform import connect, owner_of
 
     process = owner_of(settings.home)
     if process is None:
@@ -419,8 +419,8 @@ def _platform(settings: "Settings") -> Finding:
 def _inbox(settings: "Settings") -> Finding:
     """Whether manifests wait and nobody looks: with a dead daemon nothing else would say so."""
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.embedded.platform import connect, owner_of
-    from argus_assets.figures import inbox_silence
+    from argus_assets.metrics_collector import inbox_silence
+    from argus_assets.runtime.platform import connect, owner_of
 
     if not Bucket.from_url(settings.bucket_url).list_inbox(limit=1):
         return Finding("inbox", "ok", "no manifest waits")

@@ -25,7 +25,7 @@ def load(faults: Path | None) -> "FaultConfig":
     Raises:
         BadSetting: The file cannot be used.
     """
-    from argus_assets.faults.plug_ins import load_faults
+    from argus_assets.faults.plugins.packages import load_faults
 
     config = load_faults(faults)
     for note in config.notes:

@@ -10,7 +10,7 @@ import click
 
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.status import home_option, partition_of
-from argus_assets.upkeep.staleness import STAGES
+from argus_assets.maintenance.staleness import STAGES
 
 
 @click.group()
@@ -29,10 +29,10 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
     """
     from argus_assets.assets.provenance import made_as
     from argus_assets.assets.replay import recorded_outcome, save_pin
-    from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.errors import BadSetting
-    from argus_assets.resources.lake import Lake
-    from argus_assets.upkeep.replays import Pin
+    from argus_assets.lake.store import Lake
+    from argus_assets.maintenance.replays import Pin
+    from argus_assets.runtime.platform import connect, settings_for
 
     lake = Lake.from_url(settings_for(home, os.environ).lake_url)
     with connect(home) as (instance, _):
@@ -64,9 +64,9 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
 def unpin(batches: tuple[str, ...], home: Path | None) -> None:
     """Take BATCHES out of the set."""
     from argus_assets.assets.replay import pinned, remove_pin
-    from argus_assets.embedded.platform import settings_for
     from argus_assets.errors import BadSetting
-    from argus_assets.resources.lake import Lake
+    from argus_assets.lake.store import Lake
+    from argus_assets.runtime.platform import settings_for
 
     lake = Lake.from_url(settings_for(home, os.environ).lake_url)
     for name in batches:
@@ -87,8 +87,8 @@ def ls(as_json: bool, home: Path | None) -> None:
     from rich.table import Table
 
     from argus_assets.assets.replay import pins
-    from argus_assets.embedded.platform import settings_for
-    from argus_assets.resources.lake import Lake
+    from argus_assets.lake.store import Lake
+    from argus_assets.runtime.platform import settings_for
 
     found = pins(Lake.from_url(settings_for(home, os.environ).lake_url))
     if as_json:

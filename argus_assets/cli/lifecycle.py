@@ -10,13 +10,13 @@ import click
 
 from argus_assets.cli.output import terminal
 from argus_assets.cli.status import home_option
-from argus_assets.texts import rich_text
+from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
     import dagster as dg
     from rich.console import Console
 
-    from argus_assets.resources.lake import Lake
+    from argus_assets.lake.store import Lake
     from argus_assets.stats.lifecycle import DriveSeen, FaultLife, FaultSeen
 
 READERS: Final = 16
@@ -37,9 +37,9 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
     A fault counts as cleared after three drives in a row that were long enough to show it and did not, or when a
     tester cleared it. docs/operations.md has the rules.
     """
-    from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.errors import BadSetting
-    from argus_assets.resources.lake import Lake
+    from argus_assets.lake.store import Lake
+    from argus_assets.runtime.platform import connect, settings_for
     from argus_assets.stats.lifecycle import lifecycles
 
     with connect(home) as (instance, _):

@@ -11,7 +11,7 @@ import click
 
 from argus_assets.cli.output import echo
 from argus_assets.cli.status import home_option
-from argus_assets.embedded.web_guard import own_names, refusal
+from argus_assets.runtime.web_guard import own_names, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import CollectorRegistry
 
-    from argus_assets.figures import Watcher
+    from argus_assets.metrics_collector import Watcher
 
 
 _CLIENT_SECONDS: Final = 30.0
@@ -141,13 +141,13 @@ def metrics_server(
 @contextmanager
 def watching(home: Path | None, *, since: float | None = None) -> "Generator[Watcher]":
     """A reader of the figures of the platform at this home; see `Watcher` for `since`."""
-    from argus_assets.embedded.code_address import addresses_in, all_answer
-    from argus_assets.embedded.platform import connect, settings_for
-    from argus_assets.figures import Watcher
-    from argus_assets.resources.database import Database
-    from argus_assets.resources.lake import Lake
-    from argus_assets.resources.ledger import PostgresLedger
-    from argus_assets.resources.outbox import Outbox
+    from argus_assets.adapters.postgres.database import Database
+    from argus_assets.adapters.postgres.ledger import PostgresLedger
+    from argus_assets.adapters.postgres.outbox import Outbox
+    from argus_assets.lake.store import Lake
+    from argus_assets.metrics_collector import Watcher
+    from argus_assets.runtime.code_address import addresses_in, all_answer
+    from argus_assets.runtime.platform import connect, settings_for
 
     with connect(home) as (instance, bucket):
         settings = settings_for(home, os.environ)
@@ -176,7 +176,7 @@ class PlatformCollector:
 
     def collect(self) -> "Iterator[Metric]":
         """The families of one moment."""
-        from argus_assets.watching.metrics import families
+        from argus_assets.monitoring.metrics import families
 
         return families(self._watcher.snapshot())
 

@@ -13,15 +13,15 @@ import click
 
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.status import home_option
+from argus_assets.common.texts import rich_text
 from argus_assets.drop.keys import printable
 from argus_assets.errors import BadSetting
-from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from argus_assets.outcomes.endpoints import Endpoint
-    from argus_assets.resources.outbox import EndpointState, Entry, Outbox
+    from argus_assets.adapters.postgres.outbox import EndpointState, Entry, Outbox
+    from argus_assets.notifications.endpoints import Endpoint
 
 _endpoint_option = click.option("--endpoint", help="Only of this endpoint.")
 _limit_option = click.option(
@@ -100,9 +100,9 @@ def test(endpoint: str | None, home: Path | None) -> None:
 
     It is an argus.AlertRaised of the vehicle `argus-test`. It is not put into the outbox.
     """
-    from argus_assets.embedded.platform import settings_for
-    from argus_assets.outcomes.events import envelope, example_alert
+    from argus_assets.notifications.events import envelope, example_alert
     from argus_assets.resources.webhooks import Sender
+    from argus_assets.runtime.platform import settings_for
 
     settings = settings_for(home, os.environ)
     chosen = [e for e in _endpoints(home) if endpoint in (None, e.name)]
@@ -124,8 +124,8 @@ def test(endpoint: str | None, home: Path | None) -> None:
 
 
 def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
-    from argus_assets.embedded.platform import settings_for
-    from argus_assets.outcomes.endpoints import parse_endpoints
+    from argus_assets.notifications.endpoints import parse_endpoints
+    from argus_assets.runtime.platform import settings_for
 
     settings = settings_for(home, os.environ)
     if settings.webhooks is None:
@@ -136,9 +136,9 @@ def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
 
 @contextmanager
 def _outbox(home: Path | None) -> "Generator[tuple[Outbox, tuple[Endpoint, ...]]]":
-    from argus_assets.embedded.platform import connect
-    from argus_assets.resources.database import Database
-    from argus_assets.resources.outbox import Outbox
+    from argus_assets.adapters.postgres.database import Database
+    from argus_assets.adapters.postgres.outbox import Outbox
+    from argus_assets.runtime.platform import connect
 
     endpoints = _endpoints(home)
     with connect(home):

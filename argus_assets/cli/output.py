@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from argus_assets.texts import printed, rich_text
+from argus_assets.common.texts import printed, rich_text
 
 if TYPE_CHECKING:
     from rich.console import Console

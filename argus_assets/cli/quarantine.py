@@ -10,9 +10,9 @@ import click
 
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.status import home_option
+from argus_assets.common.texts import rich_text
 from argus_assets.drop.keys import printable
 from argus_assets.errors import BadSetting
-from argus_assets.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.drop.bucket import Bucket
@@ -156,7 +156,7 @@ def name_of(record: "QuarantineRecord") -> str:
 
 def _bucket(home: Path | None) -> "tuple[Bucket, int | None]":
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.embedded.platform import settings_for
+    from argus_assets.runtime.platform import settings_for
 
     settings = settings_for(home, os.environ)
     return Bucket.from_url(settings.bucket_url), settings.max_batch_bytes

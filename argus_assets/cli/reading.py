@@ -48,7 +48,7 @@ def read_files(
         BadRecording: A file cannot be opened.
         Unavailable: There is no room for the tables.
     """
-    from argus_assets.containment.confined import pool
+    from argus_assets.containment.client import pool
     from argus_assets.errors import BadRecording
     from argus_assets.recordings.contained import read_contained
 

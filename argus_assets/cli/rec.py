@@ -12,7 +12,7 @@ from argus_assets.cli import LazyGroup
 from argus_assets.cli.decoders import decoders_option, load
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.reading import limits_option, load_limits, read_files
-from argus_assets.texts import rich_text
+from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.recordings.model import RecordingSummary

@@ -11,12 +11,12 @@ from argus_assets.cli import decoders as decoders_of
 from argus_assets.cli import faults as faults_of
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.reading import limits_option, load_limits, read_files
-from argus_assets.texts import rich_text
+from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
-    from argus_assets.faults.dictionary import Dictionary
-    from argus_assets.faults.finding import Findings
+    from argus_assets.faults.detection import Findings
+    from argus_assets.faults.dictionary.lookup import Dictionary
     from argus_assets.recordings.model import Limits, RecordingSummary
     from argus_assets.recordings.registry import Decoders
 
@@ -74,7 +74,7 @@ def _find(
         BadRecording: A file cannot be opened.
         Unavailable: There is no room for the parts.
     """
-    from argus_assets.containment.confined import pool
+    from argus_assets.containment.client import pool
     from argus_assets.faults.contained import find_contained
 
     with read_files(files, decoders=decoders, limits=limits) as parts:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from argus_assets.faults.config import FaultConfig
+    from argus_assets.lake.store import Lake
+    from argus_assets.maintenance.replays import Difference, Outcome
     from argus_assets.recordings.registry import Decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
-    from argus_assets.resources.lake import Lake
     from argus_assets.settings import Settings
-    from argus_assets.upkeep.replays import Difference, Outcome
 
 DIFFERENT = 1
 SHOWN = 15
@@ -78,10 +78,10 @@ def replay(
     to all batches.
     """
     from argus_assets.assets.replay import replay as replay_one
-    from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.errors import ArgusError, BadSetting
-    from argus_assets.resources.lake import Lake
-    from argus_assets.upkeep.replays import differences
+    from argus_assets.lake.store import Lake
+    from argus_assets.maintenance.replays import differences
+    from argus_assets.runtime.platform import connect, settings_for
 
     if golden == bool(batches):
         raise BadSetting("Nothing says which batches, or too much does.", help="Name batches, or give --golden.")
@@ -151,8 +151,8 @@ def _in_force(
     settings: "Settings", *, decoders: Path | None, faults: Path | None, model: str | None
 ) -> "tuple[Decoders, FaultConfig, DiagnosisResource]":
     """What the settings say, or what was given instead."""
-    from argus_assets.faults.plug_ins import load_faults
-    from argus_assets.recordings.plug_ins import load_decoders
+    from argus_assets.faults.plugins.packages import load_faults
+    from argus_assets.recordings.plugins.loading import load_decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
 
     def secret(name: str) -> str | None:
@@ -170,7 +170,7 @@ def _show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], to
     """The differences of each batch, and how many batches share them."""
     from rich.table import Table
 
-    from argus_assets.upkeep.replays import summed
+    from argus_assets.maintenance.replays import summed
 
     console = terminal()
     changed = {key: of_one for key, of_one in found.items() if of_one}

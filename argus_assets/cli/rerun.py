@@ -14,13 +14,13 @@ import click
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.progress import progress
 from argus_assets.cli.status import home_option
-from argus_assets.upkeep.staleness import STAGES
+from argus_assets.maintenance.staleness import STAGES
 
 if TYPE_CHECKING:
     import dagster as dg
 
+    from argus_assets.maintenance.staleness import MadeAs, Recipe, StaleBatch
     from argus_assets.settings import Settings
-    from argus_assets.upkeep.staleness import MadeAs, Recipe, StaleBatch
 
 SHOWN = 20
 
@@ -74,12 +74,12 @@ def rerun(
     follows from it when it came out differently. Runs come after new drops in the queue; the platform starts them when
     it runs. `argus replay` shows beforehand what would change.
     """
-    from argus_assets.embedded.platform import connect, settings_for
     from argus_assets.errors import BadSetting
+    from argus_assets.lake.store import Lake
+    from argus_assets.maintenance.reruns import new_request
     from argus_assets.partitions import BATCHES
-    from argus_assets.resources.lake import Lake
+    from argus_assets.runtime.platform import connect, settings_for
     from argus_assets.sensors.rerun_requests import save_request
-    from argus_assets.upkeep.reruns import new_request
 
     filters = [*vehicles, *releases, first_day, last_day, *code_versions, failed, failed_at, stale, everything]
     if bool(batches) == any(filters):
@@ -180,8 +180,8 @@ def _by_failure(instance: "dg.DagsterInstance", keys: list[str], stages: tuple[s
 def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
     from argus_assets.assets.batch import CODE_VERSIONS
     from argus_assets.assets.provenance import recipes_in_force
-    from argus_assets.faults.plug_ins import load_faults
-    from argus_assets.recordings.plug_ins import load_decoders
+    from argus_assets.faults.plugins.packages import load_faults
+    from argus_assets.recordings.plugins.loading import load_decoders
 
     return recipes_in_force(
         CODE_VERSIONS,
@@ -200,7 +200,7 @@ def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str
 
 
 def _first_stale(key: str, made: dict[str, "MadeAs"], recipes: dict[str, "Recipe"]) -> "StaleBatch | None":
-    from argus_assets.upkeep.staleness import first_stale
+    from argus_assets.maintenance.staleness import first_stale
 
     if "vehicle_drop" not in made:
         return None

@@ -21,9 +21,9 @@ def retain(dry_run: bool, as_json: bool, home: Path | None) -> None:
     Batches that failed, are in flight, or whose outcome was not delivered stay. Tables and pages stay. The schedule
     `retain` does the same once a day.
     """
-    from argus_assets.embedded.platform import connect, settings_for
-    from argus_assets.resources.database import Database
-    from argus_assets.resources.lake import Lake
+    from argus_assets.adapters.postgres.database import Database
+    from argus_assets.lake.store import Lake
+    from argus_assets.runtime.platform import connect, settings_for
     from argus_assets.schedules.retain import policy_of, run_retention
 
     settings = settings_for(home, os.environ)

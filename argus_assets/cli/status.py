@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from argus_assets.cli.output import echo, terminal
-from argus_assets.texts import one_line, rich_text
+from argus_assets.common.texts import one_line, rich_text
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -26,7 +26,7 @@ WATCH_SECONDS = 2.0
 @contextmanager
 def _connected(home: Path | None) -> Generator[tuple["dg.DagsterInstance", "Bucket"]]:
     """The Dagster instance and the bucket of the running (or configured) platform."""
-    from argus_assets.embedded.platform import connect
+    from argus_assets.runtime.platform import connect
 
     with connect(home) as (instance, bucket):
         yield instance, bucket
@@ -91,8 +91,8 @@ def _warn(instance: "dg.DagsterInstance", bucket: "Bucket", home: Path | None) -
     """Say so when manifests wait and nobody looks into the inbox."""
     import os
 
-    from argus_assets.embedded.platform import settings_for
-    from argus_assets.figures import inbox_silence
+    from argus_assets.metrics_collector import inbox_silence
+    from argus_assets.runtime.platform import settings_for
 
     told = inbox_silence(instance, bucket, interval_s=settings_for(home, os.environ).sensor_interval_s)
     if told is not None:

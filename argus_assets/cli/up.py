@@ -55,7 +55,7 @@ def up(
     Data stay in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
     embedded PostgreSQL and the folders; `argus doctor` checks them.
     """
-    from argus_assets.embedded.platform import Platform, settings_for
+    from argus_assets.runtime.platform import Platform, settings_for
 
     console = terminal(soft_wrap=True)
     settings = settings_for(home, os.environ)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from argus_assets.cli.output import echo, terminal
-from argus_assets.texts import rich_text
-from argus_assets.watching.overview import ago, duration, short
+from argus_assets.common.texts import rich_text
+from argus_assets.monitoring.overview import ago, duration, short
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from argus_assets.watching.overview import Overview
+    from argus_assets.monitoring.overview import Overview
 
 EVERY_S: Final = 2.0
 RECENT_S: Final = 3600.0

@@ -31,6 +31,6 @@ def webserver(workspace: Path, host: str, port: int, read_only: bool, hosts: tup
 
     As `dagster-webserver`, but requests that a page of another site makes are refused.
     """
-    from argus_assets.embedded.webserver import serve
+    from argus_assets.runtime.servers.webserver import serve
 
     serve(workspace, host=host, port=port, read_only=read_only, hosts=hosts)

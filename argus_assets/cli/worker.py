@@ -17,14 +17,14 @@ def worker(slots: int, name: str | None) -> None:
     DAGSTER_HOME has to hold a `dagster.yaml` with the run launcher for Celery, and the ARGUS_ variables have to be those
     of the platform. SIGTERM lets runs end first, SIGQUIT does not.
     """
-    from argus_assets.capacity import MEMORY_SHARE, MIB, machine_memory
-    from argus_assets.containment.confined import share_server
+    from argus_assets.common.capacity import MEMORY_SHARE, MIB, machine_memory
+    from argus_assets.containment.client import share_server
     from argus_assets.errors import BadSetting
 
     if not os.environ.get("DAGSTER_HOME"):
         raise BadSetting("DAGSTER_HOME is not set.", help="Name the folder that holds deploy/celery/dagster.yaml.")
     try:
-        from argus_assets.resources.celery_launcher import WatchedCeleryLauncher
+        from argus_assets.dagster_instance.celery_launcher import WatchedCeleryLauncher
     except ModuleNotFoundError as error:
         raise BadSetting(f"{error.name} is not installed.", help="pip install 'argus-assets[celery]'") from error
     import dagster as dg

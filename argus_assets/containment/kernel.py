@@ -1,6 +1,6 @@
 """What the Linux kernel can take away from a process: system calls, files, memory, its user.
 
-Only the standard library is used: `recordings/isolation_child.py` runs without site-packages.
+Only the standard library is used: `plugins/isolation_child.py` runs without site-packages.
 Each function acts on the calling process, for good, and says whether the kernel did it.
 """
 

@@ -20,12 +20,12 @@ from typing import Final
 from argus_assets.containment import worker
 
 PRELOAD: Final = (
-    "argus_assets.recordings.confined",
-    "argus_assets.recordings.entry_points",
-    "argus_assets.recordings.external",
-    "argus_assets.faults.confined",
-    "argus_assets.faults.plug_ins",
-    "argus_assets.stats.confined",
+    "argus_assets.recordings.jobs",
+    "argus_assets.recordings.plugins.packages",
+    "argus_assets.recordings.plugins.programs",
+    "argus_assets.faults.jobs",
+    "argus_assets.faults.plugins.packages",
+    "argus_assets.stats.jobs",
     # These are imported when they are used first.
     "google.protobuf.json_format",
     "google.protobuf.message_factory",

@@ -27,12 +27,12 @@ from argus_assets.containment import kernel
 from argus_assets.containment.job import Function, Job, LimitReached, Readable, RemoteSource
 
 JOBS: Final = {
-    "read": "argus_assets.recordings.confined:read",
-    "inflate": "argus_assets.recordings.confined:inflate",
-    "collect": "argus_assets.recordings.confined:collect",
-    "find": "argus_assets.faults.confined:find",
-    "collect_events": "argus_assets.faults.confined:collect_events",
-    "measure": "argus_assets.stats.confined:measure",
+    "read": "argus_assets.recordings.jobs:read",
+    "inflate": "argus_assets.recordings.jobs:inflate",
+    "collect": "argus_assets.recordings.jobs:collect",
+    "find": "argus_assets.faults.jobs:find",
+    "collect_events": "argus_assets.faults.jobs:collect_events",
+    "measure": "argus_assets.stats.jobs:measure",
 }
 """Every job there is, and the function that does it. Nothing else is ever run."""
 
@@ -46,7 +46,9 @@ ERRORS_FILE: Final = "errors.txt"
 """What the process printed, in its own folder."""
 
 _MAX_OPEN_FILES: Final = 512
-_MAX_TASKS: Final = 1024
+_MAX_TASKS: Final = 16_384
+"""Of the user, in all processes together: so many that one process, which is ended long before, keeps no other from
+starting a thread."""
 _MAX_DESCRIPTOR: Final = 65536
 _SPARE_ADDRESSES: Final = 4 * 1024**3
 """Address space beyond what may be used: allocators reserve more than they take."""

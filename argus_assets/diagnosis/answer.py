@@ -21,11 +21,11 @@ from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from argus_assets.diagnosis.floor import drivable_floor, merged_checks, severity_floor, stricter, worse
 from argus_assets.diagnosis.knowledge import Knowledge
 from argus_assets.diagnosis.model import Citation, Claim, Evidence, EvidenceItem, RootCause
 from argus_assets.diagnosis.prompt import MAX_CAUSES, MAX_CHECKS, MAX_CLAIMS, MAX_TEXT, MAX_TITLE, cause_ids
 from argus_assets.diagnosis.redaction import redact_prose
+from argus_assets.diagnosis.severity_floor import drivable_floor, merged_checks, severity_floor, stricter, worse
 from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 from argus_assets.faults.schema import Severity
 

@@ -25,9 +25,9 @@ import json
 import math
 from typing import Final
 
-from argus_assets.diagnosis.floor import is_there_now
 from argus_assets.diagnosis.model import Evidence
 from argus_assets.diagnosis.ports import ModelRequest
+from argus_assets.diagnosis.severity_floor import is_there_now
 from argus_assets.faults.schema import Severity
 
 BYTES_A_TOKEN: Final = 2.5

@@ -17,9 +17,9 @@ from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
+from argus_assets.common.texts import csv_cell, csv_text
 from argus_assets.diagnosis.ports import Case, CodeCount
 from argus_assets.diagnosis.redaction import redact
-from argus_assets.texts import csv_cell, csv_text
 
 CaseFormat = Literal["jsonl", "csv"]
 

@@ -9,7 +9,7 @@ from argus_assets.diagnosis.citations import SHA256_DIGITS
 from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceItem, EvidencePair
 from argus_assets.diagnosis.ports import Past
 from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
-from argus_assets.faults import dictionary
+from argus_assets.faults.dictionary import lookup as dictionary
 from argus_assets.faults.schema import Severity
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS

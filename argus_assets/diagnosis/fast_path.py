@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from argus_assets.diagnosis.floor import is_there_now, merged_checks
 from argus_assets.diagnosis.model import Claim, Diagnosis, Evidence, RootCause
 from argus_assets.diagnosis.ports import Case
+from argus_assets.diagnosis.severity_floor import is_there_now, merged_checks
 
 Rule = Literal["no_faults", "confirmed_cases", "known_pattern"]
 

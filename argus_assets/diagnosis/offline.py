@@ -23,13 +23,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from argus_assets.diagnosis.floor import (
-    drivable_floor,
-    is_there_now,
-    merged_checks,
-    severity_floor,
-    stricter,
-)
 from argus_assets.diagnosis.knowledge import Cause, Knowledge, matches
 from argus_assets.diagnosis.model import (
     Claim,
@@ -40,8 +33,15 @@ from argus_assets.diagnosis.model import (
     RootCause,
     SimilarCase,
 )
+from argus_assets.diagnosis.severity_floor import (
+    drivable_floor,
+    is_there_now,
+    merged_checks,
+    severity_floor,
+    stricter,
+)
 from argus_assets.diagnosis.vocabulary import UNEXPLAINED
-from argus_assets.faults.dictionary import Entry, describe
+from argus_assets.faults.dictionary.lookup import Entry, describe
 from argus_assets.faults.schema import Severity
 
 MAX_CAUSES: Final = 5

@@ -10,8 +10,8 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
+from argus_assets.common.config_files import Strict, read_toml
 from argus_assets.diagnosis.ports import Usage
-from argus_assets.toml_file import Strict, read_toml
 
 _MILLION = 1_000_000
 

@@ -19,11 +19,11 @@ import fsspec
 from fsspec.asyn import sync
 from fsspec.implementations.local import LocalFileSystem
 
+from argus_assets.common.storage_errors import storage_errors
 from argus_assets.drop.folder import Folder
 from argus_assets.drop.keys import BATCH_ID, INBOX, VEHICLE_ID, VERSION_MARK, BatchRef, is_hidden
 from argus_assets.drop.stream import RangedSource
 from argus_assets.errors import BadFile, BadSetting, PermanentError
-from argus_assets.storage import storage_errors
 
 PART_BYTES: Final = 8 * 1024**2
 """Size of the parts of a multipart upload."""

@@ -5,11 +5,11 @@ from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from argus_assets.common.texts import clean
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, results_key
 from argus_assets.drop.quarantine import Reason
 from argus_assets.errors import BadFile
-from argus_assets.texts import clean
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
 _log = logging.getLogger(__name__)

@@ -17,16 +17,16 @@ from typing import Annotated, Final, Self
 import polars as pl
 from pydantic import BaseModel, Field, model_validator
 
+from argus_assets.common.config_files import Patterns, Strict, read_toml
+from argus_assets.common.regular_file import NotRegularError, TooLargeError, read_regular
 from argus_assets.errors import BadSetting
-from argus_assets.faults.addressing import DEFAULT, Addressing, Mode
-from argus_assets.faults.bus_health import BitRate
-from argus_assets.faults.dbc import CanSignal, Dbc, find_signal
+from argus_assets.faults.can_bus.health import BitRate
 from argus_assets.faults.detector import PlugIn
-from argus_assets.faults.dictionary import Dictionary, built_in
-from argus_assets.faults.dictionary_additions import MAX_FILE_BYTES, read_additions
-from argus_assets.faults.rules import SHIPPED, Enumeration, Rule, RuleFile, When
-from argus_assets.regular_file import NotRegularError, TooLargeError, read_regular
-from argus_assets.toml_file import Patterns, Strict, read_toml
+from argus_assets.faults.dictionary.additions import MAX_FILE_BYTES, read_additions
+from argus_assets.faults.dictionary.lookup import Dictionary, built_in
+from argus_assets.faults.rules.dbc import CanSignal, Dbc, find_signal
+from argus_assets.faults.rules.rules import SHIPPED, Enumeration, Rule, RuleFile, When
+from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, Mode
 
 _GUIDE: Final = "docs/faults.md"
 _SETTING: Final = "ARGUS_FAULTS or --faults"

@@ -8,16 +8,16 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.containment.confined import MIB, Allowance, Confined, Ended, Reserve, no_reserve
+from argus_assets.containment.client import MIB, Allowance, Confined, Ended, Reserve, no_reserve
 from argus_assets.errors import BadTable, PermanentError
 from argus_assets.faults.config import FaultConfig, default_config
-from argus_assets.faults.confined import BUSES, EVENTS
+from argus_assets.faults.detection import BuiltIn, Findings, with_plug_ins
 from argus_assets.faults.detector import Collector, Found
-from argus_assets.faults.dictionary import built_in
-from argus_assets.faults.finding import BuiltIn, Findings, with_plug_ins
+from argus_assets.faults.dictionary.lookup import built_in
+from argus_assets.faults.jobs import BUSES, EVENTS
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
+from argus_assets.plugins.workplace import workplace
 from argus_assets.recordings.drive import Drive
-from argus_assets.recordings.plug_in_reader import workplace
 
 MIN_FINDER_BYTES: Final = 512 * MIB
 FRAME_BYTES: Final = 160

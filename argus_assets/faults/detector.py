@@ -12,8 +12,8 @@ from typing import Protocol, Self
 import polars as pl
 
 from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.plugins.workplace import Workplace
 from argus_assets.recordings.drive import Drive
-from argus_assets.recordings.plug_in_reader import Workplace
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Detector(Protocol):
     """A detector of the entry point `argus.faults`, which names an object of this kind or a class without arguments.
 
     It runs in a process of its own. `timeout_s`, `memory_mib`, `output_mib`, `processes` and `network` are further
-    attributes that it may have (`recordings.plug_in_process.PlugInBounds`).
+    attributes that it may have (`plugins.process.PlugInBounds`).
 
     Attributes:
         name: Its name, in lower case.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from argus_assets.faults.activations import MAX_EVIDENCE_BYTES
-from argus_assets.faults.can import PROVENANCE
+from argus_assets.faults.can_frames import PROVENANCE
 
 
 def with_payloads(events: pl.DataFrame, frames: pl.LazyFrame, kinds: Sequence[str]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.tables import TIMESTAMP, Column, Table
+from argus_assets.common.tables import TIMESTAMP, Column, Table
 
 
 class Severity(StrEnum):

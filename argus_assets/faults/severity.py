@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.dictionary import Dictionary
+from argus_assets.faults.dictionary.lookup import Dictionary
 from argus_assets.faults.schema import SEVERITY, Severity
 
 BUS_ERROR: Final = "CAN: error frames"

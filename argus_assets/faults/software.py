@@ -12,14 +12,14 @@ from typing import Final
 
 import polars as pl
 
+from argus_assets.common.texts import clean_names
 from argus_assets.faults.activations import FAULT, activations, as_reports
 from argus_assets.faults.bounds import bounded_faults
-from argus_assets.faults.can import PROVENANCE, TIME_ORDER
+from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER
 from argus_assets.faults.config import CodePattern
 from argus_assets.faults.detector import Found
 from argus_assets.faults.evidence import with_payloads
 from argus_assets.recordings.drive import Drive
-from argus_assets.texts import clean_names
 
 _LOG_ERROR: Final = 40
 _LOG_FATAL: Final = 50

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Literal
 
+from argus_assets.common.texts import clean_name
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, Problem, ProblemLog, RecordingSummary
-from argus_assets.texts import clean_name
 
 Counted = Literal["channels", "topics", "columns", "schemas", "blocks", "records", "values"]
 """What is counted over a whole file; the limit of `x` is `Limits.max_x`, of columns `Limits.max_total_columns`."""

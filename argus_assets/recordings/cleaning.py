@@ -4,8 +4,8 @@ from typing import Final
 
 import polars as pl
 
+from argus_assets.common.texts import clean, clean_column, clean_name, clean_names
 from argus_assets.recordings.model import ChannelSummary, FrameBatch, Problem, RecordingSummary, TopicKey, TopicSummary
-from argus_assets.texts import clean, clean_column, clean_name, clean_names
 
 _NAMES: Final = ("channel", "name", "file", "hardware_id")
 """Columns of the declared tables that name something; what else is text is a message."""

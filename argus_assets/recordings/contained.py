@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from argus_assets.containment.confined import MIB, Allowance, Confined, Ended, Reserve, no_reserve
-from argus_assets.recordings.compressed import GZIP, ZSTD
-from argus_assets.recordings.confined import INFLATED, PART
+from argus_assets.common.tempdirs import remove_folder
+from argus_assets.containment.client import MIB, Allowance, Confined, Ended, Reserve, no_reserve
+from argus_assets.plugins.workplace import workplace
+from argus_assets.recordings.formats.compressed import GZIP, ZSTD
+from argus_assets.recordings.jobs import INFLATED, PART
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, Problem, RecordingSummary, Source
 from argus_assets.recordings.parts import Stop, read_summary, stopped, unread_part, write_summary
-from argus_assets.recordings.plug_in_reader import run_plug_in, workplace
+from argus_assets.recordings.plugins.reader import run_plug_in
 from argus_assets.recordings.reading import unknown_format
 from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders, PlugIn, inner_name
-from argus_assets.scratch import remove_folder
 
 MIN_READER_BYTES: Final = 192 * MIB
 """Of a reader of a small recording: windows of inflated blocks, and the columns made of them."""

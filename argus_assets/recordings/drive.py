@@ -7,10 +7,10 @@ from typing import Final, Self
 
 import polars as pl
 
+from argus_assets.common.tables import Table
 from argus_assets.recordings.model import TopicKey
 from argus_assets.recordings.parts import LazyPart, scan_part, scan_topics
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
-from argus_assets.tables import Table
 
 _SMALL_BYTES: Final = 64 * 1024
 """Of the frames of a recording, as Parquet: some thousand frames."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, create_model
 
+from argus_assets.common.config_files import Strict, read_toml
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits
-from argus_assets.toml_file import Strict, read_toml
 
 GUIDE: Final = "docs/recordings.md"
 _NOT_SET: Final = ("workers", "batch_frames")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import polars as pl
 
-from argus_assets.recordings.pipeline import usable_cores
+from argus_assets.recordings.parallel import usable_cores
 
 if TYPE_CHECKING:
     from argus_assets.recordings.budget import Budget

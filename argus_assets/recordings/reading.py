@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
+from argus_assets.common.texts import clean
 from argus_assets.errors import ArgusError
 from argus_assets.recordings.budget import Budget
-from argus_assets.recordings.compressed import GZIP, ZSTD, CompressedReader
+from argus_assets.recordings.formats.compressed import GZIP, ZSTD, CompressedReader
 from argus_assets.recordings.model import (
     DEFAULT_LIMITS,
     FrameBatch,
@@ -24,7 +25,6 @@ from argus_assets.recordings.model import (
 from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders, PlugIn, inner_name
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.recordings.tally import Tally
-from argus_assets.texts import clean
 
 
 class UnreadableReader:

@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
-from argus_assets.recordings.blf import BlfDecoder
+from argus_assets.plugins.workplace import Workplace, suffix_of
 from argus_assets.recordings.budget import Budget
-from argus_assets.recordings.mcap import McapDecoder
-from argus_assets.recordings.mdf4 import Mdf4Decoder
+from argus_assets.recordings.formats.blf.reader import BlfDecoder
+from argus_assets.recordings.formats.mcap.reader import McapDecoder
+from argus_assets.recordings.formats.mdf4.reader import Mdf4Decoder
+from argus_assets.recordings.formats.text import ASC, CANDUMP, CSV, TRC
 from argus_assets.recordings.model import Decoder, Limits, Problem, Reader, Source
-from argus_assets.recordings.text import ASC, CANDUMP, CSV, TRC
-
-if TYPE_CHECKING:
-    from argus_assets.recordings.plug_in_reader import Workplace
 
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
 
@@ -60,7 +58,7 @@ class PlugIn(Decoder, Protocol):
         """Reads what it wrote."""
         ...
 
-    def run(self, place: "Workplace", limits: Limits) -> Problem | None:
+    def run(self, place: Workplace, limits: Limits) -> Problem | None:
         """Run it over the recording of a workplace; returns why it failed, if it did."""
         ...
 
@@ -125,12 +123,6 @@ BUILT_IN: Final = Decoders()
 def inner_name(name: str) -> str:
     """The name of a file inside a compressed one: without the suffix of the compression."""
     return _COMPRESSED.sub("", name)
-
-
-def suffix_of(name: str) -> str:
-    """The suffix of a name, with its dot, of letters and digits only; empty without one."""
-    found = re.search(r"\.([A-Za-z0-9_]{1,16})$", name)
-    return f".{found[1]}" if found else ""
 
 
 def detect(head: bytes) -> Decoder | None:

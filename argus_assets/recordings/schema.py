@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.tables import TIMESTAMP, Column, Table
+from argus_assets.common.tables import TIMESTAMP, Column, Table
 
 KINDS: Final = ("can", "lin", "log", "diagnostic", "message")
 """What a frame is: a CAN or LIN frame, a ROS or Foxglove log entry, a DiagnosticArray, any other message."""

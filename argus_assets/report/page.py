@@ -10,14 +10,14 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from argus_assets.common.texts import html
 from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem
 from argus_assets.diagnosis.redaction import redact
-from argus_assets.faults.dictionary import Entry
+from argus_assets.faults.dictionary.lookup import Entry
+from argus_assets.monitoring.latency import MEANING, Latency
 from argus_assets.report.timeline import timeline_svg
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
-from argus_assets.texts import html
-from argus_assets.watching.latency import MEANING, Latency
 
 MAX_EVENTS_A_FAULT = 20
 MAX_PAIRS_A_FAULT = 5

@@ -1,7 +1,7 @@
 """A diagnosis in Markdown."""
 
+from argus_assets.common.texts import markdown
 from argus_assets.diagnosis.model import Diagnosis, Evidence
-from argus_assets.texts import markdown
 
 DRIVABLE = {"yes": "may be driven", "with_care": "drive with care", "no": "do not drive"}
 

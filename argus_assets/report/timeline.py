@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from argus_assets.common.texts import html, one_line
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
 from argus_assets.stats.schema import HISTOGRAM_BINS
-from argus_assets.texts import html, one_line
 
 LANES: Final = 10
 _NAME_CHARACTERS: Final = 28

@@ -1,1 +1,1 @@
-"""What the assets reach the outside through: bucket, lake, database, settings."""
+"""Dagster's ConfigurableResources, nothing else: each builds one thing of the domain or an adapter."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from argus_assets.capacity import MEMORY_SHARE, MIB, Capacity, machine_memory, usable_cores
+from argus_assets.common.capacity import MEMORY_SHARE, MIB, Capacity, machine_memory, usable_cores
 
 
 class CapacityResource(dg.ConfigurableResource[Any]):

@@ -7,7 +7,7 @@ import dagster as dg
 
 from argus_assets.recordings.limits_file import read_limits
 from argus_assets.recordings.model import Limits
-from argus_assets.recordings.plug_ins import load_decoders
+from argus_assets.recordings.plugins.loading import load_decoders
 from argus_assets.recordings.registry import Decoders
 
 

@@ -7,22 +7,22 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from argus_assets.adapters.embeddings import OpenAiEmbedder
+from argus_assets.adapters.openai_model import OpenAiModel
+from argus_assets.adapters.postgres.answers import PostgresAnswerCache
+from argus_assets.adapters.postgres.cases import PostgresCaseStore
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.drives import PostgresDriveMemory
+from argus_assets.adapters.postgres.ledger import PostgresLedger
+from argus_assets.adapters.postgres.llm_slots import CallSlots
+from argus_assets.adapters.pseudonym_key import load_or_make_key
 from argus_assets.diagnosis.budget import VEHICLE_SHARE
 from argus_assets.diagnosis.calibration import Calibration
-from argus_assets.diagnosis.flow import Services
+from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.ports import DriveMemory
 from argus_assets.diagnosis.prices import Prices
 from argus_assets.diagnosis.pseudonym import pseudonym
-from argus_assets.resources.answers import PostgresAnswerCache
-from argus_assets.resources.cases import PostgresCaseStore
-from argus_assets.resources.database import Database
-from argus_assets.resources.drives import PostgresDriveMemory
-from argus_assets.resources.embeddings import OpenAiEmbedder
-from argus_assets.resources.ledger import PostgresLedger
-from argus_assets.resources.llm import OpenAiModel
-from argus_assets.resources.pseudonyms import load_or_make_key
-from argus_assets.resources.slots import CallSlots
 from argus_assets.settings import Settings
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from argus_assets.faults.config import FaultConfig
-from argus_assets.faults.plug_ins import load_faults
+from argus_assets.faults.plugins.packages import load_faults
 
 
 class FaultsResource(dg.ConfigurableResource[Any]):

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import dagster as dg
 
-from argus_assets.outcomes.alerts import AlertRules, read_alerts
-from argus_assets.outcomes.delivery import Reply, Verdict, parse_retry_after
-from argus_assets.outcomes.endpoints import Endpoint, parse_endpoints
-from argus_assets.outcomes.events import SOURCE
-from argus_assets.outcomes.signatures import body_of, headers_of
-from argus_assets.resources.database import Database
-from argus_assets.resources.outbox import Outbox
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.outbox import Outbox
+from argus_assets.notifications.alerts import AlertRules, read_alerts
+from argus_assets.notifications.delivery import Reply, Verdict, parse_retry_after
+from argus_assets.notifications.endpoints import Endpoint, parse_endpoints
+from argus_assets.notifications.events import SOURCE
+from argus_assets.notifications.signatures import body_of, headers_of
 
 if TYPE_CHECKING:
     import httpx2

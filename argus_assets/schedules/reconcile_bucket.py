@@ -14,15 +14,16 @@ from dagster import DagsterEventType
 
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.assets.provenance import latest_metadata
+from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef
+from argus_assets.lake.store import Lake
+from argus_assets.maintenance.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
 from argus_assets.partitions import BATCHES, DATA_VERSION, IN_FLIGHT, partitions_in_flight
 from argus_assets.resources.bucket import BucketResource
-from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.resources.lake import LakeResource
 from argus_assets.status import WORKING, BatchState, partition_states
-from argus_assets.texts import one_line
-from argus_assets.upkeep.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
 
 REPORT: Final = "upkeep/reconcile.json"
 CRON: Final = "17 * * * *"
@@ -110,7 +111,7 @@ def run_pass(
         instance: Dagster's records.
         bucket: The drop bucket.
         lake: Where the report is.
-        retain: See `upkeep.reconcile.judge`.
+        retain: See `maintenance.reconcile.judge`.
         seconds: How long to work, `None` for as long as it takes.
         dry_run: Look at everything, change nothing.
         log: Where to tell of it.

@@ -7,7 +7,7 @@ from typing import Final, get_args
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.diagnosis.again import COUNTED, DegradedDiagnosis, worth_trying
+from argus_assets.diagnosis.degraded_retry import COUNTED, DegradedDiagnosis, worth_trying
 from argus_assets.diagnosis.model import Degraded
 from argus_assets.drop.intake import stretches
 from argus_assets.partitions import BATCHES, partitions_in_flight, request_run

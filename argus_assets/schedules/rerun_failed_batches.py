@@ -1,4 +1,4 @@
-"""The schedule that runs failed batches again, as far as that can help. `upkeep/attempts.py` decides.
+"""The schedule that runs failed batches again, as far as that can help. `maintenance/retry_policy.py` decides.
 
 How often a batch was tried stands in Dagster's event log: each run that was to make it, and what it recorded.
 """
@@ -14,6 +14,7 @@ from dagster import DagsterEventType, RunRecord
 from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.assets.batch import STAGES, vehicle_drop
+from argus_assets.maintenance.retry_policy import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
 from argus_assets.partitions import (
     BATCHES,
     DATA_VERSION,
@@ -22,7 +23,6 @@ from argus_assets.partitions import (
     partitions_in_flight,
     request_run,
 )
-from argus_assets.upkeep.attempts import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
 
 CRON: Final = "*/2 * * * *"
 WINDOW: Final = timedelta(days=7)

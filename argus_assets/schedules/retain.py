@@ -1,4 +1,4 @@
-"""The schedule, and its small job, that remove what is old. `upkeep/retention.py` decides.
+"""The schedule, and its small job, that remove what is old. `maintenance/retention.py` decides.
 
 A run works for `RUN_SECONDS` at most; what is left goes within the next hour. It begins once a day, and at any hour
 when there are more live partitions than allowed.
@@ -11,15 +11,16 @@ from typing import Final
 
 import dagster as dg
 
+from argus_assets.adapters.postgres.database import Database, DatabaseResource
+from argus_assets.adapters.postgres.retention_store import PostgresRecords
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.drop.bucket import Bucket
+from argus_assets.lake.store import Lake
+from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT
-from argus_assets.records import PostgresRecords
 from argus_assets.resources.bucket import BucketResource
-from argus_assets.resources.database import Database, DatabaseResource
-from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.resources.lake import LakeResource
 from argus_assets.settings import Settings
-from argus_assets.upkeep.retention import Policy, RetentionReport, retain
 
 CRON: Final = "43 * * * *"
 HOUR: Final = 4
@@ -154,7 +155,7 @@ def run_retention(
         policy: How long, and how much, is kept.
         now: The time.
         dry_run: Look at everything, remove nothing.
-        listing: See `upkeep.retention.retain`.
+        listing: See `maintenance.retention.retain`.
         seconds: How long to work, `None` for as long as it takes.
         log: Where to tell of it.
     """

@@ -37,6 +37,7 @@ from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest, PermanentError, Unavailable
+from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
     BATCHES,
     ESTIMATED,
@@ -49,7 +50,7 @@ from argus_assets.partitions import (
     runs_at_once,
 )
 from argus_assets.resources.bucket import BucketResource
-from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.resources.lake import LakeResource
 
 MAX_MANIFESTS: Final = 200
 MAX_OF_VEHICLE: Final = 50

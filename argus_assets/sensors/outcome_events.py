@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from dagster import DagsterEventType, EventLogRecord, EventRecordsFilter
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
+from argus_assets.adapters.postgres.outbox import Outbox, OutboxWriter
 from argus_assets.assets.batch import EVENT_KEY, STAGES, vehicle_drop
-from argus_assets.outcomes.alerts import AlertRules, alerts_of, is_held_back
-from argus_assets.outcomes.endpoints import Endpoint, wanted_by
-from argus_assets.outcomes.events import (
+from argus_assets.maintenance.retry_policy import LIMITS
+from argus_assets.notifications.alerts import AlertRules, alerts_of, is_held_back
+from argus_assets.notifications.endpoints import Endpoint, wanted_by
+from argus_assets.notifications.events import (
     SOURCE,
     BatchCreated,
     DiagnosisCompleted,
@@ -27,9 +29,7 @@ from argus_assets.outcomes.events import (
     outcome_of,
 )
 from argus_assets.partitions import WHY
-from argus_assets.resources.outbox import Outbox, OutboxWriter
 from argus_assets.resources.webhooks import WebhooksResource, deliver
-from argus_assets.upkeep.attempts import LIMITS
 
 POSITION: Final = "event_log"
 INTERVAL_S: Final = 5
@@ -310,7 +310,7 @@ def _raise_alerts(
 
 
 def _is_given_up(outcome: Outcome, data: StatusChanged, writer: OutboxWriter) -> bool:
-    """Whether a failure is the last one that is tried again by itself; see `upkeep.attempts.judge`."""
+    """Whether a failure is the last one that is tried again by itself; see `maintenance.retry_policy.judge`."""
     if data.permanent or data.quarantined:
         return False
     failures, crashes = writer.failed(outcome, crashed=bool(data.crashed))

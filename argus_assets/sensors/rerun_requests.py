@@ -11,6 +11,8 @@ import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 from pydantic import BaseModel, ConfigDict
 
+from argus_assets.lake.store import Lake
+from argus_assets.maintenance.reruns import MAX_RUNS_A_LOOK, RerunProgress, RerunRequest, plan_step
 from argus_assets.partitions import (
     BATCHES,
     FROM_STAGE,
@@ -20,8 +22,7 @@ from argus_assets.partitions import (
     partitions_in_flight,
     request_run,
 )
-from argus_assets.resources.lake import Lake, LakeResource
-from argus_assets.upkeep.reruns import MAX_RUNS_A_LOOK, RerunProgress, RerunRequest, plan_step
+from argus_assets.resources.lake import LakeResource
 
 FOLDER: Final = "upkeep/reruns"
 INTERVAL_S: Final = 10

@@ -13,11 +13,12 @@ import dagster as dg
 from pydantic import BaseModel
 
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
+from argus_assets.lake.store import Lake
+from argus_assets.maintenance.stale_uploads import StaleUpload, StaleUploads, find_stale
 from argus_assets.resources.bucket import BucketResource
-from argus_assets.resources.lake import Lake, LakeResource
-from argus_assets.texts import one_line
-from argus_assets.upkeep.stale_uploads import StaleUpload, StaleUploads, find_stale
+from argus_assets.resources.lake import LakeResource
 
 REPORT: Final = "upkeep/stale_uploads.json"
 EVERY: Final = timedelta(hours=1)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from argus_assets.containment.confined import Confined, Reserve, no_reserve
+from argus_assets.containment.client import Confined, Reserve, no_reserve
 from argus_assets.errors import BadTable, PermanentError
 from argus_assets.faults.contained import compute_contained
-from argus_assets.stats.confined import SPEED_FILE
 from argus_assets.stats.distance import Distance
+from argus_assets.stats.jobs import SPEED_FILE
 from argus_assets.stats.schema import SPEED
 
 

@@ -239,7 +239,7 @@ def clearings_of(code: str, *, ecu: str, message: str | None, at: datetime) -> t
     Args:
         code: Which of `CLEAR_CODES`.
         ecu: The ECU that was asked, or answered.
-        message: Text of the event, as `faults/clearing.py` and `faults/j1939_clear.py` write it.
+        message: Text of the event, as `faults/uds_obd/clearing.py` and `faults/j1939/clear.py` write it.
         at: When.
     """
     text = message or ""

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.faults.can import IS_EXTENDED, byte, data_frames
+from argus_assets.faults.can_frames import IS_EXTENDED, byte, data_frames
 from argus_assets.recordings.drive import Drive
 from argus_assets.stats.motion import F64, I64
 

@@ -4,8 +4,8 @@ from typing import Final
 
 import polars as pl
 
+from argus_assets.common.tables import TIMESTAMP, Column, Table
 from argus_assets.faults.schema import SEVERITY, STATUSES
-from argus_assets.tables import TIMESTAMP, Column, Table
 
 HISTOGRAM_BINS: Final = 60
 """Equal parts of a drive, from its first frame to its last: a minute each of an hour."""

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from argus_assets.cli import root
 from argus_assets.cli.demo import _empty
-from argus_assets.embedded.platform import Platform
-from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from argus_assets.cli import root
-from argus_assets.embedded.s3 import S3Server
+from argus_assets.runtime.embedded.s3 import S3Server
 
 pytestmark = pytest.mark.wiring
 

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 import argus_assets.cli
 from argus_assets.cli import lifecycle, replay, rerun, root, status
 from argus_assets.cli.output import terminal
+from argus_assets.maintenance.replays import Difference
+from argus_assets.maintenance.staleness import StaleBatch
 from argus_assets.stats.lifecycle import Episode, FaultLife
 from argus_assets.status import BatchState, BatchStatus, RecordingState, RecordingStatus
-from argus_assets.upkeep.replays import Difference
-from argus_assets.upkeep.staleness import StaleBatch
 
 HOSTILE = ("[/x].log", "[red]a", "[link=http://evil.example]b[/link]", ":bug:", "\x1b[31mc\x07", "\u202ed")
 SHOWN = ("[/x].log", "[red]a", "[link=http://evil.example]b[/link]", ":bug:", "c", "d")

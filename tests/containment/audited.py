@@ -105,7 +105,7 @@ def main() -> None:
 
 def read(arguments: argparse.Namespace, scratch: Path, guard: Guard) -> None:
     """Warm up, arm the guard, and read."""
-    from argus_assets.faults.finding import find_events
+    from argus_assets.faults.detection import find_events
     from argus_assets.recordings.drive import Drive
     from argus_assets.recordings.model import Limits
     from argus_assets.recordings.parts import scan_part, write_part

@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from argus_assets.containment import confined as containment
+from argus_assets.common.texts import clean
+from argus_assets.containment import client as containment
 from argus_assets.containment import kernel
-from argus_assets.containment.confined import MIB, SERVER, Allowance, Confined, Pool, Server, pool
+from argus_assets.containment.client import MIB, SERVER, Allowance, Confined, Pool, Server, pool
 from argus_assets.errors import Unavailable
-from argus_assets.texts import clean
 
 ALLOWED = Allowance(memory_bytes=256 * MIB, cpu_s=30, wall_s=120, silent_s=60, output_bytes=64 * MIB)
 NEEDS_LANDLOCK = pytest.mark.skipif(
@@ -149,6 +151,7 @@ def test_as_root_it_is_nobody_and_stays_so(process: Confined) -> None:
         ("allocate", ALLOWED, {"memory"}),
         ("allocate below Python", ALLOWED, {"memory", "killed"}),
         ("raise limits and allocate", ALLOWED, {"memory"}),
+        ("start threads", ALLOWED, {"limit"}),
         ("write", ALLOWED, {"output"}),
         ("write many", ALLOWED, {"output", "error"}),
         ("crash", ALLOWED, {"killed"}),
@@ -176,6 +179,26 @@ def test_a_job_that_goes_wrong_stops_no_other_process(processes: Pool) -> None:
         assert misbehave(first, "crash").kind == "killed"
         assert works(second)
         assert works(first)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="as another user, there is no user whom others share")
+def test_tasks_of_another_process_keep_none_from_starting_a_thread(process: Confined) -> None:
+    code = (
+        "import os, threading, time\n"
+        f"os.setgid({kernel.NOBODY}); os.setuid({kernel.NOBODY})\n"
+        "threading.stack_size(64 * 1024)\n"
+        "for _ in range(1500): threading.Thread(target=time.sleep, args=[600], daemon=True).start()\n"
+        "print(threading.active_count(), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    bomb = subprocess.Popen([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert bomb.stdout is not None
+        assert bomb.stdout.readline() == "1501\n"
+        assert attempt(process, "thread") == {"got": "ran", "refused": ""}
+    finally:
+        bomb.kill()
+        bomb.communicate()
 
 
 def test_a_source_that_fails_fails_the_caller_and_ends_the_job(process: Confined) -> None:

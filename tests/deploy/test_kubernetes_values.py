@@ -20,7 +20,7 @@ import yaml
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 
-from argus_assets.capacity import MEMORY_SHARE
+from argus_assets.common.capacity import MEMORY_SHARE
 from argus_assets.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

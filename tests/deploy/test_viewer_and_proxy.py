@@ -21,7 +21,7 @@ import psycopg2
 import pytest
 import yaml
 
-from argus_assets.embedded.platform import Child, Platform, free_port, settings_for
+from argus_assets.runtime.platform import Child, Platform, free_port, settings_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 

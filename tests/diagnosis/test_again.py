@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.diagnosis.again import MAX_ATTEMPTS, MAX_BATCHES, TOKENS_A_DIAGNOSIS, DegradedDiagnosis, worth_trying
+from argus_assets.diagnosis.degraded_retry import (
+    MAX_ATTEMPTS,
+    MAX_BATCHES,
+    TOKENS_A_DIAGNOSIS,
+    DegradedDiagnosis,
+    worth_trying,
+)
 
 waiting = st.lists(
     st.builds(

@@ -16,11 +16,11 @@ from argus_assets.diagnosis.answer import (
     repair_message,
     validate_answer,
 )
-from argus_assets.diagnosis.floor import drivable_floor, severity_floor
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Citation, Evidence
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.reuse import reuse, saved_answer
+from argus_assets.diagnosis.severity_floor import drivable_floor, severity_floor
 from argus_assets.diagnosis.vocabulary import LEAST_DRIVABLE
 from argus_assets.faults.schema import Severity
 

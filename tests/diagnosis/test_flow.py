@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from diagnosis_evidence import evidence, item
 
-from argus_assets.diagnosis.flow import Services, diagnose
+from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Citation, Evidence
 from argus_assets.diagnosis.ports import (

@@ -5,10 +5,10 @@ from diagnosis_evidence import coverage, evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.diagnosis.floor import NOT_NOW
 from argus_assets.diagnosis.knowledge import load_knowledge, matches
 from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, diagnose_offline
-from argus_assets.faults.dictionary import describe
+from argus_assets.diagnosis.severity_floor import NOT_NOW
+from argus_assets.faults.dictionary.lookup import describe
 from argus_assets.faults.schema import Severity
 
 KNOWLEDGE = load_knowledge()

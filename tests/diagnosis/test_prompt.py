@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from injections import INJECTIONS, VIN
 
 from argus_assets.diagnosis.budget import bound, tokens_of
-from argus_assets.diagnosis.flow import MAX_ANSWER_TOKENS
+from argus_assets.diagnosis.diagnose import MAX_ANSWER_TOKENS
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import EvidencePair, History, ItemHistory, SimilarCase
 from argus_assets.diagnosis.prompt import MAX_PROMPT_BYTES, build_request, candidates

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argus_assets.adapters.pseudonym_key import FILE, load_or_make_key
 from argus_assets.diagnosis.pseudonym import pseudonym
 from argus_assets.errors import BadSetting
-from argus_assets.resources.pseudonyms import FILE, load_or_make_key
 
 
 @given(
@@ -29,7 +29,7 @@ def test_each_vehicle_has_its_own(vehicles, key) -> None:
 ASK = """
 import sys
 from pathlib import Path
-from argus_assets.resources.pseudonyms import load_or_make_key
+from argus_assets.adapters.pseudonym_key import load_or_make_key
 sys.stdin.readline()
 print(load_or_make_key(Path(sys.argv[1])).hex())
 """

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.drop.bucket import Bucket, ObjectInfo
+from argus_assets.drop.idle_sessions import Logger, Session, checked_prefix, chosen_files, drive_time, read_loggers
 from argus_assets.drop.intake import check_files
 from argus_assets.drop.keys import batch_prefix, inbox_key
 from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
-from argus_assets.drop.quiet import Logger, Session, checked_prefix, chosen_files, drive_time, read_loggers
 from argus_assets.errors import BadSetting
-from argus_assets.sensors.quiet_prefixes import find_quiet, take_sessions
+from argus_assets.sensors.idle_sessions import find_quiet, take_sessions
 
 PREFIX = "loggers/"
 QUIET = timedelta(minutes=30)
@@ -99,7 +99,7 @@ def test_looks_go_on_where_the_last_one_left(bucket: Bucket, monkeypatch: pytest
         for session in range(1, 4):
             wanted.append(f"loggers/{device}/{session:08d}/")
             bucket.put(f"{wanted[-1]}00000001-61D9D080.MF4", b"x")
-    monkeypatch.setattr("argus_assets.sensors.quiet_prefixes.MAX_SESSIONS", 2)
+    monkeypatch.setattr("argus_assets.sensors.idle_sessions.MAX_SESSIONS", 2)
     found, cursor = [], ""
     while True:
         some, cursor = find_quiet(

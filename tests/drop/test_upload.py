@@ -11,8 +11,8 @@ import pytest
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.upload import collect_files, upload_files
-from argus_assets.embedded.s3 import S3Server
 from argus_assets.errors import BadFile
+from argus_assets.runtime.embedded.s3 import S3Server
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 

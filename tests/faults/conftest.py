@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
+from argus_assets.common.tables import Table
 from argus_assets.faults.config import FaultConfig
-from argus_assets.faults.finding import Findings, find_events
+from argus_assets.faults.detection import Findings, find_events
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.model import TopicKey
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
-from argus_assets.tables import Table
 
 START_NS = 1_790_000_000 * 10**9
 """Times in these tests count from here."""

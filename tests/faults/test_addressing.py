@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.faults.addressing import DEFAULT, Addressing
-from argus_assets.faults.addressing_proof import prove
-from argus_assets.faults.can import data_frames
-from argus_assets.faults.diagnostic import find, wanted
+from argus_assets.faults.can_frames import data_frames
+from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing
+from argus_assets.faults.uds_obd.addressing_proof import prove
+from argus_assets.faults.uds_obd.detector import find, wanted
 
 S = 1_000_000_000
 CODES = "5902ff03010009"

@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults import bounds, bus_traffic, diagnostic, j1939
+from argus_assets.faults import bounds
 from argus_assets.faults.activations import FAULT
 from argus_assets.faults.bounds import bounded_faults, bounded_frames, bounded_notes
-from argus_assets.faults.bus_traffic import CLASSES, IDENTIFIER
+from argus_assets.faults.can_bus import traffic as bus_traffic
+from argus_assets.faults.can_bus.traffic import CLASSES, IDENTIFIER
 from argus_assets.faults.detector import Found
+from argus_assets.faults.j1939 import detector as j1939
 from argus_assets.faults.schema import ERROR_EVENTS
-from argus_assets.faults.uds import parse_dtc_answer
+from argus_assets.faults.uds_obd import detector as diagnostic
+from argus_assets.faults.uds_obd.uds import parse_dtc_answer
 
 
 def frames(ids: list[int], payloads: list[bytes]) -> pl.DataFrame:

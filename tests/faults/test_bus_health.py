@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.faults.bus_health import BitRate, bus_health
-from argus_assets.faults.bus_traffic import PAUSE_NS, read_traffic, size_class, summarise
-from argus_assets.faults.can_bits import frame_bits
-from argus_assets.faults.can_silence import MIN_SILENCE_AT_END_NS, SWITCHED_OFF_NS
+from argus_assets.faults.can_bus.bit_timing import frame_bits
+from argus_assets.faults.can_bus.health import BitRate, bus_health
+from argus_assets.faults.can_bus.silence import MIN_SILENCE_AT_END_NS, SWITCHED_OFF_NS
+from argus_assets.faults.can_bus.traffic import PAUSE_NS, read_traffic, size_class, summarise
 from argus_assets.recordings.columns import FD_LENGTHS
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.parts import scan_part, write_part

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.faults import can_errors
-from argus_assets.faults.can_errors import LONGEST_GAP_NS, MANY, error_frames, find_in
+from argus_assets.faults.can_bus import errors as can_errors
+from argus_assets.faults.can_bus.errors import LONGEST_GAP_NS, MANY, error_frames, find_in
 from argus_assets.recordings import can_errors as socketcan
 
 S = 1_000_000_000

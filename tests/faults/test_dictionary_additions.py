@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.errors import BadSetting
-from argus_assets.faults.dictionary import Dictionary, built_in, describe
-from argus_assets.faults.dictionary_additions import COLUMNS, read_additions, read_csv, read_dbc
+from argus_assets.faults.dictionary.additions import COLUMNS, read_additions, read_csv, read_dbc
+from argus_assets.faults.dictionary.lookup import Dictionary, built_in, describe
 from argus_assets.faults.schema import Severity
 
 OURS = """code,description,system,severity,causes,checks,must_not

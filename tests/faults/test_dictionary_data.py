@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import pytest
 
-from argus_assets.faults.dictionary import describe
-from argus_assets.faults.dictionary_data import load_tables
+from argus_assets.faults.dictionary.data import load_tables
+from argus_assets.faults.dictionary.lookup import describe
 from argus_assets.faults.schema import Severity
 
 DATA = files("argus_assets.faults") / "data" / "dictionary"

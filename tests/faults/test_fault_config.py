@@ -7,7 +7,7 @@ import pytest
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting
 from argus_assets.faults.config import Addressing, Bus, default_config
-from argus_assets.faults.plug_ins import load_faults
+from argus_assets.faults.plugins.packages import load_faults
 
 DBC = """VERSION ""
 BU_: ENGINE

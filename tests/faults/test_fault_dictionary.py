@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.dictionary import built_in, describe
-from argus_assets.faults.dictionary_data import load_tables
+from argus_assets.faults.dictionary.data import load_tables
+from argus_assets.faults.dictionary.lookup import built_in, describe
 from argus_assets.faults.schema import Severity
 from argus_assets.simulate.scenarios import SCENARIOS
 

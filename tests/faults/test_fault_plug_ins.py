@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from argus_assets.cli import root
-from argus_assets.containment.confined import pool
+from argus_assets.containment.client import pool
 from argus_assets.containment.kernel import landlock_version
 from argus_assets.errors import BadSetting
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.contained import find_contained
-from argus_assets.faults.finding import find_events
-from argus_assets.faults.plug_ins import load_faults
+from argus_assets.faults.detection import find_events
+from argus_assets.faults.plugins.packages import load_faults
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.parts import scan_part, write_part
 from argus_assets.simulate.fleet import simulate_drive

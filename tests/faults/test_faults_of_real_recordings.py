@@ -3,13 +3,13 @@
 import polars as pl
 from j1939_reference import receive
 
-from argus_assets.faults.addressing import by_sender
-from argus_assets.faults.can import TIME_ORDER, data_frames
-from argus_assets.faults.diagnostic import WANTED as DIAGNOSTIC_WANTED
-from argus_assets.faults.finding import find_events
-from argus_assets.faults.isotp import reassemble as reassemble_isotp
-from argus_assets.faults.j1939 import WANTED as J1939_WANTED
-from argus_assets.faults.j1939_tp import reassemble as reassemble_tp
+from argus_assets.faults.can_frames import TIME_ORDER, data_frames
+from argus_assets.faults.detection import find_events
+from argus_assets.faults.j1939.detector import WANTED as J1939_WANTED
+from argus_assets.faults.j1939.transport import reassemble as reassemble_tp
+from argus_assets.faults.uds_obd.addressing import by_sender
+from argus_assets.faults.uds_obd.detector import WANTED as DIAGNOSTIC_WANTED
+from argus_assets.faults.uds_obd.isotp import reassemble as reassemble_isotp
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.reading import read_recording
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.faults.addressing import DEFAULT, Addressing, by_sender
-from argus_assets.faults.can import TIME_ORDER, data_frames
-from argus_assets.faults.diagnostic import find, wanted
-from argus_assets.faults.isotp import reassemble
+from argus_assets.faults.can_frames import TIME_ORDER, data_frames
+from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, by_sender
+from argus_assets.faults.uds_obd.detector import find, wanted
+from argus_assets.faults.uds_obd.isotp import reassemble
 
 isotp = pytest.importorskip("isotp", reason="can-isotp is not installed; it is the oracle of these tests")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.j1939_dtc import Dtc, parse
+from argus_assets.faults.j1939.dtc import Dtc, parse
 from argus_assets.faults.severity import RULES
 
 dtcs = st.builds(

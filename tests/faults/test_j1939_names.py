@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from j1939_sender import Frame, claim, single
 
-from argus_assets.faults.j1939_name import Name
+from argus_assets.faults.j1939.name import Name
 
 S = 1_000_000_000
 OIL = bytes.fromhex("10ff64000101")

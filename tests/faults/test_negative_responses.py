@@ -2,7 +2,7 @@
 
 import pytest
 
-from argus_assets.faults.negative_response import RESPONSE_CODES, RESPONSE_PENDING, SERVICES
+from argus_assets.faults.uds_obd.negative_response import RESPONSE_CODES, RESPONSE_PENDING, SERVICES
 
 pytest.importorskip("udsoncan", reason="udsoncan is not installed; it is the oracle of these tests")
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.dtc import dtc_text
-from argus_assets.faults.obd import parse_codes
+from argus_assets.faults.uds_obd.dtc import dtc_text
+from argus_assets.faults.uds_obd.obd import parse_codes
 
 S = 1_000_000_000
 NONE = "024300"

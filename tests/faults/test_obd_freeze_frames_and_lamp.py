@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.obd_pids import PIDS, monitor_status, pid_value, split_pids
+from argus_assets.faults.uds_obd.obd_pids import PIDS, monitor_status, pid_value, split_pids
 
 S = 1_000_000_000
 

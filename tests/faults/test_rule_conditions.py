@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from argus_assets.faults.conditions import conditions_hold, episodes, silences
-from argus_assets.faults.rules import Rule, When
-from argus_assets.faults.signals import SAMPLES, SERIES
+from argus_assets.faults.rules.conditions import conditions_hold, episodes, silences
+from argus_assets.faults.rules.rules import Rule, When
+from argus_assets.faults.rules.signals import SAMPLES, SERIES
 
 S = 1_000_000_000
 GAP_S = 3.0

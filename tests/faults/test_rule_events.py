@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from argus_assets.common.tables import TIMESTAMP
 from argus_assets.faults.config import FaultConfig, default_config
-from argus_assets.faults.dbc import Dbc
-from argus_assets.faults.plug_ins import load_faults
-from argus_assets.tables import TIMESTAMP
+from argus_assets.faults.plugins.packages import load_faults
+from argus_assets.faults.rules.dbc import Dbc
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults.dictionary import Dictionary, built_in, describe
-from argus_assets.faults.dictionary_additions import read_csv
+from argus_assets.faults.dictionary.additions import read_csv
+from argus_assets.faults.dictionary.lookup import Dictionary, built_in, describe
 from argus_assets.faults.schema import ERROR_EVENTS, Severity
 from argus_assets.faults.severity import RULES, SAYS_NOTHING, severity_of, with_dictionary_severity
 

@@ -12,8 +12,8 @@ from cantools.database.errors import Error
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from argus_assets.faults.bits import Payloads, decode
-from argus_assets.faults.dbc import SignalDefinition
+from argus_assets.faults.rules.bits import Payloads, decode
+from argus_assets.faults.rules.dbc import SignalDefinition
 
 ORDERS = st.sampled_from(["little_endian", "big_endian"])
 FACTORS = st.sampled_from([1, -1, 2, 1.0, 0.5, 0.1, -0.25, 0.03125, 1e-7, 3, 1000, 2**40, 5.0])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.faults.dtc import uds_dtc_text
-from argus_assets.faults.uds import FAULT_BITS, parse_dtc_answer, status_text
+from argus_assets.faults.uds_obd.dtc import uds_dtc_text
+from argus_assets.faults.uds_obd.uds import FAULT_BITS, parse_dtc_answer, status_text
 
 udsoncan = pytest.importorskip("udsoncan", reason="udsoncan is not installed; it is the oracle of these tests")
 services = pytest.importorskip("udsoncan.services")

@@ -24,9 +24,9 @@ from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
-from argus_assets.embedded.platform import Platform
-from argus_assets.embedded.s3 import S3Server
 from argus_assets.errors import BadSetting
+from argus_assets.runtime.embedded.s3 import S3Server
+from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
 

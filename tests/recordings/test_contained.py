@@ -13,14 +13,14 @@ from drives import manifest_of
 from mcap.writer import CompressionType, Writer
 
 from argus_assets.assets import stages
-from argus_assets.containment.confined import SERVER, Server, pool
+from argus_assets.containment.client import SERVER, Server, pool
 from argus_assets.drop.bucket import Bucket
+from argus_assets.lake.store import Lake
 from argus_assets.recordings import contained
 from argus_assets.recordings.contained import read_contained
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import read_summary, scan_part, write_part
 from argus_assets.recordings.registry import Decoders
-from argus_assets.resources.lake import Lake
 from fuzz.damage import damaged
 from fuzz.seeds import seeds
 

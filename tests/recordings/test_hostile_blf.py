@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings import blf
+from argus_assets.recordings.formats.blf import reader as blf
 from argus_assets.recordings.model import Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
 from fuzz.check import Counted

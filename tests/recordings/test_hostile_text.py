@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings import text
+from argus_assets.recordings.formats import text
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
 from fuzz.check import Counted

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from argus_assets.common.tempdirs import remove_folder
 from argus_assets.containment import kernel
-from argus_assets.recordings.isolation import METHODS, Bounds, Outcome, network_isolation, run_isolated
-from argus_assets.scratch import remove_folder
+from argus_assets.plugins.isolation import METHODS, Bounds, Outcome, network_isolation, run_isolated
 
 needs_landlock = pytest.mark.skipif(not kernel.landlock_version(), reason="no Landlock here")
 

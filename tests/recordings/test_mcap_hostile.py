@@ -12,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.recordings.columns import PADDING
+from argus_assets.recordings.messages.ros_msg import (
+    BadDefinition,
+    DefinitionOverLimit,
+    count_columns,
+    min_bytes,
+    parse_message,
+)
+from argus_assets.recordings.messages.topics import flattener
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
-from argus_assets.recordings.ros_msg import BadDefinition, DefinitionOverLimit, count_columns, min_bytes, parse_message
 from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
-from argus_assets.recordings.topics import flattener
 from tests.recordings.hostile_mcap import (
     CDR,
     MAGIC,
@@ -170,7 +176,7 @@ def test_twelve_hundred_topics_have_a_table_each() -> None:
 
 
 def test_a_schema_is_parsed_once_however_many_channels_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from argus_assets.recordings import topics
+    from argus_assets.recordings.messages import topics
 
     parsed: list[str] = []
     real = topics.parse_message
@@ -513,7 +519,7 @@ def test_seconds_that_are_no_number_are_not_multiplied() -> None:
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1))
 @settings(max_examples=60, deadline=None)
 def test_protobuf_times_are_exact_or_null(seconds: int, nanos: int) -> None:
-    from argus_assets.recordings.topics import message_class
+    from argus_assets.recordings.messages.topics import message_class
 
     made = message_class("google.protobuf.M", timestamp_of(3))
     assert made is not None
@@ -605,7 +611,7 @@ def test_text_of_proto2_need_not_be_utf8() -> None:
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=60), st.integers(1, 400), st.integers(1, 30))
 @settings(max_examples=50, deadline=None)
 def test_windows_of_any_size_give_the_same_rows(sizes: list[int], max_bytes: int, max_messages: int) -> None:
-    from argus_assets.recordings import mcap_messages
+    from argus_assets.recordings.formats.mcap import messages as mcap_messages
 
     some = b"".join(message(1 + n % 2, CDR + bytes([n]) * size) for n, size in enumerate(sizes))
     raw = mcap(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings.mdf4_formula import MAX_CHARS, FormulaError, parse_formula
+from argus_assets.recordings.formats.mdf4.formula import MAX_CHARS, FormulaError, parse_formula
 
 VALUES = np.array([-3.0, -1.0, -0.25, 0.0, 0.5, 1.0, 2.0, 7.0, 250.0])
 X = object()

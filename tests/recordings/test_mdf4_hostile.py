@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from argus_assets.common.texts import MAX_NAME_CHARS
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import DAMAGE_KINDS, FRAMES
-from argus_assets.texts import MAX_NAME_CHARS
 from tests.recordings.mdf4_hostile import HOSTILE, Hostile, of_conversion, records
 
 MIB = 1024**2
@@ -208,8 +208,8 @@ def test_long_blocks_are_taken_apart_in_parts(rows: int, width: int, part: int, 
     block = m.dz(data.T.tobytes() if in_columns else data.tobytes(), columns=8 + width if in_columns else 0)
     m.dg(m.cg(m.time(m.cn(m.name("v"))), 8 + width, cycles=rows), block)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("argus_assets.recordings.mdf4._PIECE_BYTES", part)
-        patch.setattr("argus_assets.recordings.mdf4._TASK_BYTES", 10 * part)
+        patch.setattr("argus_assets.recordings.formats.mdf4.reader._PIECE_BYTES", part)
+        patch.setattr("argus_assets.recordings.formats.mdf4.reader._TASK_BYTES", 10 * part)
         batches, summary, _ = read(m.finished())
     assert summary.problems == []
     table = pl.concat([table for batch in batches for table in batch.topics.values()])

@@ -12,7 +12,8 @@ from asammdf import MDF, Signal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings import mdf4, mdf4_blocks
+from argus_assets.recordings.formats.mdf4 import blocks as mdf4_blocks
+from argus_assets.recordings.formats.mdf4 import reader as mdf4
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
 from argus_assets.recordings.schema import FRAMES

@@ -22,19 +22,19 @@ from hypothesis import strategies as st
 
 from argus_assets.assets import stages
 from argus_assets.cli import root
-from argus_assets.containment.confined import pool
+from argus_assets.containment.client import pool
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.errors import BadSetting
+from argus_assets.lake.store import Lake
 from argus_assets.recordings.contained import read_contained
 from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.parts import READER_VERSION, reader_version, scan_part
-from argus_assets.recordings.plug_ins import load_decoders
+from argus_assets.recordings.plugins.loading import load_decoders
 from argus_assets.recordings.reading import concat_batches, open_recording, read_recording
 from argus_assets.recordings.registry import BUILT_IN, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
-from argus_assets.resources.lake import Lake
 from argus_assets.simulate.fleet import simulate_drive
 
 HERE = Path(__file__).parent
@@ -521,8 +521,8 @@ open("b.csv", "w").write("t,topic,v,w\\n2,/a,0.5,x\\n")
 )
 @settings(max_examples=50, deadline=None)
 def test_files_merge_by_time_and_keep_their_own_order(files) -> None:
-    from argus_assets.recordings.plug_in_reader import merged
-    from argus_assets.recordings.program_tables import BodySchema, Rows
+    from argus_assets.recordings.plugins.merge import merged
+    from argus_assets.recordings.plugins.program_tables import BodySchema, Rows
 
     def rows(file, step):
         for at in range(0, len(file), step):

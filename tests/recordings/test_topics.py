@@ -17,12 +17,12 @@ from mcap.writer import Writer
 from mcap_ros2.decoder import DecoderFactory
 from mcap_ros2.writer import Writer as Ros2Writer
 
-from argus_assets.recordings.cdr_columns import MAX_ITEMS
 from argus_assets.recordings.columns import PADDING
+from argus_assets.recordings.messages.cdr_columns import MAX_ITEMS
+from argus_assets.recordings.messages.ros_msg import BadDefinition, parse_message
+from argus_assets.recordings.messages.topics import flattener
 from argus_assets.recordings.model import FrameBatch, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
-from argus_assets.recordings.ros_msg import BadDefinition, parse_message
-from argus_assets.recordings.topics import flattener
 
 DEFINITION = """
 # A comment
@@ -299,7 +299,7 @@ def protobuf_schema() -> bytes:
 
 
 def test_protobuf_is_what_was_written() -> None:
-    from argus_assets.recordings.topics import message_class
+    from argus_assets.recordings.messages.topics import message_class
 
     outer = message_class("t.Outer", protobuf_schema())
     assert outer is not None

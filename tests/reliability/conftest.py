@@ -8,7 +8,7 @@ import pytest
 from reliability_report import IS_FULL, Report
 from reliability_site import Site, running_site, simulate_drives
 
-from argus_assets.embedded.s3 import S3Server
+from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 
 HOOKS = Path(__file__).parent / "hooks"

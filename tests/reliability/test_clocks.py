@@ -14,7 +14,7 @@ from reliability_site import SCENARIOS, Site, running_site
 from argus_assets.drop.keys import BatchRef, inbox_key
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, upload_files
-from argus_assets.embedded.s3 import S3Server
+from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 
 pytestmark = [pytest.mark.reliability, pytest.mark.reliability_full, pytest.mark.timeout(420)]

@@ -17,7 +17,7 @@ import pytest
 from reliability_report import Report, Row
 from reliability_site import Dropped, Site, running_site
 
-from argus_assets.embedded.s3 import S3Server
+from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 
 pytestmark = [

@@ -15,8 +15,8 @@ from reliability_report import Report, happened
 from reliability_site import Site, running_site
 
 from argus_assets.assets.batch import STAGES
-from argus_assets.embedded.s3 import S3Server
 from argus_assets.partitions import IN_FLIGHT
+from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 from argus_assets.status import BatchState
 

@@ -8,7 +8,7 @@ from fault_proxy import Rule
 from reliability_report import Report, Row
 from reliability_site import Dropped, Site, kill
 
-from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import dagster as dg
 import pytest
 
-from argus_assets.texts import markdown, markdown_table, printed
+from argus_assets.common.texts import markdown, markdown_table, printed
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -9,9 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 import psycopg2
 import pytest
 
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.llm_slots import LOCK_CLASS, CallSlots
 from argus_assets.diagnosis.ports import ModelFailed
-from argus_assets.resources.database import Database
-from argus_assets.resources.slots import LOCK_CLASS, CallSlots
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -12,13 +12,13 @@ from case_data import DAY0, case, queries, query, some_cases
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from argus_assets.adapters.postgres.cases import BATCH, EF_SEARCH, PostgresCaseStore
+from argus_assets.adapters.postgres.database import Database
 from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.ports import Case, CaseQuery, Outcome
 from argus_assets.diagnosis.retrieval import CANDIDATES, SAME_SIGNATURE, MemoryCaseStore, is_visible
 from argus_assets.diagnosis.vectors import IdfTable, code_vector, features
 from argus_assets.errors import BadSetting, Unavailable
-from argus_assets.resources.cases import BATCH, EF_SEARCH, PostgresCaseStore
-from argus_assets.resources.database import Database
 from benchmarks.case_fleet import make_cases
 
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -27,7 +27,7 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import datetime_from_timestamp
 from dagster_home import KINDS, Kind, instance_on
 
-from argus_assets.resources import run_coordinator
+from argus_assets.dagster_instance import run_coordinator
 
 DEFINITIONS = """
 import dagster as dg
@@ -145,7 +145,7 @@ from pathlib import Path
 clock = time.time
 time.time = lambda: clock() + float(Path(sys.argv[1]).read_text())
 import dagster as dg
-from argus_assets.resources.run_coordinator import SteadyRunCoordinator
+from argus_assets.dagster_instance.run_coordinator import SteadyRunCoordinator
 instance = dg.DagsterInstance.ephemeral()
 SteadyRunCoordinator().register_instance(instance)
 print(os.getpid(), *sys.argv[1:], flush=True)

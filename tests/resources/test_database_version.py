@@ -5,11 +5,11 @@ import pytest
 from click.testing import CliRunner
 from dagster_home import KINDS, Kind, instance_on
 
+from argus_assets.adapters.postgres.database import Database, require_known_version
+from argus_assets.adapters.postgres.ledger import PostgresLedger
 from argus_assets.cli import root
-from argus_assets.embedded.platform import Platform
 from argus_assets.errors import BadSetting
-from argus_assets.resources.database import Database, require_known_version
-from argus_assets.resources.ledger import PostgresLedger
+from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
 
 NEWER = "999_later.sql"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.drives import PostgresDriveMemory
 from argus_assets.diagnosis.model import History, ItemHistory
 from argus_assets.diagnosis.ports import DriveFacts, Past
 from argus_assets.diagnosis.releases import previous_release
-from argus_assets.resources.database import Database
-from argus_assets.resources.drives import PostgresDriveMemory
 
 T0 = datetime(2026, 6, 1, tzinfo=UTC)
 WINDOW = 90

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from case_data import case, query
 
+from argus_assets.adapters.embeddings import BATCH_TEXTS, OpenAiEmbedder, embedder_of
+from argus_assets.adapters.postgres.cases import PostgresCaseStore
+from argus_assets.adapters.postgres.database import Database
 from argus_assets.diagnosis.vectors import DIMENSIONS
-from argus_assets.embedded.platform import free_port
 from argus_assets.errors import ArgusError, BadSetting, Unavailable
-from argus_assets.resources.cases import PostgresCaseStore
-from argus_assets.resources.database import Database
-from argus_assets.resources.embeddings import BATCH_TEXTS, OpenAiEmbedder, embedder_of
+from argus_assets.runtime.platform import free_port
 from argus_assets.settings import Settings
 
 

@@ -10,10 +10,10 @@ import psycopg2
 import pytest
 from dagster_home import KINDS, Kind, instance_on
 
-from argus_assets.embedded.postgres import EmbeddedPostgres
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.pooling import DEADLINES, MOST
 from argus_assets.errors import Unavailable
-from argus_assets.resources.database import Database
-from argus_assets.resources.pooling import DEADLINES, MOST
+from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 
 
 def asked(url: str, question: str) -> int:

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from argus_assets.embedded.s3 import S3Server
 from argus_assets.errors import BadTable, PermanentError, Unavailable
+from argus_assets.lake.store import Lake
 from argus_assets.recordings.schema import PROBLEMS
-from argus_assets.resources.lake import Lake
+from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.stats.schema import ERROR_STATS
 
 

@@ -12,11 +12,11 @@ import psycopg2
 import pytest
 from webhook_receiver import OTHER_SECRET, SECRET, Answer, Receiver, receiver
 
-from argus_assets.outcomes.delivery import PAUSES, REFUSALS
-from argus_assets.outcomes.endpoints import Endpoint
-from argus_assets.outcomes.events import FileParsed, Outcome, outcome_id
-from argus_assets.resources.database import Database
-from argus_assets.resources.outbox import Outbox
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.outbox import Outbox
+from argus_assets.notifications.delivery import PAUSES, REFUSALS
+from argus_assets.notifications.endpoints import Endpoint
+from argus_assets.notifications.events import FileParsed, Outcome, outcome_id
 from argus_assets.resources.webhooks import Delivered, deliver
 
 SPAWN = multiprocessing.get_context("spawn")

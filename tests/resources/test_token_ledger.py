@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.ledger import PostgresLedger
 from argus_assets.diagnosis.budget import share_of_budget
 from argus_assets.diagnosis.ports import OverBudget, Usage
-from argus_assets.resources.database import Database
-from argus_assets.resources.ledger import PostgresLedger
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SPAWN = multiprocessing.get_context("spawn")

@@ -23,7 +23,7 @@ from drop.test_upload import (  # noqa: F401 - collected here, with this module'
 )
 
 from argus_assets.drop.bucket import Bucket
-from argus_assets.embedded.s3 import S3Server
+from argus_assets.runtime.embedded.s3 import S3Server
 
 pytestmark = pytest.mark.s3
 

@@ -14,9 +14,9 @@ from drop.test_hostile_input import HOSTILE_KEYS
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.policies import vehicle_policy
 from argus_assets.drop.quarantine import quarantine_unknown
-from argus_assets.embedded.s3 import S3Server
 from argus_assets.errors import AccessDenied, BadFile
-from argus_assets.upkeep.stale_uploads import StaleUploads, find_stale
+from argus_assets.maintenance.stale_uploads import StaleUploads, find_stale
+from argus_assets.runtime.embedded.s3 import S3Server
 
 pytestmark = pytest.mark.s3
 

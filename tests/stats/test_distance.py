@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stats_tables import NO_DEADLINE
 
+from argus_assets.common.tables import TIMESTAMP
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.simulate.can import speed_profile
 from argus_assets.stats.distance import Distance, measure
 from argus_assets.stats.schema import DISTANCE_SOURCES
-from argus_assets.tables import TIMESTAMP
 
 S = 10**9
 START = 1_790_000_000 * S

@@ -13,17 +13,18 @@ import psycopg2
 import pytest
 from dagster_home import instance_on, new_database
 
+from argus_assets.adapters.postgres.database import Database
 from argus_assets.assets.batch import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.lake.store import Lake
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
-from argus_assets.resources.database import Database
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
-from argus_assets.resources.lake import Lake, LakeResource
+from argus_assets.resources.lake import LakeResource
 from argus_assets.sensors.completed_batches import take_completed_batches
 from argus_assets.simulate.fleet import Drive, simulate_drive
 

@@ -12,7 +12,7 @@ import pytest
 from argus_assets.assets.batch import STAGES
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
-from argus_assets.faults.plug_ins import load_faults
+from argus_assets.faults.plugins.packages import load_faults
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.resources.decoders import DecodersResource

@@ -10,9 +10,9 @@ from argus_assets.assets.stages import FilesDiffer, parse_recordings
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.upload import collect_files, upload_files
-from argus_assets.embedded.s3 import S3Server
 from argus_assets.errors import Unavailable
-from argus_assets.resources.lake import Lake
+from argus_assets.lake.store import Lake
+from argus_assets.runtime.embedded.s3 import S3Server
 
 pytestmark = pytest.mark.wiring
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from argus_assets.watching.logs import JsonFormatter, configure, fields
+from argus_assets.monitoring.logs import JsonFormatter, configure, fields
 
 pytestmark = pytest.mark.wiring
 

@@ -9,7 +9,7 @@ import pytest
 
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
-from argus_assets.sensors.lost_outcomes import PAGE, Cursor, tell_lost_outcomes
+from argus_assets.sensors.crashed_runs import PAGE, Cursor, tell_lost_outcomes
 from argus_assets.status import partition_states, timeline
 
 pytestmark = pytest.mark.wiring

@@ -10,16 +10,16 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from argus_assets import figures
+from argus_assets import metrics_collector as figures
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.ledger import PostgresLedger
+from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.cli import root
 from argus_assets.cli.metrics import registry_of
-from argus_assets.figures import EventReader, Watcher
-from argus_assets.resources.database import Database
-from argus_assets.resources.ledger import PostgresLedger
-from argus_assets.resources.outbox import Outbox
+from argus_assets.metrics_collector import EventReader, Watcher
+from argus_assets.monitoring.metrics import FAILURE_KINDS
 from argus_assets.schedules.reconcile_bucket import run_pass
 from argus_assets.sensors.stale_uploads import report_stale_uploads
-from argus_assets.watching.metrics import FAILURE_KINDS
 
 pytestmark = pytest.mark.wiring
 

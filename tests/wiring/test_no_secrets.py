@@ -26,8 +26,8 @@ from argus_assets.cli import main, root
 from argus_assets.cli.metrics import registry_of, watching
 from argus_assets.definitions import build_defs
 from argus_assets.drop.bucket import Bucket
-from argus_assets.embedded.platform import free_port
-from argus_assets.resources.lake import Lake
+from argus_assets.lake.store import Lake
+from argus_assets.runtime.platform import free_port
 from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
 from argus_assets.settings import Settings
 

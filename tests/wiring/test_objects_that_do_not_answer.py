@@ -9,9 +9,9 @@ from fault_proxy import FaultProxy, Request, Rule
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, inbox_key
 from argus_assets.drop.results import read_result
-from argus_assets.embedded.s3 import S3Server
 from argus_assets.errors import Unavailable
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.runtime.embedded.s3 import S3Server
 
 pytestmark = pytest.mark.wiring
 

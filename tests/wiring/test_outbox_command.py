@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 from webhook_receiver import SECRET, Answer, Receiver, receiver
 
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.cli import root
 from argus_assets.cli.doctor import run_checks
 from argus_assets.definitions import build_defs
 from argus_assets.errors import BadSetting
-from argus_assets.outcomes.alerts import AlertRules
-from argus_assets.outcomes.endpoints import parse_endpoints
-from argus_assets.resources.database import Database
-from argus_assets.resources.outbox import Outbox
+from argus_assets.notifications.alerts import AlertRules
+from argus_assets.notifications.endpoints import parse_endpoints
 from argus_assets.sensors.outcome_events import collect_outcomes
 from argus_assets.settings import Settings
 

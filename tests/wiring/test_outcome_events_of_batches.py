@@ -13,15 +13,15 @@ import sqlalchemy as sa
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from webhook_receiver import SECRET, Receiver, receiver
 
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.assets.batch import EVENT_KEY
-from argus_assets.outcomes.alerts import AlertRule, AlertRules
-from argus_assets.outcomes.endpoints import Endpoint
+from argus_assets.maintenance.retry_policy import LIMITS
+from argus_assets.notifications.alerts import AlertRule, AlertRules
+from argus_assets.notifications.endpoints import Endpoint
 from argus_assets.partitions import request_run
-from argus_assets.resources.database import Database
-from argus_assets.resources.outbox import Outbox
 from argus_assets.resources.webhooks import deliver
 from argus_assets.sensors.outcome_events import collect_outcomes
-from argus_assets.upkeep.attempts import LIMITS
 
 pytestmark = pytest.mark.wiring
 

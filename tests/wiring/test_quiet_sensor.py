@@ -8,7 +8,7 @@ import pytest
 from argus_assets.definitions import build_defs
 from argus_assets.drop.bucket import Bucket
 from argus_assets.errors import BadSetting
-from argus_assets.sensors.quiet_prefixes import build_quiet_prefixes
+from argus_assets.sensors.idle_sessions import build_quiet_prefixes
 from argus_assets.settings import Settings
 
 LOGGERS = '[device.2F6913DB]\nvehicle_id = "truck-1"\nvin = "1M8GDM9AXKP042788"\nplatform = "truck"\nrelease = "1"\n'

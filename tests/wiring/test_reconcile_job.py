@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from argus_assets.cli import root
 from argus_assets.drop.manifest import manifest_digest
 from argus_assets.drop.results import BatchResult, write_result
+from argus_assets.maintenance.reconcile import GRACE, ReconcileReport
 from argus_assets.partitions import BATCHES
 from argus_assets.schedules import reconcile_bucket as schedule
 from argus_assets.schedules.reconcile_bucket import build_reconcile_job, is_due, known_batches, load_report, run_pass
-from argus_assets.upkeep.reconcile import GRACE, ReconcileReport
 
 RETAIN = timedelta(days=90)
 

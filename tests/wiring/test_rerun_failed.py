@@ -13,7 +13,7 @@ from argus_assets.drop.results import read_result
 from argus_assets.errors import Unavailable
 from argus_assets.partitions import BATCHES
 from argus_assets.schedules.rerun_failed_batches import find_failed, rerun_failed
-from argus_assets.sensors.lost_outcomes import Cursor, tell_lost_outcomes
+from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
 from argus_assets.status import partition_states
 
 pytestmark = pytest.mark.wiring

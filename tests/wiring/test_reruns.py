@@ -13,10 +13,10 @@ from argus_assets.assets.batch import CODE_VERSIONS, STAGES
 from argus_assets.assets.provenance import MADE_WITH
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting
+from argus_assets.maintenance.reruns import new_request
 from argus_assets.partitions import BATCHES, FROM_STAGE, ONLY_STALE
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.sensors.rerun_requests import save_request, take_rerun_requests
-from argus_assets.upkeep.reruns import new_request
 
 pytestmark = pytest.mark.wiring
 

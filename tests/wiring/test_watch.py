@@ -19,16 +19,16 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from argus_assets import figures
+from argus_assets import metrics_collector as figures
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.adapters.postgres.ledger import PostgresLedger
+from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.cli import root
 from argus_assets.cli.watch import render, watch
-from argus_assets.embedded import code_address
-from argus_assets.embedded.code_address import CodeAddress
-from argus_assets.figures import Watcher
-from argus_assets.resources.database import Database
-from argus_assets.resources.ledger import PostgresLedger
-from argus_assets.resources.outbox import Outbox
-from argus_assets.watching import overview
+from argus_assets.metrics_collector import Watcher
+from argus_assets.monitoring import overview
+from argus_assets.runtime import code_address
+from argus_assets.runtime.code_address import CodeAddress
 
 pytestmark = pytest.mark.wiring
 

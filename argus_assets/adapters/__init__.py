@@ -1,0 +1,1 @@
+"""Implementations of the domain's ports on real services. Nothing here knows Dagster."""

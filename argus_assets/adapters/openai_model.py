@@ -1,0 +1,320 @@
+"""A language model behind an OpenAI-compatible endpoint.
+
+The `openai` client is used for one attempt at a time: retries, waits and what they cost are `diagnosis/llm_call.py`'s.
+Its timeout holds for single reads, so an answer that drips would never end: the whole attempt runs under a deadline of
+its own, which closes the connection. Its `parse` loses the usage of an answer that is no JSON: replies are read here.
+
+What a server does not know is left out, and stays so: structured output falls back from a JSON schema to any JSON object
+to plain text, each with the schema in the prompt; `max_completion_tokens` and `max_tokens` stand for each other;
+`temperature` is dropped. A server refuses such a request before it works on it, so that trying the next costs nothing.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
+
+from argus_assets.diagnosis.budget import bound, tokens_of
+from argus_assets.diagnosis.ports import ModelFailed, ModelReply, ModelRequest, Usage
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+MAX_REPLY_BYTES: Final = 1024 * 1024
+MAX_ERROR_CHARACTERS: Final = 300
+
+MAX_TIMES_ESTIMATED: Final = 4
+"""A server may count more than our bound, for marks of its own or for thoughts, but not more than so many times it."""
+
+Structure = Literal["json_schema", "json_object", "text"]
+_STRUCTURES: Final[tuple[Structure, ...]] = ("json_schema", "json_object", "text")
+_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+_REFUSES_PARAMETER: Final = frozenset({400, 404, 422, 501})
+_FENCE: Final = re.compile(r"\A```[a-z]*\n(.*?)\n?```\Z", re.DOTALL)
+
+
+@contextmanager
+def _free(_timeout_s: float) -> Generator[None]:
+    yield
+
+
+class OpenAiModel:
+    """`ports.LanguageModel` on the `openai` client. Safe to use from several threads.
+
+    Args:
+        name: Model, as the endpoint names it.
+        url: Base URL of the endpoint; OpenAI's own without.
+        api_key: Key, where the endpoint wants one.
+        slots: Holds a place for the time of a call, given the seconds to wait for one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str | None = None,
+        api_key: str | None = None,
+        slots: Callable[[float], AbstractContextManager[None]] = _free,
+    ) -> None:
+        self._name = name
+        self._url = url or OPENAI_URL
+        self._key = api_key
+        self._slots = slots
+        self._structure: Structure = "json_schema"
+        # Local servers know the older name, OpenAI's newer models only the newer one.
+        self._limit = _LIMITS[0] if url is None else _LIMITS[1]
+        self._limits_tried = 0
+        self._temperature = True
+
+    @property
+    def name(self) -> str:
+        """Model name, as the endpoint knows it."""
+        return self._name
+
+    @property
+    def structure(self) -> Structure:
+        """How answers are kept to the schema, as far as it is known yet."""
+        return self._structure
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"OpenAiModel({self._name!r}, url={self._url!r})"
+
+    def slot(self, *, timeout_s: float) -> AbstractContextManager[None]:
+        """Hold one of the places for calls at the same time.
+
+        Raises:
+            ModelFailed: None was free in time.
+        """
+        return self._slots(timeout_s)
+
+    def attempt(self, request: ModelRequest, *, timeout_s: float) -> ModelReply:
+        """Ask once; `timeout_s` is the whole time until the last byte.
+
+        Raises:
+            ModelFailed: There is no answer.
+        """
+        return asyncio.run(self._within(request, timeout_s))
+
+    async def _within(self, request: ModelRequest, timeout_s: float) -> ModelReply:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._ask(request)
+        except TimeoutError as error:
+            raise ModelFailed("timeout", f"no whole answer in {timeout_s:.1f} s", retryable=True) from error
+
+    async def _ask(self, request: ModelRequest) -> ModelReply:
+        import httpx2  # the client's own HTTP library; reading a body raises its errors as they are
+        import openai
+
+        async with openai.AsyncOpenAI(
+            base_url=self._url,
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=None,  # the deadline around this call holds
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None),
+        ) as client:
+            while True:
+                try:
+                    async with client.chat.completions.with_streaming_response.create(
+                        **self._parameters(request)
+                    ) as response:
+                        body = await _read(response.iter_bytes())
+                    return _reply(body, request, self._name)
+                except openai.APIStatusError as error:
+                    if not self._learn(error):
+                        raise _refusal(error, self._url, self._hide) from None
+                except (openai.APIError, httpx2.HTTPError, OSError) as error:
+                    # Refused before anything was sent costs nothing; what broke later may have been answered.
+                    refused = _is_refused_connection(error)
+                    raise ModelFailed(
+                        "connection",
+                        self._hide(f"{self._url} did not answer: {_reason(error)}"),
+                        retryable=True,
+                        usage=Usage() if refused else None,
+                    ) from None
+
+    def _parameters(self, request: ModelRequest) -> dict[str, Any]:
+        schema = json.dumps(request.schema, ensure_ascii=False)
+        user = request.user
+        if self._structure != "json_schema":
+            user += f"\n\nAnswer with one JSON object, and nothing else, that follows this JSON schema:\n{schema}"
+        messages = [{"role": "system", "content": request.system}, {"role": "user", "content": user}]
+        if request.previous is not None:
+            answer, why = request.previous
+            messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": why}]
+        parameters: dict[str, Any] = {"model": self._name, "messages": messages, self._limit: request.max_tokens}
+        if self._temperature:
+            parameters["temperature"] = 0
+        if self._structure == "json_schema":
+            form = {"name": "diagnosis", "strict": True, "schema": request.schema}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": form}
+        elif self._structure == "json_object":
+            parameters["response_format"] = {"type": "json_object"}
+        return parameters
+
+    def _learn(self, error: "APIStatusError") -> bool:
+        """Leave out what the server has just refused; returns whether there is something to try."""
+        if error.status_code not in _REFUSES_PARAMETER:
+            return False
+        text = str(error).lower()
+        if self._limit in text and self._limits_tried < len(_LIMITS) - 1:
+            self._limits_tried += 1
+            self._limit = _LIMITS[1 - _LIMITS.index(self._limit)]
+            return True
+        if "temperature" in text and self._temperature:
+            self._temperature = False
+            return True
+        if self._structure != "text" and any(
+            word in text
+            for word in ("response_format", "json_schema", "json_object", "schema", "grammar", "structured")
+        ):
+            self._structure = _STRUCTURES[_STRUCTURES.index(self._structure) + 1]
+            return True
+        return False
+
+    def _hide(self, text: str) -> str:
+        """`text` without the key."""
+        return text.replace(self._key, "…") if self._key else text
+
+
+async def _read(chunks: Any) -> bytes:  # noqa: ANN401 - an async iterator of the client's
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_REPLY_BYTES:
+            raise ModelFailed("bad_reply", f"the reply is longer than {MAX_REPLY_BYTES:,} bytes", retryable=False)
+    return bytes(body)
+
+
+def _reply(body: bytes, request: ModelRequest, name: str) -> ModelReply:
+    """The text of a reply, whose shape nobody promised."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        head = body[:60].decode(errors="replace").replace("\n", " ")
+        raise ModelFailed("bad_reply", f"the reply is no JSON: it begins with {head!r}", retryable=True) from error
+    choice = _first(document.get("choices")) if isinstance(document, Mapping) else None
+    message = choice.get("message") if choice is not None else None
+    if choice is None or not isinstance(message, Mapping):
+        raise ModelFailed("bad_reply", "the reply holds no message", retryable=True)
+    content, refusal = message.get("content"), message.get("refusal")
+    text = content if isinstance(content, str) else ""
+    usage = _usage(document.get("usage"), request, text)
+    finish = choice.get("finish_reason")
+    if refusal or finish == "content_filter":
+        why = str(refusal or "its content filter")[:MAX_ERROR_CHARACTERS]
+        raise ModelFailed("refused", f"the model would not answer: {why}", retryable=False, usage=usage)
+    if finish == "length":
+        raise ModelFailed(
+            "bad_reply", f"the answer was cut at {request.max_tokens} tokens", retryable=False, usage=usage
+        )
+    if not text.strip():
+        raise ModelFailed("bad_reply", "the answer is empty", retryable=True, usage=usage)
+    model = document.get("model")
+    return ModelReply(_bare(text), usage, model if isinstance(model, str) and model else name)
+
+
+def _first(values: object) -> Mapping[str, Any] | None:
+    if isinstance(values, Sequence) and not isinstance(values, str) and values and isinstance(values[0], Mapping):
+        return values[0]
+    return None
+
+
+def _usage(told: object, request: ModelRequest, text: str) -> Usage:
+    """What the server tells, or a bound of ours where it tells nothing that can be."""
+    if isinstance(told, Mapping):
+        details = told.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
+        prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
+        if _is_count(prompt) and _is_count(completion):
+            return _possible(Usage(prompt, completion, cached if _is_count(cached) else 0), request, text)
+    return Usage(bound(request) - request.max_tokens, min(request.max_tokens, tokens_of(text)), estimated=True)
+
+
+def _possible(told: Usage, request: ModelRequest, text: str) -> Usage:
+    """What the server tells, within what can be: the budget must not depend on its honesty."""
+    max_prompt = MAX_TIMES_ESTIMATED * (bound(request) - request.max_tokens)
+    max_completion = MAX_TIMES_ESTIMATED * request.max_tokens
+    prompt, completion = told.prompt_tokens, told.completion_tokens
+    if not prompt:
+        prompt = bound(request) - request.max_tokens
+    if not completion:
+        completion = min(request.max_tokens, tokens_of(text))
+    prompt, completion = min(prompt, max_prompt), min(completion, max_completion)
+    believed = (prompt, completion) == (told.prompt_tokens, told.completion_tokens)
+    return Usage(prompt, completion, min(prompt, told.cached_tokens), estimated=not believed)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _bare(text: str) -> str:
+    """An answer without a model's thoughts and without a Markdown fence."""
+    text = _without_thoughts(text).strip()
+    fenced = _FENCE.match(text)
+    return fenced.group(1) if fenced else text
+
+
+def _without_thoughts(text: str) -> str:
+    # By hand: a pattern would look for the end of each of many that are never closed.
+    kept: list[str] = []
+    at = 0
+    while (start := text.find("<think>", at)) >= 0 and (end := text.find("</think>", start)) >= 0:
+        kept.append(text[at:start])
+        at = end + len("</think>")
+    return "".join([*kept, text[at:]])
+
+
+def _refusal(error: "APIStatusError", url: str, hide: Callable[[str], str]) -> ModelFailed:
+    status = error.status_code
+    said = hide(f"{url} answered {status}: {_reason(error)}")
+    if status == 429:
+        return ModelFailed(
+            "rate_limited", said, retryable=True, retry_after_s=_retry_after(error.response.headers), usage=Usage()
+        )
+    if status >= 500 or status in {408, 409, 425}:
+        return ModelFailed("server_error", said, retryable=True, retry_after_s=_retry_after(error.response.headers))
+    help_of = {
+        401: " Check ARGUS_LLM_API_KEY.",
+        403: " Check ARGUS_LLM_API_KEY and what it may use.",
+        404: " Check ARGUS_LLM_URL and ARGUS_LLM_MODEL.",
+    }
+    return ModelFailed("rejected", said + help_of.get(status, ""), retryable=False, usage=Usage())
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait (RFC 9110, 10.2.3: seconds or a date; milliseconds as OpenAI sends them)."""
+    try:
+        if (value := headers.get("retry-after-ms")) is not None:
+            return max(0.0, float(value) / 1000)
+        if (value := headers.get("retry-after")) is None:
+            return None
+        if value.strip().isdigit():
+            return float(value)
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _is_refused_connection(error: BaseException | None) -> bool:
+    """Whether the connection was never made."""
+    while error is not None:
+        if type(error).__name__ in {"ConnectError", "ConnectTimeout"} or isinstance(error, ConnectionRefusedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _reason(error: Exception) -> str:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = str(error) if str(error) not in ("", "Connection error.") else f"{type(cause).__name__}: {cause}"
+    return " ".join(text.split())[:MAX_ERROR_CHARACTERS]

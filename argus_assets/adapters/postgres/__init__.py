@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, migrations, and one module for each thing that is kept there."""

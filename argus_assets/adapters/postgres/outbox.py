@@ -1,0 +1,404 @@
+"""The outbox in PostgreSQL: what other systems are to be told, until each of them has it.
+
+An event is put in once, in the transaction that moves the cursor. It is taken out by who holds the lock of its row for
+the time of the attempt: nobody else sends it meanwhile, and who dies in between gives the lock back.
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from argus_assets.adapters.postgres.database import Database
+from argus_assets.notifications.alerts import HOUR, Alert, Told
+from argus_assets.notifications.delivery import Reply, Verdict, endpoint_pause, judge
+from argus_assets.notifications.events import Outcome, envelope
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812 - the class is in lower case
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+PAGE: Final = 1000
+PURGED: Final = 5000
+"""Delivered events that one purge deletes at most: the next one goes on."""
+
+_PENDING: Final = "delivered_at IS NULL AND dead_at IS NULL"
+_COLUMNS: Final = "seq, id, endpoint, type, subject, payload, created_at, attempts, next_attempt_at, delivered_at, dead_at, last_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event for one endpoint.
+
+    Attributes:
+        seq: Its number; the order in which events were put in.
+        payload: The CloudEvent.
+        next_attempt_at: When the next attempt is due, for what is pending.
+        dead_at: When it was given up.
+        last_error: What the last attempt brought.
+    """
+
+    seq: int
+    id: str
+    endpoint: str
+    type: str
+    subject: str
+    payload: dict[str, Any]
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime
+    delivered_at: datetime | None
+    dead_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """How an endpoint does.
+
+    Attributes:
+        failures: Since the last delivery.
+        disabled_why: Why nothing is sent any more, `None` while it is.
+    """
+
+    endpoint: str
+    failures: int
+    paused_until: datetime | None
+    disabled_at: datetime | None
+    disabled_why: str | None
+    pending: int
+    dead: int
+    oldest: datetime | None
+
+
+class Outbox:
+    """Events for other systems.
+
+    Args:
+        database: Where they are kept.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def writing(self) -> "Generator[OutboxWriter]":
+        """Put events in and move the cursor, all or nothing; one at a time.
+
+        Raises:
+            Unavailable: The database did not answer; nothing was put in.
+        """
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            # Whoever reads the event log at the same time waits here.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('argus.outbox'))")
+            yield OutboxWriter(cursor)
+
+    @contextmanager
+    def delivering(self) -> "Generator[Delivery]":
+        """A session that takes events out.
+
+        Raises:
+            Unavailable: The database did not answer.
+        """
+        with self._database.session(autocommit=False) as connection:
+            yield Delivery(connection)
+
+    def entries(
+        self, state: Literal["pending", "dead"], *, endpoint: str | None = None, limit: int = 100
+    ) -> Sequence[Entry]:
+        """What is pending, the next due first, or what is dead, the latest first."""
+        where, order = (
+            (_PENDING, "next_attempt_at, seq")
+            if state == "pending"
+            else ("dead_at IS NOT NULL", "dead_at DESC, seq DESC")
+        )
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {_COLUMNS} FROM argus.outbox WHERE {where} AND (%s::text IS NULL OR endpoint = %s) "  # noqa: S608
+                f"ORDER BY {order} LIMIT %s",
+                (endpoint, endpoint, limit),
+            )
+            return [Entry(*row) for row in cursor.fetchall()]
+
+    def states(self, endpoints: Iterable[str]) -> Sequence[EndpointState]:
+        """How the endpoints do, those that have events and are named no more too."""
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                SELECT e.endpoint, coalesce(w.failures, 0), w.paused_until, w.disabled_at, w.disabled_why,
+                       count(o.seq) FILTER (WHERE {_PENDING}), count(o.seq) FILTER (WHERE dead_at IS NOT NULL),
+                       min(o.created_at) FILTER (WHERE {_PENDING})
+                FROM (
+                    SELECT unnest(%s::text[]) AS endpoint
+                    UNION SELECT endpoint FROM argus.outbox WHERE delivered_at IS NULL
+                ) e
+                LEFT JOIN argus.webhook_endpoints w USING (endpoint)
+                LEFT JOIN argus.outbox o ON o.endpoint = e.endpoint AND o.delivered_at IS NULL
+                GROUP BY e.endpoint, w.failures, w.paused_until, w.disabled_at, w.disabled_why ORDER BY e.endpoint
+                """,  # noqa: S608
+                (list(endpoints),),
+            )
+            return [EndpointState(*row) for row in cursor.fetchall()]
+
+    def due(self, endpoints: Sequence[str], *, now: datetime, most: int) -> dict[str, int]:
+        """How many events are due for each endpoint that has no pause, counted up to `most`."""
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                SELECT e.endpoint, count(*) FROM unnest(%(endpoints)s::text[]) AS e (endpoint)
+                CROSS JOIN LATERAL (
+                    SELECT FROM argus.outbox o
+                    WHERE o.endpoint = e.endpoint AND {_PENDING} AND next_attempt_at <= %(now)s LIMIT %(most)s
+                ) o
+                WHERE NOT EXISTS (
+                    SELECT FROM argus.webhook_endpoints w
+                    WHERE w.endpoint = e.endpoint AND (w.paused_until > %(now)s OR w.disabled_at IS NOT NULL)
+                )
+                GROUP BY e.endpoint
+                """,  # noqa: S608
+                {"endpoints": list(endpoints), "now": now, "most": most},
+            )
+            return {endpoint: int(count) for endpoint, count in cursor.fetchall()}
+
+    def retry(self, *, ids: Sequence[str] = (), endpoint: str | None = None, now: datetime) -> int:
+        """Bring dead letters back, with all their attempts, and let their endpoints speak again; returns how many.
+
+        Args:
+            ids: Of the events; all dead ones unless given.
+            endpoint: Only of this one.
+            now: The time.
+        """
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE argus.outbox SET dead_at = NULL, attempts = 0, next_attempt_at = %s "
+                "WHERE dead_at IS NOT NULL AND (%s OR id = ANY(%s)) AND (%s::text IS NULL OR endpoint = %s) "
+                "RETURNING endpoint",
+                (now, not ids, list(ids), endpoint, endpoint),
+            )
+            brought = [row[0] for row in cursor.fetchall()]
+            woken = {*brought, *([endpoint] if endpoint else [])}
+            cursor.execute("DELETE FROM argus.webhook_endpoints WHERE endpoint = ANY(%s)", (sorted(woken),))
+        return len(brought)
+
+    def purge(self, *, before: datetime) -> int:
+        """Delete what was delivered earlier; returns how many events."""
+        with self._database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM argus.outbox WHERE seq IN "
+                "(SELECT seq FROM argus.outbox WHERE delivered_at < %s ORDER BY delivered_at LIMIT %s)",
+                (before, PURGED),
+            )
+            return cursor.rowcount
+
+
+class OutboxWriter:
+    """One transaction that puts events in; see `Outbox.writing`."""
+
+    def __init__(self, cursor: "Cursor") -> None:
+        self._cursor = cursor
+
+    def position(self, name: str) -> int | None:
+        """Storage id up to which the event log was read, `None` before the first time."""
+        self._cursor.execute("SELECT storage_id FROM argus.outbox_cursor WHERE name = %s", (name,))
+        row = self._cursor.fetchone()
+        return row[0] if row is not None else None
+
+    def move(self, name: str, storage_id: int) -> None:
+        """Say how far the event log was read."""
+        self._cursor.execute(
+            "INSERT INTO argus.outbox_cursor (name, storage_id) VALUES (%s, %s) "
+            "ON CONFLICT (name) DO UPDATE SET storage_id = excluded.storage_id",
+            (name, storage_id),
+        )
+
+    def add(self, outcomes: Sequence[tuple[Outcome, Sequence[str], datetime]], *, source: str, now: datetime) -> int:
+        """Put events in; returns how many were new.
+
+        Args:
+            outcomes: Each with its endpoints and when it may be sent. Alerts wait for nothing, what else is of one
+                batch is delivered in this order.
+            source: See `events.cloud_event`.
+            now: The time.
+        """
+        from psycopg2.extras import Json, execute_values
+
+        rows = [
+            (
+                outcome.id, endpoint, outcome.type, outcome.subject,
+                None if outcome.name == "AlertRaised" else outcome.subject, Json(payload), now, due_at,
+            )
+            for outcome, endpoints, due_at in outcomes
+            for payload in (envelope(outcome, source=source),)
+            for endpoint in endpoints
+        ]  # fmt: skip
+        added = execute_values(
+            self._cursor,
+            "INSERT INTO argus.outbox (id, endpoint, type, subject, lane, payload, created_at, next_attempt_at) VALUES %s "
+            "ON CONFLICT (id, endpoint) DO NOTHING RETURNING seq",
+            rows,
+            page_size=PAGE,
+            fetch=True,
+        )
+        return len(added)
+
+    def is_diagnosed(self, digest: str, subject: str) -> bool:
+        """Whether alert rules were asked about a diagnosis of this manifest before."""
+        self._cursor.execute(
+            "SELECT 1 FROM argus.alerted_manifests WHERE manifest_digest = %s AND subject = %s", (digest, subject)
+        )
+        return self._cursor.fetchone() is not None
+
+    def diagnosed(self, outcomes: Sequence[Outcome]) -> None:
+        """Remember that these manifests were diagnosed."""
+        from psycopg2.extras import execute_values
+
+        execute_values(
+            self._cursor,
+            "INSERT INTO argus.alerted_manifests (manifest_digest, subject, at) VALUES %s ON CONFLICT DO NOTHING",
+            [(o.data.manifest_digest, o.subject, o.at) for o in outcomes],
+            page_size=PAGE,
+        )
+
+    def failed(self, outcome: Outcome, *, crashed: bool) -> tuple[int, int]:
+        """Count a failure that may pass by itself; returns how many there were of this manifest, and crashes of them."""
+        key = (outcome.data.manifest_digest, outcome.subject)
+        self._cursor.execute(
+            "INSERT INTO argus.failed_attempts (manifest_digest, subject, event_id, crashed) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT DO NOTHING",
+            (*key, outcome.id, crashed),
+        )
+        self._cursor.execute(
+            "SELECT count(*), count(*) FILTER (WHERE crashed) FROM argus.failed_attempts "
+            "WHERE manifest_digest = %s AND subject = %s",
+            key,
+        )
+        failures, crashes = self._cursor.fetchone() or (0, 0)
+        return int(failures), int(crashes)
+
+    def begun(self, outcome: Outcome) -> None:
+        """Forget the failures of a manifest that was taken again."""
+        self._cursor.execute(
+            "DELETE FROM argus.failed_attempts WHERE manifest_digest = %s AND subject = %s",
+            (outcome.data.manifest_digest, outcome.subject),
+        )
+
+    def told(self, alert: Alert) -> Told:
+        """What the alert's rule told before of its code."""
+        data = alert.data
+        self._cursor.execute(
+            "SELECT max(at) FROM argus.alerts WHERE rule = %s AND vehicle_id = %s AND code = %s AND NOT held_back",
+            (data.rule, data.vehicle_id, data.code),
+        )
+        last_at = (self._cursor.fetchone() or (None,))[0]
+        self._cursor.execute(
+            "SELECT count(*) FROM argus.alerts WHERE rule = %s AND code = %s AND NOT held_back AND at > %s AND at <= %s",
+            (data.rule, data.code, alert.at - HOUR, alert.at),
+        )
+        return Told(last_at, int((self._cursor.fetchone() or (0,))[0]))
+
+    def alert(self, alert: Alert, *, held_back: bool) -> bool:
+        """Remember an alert; false when this manifest, rule and code had theirs already."""
+        data = alert.data
+        self._cursor.execute(
+            "INSERT INTO argus.alerts (manifest_digest, rule, code, vehicle_id, subject, at, held_back) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (
+                data.manifest_digest, data.rule, data.code, data.vehicle_id, f"{data.vehicle_id}/{data.batch_id}",
+                alert.at, held_back,
+            ),
+        )  # fmt: skip
+        return self._cursor.rowcount == 1
+
+    def held_back(self, alert: Alert, *, since: datetime | None) -> int:
+        """Alerts of its rule, vehicle and code that were kept back since the last one."""
+        self._cursor.execute(
+            "SELECT count(*) FROM argus.alerts WHERE rule = %s AND vehicle_id = %s AND code = %s AND held_back "
+            "AND (%s::timestamptz IS NULL OR at > %s)",
+            (alert.data.rule, alert.data.vehicle_id, alert.data.code, since, since),
+        )
+        return int((self._cursor.fetchone() or (0,))[0])
+
+
+class Delivery:
+    """A session that takes events out one by one; see `Outbox.delivering`."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def take(self, endpoint: str, *, now: datetime) -> Entry | None:
+        """The next event that is due, locked until `settle`; `None` when there is none, or the endpoint has a pause.
+
+        Alerts come first. Of one batch only the first event is due that is neither delivered nor dead.
+        """
+        self._connection.rollback()
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                SELECT {_COLUMNS} FROM argus.outbox o
+                WHERE endpoint = %(endpoint)s AND {_PENDING} AND next_attempt_at <= %(now)s
+                  -- A scalar: an anti-join would be planned by statistics that a table of bursts never has.
+                  AND (lane IS NULL OR seq = (
+                    SELECT min(e.seq) FROM argus.outbox e
+                    WHERE e.endpoint = %(endpoint)s AND e.lane = o.lane AND e.delivered_at IS NULL AND e.dead_at IS NULL
+                  ))
+                  AND NOT EXISTS (
+                    SELECT FROM argus.webhook_endpoints w
+                    WHERE w.endpoint = %(endpoint)s AND (w.paused_until > %(now)s OR w.disabled_at IS NOT NULL)
+                  )
+                ORDER BY (lane IS NOT NULL), next_attempt_at, seq LIMIT 1 FOR UPDATE OF o SKIP LOCKED
+                """,  # noqa: S608
+                {"endpoint": endpoint, "now": now},
+            )
+            row = cursor.fetchone()
+        if row is None:
+            self._connection.rollback()
+            return None
+        return Entry(*row)
+
+    def settle(self, entry: Entry, reply: Reply, *, now: datetime) -> Verdict:
+        """Write down what an attempt brought, and give the event's lock back.
+
+        Raises:
+            Unavailable: The database went away: the event is sent again, with the same id.
+        """
+        attempts = entry.attempts + 1
+        verdict, pause = judge(reply, attempts=attempts)
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE argus.outbox SET attempts = %s, last_error = %s, next_attempt_at = %s, "
+                "delivered_at = CASE WHEN %s THEN %s END, dead_at = CASE WHEN %s THEN %s END WHERE seq = %s",
+                (
+                    attempts, reply.error or None, now + pause, verdict == "delivered", now,
+                    verdict in ("dead", "gone"), now, entry.seq,
+                ),
+            )  # fmt: skip
+            if verdict == "delivered":
+                cursor.execute(
+                    "DELETE FROM argus.webhook_endpoints WHERE endpoint = %s AND disabled_at IS NULL", (entry.endpoint,)
+                )
+            elif verdict == "gone":
+                cursor.execute(
+                    "INSERT INTO argus.webhook_endpoints (endpoint, failures, disabled_at, disabled_why) "
+                    "VALUES (%s, 1, %s, %s) ON CONFLICT (endpoint) DO UPDATE SET "
+                    "disabled_at = excluded.disabled_at, disabled_why = excluded.disabled_why",
+                    (entry.endpoint, now, reply.error),
+                )
+            elif reply.is_of_endpoint:
+                self._failed(cursor, entry.endpoint, reply, now)
+        self._connection.commit()
+        return verdict
+
+    @staticmethod
+    def _failed(cursor: "Cursor", endpoint: str, reply: Reply, now: datetime) -> None:
+        cursor.execute(
+            "INSERT INTO argus.webhook_endpoints (endpoint, failures) VALUES (%s, 1) "
+            "ON CONFLICT (endpoint) DO UPDATE SET failures = webhook_endpoints.failures + 1 RETURNING failures",
+            (endpoint,),
+        )
+        pause = endpoint_pause(int((cursor.fetchone() or (1,))[0]), reply)
+        if pause is not None:
+            cursor.execute(
+                "UPDATE argus.webhook_endpoints SET paused_until = greatest(paused_until, %s) WHERE endpoint = %s",
+                (now + pause, endpoint),
+            )

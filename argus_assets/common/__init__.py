@@ -1,0 +1,1 @@
+"""Building blocks without knowledge of vehicles: tables, texts, files, limits on concurrency."""

@@ -1,0 +1,1 @@
+"""Classes that `dagster.yaml` names: storage, run coordinator, run launchers."""

@@ -1,0 +1,269 @@
+"""Evidence → diagnosis, by the cheapest way that can be trusted.
+
+    1. rules and similar cases        the offline diagnosis: always there, and the fallback of all that follows
+    2. fast path                      a rule that is sure enough: no call
+    3. saved answer                   the same fault signature, prompt and model: no call
+    4. budget, model, validation      one call with retries; one repair of an invalid answer
+    5. else                           the offline diagnosis, marked with the reason
+
+Confirmed outcomes correct the confidences of whatever answered.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from argus_assets.diagnosis.answer import (
+    MAX_ANSWER_CHARS,
+    CitationLookup,
+    Validated,
+    parse_answer,
+    repair_message,
+    validate_answer,
+)
+from argus_assets.diagnosis.budget import priority_of
+from argus_assets.diagnosis.calibration import Calibration
+from argus_assets.diagnosis.fast_path import known_answer
+from argus_assets.diagnosis.knowledge import Knowledge
+from argus_assets.diagnosis.llm_call import Asked, AskFailed, ask
+from argus_assets.diagnosis.model import Degraded, Diagnosis, Evidence, Mode, SimilarCase
+from argus_assets.diagnosis.offline import diagnose_offline
+from argus_assets.diagnosis.ports import (
+    AnswerCache,
+    Case,
+    CaseStore,
+    LanguageModel,
+    Ledger,
+    ModelRequest,
+    OverBudget,
+    Usage,
+)
+from argus_assets.diagnosis.prices import Prices
+from argus_assets.diagnosis.prompt import PROMPT_VERSION, build_request
+from argus_assets.diagnosis.retrieval import batch_name, case_query
+from argus_assets.diagnosis.reuse import reuse, saved_answer
+from argus_assets.diagnosis.signature import cache_key, fault_signature
+from argus_assets.faults.dictionary.lookup import Entry, describe
+
+SIMILAR_CASES: Final = 5
+MAX_ANSWER_TOKENS: Final = 1_500
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a diagnosis may use; all but the knowledge base may be missing.
+
+    Attributes:
+        model: A language model; needs `ledger`.
+        deadline_s: Seconds for all calls of one diagnosis together.
+        max_tokens: Of one answer.
+        clock: Seconds of a clock that never goes back.
+        describe: What a code means.
+    """
+
+    knowledge: Knowledge
+    cases: CaseStore | None = None
+    answers: AnswerCache | None = None
+    ledger: Ledger | None = None
+    model: LanguageModel | None = None
+    prices: Prices = field(default_factory=Prices)
+    calibration: Calibration = field(default_factory=Calibration)
+    deadline_s: float = 30.0
+    max_tokens: int = MAX_ANSWER_TOKENS
+    describe: Callable[[str], Entry] = describe
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class _Spent:
+    """Calls, tokens and cost of one diagnosis, failed calls included."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    def add(self, asked: Asked | AskFailed) -> None:
+        self.calls += asked.calls
+        self.prompt_tokens += asked.usage.prompt_tokens
+        self.completion_tokens += asked.usage.completion_tokens
+        self.cached_tokens += asked.usage.cached_tokens
+        self.cost_usd = None if self.cost_usd is None or asked.cost_usd is None else self.cost_usd + asked.cost_usd
+
+
+def diagnose(
+    evidence: Evidence, services: Services, *, facts: CitationLookup, batch: str, at: datetime, now: datetime
+) -> Diagnosis:
+    """Diagnose one drive.
+
+    Args:
+        evidence: What is known of it.
+        services: What may be used.
+        facts: The tables in which citations are looked up again.
+        batch: Its partition.
+        at: When the drive was: recency of cases counts from here.
+        now: The time, for what is saved.
+
+    Raises:
+        Unavailable: The database did not answer.
+    """
+    signature = fault_signature(evidence)
+    similar: Sequence[SimilarCase] = ()
+    same: Sequence[Case] = ()
+    if services.cases is not None and evidence.items:
+        similar = services.cases.similar(case_query(evidence, at=at, partition=batch), limit=SIMILAR_CASES)
+        same = services.cases.with_signature(signature, platform=evidence.platform)
+
+    def by_rules(reason: str, degraded: Degraded | None) -> Diagnosis:
+        made = diagnose_offline(
+            evidence, services.knowledge, cases=similar, reason=reason, degraded=degraded, describe=services.describe
+        )
+        return made.model_copy(update={"signature": signature})
+
+    if not evidence.coverage.frames:
+        return by_rules("nothing could be read", None)
+    rules = by_rules("no language model is configured", "no_model")
+    known = known_answer(evidence, rules, [case for case in same if case.partition != batch_name(batch)])
+    if known is not None:
+        return services.calibration.apply(known.diagnosis)
+    if services.model is None or services.ledger is None:
+        return services.calibration.apply(rules)
+    asking = _Asking(evidence, services, services.model, services.ledger, facts, batch, signature, rules, now)
+    answered = asking.from_saved() or asking.from_model(similar)
+    if isinstance(answered, Diagnosis):
+        return services.calibration.apply(answered)
+    fallback = by_rules(answered.reason, answered.degraded)
+    return services.calibration.apply(asking.with_cost(fallback))
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    reason: str
+    degraded: Degraded
+
+
+@dataclass
+class _Asking:
+    """One diagnosis on its way to a language model's answer."""
+
+    evidence: Evidence
+    services: Services
+    model: LanguageModel
+    ledger: Ledger
+    facts: CitationLookup
+    batch: str
+    signature: str
+    rules: Diagnosis
+    now: datetime
+    spent: _Spent = field(default_factory=_Spent)
+
+    @property
+    def key(self) -> str:
+        return cache_key(
+            self.signature,
+            prompt_version=PROMPT_VERSION,
+            model=self.model.name,
+            knowledge_version=self.services.knowledge.version,
+        )
+
+    def from_saved(self) -> Diagnosis | None:
+        """The saved answer for the same faults, when there is one and it holds for this drive."""
+        saved = self.services.answers.get(self.key) if self.services.answers is not None else None
+        if saved is None:
+            return None
+        answer = reuse(saved, self.evidence)
+        if answer is None:
+            return None
+        valid = validate_answer(answer, self.evidence, self.services.knowledge, self.facts)
+        if valid.problems:
+            return None
+        reason = f"the same faults were diagnosed for {saved.precedent} on {saved.made_at:%Y-%m-%d}"
+        return self._diagnosis(valid, "cached", reason, saved.model).model_copy(update={"precedent": saved.precedent})
+
+    def from_model(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
+        """Ask; once more with what was wrong when the answer is invalid."""
+        request = build_request(self.evidence, self.services.knowledge, similar, max_tokens=self.services.max_tokens)
+        until = self.services.clock() + self.services.deadline_s
+        problems: Sequence[str] = ()
+        for attempt in ("answer", "repair"):
+            left = until - self.services.clock()
+            if left <= 0:
+                return _NoAnswer(f"no valid answer in {self.services.deadline_s:g} s", "model_failed")
+            try:
+                asked = self._ask(request, left)
+            except OverBudget as refusal:
+                why = f"the answer was invalid ({problems[0]}); " if problems else ""
+                return _NoAnswer(f"{why}{refusal}", "over_budget")
+            except AskFailed as failure:
+                self.spent.add(failure)
+                return _NoAnswer(f"{self.model.name} did not answer: {failure}", "model_failed")
+            self.spent.add(asked)
+            parsed = parse_answer(asked.reply.text)
+            if not isinstance(parsed, list):
+                valid = validate_answer(parsed, self.evidence, self.services.knowledge, self.facts)
+                if not valid.problems:
+                    self._save(asked.reply.text, asked.reply.model)
+                    reason = "answered after one repair" if attempt == "repair" else "answered"
+                    return self._diagnosis(valid, "llm", reason, asked.reply.model)
+                problems = valid.problems
+            else:
+                problems = parsed
+            previous = (asked.reply.text[:MAX_ANSWER_CHARS], repair_message(problems))
+            request = ModelRequest(request.system, request.user, request.schema, request.max_tokens, previous)
+        return _NoAnswer(f"{self.model.name} answered twice what is not valid: {problems[0]}", "invalid_answer")
+
+    def with_cost(self, diagnosis: Diagnosis) -> Diagnosis:
+        """The diagnosis with what was spent on it."""
+        spent = self.spent
+        return diagnosis.model_copy(
+            update={
+                "model": diagnosis.model or (self.model.name if spent.calls else None),
+                "prompt_version": PROMPT_VERSION if diagnosis.model or spent.calls else None,
+                "calls": spent.calls,
+                "prompt_tokens": spent.prompt_tokens,
+                "completion_tokens": spent.completion_tokens,
+                "cached_tokens": spent.cached_tokens,
+                "cost_usd": spent.cost_usd,
+            }
+        )
+
+    def _ask(self, request: ModelRequest, left_s: float) -> Asked:
+        return ask(
+            self.model,
+            request,
+            ledger=self.ledger,
+            batch=self.batch,
+            priority=priority_of(self.evidence),
+            cost=self._cost,
+            deadline_s=left_s,
+        )
+
+    def _cost(self, model: str, usage: Usage) -> float | None:
+        return self.services.prices.cost_usd(model, usage)
+
+    def _save(self, text: str, model: str) -> None:
+        if self.services.answers is not None:
+            self.services.answers.put(
+                self.key, saved_answer(text, self.evidence, precedent=self.batch, model=model, made_at=self.now)
+            )
+
+    def _diagnosis(self, valid: Validated, mode: Mode, reason: str, model: str) -> Diagnosis:
+        made = self.rules.model_copy(
+            update={
+                "mode": mode,
+                "mode_reason": reason,
+                "degraded": None,
+                "verdict": valid.verdict,
+                "summary": valid.summary,
+                "severity": valid.severity,
+                "drivable": valid.drivable,
+                "root_causes": valid.root_causes,
+                "checks": valid.checks,
+                "model": model,
+                "notes": valid.notes,
+            }
+        )
+        return self.with_cost(made)

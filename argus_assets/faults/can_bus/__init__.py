@@ -1,0 +1,1 @@
+"""Faults of the bus itself: error frames, silent channels, bus load."""

@@ -1,0 +1,1 @@
+"""SAE J1939: transport protocol, names, diagnostic messages and trouble codes."""

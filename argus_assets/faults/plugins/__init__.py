@@ -1,0 +1,1 @@
+"""Detectors of other packages. Each runs isolated; see `argus_assets.plugins`."""

@@ -1,0 +1,1 @@
+"""Rules that users write in TOML: decoded signals and conditions on them."""

@@ -1,0 +1,1 @@
+"""Diagnostic conversations on CAN: ISO-TP, UDS and OBD requests, responses and trouble codes."""

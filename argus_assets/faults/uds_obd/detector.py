@@ -1,0 +1,80 @@
+"""Diagnostics on CAN: OBD and UDS share ISO-TP, so their messages are put together once and handed to both."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+import polars as pl
+
+from argus_assets.faults.activations import activations
+from argus_assets.faults.bounds import bounded_faults, bounded_notes
+from argus_assets.faults.can_frames import TIME_ORDER
+from argus_assets.faults.detector import Found
+from argus_assets.faults.uds_obd import clearing, negative_response, obd, uds
+from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, BySender, by_sender, wanted
+from argus_assets.faults.uds_obd.addressing_proof import prove
+from argus_assets.faults.uds_obd.isotp import Reassembled, reassemble
+from argus_assets.faults.uds_obd.request_response import converse
+
+WANTED: Final = wanted()
+"""Filter for the frames that can carry diagnostics by `addressing.DEFAULT`."""
+
+
+def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Found:
+    """Find what ECUs report to testers.
+
+    Args:
+        rows: `can.data_frames` of `addressing.wanted(addressings)`, in any order.
+        addressings: How the vehicle's ECUs are asked and answer; 29-bit identifiers mostly need none.
+    """
+    if rows.is_empty():
+        return Found.together(())
+    rows = rows.sort(TIME_ORDER)
+    proven, proof_notes = prove(rows, addressings)
+    sent = by_sender(rows, (*addressings, *proven))
+    reassembled = reassemble(sent.frames)
+    notes = [
+        bounded_notes(of_kind)
+        for of_kind in (proof_notes, _transport_notes(sent, reassembled), _orphan_notes(sent, reassembled))
+    ]
+    answers = converse(sent, reassembled.messages)
+    # Many frames take much memory: only the answers are needed from here on.
+    del rows, sent, reassembled
+    clears = clearing.clears(answers)
+    # Stored codes stay until an answer or a clearing says otherwise, however rarely the tester asks.
+    found: list[Found] = []
+    for find_reports in (obd.find_reports, uds.find_reports):
+        reports, of_source = find_reports(answers, clears)
+        notes.append(bounded_notes(of_source))
+        found.append(activations(reports, longest_gap_ns=None))
+        del reports
+    refusals = negative_response.find_reports(answers)
+    found += [
+        activations(clearing.find_reports(clears), longest_gap_ns=None),
+        activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
+    ]
+    notes.append(bounded_notes(negative_response.notes(answers)))
+    kept = bounded_faults(Found.together(found), "Diagnostics")
+    return Found(kept.events, (*kept.notes, *chain.from_iterable(notes)))
+
+
+def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
+    counts = reassembled.multi_frame.group_by("sender").agg(
+        refused=(pl.col("refused") & ~pl.col("complete")).sum(),
+        incomplete=(~pl.col("complete") & ~pl.col("refused")).sum(),
+        messages=pl.len(),
+    )
+    for sender, refused, incomplete, total in counts.sort("sender").iter_rows():
+        of = f"of {total} messages of several frames (ISO-TP)"
+        if incomplete:
+            yield (f"{sent.names[sender]}: {incomplete} {of} are incomplete (lost or late frames) and were left out.")
+        if refused:
+            yield f"{sent.names[sender]}: {refused} {of} were refused by their receiver, which had no room for them."
+
+
+def _orphan_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:
+    for sender, frames in reassembled.orphans.sort("sender").iter_rows():
+        yield (
+            f"{sent.names[sender]}: {frames} consecutive frames (ISO-TP) belong to no message (its first frame is "
+            "missing or timed out) and were left out."
+        )

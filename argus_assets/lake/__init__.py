@@ -1,0 +1,1 @@
+"""The lake: tables, documents and pages under one URL."""

@@ -1,0 +1,147 @@
+"""The lake: tables and documents of processed batches under one fsspec URL.
+
+Everything is put whole or not at all: a reader never sees half a table. Paths:
+
+    manifests/<partition>/<digest>.json     the manifest a run works from
+    parts/<reader version>/<sha256[:2]>/<sha256>/   one parsed recording, `summary.json` last
+    verified/<sha256>/                      objects that were read and have this content, by key and ETag
+    batches/<partition>/                    tables, evidence, diagnosis and page of one batch
+"""
+
+import io
+import os
+import uuid
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Self
+
+import fsspec
+import polars as pl
+from fsspec.implementations.local import LocalFileSystem
+
+from argus_assets.common.storage_errors import storage_errors
+from argus_assets.common.tables import Table
+from argus_assets.common.tempdirs import scratch_folder
+from argus_assets.errors import PermanentError
+
+
+class Lake:
+    """Reads and writes under one URL. Safe to use from several threads."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, root: str) -> None:
+        self._fs = fs
+        self._root = root.rstrip("/")
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Open a lake: a folder path, `file://…`, or `s3://bucket/prefix` (credentials as botocore finds them)."""
+        # A listing cache would hide what another process has just written.
+        options = {"use_listings_cache": False} if "://" in url and not url.startswith("file:") else {}
+        fs, root = fsspec.url_to_fs(url, **options)
+        return cls(fs, root)
+
+    def path(self, relative: str) -> str:
+        """Where `relative` is, as the file system names it."""
+        return f"{self._root}/{relative}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return isinstance(self._fs, LocalFileSystem)
+
+    def exists(self, relative: str) -> bool:
+        """Whether there is a file."""
+        with _storage_errors("look for", self.path(relative)):
+            return bool(self._fs.exists(self.path(relative)))
+
+    def write_bytes(self, relative: str, data: bytes) -> str:
+        """Put a file whole; returns its path."""
+        target = self.path(relative)
+        with _storage_errors("write", target):
+            if self.is_local:
+                folder = Path(target).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                temporary = folder / f".{uuid.uuid4().hex}.tmp"
+                try:
+                    with temporary.open("wb") as file:
+                        file.write(data)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    temporary.replace(target)
+                finally:
+                    temporary.unlink(missing_ok=True)
+            else:
+                self._fs.pipe_file(target, data)
+        return target
+
+    def read_bytes(self, relative: str) -> bytes:
+        """Read a file whole.
+
+        Raises:
+            PermanentError: There is none.
+        """
+        target = self.path(relative)
+        with _storage_errors("read", target):
+            return bytes(self._fs.cat_file(target))  # type: ignore[arg-type] # binary unless a mode says otherwise
+
+    def names(self, relative: str) -> list[str]:
+        """Names of the files in a folder, sorted; none where there is no folder."""
+        target = self.path(relative)
+        with _storage_errors("list", target):
+            try:
+                found = self._fs.ls(target, detail=True)
+            except FileNotFoundError:
+                return []
+        names = (Path(str(entry["name"])).name for entry in found if entry["type"] == "file")
+        return sorted(name for name in names if not name.startswith("."))
+
+    def delete(self, relative: str) -> None:
+        """Remove a file."""
+        with _storage_errors("delete", self.path(relative)):
+            self._fs.rm_file(self.path(relative))
+
+    def write_table(self, relative: str, frame: pl.DataFrame, table: Table) -> str:
+        """Write a declared table as Parquet (zstd); returns its path."""
+        buffer = io.BytesIO()
+        table.check(frame).write_parquet(buffer, compression="zstd", compression_level=1)
+        return self.write_bytes(relative, buffer.getvalue())
+
+    def read_table(self, relative: str, table: Table) -> pl.DataFrame:
+        """Read a declared table and check that it is that table."""
+        return table.check(pl.read_parquet(io.BytesIO(self.read_bytes(relative))))
+
+    def put_folder(self, local: Path, relative: str, *, last: str) -> None:
+        """Copy the files of a flat local folder here, the file named `last` at the end: it marks the folder whole."""
+        names = sorted((f.name for f in local.iterdir()), key=lambda n: (n == last, n))
+        for name in names:
+            target = self.path(f"{relative}/{name}")
+            with _storage_errors("write", target):
+                if self.is_local:
+                    folder = Path(target).parent
+                    folder.mkdir(parents=True, exist_ok=True)
+                    temporary = folder / f".{uuid.uuid4().hex}.tmp"
+                    try:
+                        self._fs.put_file(str(local / name), str(temporary))
+                        temporary.replace(target)
+                    finally:
+                        temporary.unlink(missing_ok=True)
+                else:
+                    self._fs.put_file(str(local / name), target)
+
+    @contextmanager
+    def local_folder(self, relative: str) -> Generator[Path]:
+        """A folder of the lake as a local one: itself in a local lake, else a copy for the time of the block."""
+        target = self.path(relative)
+        if self.is_local:
+            yield Path(target)
+            return
+        with scratch_folder() as temporary:
+            with _storage_errors("read", target):
+                for found in self._fs.ls(target, detail=False):
+                    self._fs.get_file(found, str(temporary / Path(found).name))
+            yield temporary
+
+
+def _storage_errors(verb: str, where: str) -> AbstractContextManager[None]:
+    return storage_errors(verb, where, missing=PermanentError, missing_help="Materialise the asset that writes it.")

@@ -1,0 +1,443 @@
+"""What happened to batches, as CloudEvents 1.0 for other systems. Pure: no Dagster, no clock, no network.
+
+Types are `argus.<Name>`: a reverse DNS name needs a domain, which Argus has none of. The id of an event follows from
+what happened: whatever is recorded twice has one id, and a receiver keeps one of it. No event holds a VIN, a secret or
+an address of a file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID, uuid5
+
+import polars as pl
+from cloudevents.http import CloudEvent
+from pydantic import BaseModel, ConfigDict, Field
+
+from argus_assets.common.texts import json_document
+from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier, safe_release
+from argus_assets.drop.keys import parse_partition_key
+from argus_assets.faults.schema import Severity
+
+EventName = Literal["BatchCreated", "StatusChanged", "FileParsed", "DiagnosisCompleted", "AlertRaised"]
+NAMES: Final[tuple[EventName, ...]] = (
+    "BatchCreated",
+    "StatusChanged",
+    "FileParsed",
+    "DiagnosisCompleted",
+    "AlertRaised",
+)
+TYPE_PREFIX: Final = "argus."
+SCHEMA_PREFIX: Final = "urn:argus:schema:"
+SOURCE: Final = "/argus"
+
+MAX_ERROR: Final = 2000
+MAX_REASONS: Final = 20
+MAX_FAULTS: Final = 100
+
+_NAMESPACE: Final = UUID("8f3a52ce-6f0c-5a55-9f51-2b9d0b0b8f10")
+_STATE_MADE: Final[Mapping[str, str]] = {
+    "rec_frames": "scattered",
+    "error_stats": "gathered",
+    "batch_report": "completed",
+}
+"""State of a batch when an asset was made."""
+
+
+class Data(BaseModel):
+    """What all events of a batch say.
+
+    Attributes:
+        manifest_digest: Which drop of the batch: SHA-256 of its manifest, the first digits.
+        run_id: The Dagster run; none for what a sensor saw.
+        why: Why that run was started: `intake`, `rerun_failed`, `rediagnose_degraded`, `rerun`, `replay`; none for a
+            run that a person launched in the Dagster UI.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vehicle_id: str
+    batch_id: str
+    partition_key: str | None = None
+    manifest_digest: str
+    run_id: str | None = None
+    why: str | None = None
+
+
+class BatchCreated(Data):
+    """A manifest was taken: the batch will be processed.
+
+    Attributes:
+        recorded_from: When the drive began.
+        recorded_to: When it ended.
+        files: Number of its recordings.
+    """
+
+    state: Literal["uploaded"] = "uploaded"
+    platform: str
+    release: str
+    recorded_from: datetime
+    recorded_to: datetime
+    files: int
+    size_bytes: int
+
+
+class QuarantineReason(BaseModel):
+    """One thing wrong with what was dropped. Names a file of the batch, never its content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    file: str
+    expected: str
+    actual: str
+    help: str
+
+
+class StatusChanged(Data):
+    """The batch is in another state.
+
+    Attributes:
+        state: `scattering`, `scattered`, `gathering`, `gathered`, `diagnosing`, `completed` or `failed`.
+        stage: The asset that is being made, was made, or failed.
+        error: What failed it.
+        permanent: Trying again without a change cannot help.
+        quarantined: What was dropped cannot be used; `reasons` say why, the first 20 of them.
+        crashed: The run ended without telling: its worker died, or it was cancelled.
+    """
+
+    state: str
+    stage: str
+    error: str | None = None
+    permanent: bool | None = None
+    quarantined: bool | None = None
+    crashed: bool | None = None
+    reasons: tuple[QuarantineReason, ...] = ()
+
+
+class FileParsed(Data):
+    """One recording was read.
+
+    Attributes:
+        recording: Its name in the batch.
+        state: `parsed`, `damaged` (a part was lost) or `failed`.
+        format: `blf`, `mf4`, `mcap` and so on.
+    """
+
+    recording: str
+    state: str
+    format: str
+    frames: int
+    frames_lost: int
+
+
+class Fault(BaseModel):
+    """A trouble code of the drive with the worst severity it had, over all ECUs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    severity: Severity
+
+
+class DiagnosisCompleted(Data):
+    """The diagnosis stands. All of it is in `results/<vehicle_id>/<batch_id>.json`.
+
+    Attributes:
+        severity: Of the diagnosis: `info`, `warning`, `error` or `critical`.
+        cause: The most likely root cause; `none` without one.
+        confidence: Of that cause, 0 to 1.
+        mode: Who answered: `llm`, `cached`, `fast_path` or `offline`.
+        degraded: Why no language model answered though one should have.
+        faults: Worst first, at most 100.
+    """
+
+    platform: str | None = None
+    release: str | None = None
+    verdict: str
+    severity: Severity
+    drivable: str
+    cause: str
+    confidence: float
+    mode: str
+    degraded: str | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+class AlertRaised(Data):
+    """A rule of the alerts file holds for the batch.
+
+    Attributes:
+        rule: Its name.
+        kind: `fault` (a code of the drive), `failed` (processing failed for good) or `quarantined`.
+        code: The trouble code of a fault, else the kind.
+        severity: Of the code; of what failed the rule's own.
+        text: One line for a person.
+        held_back: Alerts of the rule, this vehicle and code that its limits kept back since the last one.
+    """
+
+    rule: str
+    kind: Literal["fault", "failed", "quarantined"]
+    code: str
+    severity: Severity
+    text: str
+    platform: str | None = None
+    release: str | None = None
+    mode: str | None = None
+    held_back: int = Field(default=0, ge=0)
+
+
+DATA: Final[Mapping[EventName, type[Data]]] = {
+    "BatchCreated": BatchCreated,
+    "StatusChanged": StatusChanged,
+    "FileParsed": FileParsed,
+    "DiagnosisCompleted": DiagnosisCompleted,
+    "AlertRaised": AlertRaised,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One event of a batch as the platform recorded it.
+
+    Attributes:
+        at: When.
+        event: What the recorder called it (`BatchCreated`, `StatusChanged`, …), `None` for an asset that was made.
+        asset: Of which asset.
+        partition: Key of the batch; none for what was set aside before it became one.
+        metadata: As recorded.
+        run_id: The run, none for what a sensor saw.
+        why: Why that run was started.
+    """
+
+    at: datetime
+    event: str | None
+    asset: str
+    partition: str | None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An event that other systems are told of."""
+
+    id: str
+    name: EventName
+    at: datetime
+    data: Data
+
+    @property
+    def subject(self) -> str:
+        """`<vehicle>/<batch>`."""
+        return f"{self.data.vehicle_id}/{self.data.batch_id}"
+
+    @property
+    def type(self) -> str:
+        """The CloudEvents type."""
+        return f"{TYPE_PREFIX}{self.name}"
+
+
+def outcome_id(*parts: object) -> str:
+    """UUID (version 5) of what happened."""
+    return str(uuid5(_NAMESPACE, "\x1f".join(str(part) for part in parts)))
+
+
+def cloud_event(outcome: Outcome, *, source: str = SOURCE) -> CloudEvent:
+    """The CloudEvent of an outcome.
+
+    Args:
+        outcome: What happened.
+        source: Which platform tells it: a URI reference.
+    """
+    return CloudEvent(
+        {
+            "specversion": "1.0",
+            "id": outcome.id,
+            "source": source,
+            "type": outcome.type,
+            "subject": outcome.subject,
+            "time": outcome.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+            "dataschema": f"{SCHEMA_PREFIX}{outcome.name}:1",
+        },
+        outcome.data.model_dump(mode="json", exclude_none=True),
+    )
+
+
+def envelope(outcome: Outcome, *, source: str = SOURCE) -> dict[str, Any]:
+    """The CloudEvent in its JSON format, as a document."""
+    event = cloud_event(outcome, source=source)
+    return json_document({**event.get_attributes(), "data": event.get_data()})
+
+
+def event_schemas() -> dict[str, Any]:
+    """JSON schema of the data of each type of event."""
+    return {
+        f"{TYPE_PREFIX}{name}": {
+            "$id": f"{SCHEMA_PREFIX}{name}:1",
+            **DATA[name].model_json_schema(mode="serialization"),
+        }
+        for name in NAMES
+    }
+
+
+def example_alert(at: datetime) -> Outcome:
+    """An alert of a vehicle that there is not, to try an endpoint with.
+
+    Args:
+        at: When it is sent.
+    """
+    data = AlertRaised(
+        vehicle_id="argus-test",
+        batch_id="test",
+        manifest_digest="0" * 16,
+        rule="argus-outbox-test",
+        kind="fault",
+        code="P0000",
+        severity=Severity.INFO,
+        text="A test of this endpoint. Nothing happened.",
+    )
+    return Outcome(outcome_id("test", at.isoformat()), "AlertRaised", at, data)
+
+
+def outcome_of(recorded: Recorded) -> Outcome | None:
+    """What other systems are told of a recorded event; `None` for what concerns nobody else."""
+    about = _about(recorded)
+    if about is None:
+        return None
+    match recorded.event, recorded.asset:
+        case "BatchCreated", _:
+            return _created(recorded, about)
+        case "FileParsed", _:
+            return _parsed(recorded, about)
+        case "StatusChanged" | "BatchQuarantined", _:
+            return _changed(recorded, about)
+        case None, "diagnosis":
+            return _diagnosed(recorded, about)
+        case None, asset if asset in _STATE_MADE:
+            data = StatusChanged(**about, state=_STATE_MADE[asset], stage=asset)
+            return _outcome("StatusChanged", recorded, data, data.state, asset)
+        case _:
+            return None
+
+
+def worst_faults(stats: pl.DataFrame) -> list[dict[str, str]]:
+    """The codes of a drive with the worst severity of each, worst first: `Fault` documents.
+
+    Args:
+        stats: `stats.schema.ERROR_STATS`; its severity orders by badness.
+    """
+    codes = stats.group_by("code").agg(pl.col("severity").max()).sort(["severity", "code"], descending=[True, False])
+    return codes.head(MAX_FAULTS).select(pl.col("code"), pl.col("severity").cast(pl.String)).to_dicts()
+
+
+# ---------------------------------------------------------------------------------------------- one kind each
+
+
+def _about(recorded: Recorded) -> dict[str, Any] | None:
+    """The fields that all data have; `None` when it is no event of a batch's manifest."""
+    metadata = recorded.metadata
+    digest = metadata.get("manifest_digest")
+    if not digest:
+        return None
+    ref = parse_partition_key(recorded.partition) if recorded.partition else None
+    vehicle = ref.vehicle_id if ref else metadata.get("vehicle_id")
+    batch = ref.batch_id if ref else metadata.get("batch_id")
+    if not vehicle or not batch:
+        return None
+    return {
+        "vehicle_id": str(vehicle),
+        "batch_id": str(batch),
+        "partition_key": recorded.partition,
+        "manifest_digest": str(digest),
+        "run_id": recorded.run_id or metadata.get("run_id"),
+        "why": recorded.why,
+    }
+
+
+def _outcome(name: EventName, recorded: Recorded, data: Data, *what: object) -> Outcome:
+    identity = outcome_id(name, data.vehicle_id, data.batch_id, data.manifest_digest, data.run_id, *what)
+    return Outcome(identity, name, recorded.at, data)
+
+
+def _created(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
+    metadata = recorded.metadata
+    data = BatchCreated(
+        **about,
+        platform=redact(str(metadata.get("platform", ""))),
+        release=safe_release(str(metadata.get("release", ""))),
+        recorded_from=_time(metadata["recorded_from"]),
+        recorded_to=_time(metadata["recorded_to"]),
+        files=int(metadata["files"]),
+        size_bytes=int(metadata["size_bytes"]),
+    )
+    # The time of the marker tells two drops of the same manifest apart.
+    return _outcome("BatchCreated", recorded, data, metadata.get("marker_at"))
+
+
+def _parsed(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
+    metadata = recorded.metadata
+    data = FileParsed(
+        **about,
+        recording=safe_identifier(str(metadata["recording"])),
+        state=str(metadata["state"]),
+        format=str(metadata["format"]),
+        frames=int(metadata["frames"]),
+        frames_lost=int(metadata["frames_lost"]),
+    )
+    return _outcome("FileParsed", recorded, data, data.recording)
+
+
+def _changed(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
+    metadata = recorded.metadata
+    at_intake = recorded.event == "BatchQuarantined"
+    state = "failed" if at_intake else str(metadata["state"])
+    error = metadata.get("error")
+    data = StatusChanged(
+        **about,
+        state=state,
+        stage=recorded.asset,
+        error=redact_prose(str(error), MAX_ERROR) if error else None,
+        permanent=True if at_intake else metadata.get("permanent"),
+        quarantined=True if at_intake else metadata.get("quarantined"),
+        crashed=metadata.get("crashed"),
+        reasons=_reasons(metadata.get("reasons")),
+    )
+    return _outcome("StatusChanged", recorded, data, state, recorded.asset, metadata.get("at", ""))
+
+
+def _diagnosed(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
+    metadata = recorded.metadata
+    degraded = metadata.get("degraded")
+    data = DiagnosisCompleted(
+        **about,
+        platform=metadata.get("platform"),
+        release=metadata.get("release"),
+        verdict=redact_prose(str(metadata["verdict"]), MAX_ERROR),
+        severity=Severity(metadata["severity"]),
+        drivable=str(metadata["drivable"]),
+        cause=str(metadata["cause"]),
+        confidence=float(metadata["confidence"]),
+        mode=str(metadata["mode"]),
+        degraded=None if degraded in (None, "no") else str(degraded),
+        faults=tuple(Fault.model_validate(fault) for fault in metadata.get("faults", ())[:MAX_FAULTS]),
+    )
+    return _outcome("DiagnosisCompleted", recorded, data)
+
+
+def _reasons(given: Sequence[Mapping[str, str]] | None) -> tuple[QuarantineReason, ...]:
+    return tuple(
+        QuarantineReason(
+            kind=reason["kind"],
+            **{name: redact_prose(reason[name], MAX_ERROR) for name in ("file", "expected", "actual", "help")},
+        )
+        for reason in (given or ())[:MAX_REASONS]
+    )
+
+
+def _time(value: object) -> datetime:
+    """A time of the metadata: seconds since 1970."""
+    return datetime.fromtimestamp(float(str(value)), UTC)

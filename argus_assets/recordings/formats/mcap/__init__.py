@@ -1,0 +1,1 @@
+"""MCAP: chunks, schemas and channels, decoded messages."""

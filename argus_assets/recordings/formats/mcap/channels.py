@@ -1,0 +1,271 @@
+"""Schemas and channels of one MCAP file: each schema kept and parsed once by its content, all within the file's budget.
+
+Records are taken in file order, in one thread. What a channel's messages become is settled when the first of them
+comes: a channel without messages costs no parsing.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from argus_assets.recordings.budget import Budget
+from argus_assets.recordings.columns import I64, U8, Flags
+from argus_assets.recordings.formats.mcap.chunks import CHANNEL, SCHEMA
+from argus_assets.recordings.messages import standard as messages
+from argus_assets.recordings.messages.cdr_columns import decode_columns
+from argus_assets.recordings.messages.ros_msg import (
+    BadDefinition,
+    DefinitionOverLimit,
+    count_columns,
+    min_bytes,
+    parse_message,
+)
+from argus_assets.recordings.messages.topics import Flattener, Spend, flattener
+from argus_assets.recordings.model import Problem, TopicKey
+
+_KIND: Final = {
+    messages.CAN_FRAME: "can",
+    messages.CAN_FD_FRAME: "can",
+    messages.ROS_LOG: "log",
+    messages.FOXGLOVE_LOG: "log",
+    messages.DIAGNOSTIC_ARRAY: "diagnostic",
+}
+_LOG_FIELDS: Final = parse_message(
+    messages.ROS_LOG,
+    "builtin_interfaces/Time stamp\nuint8 level\nstring name\nstring msg\nstring file\nstring function\nuint32 line",
+)
+_MAX_NAME_BYTES: Final = 1024
+_MAX_SCHEMAS_BYTES: Final = 4
+"""Bytes of all schemas of a file together, in `Limits.max_schema_bytes`."""
+
+
+def _decode_ros_log(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
+    return decode_columns(buffer, starts, sizes, _LOG_FIELDS, spend)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel with what its schema says."""
+
+    topic: str
+    schema: str
+    encoding: str
+    kind: str
+    flatten: Flattener | None = field(default=None, compare=False)
+
+
+@dataclass(slots=True)
+class _Schema:
+    """A schema record; `definition` is empty where it was refused.
+
+    Attributes:
+        flatteners: By the encoding of the messages, once it was parsed.
+    """
+
+    name: str = ""
+    encoding: str = ""
+    definition: bytes = b""
+    flatteners: dict[str, Flattener | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Record:
+    """A channel record, not settled yet."""
+
+    topic: str
+    encoding: str
+    schema: _Schema
+    at: int
+
+
+class ChannelTable:
+    """The schemas and channels of one file, by id. What was defined once stays.
+
+    Args:
+        budget: Of the file.
+        problems: Where problems go.
+    """
+
+    def __init__(self, budget: Budget, problems: list[Problem]) -> None:
+        self._budget = budget
+        self._problems = problems
+        self._schemas: dict[int, _Schema] = {0: _Schema()}
+        self._by_content: dict[tuple[str, str, bytes], _Schema] = {}
+        self._schema_bytes = 0
+        self._records: dict[int, _Record] = {}
+        self._settled: dict[int, Channel] = {}
+        self._refused: set[int] = set()
+        self._typed: dict[TopicKey, Flattener | None] = {}
+
+    def __contains__(self, number: int) -> bool:
+        """Whether a channel has a record, or was settled as unknown."""
+        return number in self._records or number in self._settled or number in self._refused
+
+    def channels(self) -> dict[int, Channel]:
+        """All channels of the file, with messages or without."""
+        found = {number: self._unsettled(record) for number, record in self._records.items()}
+        return found | self._settled
+
+    def define(self, opcode: int, content: bytes, at: int) -> None:
+        """Take a schema or a channel record."""
+        try:
+            if opcode == SCHEMA:
+                self._define_schema(content, at)
+            elif opcode == CHANNEL:
+                self._define_channel(content, at)
+        except (UnicodeDecodeError, struct.error):
+            what = "schema" if opcode == SCHEMA else "channel"
+            self._problems.append(
+                Problem("bad_record", f"a {what} with UTF-8 names", content[:24].hex() or "no bytes", at)
+            )
+
+    def _define_schema(self, content: bytes, at: int) -> None:
+        number = int.from_bytes(content[:2], "little")
+        if number in self._schemas:
+            return
+        name, after = _text(content, 2)
+        encoding, after = _text(content, after)
+        size = int.from_bytes(content[after : after + 4], "little")
+        limit = self._budget.limits.max_schema_bytes
+        definition = content[after + 4 : after + 4 + min(size, limit)]
+        key = (name, encoding, definition)
+        known = self._by_content.get(key) if size <= limit else None
+        if known is not None:
+            self._schemas[number] = known
+            return
+        if size > limit or self._schema_bytes + len(definition) > _MAX_SCHEMAS_BYTES * limit:
+            self._problems.append(
+                Problem(
+                    "over_limit",
+                    f"schemas of at most {limit:,} bytes, and {_MAX_SCHEMAS_BYTES * limit:,} together",
+                    f"{size:,} bytes of {name[:80]!r}", at, None,
+                    "Its messages are kept as frames, undecoded. If the recording is genuine, raise max_schema_bytes "
+                    "(ARGUS_LIMITS).",
+                )
+            )  # fmt: skip
+            self._schemas[number] = _Schema(name, encoding)
+            return
+        if not self._budget.take("schemas", at=at, name=name):
+            self._schemas[number] = _Schema(name, encoding)
+            return
+        self._schema_bytes += len(definition)
+        self._schemas[number] = self._by_content[key] = _Schema(name, encoding, definition)
+
+    def _define_channel(self, content: bytes, at: int) -> None:
+        number, schema = struct.unpack_from("<HH", content)
+        if number in self:
+            return
+        topic, after = _text(content, 4)
+        encoding, _ = _text(content, after)
+        if self._budget.take("channels", at=at, name=topic, frames_lost=0):
+            self._records[number] = _Record(topic, encoding, self._schemas.get(schema, self._schemas[0]), at)
+        else:
+            self._refused.add(number)
+
+    def settle(self, numbers: list[int], at: int) -> dict[int, Channel]:
+        """Return the channels of these ids; one that is missing was refused, its frames are lost.
+
+        Args:
+            numbers: Ids of messages. Those without a record become `unknown:<id>`.
+            at: Offset of the messages in the file.
+        """
+        missing = [number for number in numbers if number not in self]
+        if missing:
+            self._problems.append(
+                Problem(
+                    "unknown_channel",
+                    "a channel record before its messages",
+                    f"none for channel {', '.join(map(str, missing[:8]))}",
+                    at,
+                    None,
+                    "The frames are kept as channel `unknown:<id>`, undecoded.",
+                )
+            )
+        for number in missing:
+            if self._budget.take("channels", at=at, name=f"unknown:{number}", frames_lost=0):
+                self._settled[number] = Channel(f"unknown:{number}", "", "", "message")
+            else:
+                self._refused.add(number)
+        found: dict[int, Channel] = {}
+        for number in numbers:
+            if number in self._refused:
+                continue
+            if number not in self._settled:
+                self._settled[number] = self._settle(self._records[number])
+            found[number] = self._settled[number]
+        return found
+
+    def _unsettled(self, record: _Record) -> Channel:
+        """A channel as its records say, its schema not parsed."""
+        schema, encoding = record.schema.name, record.encoding
+        kind = _KIND.get(schema, "message")
+        if (kind == "can" and encoding != "cdr") or (kind == "diagnostic" and encoding == "protobuf"):
+            kind = "message"
+        return Channel(record.topic, schema, encoding, kind)
+
+    def _settle(self, record: _Record) -> Channel:
+        channel = self._unsettled(record)
+        if channel.kind == "log" and channel.encoding == "cdr":
+            log = Flattener(
+                _decode_ros_log, count_columns(_LOG_FIELDS), 4 + min_bytes(_LOG_FIELDS), self._budget, channel.schema
+            )
+            return Channel(channel.topic, channel.schema, channel.encoding, "log", log)
+        if channel.kind != "message" and channel.encoding != "protobuf":
+            return channel
+        flatten = self._flattener(record)
+        if channel.kind == "log" and flatten is not None:
+            return Channel(channel.topic, channel.schema, channel.encoding, "log", flatten)
+        return Channel(channel.topic, channel.schema, channel.encoding, "message", self._table_of(record, flatten))
+
+    def _flattener(self, record: _Record) -> Flattener | None:
+        """What flattens a channel's messages, made once for each schema and encoding."""
+        schema = record.schema
+        if record.encoding not in schema.flatteners:
+
+            def tell(error: BadDefinition) -> None:
+                over = isinstance(error, DefinitionOverLimit)
+                self._problems.append(
+                    Problem(
+                        "over_limit" if over else "unsupported",
+                        f"a {schema.encoding[:40]} schema within the limits" if over else f"a schema of {schema.encoding[:40]}",
+                        f"{schema.name[:80]!r}: {error}", record.at, None,
+                        "Its messages are kept as frames, undecoded."
+                        + (" If the recording is genuine, raise max_columns or max_depth (ARGUS_LIMITS)." if over else ""),
+                    )
+                )  # fmt: skip
+
+            schema.flatteners[record.encoding] = flattener(
+                record.encoding, schema.name, schema.encoding, schema.definition, budget=self._budget, tell=tell
+            )
+        return schema.flatteners[record.encoding]
+
+    def _table_of(self, record: _Record, flatten: Flattener | None) -> Flattener | None:
+        """The flattener where the topic may have a table: one topic has one table of one definition."""
+        if flatten is None:
+            return None
+        key = (record.topic, record.schema.name)
+        if key in self._typed:
+            if self._typed[key] not in (None, flatten):
+                self._problems.append(
+                    Problem(
+                        "unsupported", f"one definition of {key[1][:80]!r} on topic {key[0][:80]!r}", "another one", record.at,
+                        None, "The messages of this channel are kept as frames, undecoded.",
+                    )
+                )  # fmt: skip
+            return flatten if self._typed[key] is flatten else None
+        taken = self._budget.take("topics", at=record.at, name=record.topic) and self._budget.take(
+            "columns", flatten.columns, at=record.at, name=record.topic
+        )
+        self._typed[key] = flatten if taken else None
+        return self._typed[key]
+
+
+def _text(content: bytes, at: int) -> tuple[str, int]:
+    """A string at `at`, cut to a length that no genuine name has, and where it ends."""
+    (size,) = struct.unpack_from("<I", content, at)
+    raw = content[at + 4 : at + 4 + size]
+    if len(raw) <= _MAX_NAME_BYTES:
+        return raw.decode(), at + 4 + size
+    return raw[:_MAX_NAME_BYTES].decode("utf-8", "ignore") + "…", at + 4 + size

@@ -1,0 +1,404 @@
+"""MCAP (mcap.dev/spec): one forward walk that needs no index, no summary and no footer.
+
+Complete, unindexed and truncated files share that one path. Chunks are inflated, checked and decoded side by side
+(`mcap_chunks`, `mcap_messages`); only schemas and channels are taken in file order, between the two (`mcap_channels`).
+Each byte of the file is read once: a search for what follows damage goes on in the block that is in memory.
+"""
+
+import re
+import struct
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor, Future
+from typing import Final
+
+import polars as pl
+
+from argus_assets.recordings.budget import Budget
+from argus_assets.recordings.formats.mcap.channels import ChannelTable
+from argus_assets.recordings.formats.mcap.chunks import (
+    CHANNEL,
+    CHUNK,
+    CHUNK_HEAD,
+    HEAD,
+    MAX_MESSAGE_BYTES,
+    MESSAGE,
+    MESSAGE_FIELDS,
+    SCHEMA,
+    STATISTICS,
+    OpenedPiece,
+    Piece,
+    Records,
+    inflated_size,
+    loose_bytes,
+    open_pieces,
+)
+from argus_assets.recordings.formats.mcap.messages import Decoded, decode_pieces
+from argus_assets.recordings.model import (
+    ChannelSummary,
+    FrameBatch,
+    Problem,
+    Reader,
+    RecordingSummary,
+    Source,
+    concat_topics,
+)
+from argus_assets.recordings.parallel import staged
+
+MAGIC: Final = b"\x89MCAP0\r\n"
+
+_MESSAGE_INDEX, _FOOTER = 0x07, 0x02
+_FOOTER_BYTES: Final = HEAD.size + 20
+_PLAUSIBLE_CHUNK: Final = re.compile(
+    rb"\x06.{4}[\x00-\x0f]\x00\x00\x00.{28}(?:\x00\x00\x00\x00|\x03\x00\x00\x00lz4|\x04\x00\x00\x00zstd)", re.DOTALL
+)
+_CHUNK_START: Final = 64
+"""Bytes that show whether a chunk starts."""
+_BLOCK_BYTES: Final = 4 * 1024**2
+_GROUP_BYTES: Final = 8 * 1024**2
+"""Inflated bytes that are worked on at once: enough to make array operations pay, little enough to stay in memory."""
+_BATCH_BYTES: Final = 32 * 1024**2
+"""Bytes of frames and columns after which a batch is handed out, however few frames it has."""
+_PIECE_BYTES: Final = 512
+"""Memory that a piece takes beside its bytes."""
+
+
+class McapDecoder:
+    """MCAP, compressed by chunk with zstd, lz4 or not at all."""
+
+    name = "mcap"
+    version = 4
+    seeks = False
+
+    def matches(self, head: bytes) -> bool:
+        """Whether the file starts with MCAP's magic."""
+        return head.startswith(MAGIC)
+
+    def open(self, source: Source, budget: Budget) -> Reader:
+        """A reader over `source`."""
+        return McapReader(source, budget, decoder=f"{self.name}/{self.version}")
+
+
+class McapReader:
+    """One pass over one MCAP file; see `model.Reader`."""
+
+    def __init__(self, source: Source, budget: Budget, *, decoder: str) -> None:
+        self._source = source
+        self._budget = budget
+        self._limits = budget.limits
+        self._size = source.seek(0, 2)
+        self.summary = RecordingSummary("mcap", decoder, self._size)
+        self._block = _Block(source, self._size)
+        self._table = ChannelTable(budget, self.summary.problems)
+        self._counts: dict[int, int] = {}
+        self._bad: dict[tuple[str, str], tuple[int, int]] = {}
+        self._frames_numbered = 0
+        self._frames_refused = 0
+        self._over = False
+        self._claimed: int | None = None
+        self._summary_loaded = False
+
+    def __iter__(self) -> Iterator[FrameBatch]:
+        ready: list[Decoded] = []
+        frames = size = 0
+        groups = staged(
+            self._groups(), self._open_group, self._decode, workers=self._limits.workers,
+            weight=self._weight, max_weight=self._limits.max_in_flight_bytes,
+        )  # fmt: skip
+        for windows in groups:
+            for decoded in windows:
+                self._count(decoded)
+                ready.append(decoded)
+                frames += decoded.frames.height
+                size += decoded.size
+                del decoded  # what has been handed out is not held any longer
+                if frames >= self._limits.batch_frames or size >= _BATCH_BYTES:
+                    batch = _batch(ready)
+                    ready, frames, size = [], 0, 0
+                    yield batch
+                    del batch
+            del windows
+        if ready:
+            yield _batch(ready)
+        self._close()
+
+    def _open_group(self, group: list[Piece]) -> list[OpenedPiece]:
+        return open_pieces(group, self._budget)
+
+    def _decode(self, pool: Executor, pieces: list[OpenedPiece]) -> "list[Future[Iterator[Decoded]]]":
+        """Take the definitions of opened pieces, and have their messages decoded."""
+        kept: list[OpenedPiece] = []
+        for piece in pieces:
+            self._over = self._over or not self._budget.inflate(piece.size, at=piece.at)
+            if self._over:
+                break
+            kept.append(piece)
+            for opcode, content in piece.definitions:
+                self._define(opcode, content, piece.at)
+            self.summary.problems += piece.problems
+            self.summary.frames_lost += piece.lost
+        numbers = sorted(set().union(*(piece.counts for piece in kept)))
+        if not self._summary_loaded and not all(number in self._table for number in numbers):
+            # Its record may have been in a chunk that was lost.
+            self._load_summary()
+        if not numbers:
+            return []
+        channels = self._table.settle(numbers, kept[0].at)
+        refused = sum(n for piece in kept for number, n in piece.counts.items() if number not in channels)
+        if refused:
+            self._budget.lose("channels", refused)
+            self._frames_refused += refused
+        first = self._frames_numbered
+        self._frames_numbered += sum(sum(piece.counts.values()) for piece in kept) - refused
+        return [pool.submit(decode_pieces, kept, channels, first, self._budget)]
+
+    def _size_of(self, piece: Piece) -> int:
+        """Memory that a piece takes while it is worked on."""
+        can_be = min(self._limits.max_chunk_bytes, int(self._limits.max_ratio * len(piece.content)))
+        return max(min(inflated_size(piece), can_be), len(piece.content)) + _PIECE_BYTES
+
+    def _weight(self, group: list[Piece]) -> int:
+        return sum(map(self._size_of, group))
+
+    # ------------------------------------------------------------------------------------------ top level
+
+    def _groups(self) -> Generator[list[Piece]]:
+        """Pieces in file order, as many at a time as are worth the work of a thread."""
+        group: list[Piece] = []
+        size = 0
+        for piece in self._pieces():
+            if self._over:
+                self._load_summary()  # how many messages there should have been
+                return
+            group.append(piece)
+            size += self._size_of(piece)
+            if size >= _GROUP_BYTES:
+                yield group
+                group, size = [], 0
+        if group:
+            yield group
+
+    def _pieces(self) -> Generator[Piece]:
+        at = len(MAGIC)
+        chunk: Piece | None = None
+        ended = False
+        while at < self._size:
+            head = self._block.read(at, HEAD.size)
+            if at + len(MAGIC) == self._size and head[: len(MAGIC)] == MAGIC:
+                ended = True
+                break
+            opcode, length = HEAD.unpack(head) if len(head) == HEAD.size else (0, self._size)
+            left = self._size - at - HEAD.size
+            if chunk is not None and (opcode != _MESSAGE_INDEX or length > left):
+                yield chunk
+                chunk = None
+            # Nine zeros are no record but a tail that was never written.
+            if length > left or (opcode == 0 and length == 0):
+                following = self._next_chunk(at + 1)
+                if opcode == CHUNK and left > CHUNK_HEAD.size:
+                    end = self._size if following is None else following
+                    content = self._block.read(at + HEAD.size, min(end - at - HEAD.size, self._limits.max_chunk_bytes))
+                    yield Piece(at, content, is_chunk=True, cut=True)
+                self._problem(
+                    "truncated" if following is None else "bad_length",
+                    f"{length} bytes of record 0x{opcode:02x}",
+                    f"{max(left, 0)} bytes to the end of the file",
+                    at,
+                    advice="The recording was cut off, or its length was damaged; what could be read was read.",
+                )
+                if following is None:
+                    self._load_summary()
+                    ended = True
+                    break
+                at = following
+                continue
+            if opcode == CHUNK:
+                if length > self._limits.max_chunk_bytes:
+                    self._problem(
+                        "over_limit", f"a chunk of at most {self._limits.max_chunk_bytes} bytes", f"{length}", at,
+                        advice="The chunk was not read. If the recording is genuine, record with smaller chunks.",
+                    )  # fmt: skip
+                else:
+                    chunk = Piece(at, self._block.read(at + HEAD.size, length), is_chunk=True)
+            elif opcode == _MESSAGE_INDEX and chunk is not None:
+                chunk.indexed = (chunk.indexed or 0) + max(0, (length - 6) // 16)
+            elif opcode != _MESSAGE_INDEX:
+                at += yield from self._loose(at, opcode, HEAD.size + length)
+                continue
+            at += HEAD.size + length
+        if chunk is not None:
+            yield chunk
+        if not ended:
+            self._problem(
+                "truncated",
+                "the end mark of MCAP",
+                f"end of the file at {self._size}",
+                self._size,
+                advice="The recorder did not close the file; everything before was read.",
+            )
+
+    def _loose(self, at: int, opcode: int, first: int) -> Generator[Piece, None, int]:
+        """Records outside of chunks, as many as the block in memory holds; returns their bytes."""
+        if opcode in (SCHEMA, CHANNEL, MESSAGE, STATISTICS):
+            if first > MAX_MESSAGE_BYTES:
+                self._problem(
+                    "over_limit", f"a record of at most {MAX_MESSAGE_BYTES} bytes", f"{first}", at,
+                    frames_lost=int(opcode == MESSAGE), advice="It was not read.",
+                )  # fmt: skip
+                return first
+            self._block.hold(at, first)
+        length = self._block.loose_bytes(at)
+        if not length:  # what nobody reads, and is longer than a block
+            return first
+        yield Piece(at, self._block.read(at, length), is_chunk=False)
+        return length
+
+    def _next_chunk(self, at: int) -> int | None:
+        """Offset of the next thing that can only be a chunk, from `at` on."""
+        while at < self._size:
+            self._block.hold(at, 2 * _CHUNK_START)
+            block, first = self._block.data, self._block.start
+            for match in _PLAUSIBLE_CHUNK.finditer(block, at - first):
+                length = int.from_bytes(block[match.start() + 1 : match.start() + 9], "little")
+                start, end, _, _, name = CHUNK_HEAD.unpack_from(block, match.start() + 9)
+                position = first + match.start()
+                if length > 40 + name and start <= end and position + 9 + length <= self._size:
+                    at_records = match.start() + 9 + CHUNK_HEAD.size + name
+                    if len(block) < at_records + 8:
+                        break  # the next block holds it whole
+                    records = int.from_bytes(block[at_records : at_records + 8], "little")
+                    if records == length - 40 - name:
+                        return position
+            if first + len(block) >= self._size:
+                return None
+            at = first + len(block) - _CHUNK_START
+        return None
+
+    def _load_summary(self) -> None:
+        """Read what the summary at the end repeats: schemas, channels, and how many messages there should be.
+
+        Only for damaged files: a whole one is read without it. A summary that is damaged too adds nothing.
+        """
+        if self._summary_loaded or self._size < len(MAGIC) + _FOOTER_BYTES:
+            return
+        self._summary_loaded = True
+        self._source.seek(self._size - len(MAGIC) - _FOOTER_BYTES)
+        opcode, length, start, _, _ = struct.unpack("<BQQQI", self._source.read(_FOOTER_BYTES))
+        end = self._size - len(MAGIC) - _FOOTER_BYTES
+        if (
+            opcode != _FOOTER
+            or length != 20
+            or not len(MAGIC) <= start < end
+            or end - start > self._limits.max_chunk_bytes
+        ):
+            return
+        self._source.seek(start)
+        data = self._source.read(end - start)
+        at = 0
+        while at + HEAD.size <= len(data):
+            opcode, length = HEAD.unpack_from(data, at)
+            content = data[at + HEAD.size : at + HEAD.size + length]
+            if len(content) < length:
+                return
+            self._define(opcode, content, start + at)
+            at += HEAD.size + length
+
+    def _define(self, opcode: int, content: bytes, at: int) -> None:
+        """Take a record that says something of the others. What was defined once stays."""
+        if opcode == STATISTICS and len(content) >= 8:
+            self._claimed = int.from_bytes(content[:8], "little")
+        else:
+            self._table.define(opcode, content, at)
+
+    # ------------------------------------------------------------------------------------------ results
+
+    def _count(self, decoded: Decoded) -> None:
+        summary = self.summary
+        summary.frames += decoded.frames.height
+        for number, count in decoded.counts.items():
+            self._counts[number] = self._counts.get(number, 0) + count
+        summary.problems += decoded.problems
+        for what, (count, at) in decoded.bad.items():
+            before, place = self._bad.get(what, (0, at))
+            self._bad[what] = (before + count, min(place, at))
+        summary.cover(decoded.first_ns, decoded.last_ns)
+
+    def _problem(
+        self, kind: str, expected: str, actual: str, at: int, *, frames_lost: int | None = None, advice: str = ""
+    ) -> None:
+        self.summary.problems.append(Problem(kind, expected, actual, at, frames_lost, advice))
+        self.summary.frames_lost += frames_lost or 0
+
+    def _close(self) -> None:
+        summary = self.summary
+        for (topic, schema), (count, at) in sorted(self._bad.items()):
+            self._problem(
+                "bad_message",
+                f"{schema} on {topic}",
+                f"{count} messages that are not",
+                at,
+                advice="They are kept as frames, undecoded.",
+            )
+        counted = summary.frames + summary.frames_lost + self._frames_refused
+        if self._claimed is not None and self._claimed > counted:
+            # More than the file can hold, however well it is compressed, is a lie or damage.
+            can_be = self._claimed <= self._budget.max_inflated_bytes // (HEAD.size + MESSAGE_FIELDS)
+            self._problem(
+                "bad_record",
+                f"{self._claimed} messages, as the file's statistics say",
+                f"{summary.frames} read, {counted - summary.frames} known to be lost",
+                self._size,
+                frames_lost=self._claimed - counted if can_be else None,
+                advice="The difference was lost in the damage reported above."
+                if can_be
+                else "The file cannot hold as many; its statistics are wrong.",
+            )
+        summary.problems.sort(key=lambda p: p.offset or 0)
+        per_topic: dict[str, ChannelSummary] = {}
+        for number, channel in self._table.channels().items():
+            before = per_topic.get(channel.topic)
+            count = self._counts.get(number, 0) + (before.frames if before else 0)
+            per_topic[channel.topic] = ChannelSummary(channel.topic, channel.kind, count, channel.schema)
+        summary.channels = sorted(per_topic.values(), key=lambda c: c.channel)
+
+
+class _Block:
+    """A block of the file in memory; what is asked for behind it becomes the next one."""
+
+    def __init__(self, source: Source, size: int) -> None:
+        self._source = source
+        self._size = size
+        self.start = 0
+        self.data = b""
+        self._records = Records(b"")
+
+    def read(self, at: int, size: int) -> bytes:
+        """Bytes of the file from `at` on."""
+        if size <= _BLOCK_BYTES:
+            self.hold(at, size)
+            return self.data[at - self.start : at - self.start + size]
+        head = self.data[at - self.start :] if self.start <= at else b""
+        self._source.seek(at + len(head))
+        return head[:size] + self._source.read(max(0, size - len(head)))
+
+    def hold(self, at: int, size: int) -> None:
+        """Have these bytes in memory, as far as the file has them."""
+        end = self.start + len(self.data)
+        if self.start <= at and min(at + size, self._size) <= end:
+            return
+        kept = self.data[at - self.start :] if self.start <= at < end else b""
+        self._source.seek(at + len(kept))
+        self.start, self.data = at, kept + self._source.read(max(_BLOCK_BYTES, size) - len(kept))
+        self._records = Records(self.data)
+
+    def loose_bytes(self, at: int) -> int:
+        """Bytes of the whole records at `at` that stand outside of chunks and are in memory."""
+        return loose_bytes(self._records, self.data, at - self.start)
+
+
+def _batch(ready: list[Decoded]) -> FrameBatch:
+    return FrameBatch(
+        frames=pl.concat(d.frames for d in ready),
+        logs=pl.concat(d.logs for d in ready),
+        diagnostics=pl.concat(d.diagnostics for d in ready),
+        topics=concat_topics(d.topics for d in ready),
+    )

@@ -1,0 +1,637 @@
+"""Topics as typed columns: whatever a message's schema says, flattened to one table for each topic.
+
+Columns are named by the path of a field (`pose.position.x`). Three encodings: CDR with a `.msg` definition (ROS 2),
+JSON with a JSON schema, protobuf with its file descriptors. A message that is not what its schema says is left out
+of the table and counted; the frame table keeps its bytes.
+
+Schemas and messages are hostile until proven otherwise. What a schema unfolds to is counted before it is built, a type
+that contains itself is not unfolded, and work that does not follow from a message's bytes is spent from the budget of
+the file before it is done.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+
+from argus_assets.common.texts import MAX_NAME_CHARS
+from argus_assets.recordings.budget import Budget
+from argus_assets.recordings.columns import I64, U8, Flags, as_text, binary_series
+from argus_assets.recordings.messages.cdr import MAX_TEXT
+from argus_assets.recordings.messages.cdr_columns import decode_columns
+from argus_assets.recordings.messages.ros_msg import (
+    BadDefinition,
+    DefinitionOverLimit,
+    count_columns,
+    min_bytes,
+    parse_message,
+)
+from argus_assets.recordings.messages.standard import has_too_many
+from argus_assets.recordings.model import Limits
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.message import Message
+
+Spend = Callable[[int], None]
+"""Called with values of `Limits.max_values` before they are spent; raises `OverBudget`."""
+
+_NOT_ONE_VALUE: Final = r"^\s*$|\}\s*\{"
+_TIME: Final = pl.Datetime("ns", "UTC")
+_DURATION: Final = pl.Duration("ns")
+_MAX_NS: Final = 2**63 - 1
+_MAX_SECONDS: Final = 9_200_000_000
+"""Seconds that fit into 64 bits of nanoseconds, with room for a nanosecond field of 32 bits."""
+
+
+class OverBudget(Exception):
+    """The file has spent its values: the messages at hand are not decoded."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flattener:
+    """Turns messages of one schema into columns.
+
+    Attributes:
+        decode: (buffer, starts, sizes, spend) → one row for each message, and which of them are readable.
+        columns: Columns of the table, counted with those inside of lists.
+        min_bytes: A shorter message is not of the schema.
+    """
+
+    decode: Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]]
+    columns: int
+    min_bytes: int
+    budget: Budget
+    schema: str
+
+    def __call__(self, buffer: U8, starts: I64, sizes: I64) -> tuple[pl.DataFrame, Flags]:
+        """Decode messages.
+
+        Raises:
+            OverBudget: They would cost more than the file has left.
+        """
+        self.spend(self.columns * len(starts))
+        return self.decode(buffer, starts, sizes, self.spend)
+
+    def spend(self, values: int) -> None:
+        """Spend values of the file's budget.
+
+        Raises:
+            OverBudget: There are not as many.
+        """
+        if not self.budget.take("values", values, name=self.schema):
+            raise OverBudget
+
+
+def _pass(_: BadDefinition) -> None:
+    """Tell nobody."""
+
+
+def flattener(
+    encoding: str,
+    schema: str,
+    schema_encoding: str,
+    definition: bytes,
+    *,
+    budget: Budget | None = None,
+    tell: Callable[[BadDefinition], None] = _pass,
+) -> Flattener | None:
+    """Return what turns messages of a schema into columns; `None` where the schema cannot be used.
+
+    Args:
+        encoding: Of the messages: `cdr`, `json` or `protobuf`.
+        schema: Name of the type.
+        schema_encoding: `ros2msg`, `jsonschema` or `protobuf`.
+        definition: The schema itself.
+        budget: Of the file.
+        tell: Called with why the schema cannot be used, where it is one of these kinds.
+    """
+    read = _READERS.get((encoding, schema_encoding))
+    if read is None or not definition.strip():
+        return None
+    budget = budget or Budget()
+    try:
+        decode, columns, least = read(schema, definition, budget.limits)
+    except BadDefinition as error:
+        tell(error)
+        return None
+    return Flattener(decode, columns, least, budget, schema) if columns else None
+
+
+_Read = tuple[Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]], int, int]
+"""How messages are decoded, to how many columns, and bytes that one has at least."""
+
+
+def _of_ros(schema: str, definition: bytes, limits: Limits) -> _Read:
+    try:
+        fields = parse_message(schema, definition.decode(), limits)
+    except UnicodeDecodeError as error:
+        raise BadDefinition(f"not UTF-8: {error.reason} at byte {error.start}") from error
+
+    def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
+        return decode_columns(buffer, starts, sizes, fields, spend)
+
+    empty, _ = decode(np.zeros(4, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), lambda _: None)
+    return decode, count_columns(fields) if empty.width else 0, 4 + min_bytes(fields)
+
+
+class _Names:
+    """Names of columns, each only once and none too long."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._taken: set[str] = set()
+        self.count = 0
+
+    def take(self, name: str) -> str:
+        """A free name for a column of the table."""
+        self.more(name)
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+    def more(self, name: str) -> None:
+        """Count a column, of the table or inside of a list.
+
+        Raises:
+            DefinitionOverLimit: It is one too many, or its name too long.
+        """
+        self.count += 1
+        if self.count > self.limits.max_columns:
+            raise DefinitionOverLimit(f"more than {self.limits.max_columns:,} columns")
+        if len(name) > MAX_NAME_CHARS:
+            raise DefinitionOverLimit(f"a field's name of more than {MAX_NAME_CHARS} characters")
+
+
+# ---------------------------------------------------------------------------------------------- JSON
+
+
+_TRY_VALUES: Final = 500
+_TRY_PER_COLUMN: Final = 25
+"""Values that a try to decode some messages costs beside its cells, and for each column."""
+_NESTED_VALUES: Final = 3
+"""Values that an array or an object costs."""
+_ROW_VALUES: Final = 25
+"""Values that a look at one message by Python costs, beside one for each of its bytes."""
+_SLICE_BYTES: Final = 1024**2
+"""Text that polars is given at a time: it takes up to a hundred bytes of memory for each."""
+
+
+def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: ARG001 - the others need the name
+    try:
+        document = json.loads(definition)
+    except (ValueError, RecursionError) as error:
+        raise BadDefinition(f"no JSON: {str(error)[:200] or type(error).__name__}") from error
+    names = _Names(limits)
+    dtype = _json_dtype(document, "", 0, names)
+    if not isinstance(dtype, pl.Struct):
+        raise BadDefinition("no object with properties")
+    columns = _json_columns(dtype, pl.col(""), "", _Names(limits))
+
+    def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
+        wide = [
+            i for i in np.flatnonzero(sizes > _SLICE_BYTES) if has_too_many(buffer[starts[i] : starts[i] + sizes[i]])
+        ]
+        sizes = sizes.copy()
+        sizes[wide] = 0
+        raw, slices = binary_series(buffer, starts, sizes), np.cumsum(sizes) // _SLICE_BYTES
+        bounds = [0, *(np.flatnonzero(np.diff(slices)) + 1).tolist(), len(raw)]
+        parts = [_decode_json(raw[low:high], dtype, names.count, spend) for low, high in pairwise(bounds)]
+        decoded = pl.concat([part for part, _ in parts])
+        ok = np.concatenate([good for _, good in parts])
+        return pl.DataFrame({"": decoded}).select(columns), np.asarray(ok & decoded.is_not_null().to_numpy())
+
+    return decode, names.count, 0
+
+
+def _json_dtype(schema: Any, path: str, depth: int, names: _Names) -> pl.DataType:  # noqa: ANN401 - any JSON value
+    """The polars type of a JSON schema; text for what has no single type, or is nested too deep."""
+    kinds = schema.get("type") if isinstance(schema, dict) else None
+    kind = next((k for k in kinds if k != "null"), None) if isinstance(kinds, list) else kinds
+    if isinstance(schema, dict) and depth <= names.limits.max_depth:
+        properties, items = schema.get("properties"), schema.get("items")
+        if kind == "object" and properties and isinstance(properties, dict):
+            fields: dict[str, pl.DataType] = {}
+            for name, value in properties.items():
+                try:
+                    name.encode()
+                except UnicodeEncodeError as error:
+                    raise BadDefinition("a property whose name is no text") from error
+                fields[name] = _json_dtype(value, f"{path}.{name}" if path else name, depth + 1, names)
+            return pl.Struct(fields)
+        if kind == "array" and isinstance(items, dict):
+            return pl.List(_json_dtype(items, path, depth + 1, names))
+    names.more(path)
+    plain = {"number": pl.Float64(), "integer": pl.Int64(), "boolean": pl.Boolean()}
+    return plain.get(kind, pl.String()) if isinstance(kind, str) else pl.String()
+
+
+def _json_columns(dtype: pl.Struct, value: pl.Expr, prefix: str, names: _Names) -> list[pl.Expr]:
+    """Structs as columns of their own; `sec` with `nsec` or `nanosec` as a point in time."""
+    columns: list[pl.Expr] = []
+    for field in dtype.fields:
+        of, name = value.struct.field(field.name), f"{prefix}{field.name}"
+        if not isinstance(field.dtype, pl.Struct):
+            columns.append(of.alias(names.take(name)))
+            continue
+        inner = [f.name for f in field.dtype.fields]
+        if sorted(inner) in (["nsec", "sec"], ["nanosec", "sec"]) and all(
+            f.dtype == pl.Int64() for f in field.dtype.fields
+        ):
+            sec, nano = (of.struct.field(f) for f in sorted(inner, reverse=True))
+            fits = sec.is_between(-_MAX_SECONDS, _MAX_SECONDS) & nano.is_between(-(2**32), 2**32)
+            columns.append(pl.when(fits).then(sec * 10**9 + nano).cast(_TIME).alias(names.take(name)))
+        else:
+            columns += _json_columns(field.dtype, of, f"{name}.", names)
+    return columns
+
+
+def _decode_json(raw: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -> tuple[pl.Series, Flags]:
+    """One value for each message, null and false where it is not of the schema."""
+    text = as_text(raw)
+    size = int(raw.bin.size().sum())
+    nested = int(text.str.count_matches(r"[\[{]").sum() or 0)
+    spend(_TRY_VALUES + columns * _TRY_PER_COLUMN + size // 16 + nested * _NESTED_VALUES)
+    # No value, or two of them in one message, would shift the rows behind it.
+    decoded = None if text.str.contains(_NOT_ONE_VALUE).any() else _json_values(text, dtype)
+    if decoded is not None:
+        return decoded, np.ones(len(text), np.bool_)
+    # Some message is not JSON, or not of its schema: Python finds which, and where it errs, halving does.
+    spend(size + len(text) * (columns + _ROW_VALUES))
+    good = np.fromiter((_is_of(value, dtype) for value in text), np.bool_, len(text))
+    rows = np.flatnonzero(good)
+    parts = list(_by_halves(text.gather(rows), dtype, columns, spend))
+    values = pl.concat(parts) if parts else pl.Series([], dtype=dtype)
+    places = np.cumsum(good) - 1
+    found = values.gather(
+        pl.Series([int(p) if g else None for p, g in zip(places, good, strict=True)], dtype=pl.UInt32)
+    )
+    return found, good
+
+
+def _by_halves(text: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -> Iterator[pl.Series]:
+    """Decoded values of messages, null for those that polars refuses."""
+    if not len(text):
+        return
+    spend(_TRY_VALUES + columns * (_TRY_PER_COLUMN + len(text)))
+    decoded = _json_values(text, dtype)
+    if decoded is not None:
+        yield decoded
+    elif len(text) == 1:
+        yield pl.Series([None], dtype=dtype)
+    else:
+        half = len(text) // 2
+        yield from _by_halves(text[:half], dtype, columns, spend)
+        yield from _by_halves(text[half:], dtype, columns, spend)
+
+
+def _json_values(text: pl.Series, dtype: pl.Struct) -> pl.Series | None:
+    """One value for each text, `None` where they are not that."""
+    try:
+        decoded = text.str.json_decode(dtype)
+    except pl.exceptions.PolarsError:
+        return None
+    return decoded if len(decoded) == len(text) else None
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object as polars reads it: of two members of one name the first."""
+    return dict(reversed(pairs))
+
+
+_parse_json: Final = partial(json.loads, parse_constant=_no_constant, object_pairs_hook=_first_of_each)
+
+
+def _is_of(text: str | None, dtype: pl.Struct) -> bool:
+    """Whether a text is one JSON value of a type, by the rules of `Series.str.json_decode`."""
+    try:
+        return text is not None and _fits(_parse_json(text), dtype)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _fits(value: object, dtype: Any) -> bool:  # noqa: ANN401 - polars states classes beside instances
+    if value is None:
+        return True
+    if isinstance(dtype, pl.Struct):
+        if not isinstance(value, dict):
+            return False
+        types = {field.name: field.dtype for field in dtype.fields}
+        return all(_fits(item, types[name]) for name, item in value.items() if name in types)
+    if isinstance(dtype, pl.List):
+        inner = dtype.inner
+        return all(_fits(item, inner) for item in value) if isinstance(value, list) else _fits(value, inner)
+    if isinstance(value, (dict, list)):
+        return False
+    if dtype == pl.Boolean():
+        return isinstance(value, bool)
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return dtype == pl.String() or not isinstance(value, str)
+
+
+# ---------------------------------------------------------------------------------------------- protobuf
+
+
+_MAX_FILES: Final = 1024
+_MAX_MESSAGE_TYPES: Final = 16_384
+_MAX_MESSAGE_BYTES: Final = 16 * 1024**2
+"""Bytes of a message that is decoded: in memory it takes up to thirty times as much."""
+_ROW_PROTOBUF: Final = 50
+_TEXT_VALUES: Final = 100
+_TEXT_PER_BYTE: Final = 4
+_LONG_LIST: Final = 65_536
+_LONG_PER_ITEM: Final = 8
+"""Values of `Limits.max_values`: of a message beside its bytes, of a nested message as a text and of each of its bytes,
+and of each item of a list of more than `_LONG_LIST`."""
+_MAX_TEXT_BYTES: Final = 65_536
+"""Bytes of a repeated or recursive message that is kept as JSON; the column has no text of a longer one."""
+
+
+def message_class(schema: str, definition: bytes) -> "type[Message] | None":
+    """The class of a protobuf message from a serialised `FileDescriptorSet`; `None` when that cannot be used."""
+    try:
+        return _message_class(schema, definition)
+    except BadDefinition:
+        return None
+
+
+def _message_class(schema: str, definition: bytes) -> "type[Message]":
+    """The class of a protobuf message, in a pool of its own: no other file's types are seen or changed.
+
+    Raises:
+        BadDefinition: The descriptors are damaged, incomplete, contradictory, or import each other in a circle.
+    """
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf.message import DecodeError
+
+    try:
+        files = descriptor_pb2.FileDescriptorSet.FromString(definition)
+        _check_size(files.file)
+        pool = descriptor_pool.DescriptorPool()
+        for file in _in_order(files.file):
+            pool.Add(file)
+        return message_factory.GetMessageClass(pool.FindMessageTypeByName(schema))
+    except (DecodeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, BadDefinition):
+            raise
+        raise BadDefinition(str(error)[:200] or type(error).__name__) from error
+
+
+def _check_size(files: "Sequence[Any]") -> None:
+    """Refuse descriptors of too many files and types; each type costs far more memory than its bytes."""
+    if len(files) > _MAX_FILES:
+        raise DefinitionOverLimit(f"{len(files):,} files, at most {_MAX_FILES:,}")
+    waiting: list[Any] = list(files)
+    types = 0
+    while waiting:
+        owner = waiting.pop()
+        nested = owner.nested_type if hasattr(owner, "nested_type") else owner.message_type
+        types += len(nested) + len(owner.enum_type)
+        if types > _MAX_MESSAGE_TYPES:
+            raise DefinitionOverLimit(f"more than {_MAX_MESSAGE_TYPES:,} types")
+        waiting += nested
+
+
+def _in_order(files: "Sequence[Any]") -> Iterator[Any]:
+    """Files so that each comes behind those that it imports, each once."""
+    by_name: dict[str, Any] = {}
+    for file in files:
+        if by_name.setdefault(file.name, file) != file:
+            raise BadDefinition(f"two different files named {file.name[:80]!r}")
+    done: set[str] = set()
+    for start, first in by_name.items():
+        path = [start]
+        waiting = {start: iter(first.dependency)}
+        while path:
+            name = path[-1]
+            following = (
+                next((d for d in waiting[name] if d in by_name and d not in done), None) if name not in done else None
+            )
+            if following is None:
+                path.pop()
+                if name not in done:
+                    done.add(name)
+                    yield by_name[name]
+            elif following in waiting:
+                raise BadDefinition("files that import each other")
+            else:
+                path.append(following)
+                waiting[following] = iter(by_name[following].dependency)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A column of a protobuf message.
+
+    Attributes:
+        default: Of messages that do not set it.
+        convert: From the value of the message; called with `spend` too.
+    """
+
+    index: int
+    name: str
+    dtype: pl.DataType
+    default: Any
+    convert: Callable[[Any, Spend], Any]
+
+
+_Plan = dict[int, "_Leaf | _Plan"]
+"""What becomes of the fields of a message, by number."""
+
+
+def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:
+    from google.protobuf.message import DecodeError
+
+    made = _message_class(schema, definition)
+    # The methods of the class that knows no fields: a field may have the name of a method.
+    parse, fields_of = made.__mro__[1].ParseFromString, made.__mro__[1].ListFields  # type: ignore[attr-defined]
+    leaves: list[_Leaf] = []
+    _check_names(made.DESCRIPTOR)  # type: ignore[arg-type] # two implementations of one interface
+    plan = _plan(made.DESCRIPTOR, "", (), leaves, _Names(limits), limits)  # type: ignore[arg-type]
+
+    def fill(message: "Message", plan: _Plan, values: list[list[Any]], row: int, spend: Spend) -> None:
+        for field, value in fields_of(message):
+            action = plan.get(field.number)
+            if isinstance(action, dict):
+                fill(value, action, values, row, spend)
+            elif action is not None:
+                values[action.index][row] = action.convert(value, spend)
+
+    def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
+        ok = sizes <= _MAX_MESSAGE_BYTES
+        spend(int(sizes[ok].sum()) + len(starts) * _ROW_PROTOBUF)
+        values = [[leaf.default] * len(starts) for leaf in leaves]
+        for i, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
+            if not ok[i]:
+                continue
+            message = made()
+            try:
+                parse(message, buffer[start : start + size].tobytes())
+            except DecodeError:
+                ok[i] = False
+            else:
+                fill(message, plan, values, i, spend)
+        return pl.DataFrame([_series(leaf, column) for leaf, column in zip(leaves, values, strict=True)]), ok
+
+    return decode, len(leaves), 0
+
+
+def _series(leaf: _Leaf, values: list[Any]) -> pl.Series:
+    if leaf.dtype in (_TIME, _DURATION):
+        return pl.Series(leaf.name, values, dtype=pl.Int64()).cast(leaf.dtype)
+    return pl.Series(leaf.name, values, dtype=leaf.dtype)
+
+
+def _check_names(descriptor: "Descriptor") -> None:
+    """Refuse names that would make long texts of short messages, in all types that a message may hold."""
+    seen: set[str] = {descriptor.full_name}
+    waiting = [descriptor]
+    while waiting:
+        for field in waiting.pop().fields:
+            names = [field.name, *([] if field.enum_type is None else field.enum_type.values_by_name)]
+            if max(map(len, names)) > MAX_NAME_CHARS:
+                raise DefinitionOverLimit(f"a name of more than {MAX_NAME_CHARS} characters")
+            nested = field.message_type
+            if nested is not None and nested.full_name not in seen:
+                seen.add(nested.full_name)
+                waiting.append(nested)
+
+
+def _plan(  # noqa: PLR0917 - called here and by itself
+    descriptor: "Descriptor", prefix: str, path: tuple[str, ...], leaves: list[_Leaf], names: _Names, limits: Limits
+) -> _Plan:
+    """What becomes of each field; a message inside of its own type is one text, and so is what is nested too deep."""
+    plan: _Plan = {}
+    path = (*path, descriptor.full_name)
+    for field in descriptor.fields:
+        nested = field.message_type
+        name = f"{prefix}{field.name}"
+        kind: tuple[pl.DataType, Any, Callable[[Any, Spend], Any]]
+        if nested is None:
+            dtype = _protobuf_dtype(field)
+            kind = (
+                (pl.List(dtype), [], _list_of(dtype))
+                if field.is_repeated
+                else (dtype, field.default_value, _plain(dtype))
+            )
+        elif _is_time(nested) and not field.is_repeated:
+            kind = (_TIME if nested.name == "Timestamp" else _DURATION, 0, _whole_ns)
+        elif field.is_repeated:
+            kind = (pl.List(pl.String()), [], _texts)
+        elif nested.full_name in path or len(path) > limits.max_depth:
+            kind = (pl.String(), None, _json_text)
+        else:
+            plan[field.number] = _plan(nested, f"{name}.", path, leaves, names, limits)
+            continue
+        leaf = _Leaf(len(leaves), names.take(name), *kind)
+        leaves.append(leaf)
+        plan[field.number] = leaf
+    return plan
+
+
+def _is_time(descriptor: "Descriptor") -> bool:
+    """Whether a type is the Timestamp or Duration of protobuf, and not another of that name."""
+    if descriptor.full_name not in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
+        return False
+    fields = {field.name: field for field in descriptor.fields}
+    return set(fields) == {"seconds", "nanos"} and all(
+        field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_INT32) and not field.is_repeated
+        for field in fields.values()
+    )
+
+
+def _same(value: object, _: Spend) -> object:
+    return value
+
+
+def _text_of(value: object, _: Spend) -> str:
+    """A string field, which need not be UTF-8 in proto2 and is bytes then."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _plain(dtype: pl.DataType) -> Callable[[Any, Spend], Any]:
+    return _text_of if dtype == pl.String() else _same
+
+
+def _list_of(dtype: pl.DataType) -> Callable[[Any, Spend], Any]:
+    convert = _plain(dtype)
+
+    def convert_all(values: Sequence[Any], spend: Spend) -> list[Any]:
+        if len(values) > _LONG_LIST:
+            spend(_LONG_PER_ITEM * len(values))
+        return [convert(value, spend) for value in values] if convert is _text_of else list(values)
+
+    return convert_all
+
+
+def _whole_ns(value: Any, _: Spend) -> int | None:  # noqa: ANN401 - Timestamp and Duration have no common class
+    """Nanoseconds, null where 64 bits do not hold them."""
+    whole = value.seconds * 10**9 + value.nanos
+    return whole if -_MAX_NS <= whole <= _MAX_NS else None
+
+
+def _texts(values: "Sequence[Message] | Mapping[Any, Any]", spend: Spend) -> list[str | None]:
+    """Repeated messages as JSON, one text each."""
+    if not isinstance(values, Mapping):
+        return [_json_text(value, spend) for value in values]
+    found: list[str | None] = []
+    for key, value in values.items():
+        if hasattr(value, "DESCRIPTOR") and not _spend_text(value, spend):
+            found.append(None)
+            continue
+        spend(_TEXT_VALUES)
+        found.append(f"{key}: {value}"[:MAX_TEXT].encode("utf-8", "replace").decode())
+    return found
+
+
+def _json_text(value: "Message", spend: Spend) -> str | None:
+    """A message as JSON; `None` where it is too long, or has no JSON."""
+    from google.protobuf.json_format import MessageToJson
+
+    if not _spend_text(value, spend):
+        return None
+    try:
+        text = MessageToJson(value, preserving_proto_field_name=True, indent=None)[:MAX_TEXT]
+    except Exception:  # noqa: BLE001 - an Any of an unknown type, a Timestamp out of range, and what else has no JSON
+        return None
+    spend(len(text))
+    return text.encode("utf-8", "replace").decode()
+
+
+def _spend_text(value: "Message", spend: Spend) -> bool:
+    """Spend what a message costs as a text; whether it is short enough to be one."""
+    size = type(value).__mro__[1].ByteSize(value)  # type: ignore[attr-defined] # a field may be named ByteSize
+    if size > _MAX_TEXT_BYTES:
+        return False
+    spend(_TEXT_VALUES + size * _TEXT_PER_BYTE)
+    return True
+
+
+def _protobuf_dtype(field: "FieldDescriptor") -> pl.DataType:
+    kinds: dict[int, pl.DataType] = {
+        field.CPPTYPE_INT32: pl.Int32(), field.CPPTYPE_INT64: pl.Int64(), field.CPPTYPE_UINT32: pl.UInt32(),
+        field.CPPTYPE_UINT64: pl.UInt64(), field.CPPTYPE_DOUBLE: pl.Float64(), field.CPPTYPE_FLOAT: pl.Float32(),
+        field.CPPTYPE_BOOL: pl.Boolean(), field.CPPTYPE_ENUM: pl.Int32(),
+    }  # fmt: skip
+    if field.cpp_type == field.CPPTYPE_STRING:
+        return pl.Binary() if field.type == field.TYPE_BYTES else pl.String()
+    return kinds[field.cpp_type]
+
+
+_READERS: Final[dict[tuple[str, str], Callable[[str, bytes, Limits], _Read]]] = {
+    ("cdr", "ros2msg"): _of_ros,
+    ("json", "jsonschema"): _of_json,
+    ("protobuf", "protobuf"): _of_protobuf,
+}

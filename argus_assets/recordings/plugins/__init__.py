@@ -1,0 +1,1 @@
+"""Decoders of other packages and external programs. Each runs isolated; see `argus_assets.plugins`."""

@@ -1,0 +1,1 @@
+"""Starting and supervising the processes of Argus: what `argus up` and the servers run."""

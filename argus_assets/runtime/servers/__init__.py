@@ -1,0 +1,1 @@
+"""Entry points of server processes: Dagster's code server and webserver, as Argus runs them."""
