@@ -1,6 +1,6 @@
 """`make bench-bounds`: what each hostile recording costs, from parsing to the page, and whether that is within bounds.
 
-Each attack of `tests.hostile_recordings`, at about 5 MB, is taken through the public functions of the stages in a process
+Each attack of `tests.support.hostile_recordings`, at about 5 MB, is taken through the public functions of the stages in a process
 of its own. Memory is that of the process and of all that it starts, also of what a server forks on its behalf. One that
 takes longer than the limit of time or very much memory is ended and counts as out of bounds. Exits with 1 when one is.
 
@@ -17,13 +17,14 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from benchmarks.machine import describe_machine, table, watch_memory
-from tests.hostile_recordings import HOSTILE, LARGE, Hostile
+from tests.support.hostile_recordings import HOSTILE, LARGE, Hostile
 
 MAX_SECONDS = 20.0
 MAX_BYTES = 10**9
@@ -153,11 +154,10 @@ def _end(before: set) -> None:
 
 def _stored(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.lstat().st_blocks * 512
-        except OSError:
-            continue
+    for at, _, names in os.walk(folder):  # skips folders that are gone meanwhile
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(Path(at) / name).st_blocks * 512
     return total
 
 
@@ -246,7 +246,7 @@ def page(costs: list[Cost]) -> str:
     out = sum(not cost.within for cost in costs)
     return (
         "# Bounds of hostile recordings\n\n"
-        f"`make bench-bounds` prints this: {len(costs)} hostile recordings (`tests/hostile_recordings.py`), each of about "
+        f"`make bench-bounds` prints this: {len(costs)} hostile recordings (`tests/support/hostile_recordings.py`), each of about "
         f"{LARGE / 1e6:.0f} MB or what it has, are taken from parsing to the page, each in a process of its own. The bounds are "
         f"{MAX_SECONDS:.0f} s and {MAX_BYTES / 1e9:.0f} GB; {out or 'none'} of them {'is' if out == 1 else 'are'} beyond.\n\n"
         f"Machine: {describe_machine()}.\n\n"

@@ -125,7 +125,7 @@ def write_mdf4_unsorted(path: Path, s: Session) -> None:
     """As CANedge loggers write: unfinalised, payloads in records of their own."""
     import struct
 
-    from tests.recordings import mdf4_builder as mdf4
+    from tests.support import mdf4_builder as mdf4
 
     data = bytearray()
     offset = 0

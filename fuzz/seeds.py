@@ -18,7 +18,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 
 from argus_assets.simulate import ros
 from argus_assets.simulate.can import CanLog
-from tests.recordings import mdf4_builder as mdf4
+from tests.support import mdf4_builder as mdf4
 
 START_NS: Final = 1_795_000_000 * 10**9
 FRAMES: Final = 60

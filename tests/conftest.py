@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 import s3fs
-from dagster_home import new_database
 from hypothesis import settings
-from reliability_report import IS_FULL
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
@@ -18,6 +16,9 @@ from xdist.workermanage import WorkerController
 from argus_assets.drop.bucket import Bucket
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from argus_assets.runtime.embedded.s3 import BUCKET, S3Server, make_bucket, s3_server
+from tests.support.buckets import fresh_bucket
+from tests.support.dagster_home import new_database
+from tests.support.reliability_report import IS_FULL
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -158,11 +159,3 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
         return made
     server: S3Server = request.getfixturevalue("moto_server")
     return fresh_bucket(server, request.node.name)
-
-
-def fresh_bucket(server: S3Server, name: str) -> Bucket:
-    """A prefix of the server's bucket that no other test uses."""
-    from hashlib import sha256
-
-    prefix = sha256(f"{name}{os.urandom(8).hex()}".encode()).hexdigest()[:12]
-    return Bucket.from_url(f"{server.url}/{prefix}", storage_options=server.storage_options())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile_recordings import HOSTILE, SMALL
+from tests.support.hostile_recordings import HOSTILE, SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -31,7 +31,7 @@ NEEDS_SECCOMP = pytest.mark.skipif(not kernel.support().seccomp, reason="this ke
 def server() -> Iterator[Server]:
     before = os.environ.get("ARGUS_LLM_API_KEY")
     os.environ["ARGUS_LLM_API_KEY"] = "sk-secret"
-    made = Server("hostile_jobs")
+    made = Server("tests.support.hostile_jobs")
     yield made
     made.stop()
     if before is None:
@@ -238,7 +238,7 @@ def _gone(pid: int) -> bool:
 
 
 def test_nothing_is_left_when_the_pool_ends_or_the_server_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Server("hostile_jobs")
+    made = Server("tests.support.hostile_jobs")
     monkeypatch.setenv(SERVER, str(made.address))
     with pool() as processes, processes.process() as process:
         assert works(process)

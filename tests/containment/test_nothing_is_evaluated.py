@@ -15,10 +15,10 @@ from google.protobuf import descriptor_pb2
 
 from fuzz.damage import corpus
 from fuzz.seeds import seeds
-from tests import hostile_recordings as hostile
 from tests.containment.audited import WATCHED
 from tests.containment.planted import DEEDS, MARK
-from tests.hostile_recordings import HOSTILE, SMALL
+from tests.support import hostile_recordings as hostile
+from tests.support.hostile_recordings import HOSTILE, SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "deploy/requirements.lock")

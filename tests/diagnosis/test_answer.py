@@ -3,10 +3,8 @@
 import json
 
 import pytest
-from diagnosis_evidence import coverage, evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
-from injections import INJECTIONS, VIN
 
 from argus_assets.diagnosis.answer import (
     MAX_ANSWER_CHARS,
@@ -23,6 +21,8 @@ from argus_assets.diagnosis.reuse import reuse, saved_answer
 from argus_assets.diagnosis.severity_floor import drivable_floor, severity_floor
 from argus_assets.diagnosis.vocabulary import LEAST_DRIVABLE
 from argus_assets.faults.schema import Severity
+from tests.support.diagnosis_evidence import coverage, evidence, item
+from tests.support.injections import INJECTIONS, VIN
 
 KNOWLEDGE = load_knowledge()
 DOCUMENT = evidence(item(1, "P0301", at=10.0), item(2, "P1ABC", ecu="body", severity=Severity.CRITICAL))

@@ -1,7 +1,6 @@
 """Calibration: outcomes pull confidence towards what was right, and never reverse an order."""
 
 import pytest
-from diagnosis_evidence import evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from argus_assets.diagnosis.calibration import Calibration, brier_score, reliabi
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import Outcome
+from tests.support.diagnosis_evidence import evidence, item
 
 outcomes = st.lists(
     st.builds(

@@ -4,13 +4,13 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from case_data import case, some_cases
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.case_files import COLUMNS, BadRow, format_of, near_misses, read_cases, write_cases
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.ports import Case, CodeCount
+from tests.support.case_data import case, some_cases
 
 VIN = "1M8GDM9AXKP042788"
 TITLES = {cause.id: cause.title for cause in load_knowledge().causes}

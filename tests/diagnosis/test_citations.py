@@ -5,13 +5,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from drives import MadeDrive, made_drive
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis import citations
 from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.redaction import redact
+from tests.support.drives import MadeDrive, made_drive
 
 
 @pytest.fixture(scope="module", params=["truck_oil_pressure", "car_bus_loss", "av_lidar_dropout"])

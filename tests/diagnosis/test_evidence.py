@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from drives import made_drive
 
 from argus_assets.diagnosis.evidence import K, build_evidence
 from argus_assets.stats.drive import aggregate
+from tests.support.drives import made_drive
 
 
 @pytest.mark.parametrize("k", [1, 2, K])

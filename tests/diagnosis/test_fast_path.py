@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from diagnosis_evidence import coverage, evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import Case, CodeCount
 from argus_assets.faults.schema import Severity
+from tests.support.diagnosis_evidence import coverage, evidence, item
 
 KNOWLEDGE = load_knowledge()
 COIL = (item(1, "P0351", at=10.0), item(2, "P0301", at=10.5))

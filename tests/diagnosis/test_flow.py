@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from diagnosis_evidence import evidence, item
 
 from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.knowledge import load_knowledge
@@ -26,6 +25,7 @@ from argus_assets.diagnosis.ports import (
     Usage,
 )
 from argus_assets.faults.schema import Severity
+from tests.support.diagnosis_evidence import evidence, item
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MIXED = evidence(item(1, "P0301", at=10.0), item(2, "P1ABC", ecu="body", at=4.0))

@@ -1,7 +1,6 @@
 """The offline diagnosis: same evidence, same answer; every claim cites what is there; damage lowers confidence."""
 
 import pytest
-from diagnosis_evidence import coverage, evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, diagnose_
 from argus_assets.diagnosis.severity_floor import NOT_NOW
 from argus_assets.faults.dictionary.lookup import describe
 from argus_assets.faults.schema import Severity
+from tests.support.diagnosis_evidence import coverage, evidence, item
 
 KNOWLEDGE = load_knowledge()
 OWN_CODES = sorted({code.replace("*", "1") for c in KNOWLEDGE.causes for group in c.shows for code in group})

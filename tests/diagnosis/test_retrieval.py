@@ -3,8 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from case_data import DAY0, RELEASES, case, queries, query, some_cases
-from diagnosis_evidence import evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +24,8 @@ from argus_assets.diagnosis.retrieval import (
     recency_weight,
 )
 from argus_assets.diagnosis.vectors import features
+from tests.support.case_data import DAY0, RELEASES, case, queries, query, some_cases
+from tests.support.diagnosis_evidence import evidence, item
 
 VIN = "1M8GDM9AXKP042788"
 

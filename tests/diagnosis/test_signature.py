@@ -1,12 +1,12 @@
 """The fault signature: what makes two drives the same case, and nothing else."""
 
-from diagnosis_evidence import evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.model import ItemHistory
 from argus_assets.diagnosis.signature import cache_key, fault_signature
 from argus_assets.faults.schema import Severity
+from tests.support.diagnosis_evidence import evidence, item
 
 faults = st.lists(
     st.tuples(st.sampled_from(["P0301", "P0171", "U0100", "P1ABC"]), st.sampled_from(["engine", "body"]), st.integers(1, 4)),

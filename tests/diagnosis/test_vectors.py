@@ -6,13 +6,13 @@ from math import log, log1p, sqrt
 
 import numpy as np
 import pytest
-from case_data import code_counts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.ports import CodeCount
 from argus_assets.diagnosis.vectors import DIMENSIONS, IdfTable, code_vector, component_of, features, padded
 from argus_assets.errors import BadSetting
+from tests.support.case_data import code_counts
 
 tables = st.lists(code_counts, max_size=8).map(IdfTable.of)
 any_codes = st.lists(

@@ -1,7 +1,6 @@
 """Scores, by hand and by other ways to count."""
 
 import pytest
-from diagnosis_evidence import evidence, item
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.faults.schema import Severity
 from evals.scenario import Scenario
 from evals.scores import Answer, Share, judge, macro_f1, score
+from tests.support.diagnosis_evidence import evidence, item
 
 WHY = "because it is only an example"
 

@@ -1,7 +1,6 @@
 """Real recordings, checked by a loop over single frames that shares nothing with the detectors."""
 
 import polars as pl
-from j1939_reference import receive
 
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detection import find_events
@@ -12,6 +11,7 @@ from argus_assets.faults.uds_obd.detector import WANTED as DIAGNOSTIC_WANTED
 from argus_assets.faults.uds_obd.isotp import reassemble as reassemble_isotp
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.reading import read_recording
+from tests.support.j1939_reference import receive
 
 PGN_COMPONENT_ID = 0xFEEB
 PGN_VEHICLE_ID = 0xFEEC

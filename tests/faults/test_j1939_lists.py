@@ -6,7 +6,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from j1939_sender import (
+
+from tests.support.j1939_sender import (
     MS,
     Frame,
     acknowledgement,

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from j1939_sender import Frame, claim, single
 
 from argus_assets.faults.j1939.name import Name
+from tests.support.j1939_sender import Frame, claim, single
 
 S = 1_000_000_000
 OIL = bytes.fromhex("10ff64000101")

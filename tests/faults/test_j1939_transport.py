@@ -7,12 +7,12 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from j1939_reference import receive
-from j1939_sender import MS, TOOL, Frame, abort, broadcast, connection, extended, is_packet
 
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.j1939.detector import WANTED
 from argus_assets.faults.j1939.transport import Transported, reassemble
+from tests.support.j1939_reference import receive
+from tests.support.j1939_sender import MS, TOOL, Frame, abort, broadcast, connection, extended, is_packet
 
 DM1, DM2, COMPONENT_ID = 0xFECA, 0xFECB, 0xFEEB
 WANTED_PGNS = [DM1, DM2]

@@ -11,11 +11,11 @@ from cloudevents.http import from_json
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
-from webhook_receiver import OTHER_SECRET, SECRET
 
 from argus_assets.faults.schema import SEVERITY, Severity
 from argus_assets.notifications.events import DATA, NAMES, Recorded, envelope, example_alert, outcome_of, worst_faults
 from argus_assets.notifications.signatures import body_of, headers_of
+from tests.support.webhook_receiver import OTHER_SECRET, SECRET
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 VIN = "1M8GDM9AXKP042788"

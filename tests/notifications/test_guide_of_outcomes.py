@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from cloudevents.http import from_json
-from webhook_receiver import OTHER_SECRET, SECRET
 
 from argus_assets.notifications.alerts import AlertRules
 from argus_assets.notifications.delivery import PAUSES, schedule
 from argus_assets.notifications.events import DATA, NAMES, envelope, example_alert
 from argus_assets.notifications.signatures import body_of, headers_of
+from tests.support.webhook_receiver import OTHER_SECRET, SECRET
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "outcomes.md").read_text()
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webhook_receiver import OTHER_SECRET, SECRET
 
 from argus_assets.errors import BadSetting
 from argus_assets.notifications.delivery import (
@@ -20,6 +19,7 @@ from argus_assets.notifications.delivery import (
     parse_retry_after,
 )
 from argus_assets.notifications.endpoints import parse_endpoints, wanted_by
+from tests.support.webhook_receiver import OTHER_SECRET, SECRET
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 statuses = st.one_of(st.none(), st.integers(100, 599))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from drives import manifest_of
 from mcap.writer import CompressionType, Writer
 
 from argus_assets.assets import stages
@@ -23,6 +22,7 @@ from argus_assets.recordings.parts import read_summary, scan_part, write_part
 from argus_assets.recordings.registry import Decoders
 from fuzz.damage import damaged
 from fuzz.seeds import seeds
+from tests.support.drives import manifest_of
 
 LIMITS = Limits(batch_frames=1000)
 
@@ -44,7 +44,7 @@ DRIVE = drive_of(20_000)
 
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[Server]:
-    made = Server("hostile_jobs")
+    made = Server("tests.support.hostile_jobs")
     yield made
     made.stop()
 

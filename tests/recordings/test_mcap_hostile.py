@@ -23,7 +23,7 @@ from argus_assets.recordings.messages.topics import flattener
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
 from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
-from tests.recordings.hostile_mcap import (
+from tests.support.hostile_mcap import (
     CDR,
     MAGIC,
     channel,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from argus_assets.recordings.model import Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
-from tests.recordings.mdf4_hostile import Hostile
+from tests.support.hostile_mdf4 import Hostile
 
 NUMBERS = st.floats(-1e6, 1e6).map(lambda v: round(v, 3))
 TEXTS = st.text(st.characters(codec="latin-1", categories=("L", "N", "Zs")), min_size=1, max_size=12)

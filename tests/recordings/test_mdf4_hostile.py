@@ -15,7 +15,7 @@ from argus_assets.common.texts import MAX_NAME_CHARS
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import DAMAGE_KINDS, FRAMES
-from tests.recordings.mdf4_hostile import HOSTILE, Hostile, of_conversion, records
+from tests.support.hostile_mdf4 import HOSTILE, Hostile, of_conversion, records
 
 MIB = 1024**2
 LIMITS = Limits(

@@ -17,7 +17,7 @@ from argus_assets.recordings.formats.mdf4 import reader as mdf4
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
 from argus_assets.recordings.reading import concat_batches, open_recording
 from argus_assets.recordings.schema import FRAMES
-from tests.recordings import mdf4_builder as build
+from tests.support import mdf4_builder as build
 
 START_NS = 1_795_000_000 * 10**9
 CAN, VALUES, LIN, ERROR, SIGNAL = 1, 2, 3, 4, 5

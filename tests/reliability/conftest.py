@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from reliability_report import IS_FULL, Report
-from reliability_site import Site, running_site, simulate_drives
 
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
+from tests.support.reliability_report import IS_FULL, Report
+from tests.support.reliability_site import Site, running_site, simulate_drives
 
 HOOKS = Path(__file__).parent / "hooks"
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from reliability_report import Report
-from reliability_site import SCENARIOS, Site, running_site
 
 from argus_assets.drop.keys import BatchRef, inbox_key
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
+from tests.support.reliability_report import Report
+from tests.support.reliability_site import SCENARIOS, Site, running_site
 
 pytestmark = [pytest.mark.reliability, pytest.mark.reliability_full, pytest.mark.timeout(420)]
 

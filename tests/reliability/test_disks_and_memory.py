@@ -14,11 +14,11 @@ from threading import Event, Thread
 
 import psutil
 import pytest
-from reliability_report import Report, Row
-from reliability_site import Dropped, Site, running_site
 
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
+from tests.support.reliability_report import Report, Row
+from tests.support.reliability_site import Dropped, Site, running_site
 
 pytestmark = [
     pytest.mark.reliability,

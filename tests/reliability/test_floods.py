@@ -11,14 +11,14 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import TickData
 from dagster_shared.serdes import deserialize_value
-from reliability_report import Report, happened
-from reliability_site import Site, running_site
 
 from argus_assets.assets.batch import STAGES
 from argus_assets.partitions import IN_FLIGHT
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 from argus_assets.status import BatchState
+from tests.support.reliability_report import Report, happened
+from tests.support.reliability_site import Site, running_site
 
 MARKERS = int(os.environ.get("ARGUS_TEST_MARKERS", "10000"))
 GRPC_LIMIT_S = 60.0

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from reliability_report import Report
-from reliability_site import Site
 
-from tests.hostile_recordings import HOSTILE, SMALL
+from tests.support.hostile_recordings import HOSTILE, SMALL
+from tests.support.reliability_report import Report
+from tests.support.reliability_site import Site
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from reliability_report import Report, Row
-from reliability_site import Dropped, Site, kill, running_site
 
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
 from argus_assets.status import BatchState
+from tests.support.reliability_report import Report, Row
+from tests.support.reliability_site import Dropped, Site, kill, running_site
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 

@@ -4,11 +4,11 @@ import signal
 import time
 
 import pytest
-from fault_proxy import Rule
-from reliability_report import Report, Row
-from reliability_site import Dropped, Site, kill
 
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+from tests.support.fault_proxy import Rule
+from tests.support.reliability_report import Report, Row
+from tests.support.reliability_site import Dropped, Site, kill
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 

@@ -3,9 +3,10 @@
 import time
 
 import pytest
-from fault_proxy import SLOW_DOWN, Request, Rule
-from reliability_report import Report, Row
-from reliability_site import Dropped, Site
+
+from tests.support.fault_proxy import SLOW_DOWN, Request, Rule
+from tests.support.reliability_report import Report, Row
+from tests.support.reliability_site import Dropped, Site
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 

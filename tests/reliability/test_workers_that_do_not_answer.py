@@ -7,11 +7,11 @@ import time
 import dagster as dg
 import psutil
 import pytest
-from reliability_report import Report, Row
-from reliability_site import Dropped, Site
 
 from argus_assets.partitions import is_cancelled_by_person
 from argus_assets.status import BatchState
+from tests.support.reliability_report import Report, Row
+from tests.support.reliability_site import Dropped, Site
 
 pytestmark = [pytest.mark.reliability, pytest.mark.timeout(420)]
 

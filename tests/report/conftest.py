@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from drives import MadeDrive, made_drive
+
+from tests.support.drives import MadeDrive, made_drive
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
-from drives import MadeDrive
 
 from argus_assets.diagnosis.model import History, ItemHistory, SimilarCase
 from argus_assets.faults.schema import DETAILS
 from argus_assets.report.page import MAX_EVENTS_A_FAULT
+from tests.support.drives import MadeDrive
 
 
 class Page(HTMLParser):

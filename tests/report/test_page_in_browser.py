@@ -12,9 +12,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from drives import MadeDrive
 
 from argus_assets.report.timeline import timeline_svg
+from tests.support.drives import MadeDrive
 
 pytestmark = pytest.mark.browser
 GOLDEN = Path(__file__).parent / "golden"

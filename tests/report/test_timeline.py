@@ -5,10 +5,10 @@ from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
-from drives import MadeDrive
 
 from argus_assets.report.timeline import LANES, MAX_ALL_BARS, MAX_BARS, timeline_svg
 from argus_assets.stats.drive import aggregate
+from tests.support.drives import MadeDrive
 
 SVG = "{http://www.w3.org/2000/svg}"
 BAR = r'<g id="patch_\d+">\s*<path d="[^"]*" clip-path'

@@ -8,7 +8,6 @@ from datetime import timedelta
 import numpy as np
 import psycopg2
 import pytest
-from case_data import DAY0, case, queries, query, some_cases
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from argus_assets.diagnosis.retrieval import CANDIDATES, SAME_SIGNATURE, MemoryC
 from argus_assets.diagnosis.vectors import IdfTable, code_vector, features
 from argus_assets.errors import BadSetting, Unavailable
 from benchmarks.case_fleet import make_cases
+from tests.support.case_data import DAY0, case, queries, query, some_cases
 
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 EXACT = "&options=-c%20enable_indexscan%3Doff"

@@ -25,9 +25,9 @@ from dagster._daemon.daemon import get_default_daemon_logger
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import datetime_from_timestamp
-from dagster_home import KINDS, Kind, instance_on
 
 from argus_assets.dagster_instance import run_coordinator
+from tests.support.dagster_home import KINDS, Kind, instance_on
 
 DEFINITIONS = """
 import dagster as dg

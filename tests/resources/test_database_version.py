@@ -3,7 +3,6 @@
 import psycopg2
 import pytest
 from click.testing import CliRunner
-from dagster_home import KINDS, Kind, instance_on
 
 from argus_assets.adapters.postgres.database import Database, require_known_version
 from argus_assets.adapters.postgres.ledger import PostgresLedger
@@ -11,6 +10,7 @@ from argus_assets.cli import root
 from argus_assets.errors import BadSetting
 from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
+from tests.support.dagster_home import KINDS, Kind, instance_on
 
 NEWER = "999_later.sql"
 

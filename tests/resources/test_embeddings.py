@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from case_data import case, query
 
 from argus_assets.adapters.embeddings import BATCH_TEXTS, OpenAiEmbedder, embedder_of
 from argus_assets.adapters.postgres.cases import PostgresCaseStore
@@ -17,6 +16,7 @@ from argus_assets.diagnosis.vectors import DIMENSIONS
 from argus_assets.errors import ArgusError, BadSetting, Unavailable
 from argus_assets.runtime.platform import free_port
 from argus_assets.settings import Settings
+from tests.support.case_data import case, query
 
 
 def vector_of(text: str, size: int = 8) -> list[float]:

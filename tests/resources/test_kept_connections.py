@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 import psycopg2
 import pytest
-from dagster_home import KINDS, Kind, instance_on
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.pooling import DEADLINES, MOST
 from argus_assets.errors import Unavailable
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+from tests.support.dagster_home import KINDS, Kind, instance_on
 
 
 def asked(url: str, question: str) -> int:

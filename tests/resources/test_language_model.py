@@ -10,12 +10,12 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_model import ScriptedModel, completion, cut, drip, error, raw, says, silent
 
 from argus_assets.adapters.openai_model import MAX_REPLY_BYTES, MAX_TIMES_ESTIMATED, OpenAiModel, _bare, _reply
 from argus_assets.diagnosis.budget import bound
 from argus_assets.diagnosis.llm_call import AskFailed, ask
 from argus_assets.diagnosis.ports import ModelFailed, ModelRequest, Reservation, Usage
+from tests.support.scripted_model import ScriptedModel, completion, cut, drip, error, raw, says, silent
 
 KEY = "sk-very-secret-1234567890"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
-from webhook_receiver import OTHER_SECRET, SECRET, Answer, Receiver, receiver
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
@@ -18,6 +17,7 @@ from argus_assets.notifications.delivery import PAUSES, REFUSALS
 from argus_assets.notifications.endpoints import Endpoint
 from argus_assets.notifications.events import FileParsed, Outcome, outcome_id
 from argus_assets.resources.webhooks import Delivered, deliver
+from tests.support.webhook_receiver import OTHER_SECRET, SECRET, Answer, Receiver, receiver
 
 SPAWN = multiprocessing.get_context("spawn")
 

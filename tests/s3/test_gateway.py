@@ -8,8 +8,6 @@ from datetime import timedelta
 
 import fsspec
 import pytest
-from conftest import fresh_bucket  # type: ignore[import-not-found]
-from drop.test_hostile_input import HOSTILE_KEYS
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.policies import vehicle_policy
@@ -17,6 +15,8 @@ from argus_assets.drop.quarantine import quarantine_unknown
 from argus_assets.errors import AccessDenied, BadFile
 from argus_assets.maintenance.stale_uploads import StaleUploads, find_stale
 from argus_assets.runtime.embedded.s3 import S3Server
+from tests.drop.test_hostile_input import HOSTILE_KEYS
+from tests.support.buckets import fresh_bucket
 
 pytestmark = pytest.mark.s3
 

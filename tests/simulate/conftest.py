@@ -8,7 +8,10 @@ import can
 import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
-from wire_oracles import (
+
+from argus_assets.simulate.fleet import Drive, simulate_drive, simulate_fleet
+from argus_assets.simulate.scenarios import SCENARIOS
+from tests.support.wire_oracles import (
     Frame,
     Report,
     dm_reports,
@@ -20,9 +23,6 @@ from wire_oracles import (
     software_reports,
     uds_reports,
 )
-
-from argus_assets.simulate.fleet import Drive, simulate_drive, simulate_fleet
-from argus_assets.simulate.scenarios import SCENARIOS
 
 STARTED_NS = 1_795_000_000_123_456_789
 """No whole second, so that a lost fraction is seen."""

@@ -9,11 +9,11 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire_oracles import Report, level_of
 
 from argus_assets.errors import BadSetting
 from argus_assets.simulate.obd import dtc_bytes
 from argus_assets.simulate.scenarios import SCENARIOS
+from tests.support.wire_oracles import Report, level_of
 
 SETTINGS = settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32)

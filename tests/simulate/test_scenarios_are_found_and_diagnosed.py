@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from drives import MadeDrive, made_drive
 
 from argus_assets.faults.schema import Severity
 from argus_assets.simulate.scenarios import SCENARIOS
+from tests.support.drives import MadeDrive, made_drive
 
 SEEDS = (1009, 2003, 3001)
 """Nothing was tuned on these."""

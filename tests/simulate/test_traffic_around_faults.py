@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from udsoncan import Response
 from udsoncan.services import ReadDTCInformation
-from wire_oracles import DM, Diagnostic, J1939Message, dtcs, isotp_messages, j1939_messages, j2012
 
 from argus_assets.simulate.scenarios import SCENARIOS
+from tests.support.wire_oracles import DM, Diagnostic, J1939Message, dtcs, isotp_messages, j1939_messages, j2012
 
 LOGGER = 0xFB
 

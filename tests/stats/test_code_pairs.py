@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stats_tables import NO_DEADLINE, by_fault, cells, covers, drives, events_of, recordings_of, spans_of
 
 from argus_assets.stats.drive import aggregate
 from argus_assets.stats.errors import top
 from argus_assets.stats.pairs import MAX_FAULTS
 from argus_assets.stats.schema import CODE_PAIRS
+from tests.support.stats_tables import NO_DEADLINE, by_fault, cells, covers, drives, events_of, recordings_of, spans_of
 
 NEAR_S = 5
 

@@ -4,12 +4,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stats_tables import NO_DEADLINE, cells, covers, drives, events_of, recordings_of, spans_of
 
 from argus_assets.faults.schema import ERROR_EVENTS, Severity
 from argus_assets.stats.distance import Distance
 from argus_assets.stats.drive import aggregate
 from argus_assets.stats.schema import DRIVE_STATS
+from tests.support.stats_tables import NO_DEADLINE, cells, covers, drives, events_of, recordings_of, spans_of
 
 SEVERITIES = [s.value for s in Severity]
 

@@ -4,12 +4,23 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stats_tables import DRIVE_FROM, NO_DEADLINE, S, by_fault, cells, covers, drives, events_of, recordings_of, spans_of
 
 from argus_assets.faults.schema import ERROR_EVENTS, Severity
 from argus_assets.stats.drive import aggregate
 from argus_assets.stats.errors import top
 from argus_assets.stats.schema import CODE_PAIRS, ERROR_STATS, HISTOGRAM_BINS
+from tests.support.stats_tables import (
+    DRIVE_FROM,
+    NO_DEADLINE,
+    S,
+    by_fault,
+    cells,
+    covers,
+    drives,
+    events_of,
+    recordings_of,
+    spans_of,
+)
 
 
 def stats_of(*rows: dict, drive_s: float = 3600) -> pl.DataFrame:

@@ -4,12 +4,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stats_tables import NO_DEADLINE, drives, events_of, recordings_of
 
 from argus_assets.faults.schema import STATUSES, Severity
 from argus_assets.stats.drive import aggregate
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import PRESSING
+from tests.support.stats_tables import NO_DEADLINE, drives, events_of, recordings_of
 
 SEVERITIES = [s.value for s in Severity]
 

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
-from stats_tables import cells
 
 from argus_assets.stats.spans import Elapsed, joined, overlaps
+from tests.support.stats_tables import cells
 
 ROWS = 4
 span_rows = st.lists(

@@ -5,16 +5,16 @@ import struct
 import numpy as np
 import polars as pl
 import pytest
-from drives import made_drive
 from hypothesis import given
 from hypothesis import strategies as st
-from stats.test_distance import CCVS, OBD, START, S, ccvs, drive_of, topic
-from stats_tables import NO_DEADLINE
 
 from argus_assets.simulate.can import speed_profile
 from argus_assets.stats.motion import EARTH_RADIUS_KM, MAX_SPEED_KMH, track_kmh
 from argus_assets.stats.schema import SPEED, SPEED_SOURCES
 from argus_assets.stats.speed import MAX_POINTS, speed_series
+from tests.support.drives import made_drive
+from tests.support.motion import CCVS, OBD, START, S, ccvs, drive_of, topic
+from tests.support.stats_tables import NO_DEADLINE
 
 FIX = ("/fix", "sensor_msgs/msg/NavSatFix")
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import dagster as dg
 import psycopg2
 import pytest
-from dagster_home import instance_on, new_database
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.assets.batch import batch_assets
@@ -27,6 +26,7 @@ from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.sensors.completed_batches import take_completed_batches
 from argus_assets.simulate.fleet import Drive, simulate_drive
+from tests.support.dagster_home import instance_on, new_database
 
 SECONDS = 12.0
 

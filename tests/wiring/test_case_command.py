@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from case_data import case
 from click.testing import CliRunner, Result
 
 from argus_assets.cli import root
 from argus_assets.diagnosis.case_files import write_cases
 from argus_assets.errors import BadSetting
+from tests.support.case_data import case
 
 pytestmark = pytest.mark.wiring
 

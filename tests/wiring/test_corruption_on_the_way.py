@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pytest
-from conftest import fresh_bucket
-from fault_proxy import FaultProxy, Rule
 
 from argus_assets.assets.stages import FilesDiffer, parse_recordings
 from argus_assets.drop.bucket import Bucket
@@ -13,6 +11,8 @@ from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.errors import Unavailable
 from argus_assets.lake.store import Lake
 from argus_assets.runtime.embedded.s3 import S3Server
+from tests.support.buckets import fresh_bucket
+from tests.support.fault_proxy import FaultProxy, Rule
 
 pytestmark = pytest.mark.wiring
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from click.testing import CliRunner
-from scripted_model import ScriptedModel, Seen, error, says
 
 from argus_assets.cli import root
 from argus_assets.diagnosis.model import Diagnosis
@@ -16,6 +15,7 @@ from argus_assets.drop.results import read_result
 from argus_assets.jobs import rediagnose_job
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.schedules.rediagnose_degraded import build_rediagnose_schedule, find_degraded
+from tests.support.scripted_model import ScriptedModel, Seen, error, says
 
 pytestmark = pytest.mark.wiring
 

@@ -1,10 +1,9 @@
 """A vehicle that sends the worst it can holds up nobody: one look sets it all aside and takes the good batch."""
 
-from conftest import fresh_bucket
-from drop.test_hostile_input import HOSTILE_KEYS, RAW
-
 from argus_assets.drop.keys import inbox_key
 from argus_assets.drop.quarantine import list_records
+from tests.drop.test_hostile_input import HOSTILE_KEYS, RAW
+from tests.support.buckets import fresh_bucket
 
 
 def test_one_look_sets_everything_hostile_aside_and_takes_the_good(site, drives, moto_server) -> None:

@@ -20,7 +20,6 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import generate_latest
 from pydantic import SecretStr
-from scripted_model import ScriptedModel, error
 
 from argus_assets.cli import main, root
 from argus_assets.cli.metrics import registry_of, watching
@@ -30,6 +29,7 @@ from argus_assets.lake.store import Lake
 from argus_assets.runtime.platform import free_port
 from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
 from argus_assets.settings import Settings
+from tests.support.scripted_model import ScriptedModel, error
 
 pytestmark = pytest.mark.wiring
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import fresh_bucket
-from fault_proxy import FaultProxy, Request, Rule
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, inbox_key
@@ -12,6 +10,8 @@ from argus_assets.drop.results import read_result
 from argus_assets.errors import Unavailable
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.runtime.embedded.s3 import S3Server
+from tests.support.buckets import fresh_bucket
+from tests.support.fault_proxy import FaultProxy, Request, Rule
 
 pytestmark = pytest.mark.wiring
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
-from webhook_receiver import SECRET, Answer, Receiver, receiver
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
@@ -21,6 +20,7 @@ from argus_assets.notifications.alerts import AlertRules
 from argus_assets.notifications.endpoints import parse_endpoints
 from argus_assets.sensors.outcome_events import collect_outcomes
 from argus_assets.settings import Settings
+from tests.support.webhook_receiver import SECRET, Answer, Receiver, receiver
 
 pytestmark = pytest.mark.wiring
 

@@ -11,7 +11,6 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from webhook_receiver import SECRET, Receiver, receiver
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
@@ -22,6 +21,7 @@ from argus_assets.notifications.endpoints import Endpoint
 from argus_assets.partitions import request_run
 from argus_assets.resources.webhooks import deliver
 from argus_assets.sensors.outcome_events import collect_outcomes
+from tests.support.webhook_receiver import SECRET, Receiver, receiver
 
 pytestmark = pytest.mark.wiring
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.recordings.mdf4_builder import Builder
+from tests.support.mdf4_builder import Builder
 
 START_NS: Final = 1_795_000_000 * 10**9
 HOSTILE: Final[dict[str, Callable[[int], bytes]]] = {}

@@ -1,5 +1,5 @@
 # ruff: noqa: PTH101, PTH108, PTH115, PTH208, PTH211, PLW0108
-"""A server of confined processes that also does jobs which a hostile reader would do: `python -m hostile_jobs`."""
+"""A server of confined processes that also does jobs which a hostile reader would do: `python -m tests.support.hostile_jobs`."""
 
 import ctypes
 import os

@@ -25,8 +25,6 @@ import polars as pl
 import psutil
 import psycopg2
 from dagster_postgres.utils import DagsterPostgresException
-from fault_proxy import FaultProxy
-from reliability_report import happened
 from sqlalchemy.exc import DBAPIError
 
 from argus_assets.assets.batch import EVENT_KEY, STAGES
@@ -42,6 +40,8 @@ from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import BatchState, partition_states
+from tests.support.fault_proxy import FaultProxy
+from tests.support.reliability_report import happened
 
 SCENARIOS = (
     "truck_oil_pressure",

@@ -27,7 +27,7 @@ import zstandard
 from google.protobuf import descriptor_pb2
 
 from argus_assets.simulate import ros
-from tests.recordings.mdf4_builder import Builder
+from tests.support.mdf4_builder import Builder
 
 Kind = Literal["item", "claim", "search", "nesting", "reuse", "inflate", "value", "code", "load"]
 
