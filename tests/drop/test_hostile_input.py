@@ -42,9 +42,11 @@ def refused(raw: bytes) -> BadManifest:
 
 def read_or_refused(raw: bytes) -> None:
     try:
-        parse_manifest(raw, vehicle_id="truck-1", batch_id="b_1")
+        manifest = parse_manifest(raw, vehicle_id="truck-1", batch_id="b_1")
     except BadManifest:
         refused(raw)
+    else:
+        assert (manifest.vehicle_id, manifest.batch_id) == ("truck-1", "b_1")
 
 
 @pytest.mark.parametrize("raw", HOSTILE_MANIFESTS, ids=range(len(HOSTILE_MANIFESTS)))
