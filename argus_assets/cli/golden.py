@@ -10,7 +10,7 @@ import click
 
 from argus_assets.cli.output import echo, terminal
 from argus_assets.cli.status import home_option, partition_of
-from argus_assets.maintenance.staleness import STAGES
+from argus_assets.pipeline import ASSETS, DROP, STAGES
 
 
 @click.group()
@@ -37,8 +37,8 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
     lake = Lake.from_url(settings_for(home, os.environ).lake_url)
     with connect(home) as (instance, _):
         for partition in dict.fromkeys(partition_of(instance, name) for name in batches):
-            made = made_as(instance, [partition], assets=("vehicle_drop", *STAGES)).get(partition, {})
-            digest = made["vehicle_drop"].digest if "vehicle_drop" in made else ""
+            made = made_as(instance, [partition], assets=ASSETS).get(partition, {})
+            digest = made[DROP].digest if DROP in made else ""
             if any(stage not in made or made[stage].digest != digest for stage in STAGES):
                 raise BadSetting(
                     f"{partition} was not processed to its end.", help="Pin it when `argus status` calls it completed."
