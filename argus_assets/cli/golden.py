@@ -9,7 +9,7 @@ import click
 from argus_assets.cli.context import connected, lake_of, settings_of
 from argus_assets.cli.options import home_option, json_option
 from argus_assets.cli.output import counted, echo, print_json, table, terminal
-from argus_assets.maintenance.staleness import STAGES
+from argus_assets.pipeline import ASSETS, DROP, STAGES
 
 
 @click.group()
@@ -33,8 +33,8 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
 
     with connected(home) as context:
         for partition in dict.fromkeys(map(context.partition_of, batches)):
-            made = made_as(context.instance, [partition], assets=("vehicle_drop", *STAGES)).get(partition, {})
-            digest = made["vehicle_drop"].digest if "vehicle_drop" in made else ""
+            made = made_as(context.instance, [partition], assets=ASSETS).get(partition, {})
+            digest = made[DROP].digest if DROP in made else ""
             if any(stage not in made or made[stage].digest != digest for stage in STAGES):
                 raise BadSetting(
                     f"{partition} is not completely processed.",

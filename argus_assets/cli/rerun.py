@@ -12,7 +12,7 @@ import click
 from argus_assets.cli.context import Context, connected
 from argus_assets.cli.options import home_option
 from argus_assets.cli.output import counted, echo, print_json, progress, table, terminal
-from argus_assets.maintenance.staleness import STAGES
+from argus_assets.pipeline import ASSETS, DROP, STAGES
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -160,7 +160,7 @@ def _by_key(order: Iterable[str], vehicles: tuple[str, ...], first: date | None,
 def _by_release(instance: "dg.DagsterInstance", keys: list[str], releases: tuple[str, ...]) -> list[str]:
     from argus_assets.assets.provenance import latest_metadata
 
-    found = latest_metadata(instance, "vehicle_drop", keys, "release")
+    found = latest_metadata(instance, DROP, keys, "release")
     return [key for key in keys if found.get(key) in releases]
 
 
@@ -188,17 +188,16 @@ def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
 def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str, "MadeAs"]]:
     from argus_assets.assets.provenance import made_as
 
-    assets = ("vehicle_drop", *STAGES)
-    with progress(f"Reading records of {counted(len(keys), 'batch')}", len(keys) * len(assets)) as advance:
-        return made_as(instance, keys, assets=assets, on_progress=advance)
+    with progress(f"Reading records of {counted(len(keys), 'batch')}", len(keys) * len(ASSETS)) as advance:
+        return made_as(instance, keys, assets=ASSETS, on_progress=advance)
 
 
 def _first_stale(key: str, made: dict[str, "MadeAs"], recipes: dict[str, "Recipe"]) -> "StaleBatch | None":
     from argus_assets.maintenance.staleness import first_stale
 
-    if "vehicle_drop" not in made:
+    if DROP not in made:
         return None
-    drop = made["vehicle_drop"]
+    drop = made[DROP]
     return first_stale(key, made, stages=STAGES, digest=drop.digest, recipes=recipes, input_version=drop.data_version)
 
 
