@@ -33,7 +33,8 @@ from argus_assets.monitoring.overview import (
     stays_starting,
 )
 from argus_assets.partitions import BATCHES, IN_FLIGHT, PARTITION, RANGE_END, RANGE_START
-from argus_assets.status import BatchState, partition_states
+from argus_assets.pipeline import ASSETS, BATCH_REPORT, DIAGNOSIS, DROP, REC_FRAMES, BatchState
+from argus_assets.status import partition_states
 
 MAX_MARKERS: Final = 10_000
 MAX_QUARANTINED_OBJECTS: Final = 10_000
@@ -57,7 +58,6 @@ SENSOR: Final = ("completed_batches_sensor", "sensor")
 OPEN: Final = frozenset(BatchState) - {BatchState.PENDING, BatchState.COMPLETED, BatchState.FAILED}
 """States of a batch that was taken and waits for its page."""
 
-_COUNTED: Final = ("rec_frames", "error_events", "error_stats", "diagnosis", "batch_report", "vehicle_drop")
 _T = TypeVar("_T")
 
 
@@ -110,11 +110,11 @@ class EventReader:
     def _page(self, after: int) -> list[tuple[int, str]]:
         logs = sa.table("event_logs", *map(sa.column, ("id", "event", "dagster_event_type", "asset_key", "timestamp")))
         made = (logs.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value) & logs.c.asset_key.in_(
-            [dg.AssetKey(name).to_string() for name in ("rec_frames", "diagnosis", "batch_report")]
+            [dg.AssetKey(name).to_string() for name in (REC_FRAMES.name, DIAGNOSIS.name, BATCH_REPORT.name)]
         )
         failed = (
             (logs.c.dagster_event_type == DagsterEventType.ASSET_OBSERVATION.value)
-            & logs.c.asset_key.in_([dg.AssetKey(name).to_string() for name in _COUNTED])
+            & logs.c.asset_key.in_([dg.AssetKey(name).to_string() for name in ASSETS])
             & (logs.c.event.contains('"failed"') | logs.c.event.contains('"BatchQuarantined"'))
         )
         if self.since is not None:
@@ -137,7 +137,7 @@ class EventReader:
             return
         values = _values(data.materialization.metadata)
         match data.materialization.asset_key.path[-1]:
-            case "rec_frames":
+            case REC_FRAMES.name:
                 self.totals.frames += int(values.get("dagster/row_count", 0))
                 self.totals.frames_lost += int(values.get("frames_lost", 0))
                 self.totals.size_bytes += int(values.get("size_bytes", 0))
@@ -148,7 +148,7 @@ class EventReader:
                 self.done.append(
                     Done(entry.timestamp, 0, int(values.get("dagster/row_count", 0)), int(values.get("size_bytes", 0)))
                 )
-            case "diagnosis":
+            case DIAGNOSIS.name:
                 self.totals.diagnoses += 1
                 self.totals.degraded += values.get("degraded", "no") != "no"
             case _:
@@ -452,12 +452,12 @@ def oldest_taken_at(instance: dg.DagsterInstance, partitions: list[str]) -> floa
     if not partitions:
         return None
     ids = instance.event_log_storage.get_latest_storage_id_by_partition(
-        dg.AssetKey("vehicle_drop"), DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
+        dg.AssetKey(DROP), DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
     )
     if not ids:
         return None
     found = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey("vehicle_drop"), storage_ids=[min(ids.values())]), limit=1
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(DROP), storage_ids=[min(ids.values())]), limit=1
     ).records
     if not found:
         return None

@@ -17,32 +17,19 @@ from typing import Any, Final
 import dagster as dg
 from dagster import DagsterEventType
 
-from argus_assets.assets.batch import EVENT_KEY, STAGES
+from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.partitions import BATCHES, starts_again
+from argus_assets.pipeline import ASSETS, DROP, REACHED, REC_FRAMES, RESTING, RUNNING, STAGES, BatchState
 
 NAMED_KEYS: Final = 500
 """Partition keys that are named in a query; of more, all are read."""
 
 READERS: Final = 16
 """Outcomes that are read from the bucket at the same time."""
-
-
-class BatchState(StrEnum):
-    """Where a batch is."""
-
-    PENDING = "pending"
-    UPLOADED = "uploaded"
-    SCATTERING = "scattering"
-    SCATTERED = "scattered"
-    GATHERING = "gathering"
-    GATHERED = "gathered"
-    DIAGNOSING = "diagnosing"
-    COMPLETED = "completed"
-    FAILED = "failed"
 
 
 class RecordingState(StrEnum):
@@ -54,26 +41,6 @@ class RecordingState(StrEnum):
     AGGREGATING = "aggregating"
     COMPLETED = "completed"
     FAILED = "failed"
-
-
-WORKING: Final = (
-    BatchState.SCATTERING,
-    BatchState.GATHERING,
-    BatchState.GATHERING,
-    BatchState.DIAGNOSING,
-    BatchState.DIAGNOSING,
-)
-"""State while the asset of the same position in `STAGES` is being made."""
-
-RESTING: Final = (
-    BatchState.UPLOADED,
-    BatchState.SCATTERED,
-    BatchState.SCATTERED,
-    BatchState.GATHERED,
-    BatchState.GATHERED,
-    BatchState.COMPLETED,
-)
-"""State when so many of `STAGES` have been made and nothing is running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +63,7 @@ class BatchFacts:
 def derive_state(facts: BatchFacts) -> tuple[BatchState, str | None]:
     """The state of a batch, and for a failed one the asset at which it failed."""
     if facts.dropped is None:
-        return (BatchState.FAILED, "vehicle_drop") if facts.quarantined else (BatchState.PENDING, None)
+        return (BatchState.FAILED, DROP) if facts.quarantined else (BatchState.PENDING, None)
     done = 0
     for stage in STAGES:
         if facts.made.get(stage, -1) < facts.dropped:
@@ -106,7 +73,7 @@ def derive_state(facts: BatchFacts) -> tuple[BatchState, str | None]:
         return BatchState.COMPLETED, None
     match facts.run:
         case dg.DagsterRunStatus.STARTED | dg.DagsterRunStatus.CANCELING:
-            return WORKING[done], None
+            return RUNNING[done], None
         case dg.DagsterRunStatus.FAILURE | dg.DagsterRunStatus.CANCELED:
             return BatchState.FAILED, STAGES[done]
         case _:
@@ -128,7 +95,7 @@ def derive_recording_state(batch: BatchState, parsed: str | None, failed_stage: 
             return RecordingState.PARSING
         return (
             RecordingState.FAILED
-            if batch is BatchState.FAILED and failed_stage == STAGES[0]
+            if batch is BatchState.FAILED and failed_stage == REC_FRAMES.name
             else RecordingState.PENDING
         )
     match batch:
@@ -229,7 +196,7 @@ def partition_states(
             set(partitions) if len(partitions) <= NAMED_KEYS else None,
         )
 
-    dropped = latest("vehicle_drop")
+    dropped = latest(DROP)
     made = {stage: latest(stage) for stage in STAGES}
     facts = {
         key: BatchFacts(
@@ -286,17 +253,13 @@ def _run_statuses(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[
 def timeline(instance: dg.DagsterInstance, partition: str) -> list[TimelineEvent]:
     """Everything that happened to a batch, oldest first."""
     events: list[TimelineEvent] = []
-    for asset in ("vehicle_drop", *STAGES):
+    for asset in ASSETS:
         records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
         for record in _all_records(instance.fetch_materializations, records):
             made = record.asset_materialization
             assert made is not None, "a materialisation record holds one"
             name = _text(made.metadata, EVENT_KEY) or "StatusChanged"
-            state = {
-                "rec_frames": BatchState.SCATTERED,
-                "error_stats": BatchState.GATHERED,
-                "batch_report": BatchState.COMPLETED,
-            }.get(asset)
+            state = REACHED.get(asset)
             if name == "StatusChanged" and state is None:
                 name = "AssetMaterialized"
             details = {"state": str(state)} if state else {}

@@ -22,7 +22,8 @@ from prometheus_client import generate_latest
 from pydantic import SecretStr
 
 from argus_assets.cli import main, root
-from argus_assets.cli.metrics import registry_of, watching
+from argus_assets.cli.context import connected
+from argus_assets.cli.metrics import registry_of
 from argus_assets.definitions import build_defs
 from argus_assets.drop.bucket import Bucket
 from argus_assets.lake.store import Lake
@@ -158,7 +159,8 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
     command("outbox", "test")
     command("lifecycle", "truck-oil-pressure")
     command("doctor", "--json")
-    with watching(None) as watcher:
+    with connected(None) as context:
+        watcher = context.metrics()
         told["metrics"] = generate_latest(registry_of(watcher)).decode()
         assert 'argus_failures_total{kind="quarantined"} 1.0' in told["metrics"]
         assert re.search(r'argus_events_waiting\{endpoint="fleet"\} [1-9]', told["metrics"])

@@ -24,7 +24,7 @@ import polars as pl
 from dagster import DagsterEventType
 
 from argus_assets.assets import stages
-from argus_assets.assets.provenance import INPUT, MADE_WITH, latest, made_as, recipes_in_force, version_tags
+from argus_assets.assets.provenance import MADE_WITH, latest, made_as, recipes_in_force, version_tags
 from argus_assets.common.capacity import READ_AHEAD_BYTES, Capacity, computing_bytes
 from argus_assets.common.tables import Table
 from argus_assets.common.texts import markdown_table, one_line
@@ -42,11 +42,12 @@ from argus_assets.errors import ArgusError, PermanentError, TransientError, Unav
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.lake.store import Lake
-from argus_assets.maintenance.staleness import STAGES, MadeAs, Recipe, stale_because
+from argus_assets.maintenance.staleness import MadeAs, Recipe, stale_because
 from argus_assets.monitoring.latency import Latency, StepName, waterfall
 from argus_assets.monitoring.logs import fields
 from argus_assets.notifications.events import worst_faults
 from argus_assets.partitions import DATA_VERSION, FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
+from argus_assets.pipeline import INPUT, STAGES
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders

@@ -15,16 +15,14 @@ from dagster._core.definitions.data_version import (
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.prompt import PROMPT_VERSION
 from argus_assets.faults.config import FaultConfig
-from argus_assets.maintenance.staleness import CODE, STAGES, MadeAs, Recipe
+from argus_assets.maintenance.staleness import CODE, MadeAs, Recipe
+from argus_assets.pipeline import BATCH_REPORT, DIAGNOSIS, ERROR_EVENTS, INPUT, REC_FRAMES
 from argus_assets.recordings.registry import Decoders
 
 MADE_WITH: Final = "made_with"
 """Metadata of a materialisation: its recipe."""
 
 PAGE: Final = 1000
-
-INPUT: Final[Mapping[str, str]] = dict(zip(STAGES, ("vehicle_drop", *STAGES), strict=False))
-"""Asset → the asset that it is made from."""
 
 
 def recipes_in_force(
@@ -39,13 +37,13 @@ def recipes_in_force(
         model: The language model, `None` without one.
     """
     recipes: dict[str, dict[str, str]] = {asset: {CODE: version} for asset, version in code_versions.items()}
-    recipes["rec_frames"]["plug_ins"] = ", ".join(f"{d.name}/{d.version}" for d in decoders.plug_ins) or "none"
-    recipes["error_events"]["faults"] = faults.version
-    for asset in ("diagnosis", "batch_report"):
+    recipes[REC_FRAMES.name]["plug_ins"] = ", ".join(f"{d.name}/{d.version}" for d in decoders.plug_ins) or "none"
+    recipes[ERROR_EVENTS.name]["faults"] = faults.version
+    for asset in (DIAGNOSIS.name, BATCH_REPORT.name):
         recipes[asset]["dictionary"] = faults.dictionary.version
-    recipes["diagnosis"]["knowledge"] = load_knowledge().version
+    recipes[DIAGNOSIS.name]["knowledge"] = load_knowledge().version
     if model is not None:
-        recipes["diagnosis"] |= {"prompt": PROMPT_VERSION, "model": model}
+        recipes[DIAGNOSIS.name] |= {"prompt": PROMPT_VERSION, "model": model}
     return dict(recipes)
 
 

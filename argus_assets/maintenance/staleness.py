@@ -12,9 +12,6 @@ Recipe = Mapping[str, str]
 
 CODE: Final = "code"
 
-STAGES: Final = ("rec_frames", "error_events", "error_stats", "diagnosis", "batch_report")
-"""The assets of a batch in the order in which they are made; each is made from the one before."""
-
 
 @dataclass(frozen=True, slots=True)
 class MadeAs:

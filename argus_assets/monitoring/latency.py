@@ -9,18 +9,16 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-StepName = Literal["upload", "tick", "queue", "wait", "parse", "events", "stats", "diagnosis", "report"]
+from argus_assets.pipeline import PIPELINE, StageStep
+
+StepName = Literal["upload", "tick", "queue", "wait", StageStep]
 
 MEANING: Final[Mapping[StepName, str]] = {
     "upload": "first byte to manifest",
     "tick": "manifest to the sensor's look",
     "queue": "until its run began",
     "wait": "until its turn in the run",
-    "parse": "recordings read and parsed",
-    "events": "faults found",
-    "stats": "statistics",
-    "diagnosis": "diagnosis",
-    "report": "page",
+    **{stage.step: stage.meaning for stage in PIPELINE},
 }
 
 

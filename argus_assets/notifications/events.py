@@ -19,6 +19,7 @@ from argus_assets.common.texts import json_document
 from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier, safe_release
 from argus_assets.drop.keys import parse_partition_key
 from argus_assets.faults.schema import Severity
+from argus_assets.pipeline import DIAGNOSIS, REACHED
 
 EventName = Literal["BatchCreated", "StatusChanged", "FileParsed", "DiagnosisCompleted", "AlertRaised"]
 NAMES: Final[tuple[EventName, ...]] = (
@@ -37,12 +38,6 @@ MAX_REASONS: Final = 20
 MAX_FAULTS: Final = 100
 
 _NAMESPACE: Final = UUID("8f3a52ce-6f0c-5a55-9f51-2b9d0b0b8f10")
-_STATE_MADE: Final[Mapping[str, str]] = {
-    "rec_frames": "scattered",
-    "error_stats": "gathered",
-    "batch_report": "completed",
-}
-"""State of a batch when an asset was made."""
 
 
 class Data(BaseModel):
@@ -315,10 +310,10 @@ def outcome_of(recorded: Recorded) -> Outcome | None:
             return _parsed(recorded, about)
         case "StatusChanged" | "BatchQuarantined", _:
             return _changed(recorded, about)
-        case None, "diagnosis":
+        case None, DIAGNOSIS.name:
             return _diagnosed(recorded, about)
-        case None, asset if asset in _STATE_MADE:
-            data = StatusChanged(**about, state=_STATE_MADE[asset], stage=asset)
+        case None, asset if asset in REACHED:
+            data = StatusChanged(**about, state=REACHED[asset], stage=asset)
             return _outcome("StatusChanged", recorded, data, data.state, asset)
         case _:
             return None

@@ -1,7 +1,7 @@
 """The page of a batch: one HTML file that needs nothing else, for the workshop and for print."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from argus_assets.common.texts import html
 from argus_assets.diagnosis.model import Diagnosis, Evidence, EvidenceItem
-from argus_assets.diagnosis.redaction import redact
+from argus_assets.diagnosis.redaction import redact, redact_prose
 from argus_assets.faults.dictionary.lookup import Entry
 from argus_assets.monitoring.latency import MEANING, Latency
 from argus_assets.report.timeline import timeline_svg
@@ -23,6 +23,8 @@ MAX_EVENTS_A_FAULT = 20
 MAX_PAIRS_A_FAULT = 5
 MAX_RECORDINGS = 300
 MAX_PROBLEMS = 100
+MAX_NOTES = 20
+MAX_NOTE_CHARS = 500
 MAX_DETAILS = 50
 MAX_DETAIL_CHARS = 200
 MODES = {
@@ -84,8 +86,9 @@ def render_page(
     evidence: Evidence,
     describe: Callable[[str], Entry],
     latency: Latency | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
-    """The page as text. The same input gives the same page.
+    """Return the page as text. The same input gives the same page.
 
     Args:
         batch: Names and times.
@@ -100,6 +103,7 @@ def render_page(
         evidence: What it cites.
         describe: What a code means, and what the dictionary advises.
         latency: How long each step took, where it is known.
+        notes: What the detectors left out: `faults.detection.Findings.notes`.
     """
     first = recordings["first_timestamp"].dt.timestamp("ns").min()
     last = recordings["last_timestamp"].dt.timestamp("ns").max()
@@ -144,6 +148,8 @@ def render_page(
         more_recordings=max(0, recordings.height - MAX_RECORDINGS),
         problems=problems.head(MAX_PROBLEMS).to_dicts(),
         more_problems=max(0, problems.height - MAX_PROBLEMS),
+        notes=[redact_prose(note, MAX_NOTE_CHARS) for note in notes[:MAX_NOTES]],
+        more_notes=max(0, len(notes) - MAX_NOTES),
         diagnosis=diagnosis,
         evidence=evidence,
         items=items,

@@ -21,9 +21,10 @@ from argus_assets.drop.keys import BatchRef
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
 from argus_assets.partitions import BATCHES, DATA_VERSION, IN_FLIGHT, partitions_in_flight
+from argus_assets.pipeline import RUNNING, BatchState
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
-from argus_assets.status import WORKING, BatchState, partition_states
+from argus_assets.status import partition_states
 
 REPORT: Final = "upkeep/reconcile.json"
 CRON: Final = "17 * * * *"
@@ -164,7 +165,7 @@ def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
             else "failed"
             if state is BatchState.FAILED
             else "working"
-            if key in in_flight or state in WORKING
+            if key in in_flight or state in RUNNING
             else "resting",
             reported=str(reports[key]) if key in reports else None,
         )

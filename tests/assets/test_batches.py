@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from argus_assets.assets.batch import STAGES
+from argus_assets.pipeline import STAGES
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.faults.plugins.packages import load_faults

@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from argus_assets.assets.batch import CODE_VERSIONS, STAGES
+from argus_assets.assets.batch import CODE_VERSIONS
+from argus_assets.pipeline import STAGES
 from argus_assets.assets.provenance import MADE_WITH
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting

@@ -20,7 +20,7 @@ import pytest
 import redis
 from dagster._core.launcher.base import WorkerStatus
 
-from argus_assets.assets.batch import STAGES
+from argus_assets.pipeline import STAGES
 from argus_assets.dagster_instance.celery_launcher import WatchedCeleryLauncher
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key

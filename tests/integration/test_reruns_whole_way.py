@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from argus_assets.assets.batch import STAGES
+from argus_assets.pipeline import STAGES
 from argus_assets.cli import root
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest

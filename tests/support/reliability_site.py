@@ -27,7 +27,8 @@ import psycopg2
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
-from argus_assets.assets.batch import EVENT_KEY, STAGES
+from argus_assets.assets.batch import EVENT_KEY
+from argus_assets.pipeline import STAGES
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key, recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile, manifest_digest

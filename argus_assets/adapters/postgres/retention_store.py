@@ -15,15 +15,16 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.assets.batch import BATCH_CHECKS, STAGES, manifest_path, vehicle_drop
+from argus_assets.assets.batch import BATCH_CHECKS, manifest_path, vehicle_drop
 from argus_assets.assets.replay import pinned
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import LiveBatch, Memory, OldRun, Span
 from argus_assets.partitions import BATCHES, DATA_VERSION, PARTITION, RANGE_END, RANGE_START, partitions_in_flight
+from argus_assets.pipeline import BATCH_REPORT, RUNNING, STAGES, BatchState
 from argus_assets.sensors.rerun_requests import requested_partitions
-from argus_assets.status import WORKING, BatchState, partition_states
+from argus_assets.status import partition_states
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the class is in lower case
@@ -33,7 +34,7 @@ CHUNK: Final = 5_000
 
 _ASSETS: Final = [vehicle_drop.key, *(dg.AssetKey(stage) for stage in STAGES)]
 _DROP: Final = vehicle_drop.key.to_string()
-_REPORT: Final = dg.AssetKey("batch_report").to_string()
+_REPORT: Final = dg.AssetKey(BATCH_REPORT.name).to_string()
 _MADE: Final = DagsterEventType.ASSET_MATERIALIZATION.value
 _EVENTS: Final = [t.value for t in DagsterEventType if t.name.startswith("ASSET_") and "CHECK" not in t.name]
 
@@ -145,7 +146,7 @@ class PostgresRecords:
                     tags.get(key, {}).get(DATA_VERSION),
                     -1 if taken is None else taken,
                     "working"
-                    if key in in_flight or state in WORKING
+                    if key in in_flight or state in RUNNING
                     else "completed"
                     if state is BatchState.COMPLETED
                     else "failed"
