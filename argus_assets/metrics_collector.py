@@ -18,9 +18,9 @@ from dagster import DagsterEventType
 
 from argus_assets.adapters.postgres.ledger import PostgresLedger
 from argus_assets.adapters.postgres.outbox import Outbox
-from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.errors import ArgusError
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.lake.store import Lake
 from argus_assets.monitoring.metrics import Inbox, Records, Snapshot, Tokens, Totals, Undelivered, Upkeep
 from argus_assets.monitoring.overview import (

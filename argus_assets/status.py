@@ -17,11 +17,11 @@ from typing import Any, Final
 import dagster as dg
 from dagster import DagsterEventType
 
-from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.partitions import BATCHES, starts_again
 from argus_assets.pipeline import ASSETS, DROP, REACHED, REC_FRAMES, RESTING, RUNNING, STAGES, BatchState
 

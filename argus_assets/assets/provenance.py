@@ -6,21 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_TAG,
-    get_input_data_version_tag,
-)
 
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.prompt import PROMPT_VERSION
+from argus_assets.event_log.events import CODE_VERSION, DATA_VERSION, MADE_WITH, digest_of, input_version_tag
 from argus_assets.faults.config import FaultConfig
 from argus_assets.maintenance.staleness import CODE, MadeAs, Recipe
 from argus_assets.pipeline import BATCH_REPORT, DIAGNOSIS, ERROR_EVENTS, INPUT, REC_FRAMES
 from argus_assets.recordings.registry import Decoders
-
-MADE_WITH: Final = "made_with"
-"""Metadata of a materialisation: its recipe."""
 
 PAGE: Final = 1000
 
@@ -45,12 +38,6 @@ def recipes_in_force(
     if model is not None:
         recipes[DIAGNOSIS.name] |= {"prompt": PROMPT_VERSION, "model": model}
     return dict(recipes)
-
-
-def version_tags(asset: str, *, data_version: str, recipe: Recipe, input_version: str | None) -> dict[str, str]:
-    """Tags of a materialisation by which Dagster knows what is out of date."""
-    of_input = {} if input_version is None else {get_input_data_version_tag(dg.AssetKey(INPUT[asset])): input_version}
-    return {DATA_VERSION_TAG: data_version, CODE_VERSION_TAG: recipe[CODE], **of_input}
 
 
 def made_as(
@@ -107,15 +94,21 @@ def latest(instance: dg.DagsterInstance, asset: str, partitions: Sequence[str]) 
     return found
 
 
+def latest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
+    """Return the digest of the manifest from which an asset of a batch was materialised last."""
+    made = latest(instance, asset, [partition]).get(partition)
+    return None if made is None else digest_of(made)
+
+
 def _of(asset: str, made: dg.AssetMaterialization) -> MadeAs:
     tags = made.tags or {}
     recorded = made.metadata.get(MADE_WITH)
     recipe: dict[str, str] = json.loads(json.dumps(recorded.value)) if recorded is not None else {}
-    if CODE_VERSION_TAG in tags:
-        recipe[CODE] = tags[CODE_VERSION_TAG]
+    if CODE_VERSION in tags:
+        recipe[CODE] = tags[CODE_VERSION]
     return MadeAs(
-        digest=str(made.metadata["manifest_digest"].value) if "manifest_digest" in made.metadata else "",
-        data_version=tags.get(DATA_VERSION_TAG, ""),
+        digest=digest_of(made) or "",
+        data_version=tags.get(DATA_VERSION, ""),
         recipe=recipe,
-        made_from=tags.get(get_input_data_version_tag(dg.AssetKey(INPUT[asset]))) if asset in INPUT else None,
+        made_from=tags.get(input_version_tag(INPUT[asset])) if asset in INPUT else None,
     )

@@ -12,16 +12,17 @@ from typing import Final
 import dagster as dg
 from dagster import DagsterEventType
 
-from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.assets.provenance import latest_metadata
+from argus_assets.assets.specs import vehicle_drop
 from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
 from argus_assets.partitions import BATCHES, DATA_VERSION, IN_FLIGHT, partitions_in_flight
-from argus_assets.pipeline import RUNNING, BatchState
+from argus_assets.pipeline import BATCH_REPORT, RUNNING, BatchState
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.status import partition_states
@@ -154,7 +155,7 @@ def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
     key_of = {BatchRef(*ref): key for ref, key in first_keys(keys).items()}
     digests = {key: tags.get(key, {}).get(DATA_VERSION) for key in key_of.values()}
     wiped = [key for key, digest in digests.items() if digest is None]
-    reports = latest_metadata(instance, "batch_report", wiped, "manifest_digest")
+    reports = latest_metadata(instance, BATCH_REPORT.name, wiped, "manifest_digest")
 
     def known(key: str) -> KnownBatch:
         state, _ = states[key]

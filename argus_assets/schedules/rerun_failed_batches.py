@@ -13,7 +13,7 @@ import dagster as dg
 from dagster import DagsterEventType, RunRecord
 from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.assets.batch import STAGES, vehicle_drop
+from argus_assets.assets.specs import vehicle_drop
 from argus_assets.maintenance.retry_policy import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
 from argus_assets.partitions import (
     BATCHES,
@@ -23,6 +23,7 @@ from argus_assets.partitions import (
     partitions_in_flight,
     request_run,
 )
+from argus_assets.pipeline import STAGES, stages_from
 
 CRON: Final = "*/2 * * * *"
 WINDOW: Final = timedelta(days=7)
@@ -81,7 +82,7 @@ def rerun_failed(
             run.partitions,
             why="rerun_failed",
             tags={SIZE: "large"} if run.large else None,
-            assets=STAGES[STAGES.index(run.stage) :],
+            assets=stages_from(run.stage),
         )
         for run in plan.runs
     ]

@@ -13,8 +13,9 @@ import dagster as dg
 
 from argus_assets.adapters.postgres.database import Database, DatabaseResource
 from argus_assets.adapters.postgres.retention_store import PostgresRecords
-from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.assets.specs import vehicle_drop
 from argus_assets.drop.bucket import Bucket
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT

@@ -19,7 +19,9 @@ from typing import Final, TypeVar
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.assets.batch import EVENT_KEY, Drop, latest_digest, manifest_path, vehicle_drop
+from argus_assets.assets.event_writer import Drop
+from argus_assets.assets.provenance import latest_digest
+from argus_assets.assets.specs import vehicle_drop
 from argus_assets.drop.bucket import Bucket, ObjectInfo
 from argus_assets.drop.intake import (
     Candidate,
@@ -37,6 +39,8 @@ from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest, PermanentError, Unavailable
+from argus_assets.event_log.events import EVENT_KEY
+from argus_assets.lake import layout
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
     BATCHES,
@@ -49,6 +53,7 @@ from argus_assets.partitions import (
     request_run,
     runs_at_once,
 )
+from argus_assets.pipeline import BATCH_REPORT
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
 
@@ -305,7 +310,7 @@ def _finished(
     finished: set[tuple[str, str]] = set()
     for candidate in candidates:
         key = key_of.get((candidate.ref.vehicle_id, candidate.ref.batch_id))
-        digest = latest_digest(instance, "batch_report", key) if key is not None else None
+        digest = latest_digest(instance, BATCH_REPORT.name, key) if key is not None else None
         if key is not None and digest is not None:
             finished.add((key, digest))
     return finished
@@ -330,7 +335,7 @@ def _pace(instance: dg.DagsterInstance) -> float:
 
 def _keep(lake: Lake, batch: PlannedBatch) -> None:
     assert batch.candidate.raw is not None, "a planned batch has a manifest"
-    lake.write_bytes(manifest_path(batch.partition, batch.candidate.digest), batch.candidate.raw)
+    lake.write_bytes(layout.manifest(batch.partition, batch.candidate.digest), batch.candidate.raw)
 
 
 def _stamp(marker: ObjectInfo) -> str:

@@ -12,11 +12,13 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
-from argus_assets.assets.batch import EVENT_KEY, latest_digest
+from argus_assets.assets.provenance import latest_digest
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result, write_result
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.partitions import BATCHES, is_cancelled_by_person, partitions_of, positions, starts_again
+from argus_assets.pipeline import DROP
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.status import BatchState, partition_states
 
@@ -130,7 +132,7 @@ def _tell(
 ) -> dg.AssetObservation | None:
     """Write the outcome of a failed batch when there is none for its manifest; returns the event of it."""
     parsed = parse_partition_key(partition)
-    digest = latest_digest(instance, "vehicle_drop", partition)
+    digest = latest_digest(instance, DROP, partition)
     if parsed is None or digest is None:
         return None
     ref = BatchRef(parsed.vehicle_id, parsed.batch_id)

@@ -15,7 +15,7 @@ from dagster import DagsterEventType, EventLogRecord, EventRecordsFilter
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from argus_assets.adapters.postgres.outbox import Outbox, OutboxWriter
-from argus_assets.assets.batch import EVENT_KEY, STAGES, vehicle_drop
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.maintenance.retry_policy import LIMITS
 from argus_assets.notifications.alerts import AlertRules, alerts_of, is_held_back
 from argus_assets.notifications.endpoints import Endpoint, wanted_by
@@ -29,6 +29,7 @@ from argus_assets.notifications.events import (
     outcome_of,
 )
 from argus_assets.partitions import WHY
+from argus_assets.pipeline import ASSETS, DROP
 from argus_assets.resources.webhooks import WebhooksResource, deliver
 
 POSITION: Final = "event_log"
@@ -47,7 +48,7 @@ KEEP_DELIVERED: Final = timedelta(days=7)
 RUNS_AT_ONCE: Final = 500
 MAX_UNREAD: Final = 5
 
-_ASSETS: Final = frozenset(dg.AssetKey(name) for name in (vehicle_drop.key.to_user_string(), *STAGES))
+_ASSETS: Final = frozenset(dg.AssetKey(name) for name in ASSETS)
 
 Reached = tuple[Outcome, tuple[str, ...], datetime]
 """An event, the endpoints it goes to, and when it may be sent."""
@@ -326,7 +327,7 @@ def _facts(instance: dg.DagsterInstance, outcome: Outcome) -> dict[str, str]:
     if outcome.data.partition_key is None:
         return {}
     records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=vehicle_drop.key, asset_partitions=[outcome.data.partition_key]), limit=1
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(DROP), asset_partitions=[outcome.data.partition_key]), limit=1
     ).records
     metadata = _what(records[0]).metadata if records else {}
     return {name: str(metadata[name].value) for name in ("platform", "release") if name in metadata}

@@ -12,9 +12,10 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel
 
-from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.assets.specs import vehicle_drop
 from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.stale_uploads import StaleUpload, StaleUploads, find_stale
 from argus_assets.resources.bucket import BucketResource

@@ -12,12 +12,12 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from argus_assets.pipeline import STAGES
 from argus_assets.cli import root
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.partitions import BATCHES
+from argus_assets.pipeline import STAGES
 from argus_assets.runtime.platform import LOCATION, Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import simulate_drive
