@@ -12,6 +12,7 @@ from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.stale_uploads import StaleUploads, find_stale
 from argus_assets.sensors.stale_uploads import EVERY, StaleCursor, load_stale_uploads, report_stale_uploads
+from tests.support.buckets import place_of
 
 QUIET = timedelta(hours=6)
 
@@ -56,7 +57,7 @@ def test_a_quarantined_batch_is_stale_while_its_files_are_missing(bucket: Bucket
 
 @pytest.mark.parametrize("bucket", ["moto"], indirect=True)
 def test_a_file_that_was_sent_in_parts_and_not_completed_is_named(bucket: Bucket) -> None:
-    name, lead = bucket._bucket_and_lead()
+    name, lead = place_of(bucket)
     for key in ("batches/v/b1/big.mcap", "batches/v/b1/big.mcap", "batches/v/b1/other", "batches/loose"):
         bucket.fs.call_s3("create_multipart_upload", Bucket=name, Key=f"{lead}{key}")
     (upload,) = after(bucket).uploads

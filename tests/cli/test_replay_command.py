@@ -56,7 +56,7 @@ def test_a_change_is_shown_before_it_is_let_loose(argus, site, drives, tmp_path)
     assert shown.exit_code == 1
     assert "1 came out differently" in shown.output
     assert "code gone" in shown.output
-    assert "other cause" in shown.output
+    assert "different cause" in shown.output
     document = json.loads(argus("replay", "truck-oil-pressure/b1", "--faults", str(changed), "--json").stdout)
     gone = {d["name"] for d in document["differences"]["2026-11-18_truck-oil-pressure_b1"] if d["kind"] == "code_gone"}
     expected = {c["code"] for p in listed for c in p["outcome"]["codes"] if c["code"].startswith("SPN")}
@@ -75,7 +75,7 @@ def test_recordings_that_are_gone_are_told_and_the_others_go_on(argus, site, dri
         break
     result = argus("replay", "--golden")
     assert result.exit_code == 1
-    assert "1 batches replayed" in result.output
+    assert "1 batch replayed" in result.output
     assert "car-healthy_b1 could not be replayed" in result.output
     assert argus("golden", "unpin", "car-healthy/b1").exit_code == 0
     assert argus("replay", "--golden").exit_code == 0
@@ -87,6 +87,6 @@ def test_only_what_was_processed_to_its_end_is_pinned(argus, site, drives) -> No
     (request,) = site.tick().run_requests
     refused = argus("golden", "pin", request.partition_key).exception
     assert isinstance(refused, BadSetting)
-    assert "was not processed to its end" in str(refused)
+    assert "is not completely processed" in str(refused)
     assert isinstance(argus("replay", request.partition_key).exception, BadSetting)
     assert site.instance.get_runs(filters=dg.RunsFilter()) == []

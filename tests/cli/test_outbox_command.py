@@ -91,15 +91,15 @@ def test_from_a_drop_to_a_dead_letter_and_back(site, drives, there, environment)
     assert len(dead) == alerts
     assert "answered 400 Bad Request" in argus("dead").output
     assert argus("retry", "no-such-id").exit_code == 1
-    assert argus("retry", dead[0]["id"]).output == "1 dead letters wait for delivery again.\n"
-    assert argus("retry", "--all").output == f"{alerts - 1} dead letters wait for delivery again.\n"
+    assert argus("retry", dead[0]["id"]).output == "1 dead letter will be delivered again.\n"
+    assert argus("retry", "--all").output == f"{alerts - 1} dead letters will be delivered again.\n"
     there.answer = lambda _: Answer(200)
     assert evaluate(site, environment, "deliver_webhooks_sensor").startswith(f"{alerts} events delivered")
     assert argus("dead").output == "No dead letters.\n"
 
 
 def test_a_test_event_is_sent_now(there, environment) -> None:
-    assert argus("test").output == "fleet at 127.0.0.1: took it (204)\n"
+    assert argus("test").output == "fleet at 127.0.0.1: accepted (204)\n"
     (event,) = there.events
     assert event["subject"] == "argus-test/test"
     there.answer = lambda _: Answer(503)
@@ -129,7 +129,7 @@ def test_two_readers_at_once_put_each_event_in_once(site, drives, there, environ
 def test_doctor_tells_of_the_endpoints_and_shows_no_secret(environment) -> None:
     findings = {f.check: f for f in run_checks(None)}
     assert findings["webhooks"].state == "ok"
-    assert findings["webhooks"].found == "fleet at 127.0.0.1; 1 alert rules; try one with `argus outbox test`"
+    assert findings["webhooks"].found == "fleet at 127.0.0.1; 1 alert rule; send a test event with `argus outbox test`"
     shown = " ".join(f"{f.found} {f.help}" for f in findings.values())
     assert "ARGUS_WEBHOOK_SECRETS=" in shown
     assert SECRET not in shown

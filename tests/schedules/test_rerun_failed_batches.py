@@ -16,7 +16,7 @@ from argus_assets.partitions import BATCHES
 from argus_assets.schedules.rerun_failed_batches import find_failed, rerun_failed
 from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
 from argus_assets.status import partition_states
-from tests.support.planted import made_by
+from tests.support.stages import made_by
 
 pytestmark = pytest.mark.wiring
 

@@ -22,7 +22,8 @@ from prometheus_client import generate_latest
 from pydantic import SecretStr
 
 from argus_assets.cli import main, root
-from argus_assets.cli.metrics import registry_of, watching
+from argus_assets.cli.context import connected
+from argus_assets.cli.metrics import registry_of
 from argus_assets.definitions import build_defs
 from argus_assets.drop.bucket import Bucket
 from argus_assets.lake.store import Lake
@@ -81,9 +82,9 @@ def files(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def secret_site(site, moto_server, database_url, tmp_path, monkeypatch):
+def secret_site(site, moto_server, argus_database_url, tmp_path, monkeypatch):
     """The site on an S3 server, all of it set up from an environment full of secrets."""
-    host = database_url.partition("://")[2].rpartition("@")[2]
+    host = argus_database_url.partition("://")[2].rpartition("@")[2]
     monkeypatch.setenv("ARGUS_DATABASE_URL", f"postgresql://postgres:{PLANTED['database']}@{host}")
     for name, value in moto_server.environment().items():
         monkeypatch.setenv(name, value)
@@ -102,7 +103,7 @@ def secret_site(site, moto_server, database_url, tmp_path, monkeypatch):
 
 
 def test_nothing_that_is_written_or_printed_holds_a_secret(
-    secret_site, drives, database_url, moto_server, tmp_path, monkeypatch, capfd, caplog
+    secret_site, drives, argus_database_url, moto_server, tmp_path, monkeypatch, capfd, caplog
 ):
     caplog.set_level(logging.DEBUG, "argus_assets")
     caplog.set_level(logging.INFO)
@@ -158,7 +159,8 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
     command("outbox", "test")
     command("lifecycle", "truck-oil-pressure")
     command("doctor", "--json")
-    with watching(None) as watcher:
+    with connected(None) as context:
+        watcher = context.metrics()
         told["metrics"] = generate_latest(registry_of(watcher)).decode()
         assert 'argus_failures_total{kind="quarantined"} 1.0' in told["metrics"]
         assert re.search(r'argus_events_waiting\{endpoint="fleet"\} [1-9]', told["metrics"])
@@ -198,7 +200,7 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
         with pytest.raises(SystemExit):
             main()
 
-    told |= rows(database_url)
+    told |= rows(argus_database_url)
     assert any("401" in text for name, text in told.items() if "event_logs" in name), "the failure was recorded"
     told |= {
         name: text

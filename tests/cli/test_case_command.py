@@ -129,7 +129,7 @@ def test_a_bad_row_keeps_all_out_unless_it_may_be_left_out(argus: Argus, tmp_pat
     assert "1M8GDM9AXKP042788" not in refused.output
     assert "There are no cases yet" in argus("ls").output
     taken = argus("import", file, "--skip-bad")
-    assert "Added 1 case, replaced 0; 1 row left out" in taken.output
+    assert "Added 1 case, replaced 0; 1 row skipped" in taken.output
     assert "New cause catalist_worn; did you mean catalyst_worn" in taken.output
 
 

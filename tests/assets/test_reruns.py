@@ -18,7 +18,7 @@ from argus_assets.partitions import BATCHES, FROM_STAGE, ONLY_STALE
 from argus_assets.pipeline import STAGES
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.sensors.rerun_requests import save_request, take_rerun_requests
-from tests.support.planted import made_by
+from tests.support.stages import made_by
 
 pytestmark = pytest.mark.wiring
 
