@@ -21,10 +21,9 @@ from typing import Any, Final, TypeVar
 
 import dagster as dg
 import polars as pl
-from dagster import DagsterEventType
 
 from argus_assets.assets import stages
-from argus_assets.assets.provenance import MADE_WITH, latest, made_as, recipes_in_force, version_tags
+from argus_assets.assets.provenance import recipes_in_force
 from argus_assets.common.capacity import READ_AHEAD_BYTES, Capacity, computing_bytes
 from argus_assets.common.tables import Table
 from argus_assets.common.texts import markdown_table, one_line
@@ -39,15 +38,17 @@ from argus_assets.drop.manifest import Manifest, manifest_digest, parse_manifest
 from argus_assets.drop.quarantine import Reason, quarantine
 from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError, Unavailable
+from argus_assets.event_log.events import DATA_VERSION, DIGEST, EVENT_KEY, digest_of, materialization
+from argus_assets.event_log.queries import latest, made_by_run, materialization_records
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.lake.store import Lake
-from argus_assets.maintenance.staleness import MadeAs, Recipe, stale_because
+from argus_assets.maintenance.staleness import CODE, MaterializationRecord, Recipe, stale_because
 from argus_assets.monitoring.latency import Latency, StepName, waterfall
 from argus_assets.monitoring.logs import fields
 from argus_assets.notifications.events import worst_faults
-from argus_assets.partitions import DATA_VERSION, FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
-from argus_assets.pipeline import INPUT, STAGES
+from argus_assets.partitions import FROM_STAGE, ONLY_STALE, WHY, batches, runs_at_once
+from argus_assets.pipeline import DROP, INPUT, STAGES
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import READER_VERSION
 from argus_assets.recordings.registry import Decoders
@@ -80,9 +81,6 @@ _STEP: Final[Mapping[str, StepName]] = {
     "batch_report": "report",
 }
 """What the waterfall calls the making of an asset."""
-
-EVENT_KEY: Final = "argus/event"
-"""Metadata key of the batch's own events: `BatchCreated`, `FileParsed`, `StatusChanged`."""
 
 DAMAGED_SHARE_LIMIT_PCT: Final = 5.0
 PREVIEW_ROWS: Final = 10
@@ -435,7 +433,11 @@ def _take_through_stages(run: _Run, partition: str, shown: dict[str, str]) -> Ex
         batch = _with_retries(log, partial(_load, run, partition, begun_at))
         log.digest = batch.digest
         log.data_versions = batch.data_versions
-        made = made_as(run.log.instance, [partition], assets=STAGES).get(partition, {}) if run.only_stale else {}
+        made = (
+            materialization_records(run.log.instance, [partition], assets=STAGES).get(partition, {})
+            if run.only_stale
+            else {}
+        )
         for stage in run.selected:
             if run.stopping.is_set():
                 return None
@@ -459,7 +461,7 @@ def _take_through_stages(run: _Run, partition: str, shown: dict[str, str]) -> Ex
     return None
 
 
-def _is_stale(run: _Run, log: "_BatchLog", stage: str, made: MadeAs | None) -> bool:
+def _is_stale(run: _Run, log: "_BatchLog", stage: str, made: MaterializationRecord | None) -> bool:
     """Whether an asset would not come out the same again, or is to be made in any case."""
     if stage == run.from_stage:
         log.info(f"{stage} is made again as asked")
@@ -555,7 +557,7 @@ class _BatchLog:
             dg.AssetObservation(
                 asset,
                 partition=self.partition,
-                metadata={EVENT_KEY: event, "manifest_digest": self.digest, **metadata},
+                metadata={EVENT_KEY: event, DIGEST: self.digest, **metadata},
             )
         )
 
@@ -563,7 +565,7 @@ class _BatchLog:
         """Data version of what an asset is made from: as this run made it, or as it was made last."""
         source = INPUT[asset]
         if source not in self.data_versions:
-            made = made_as(self.run.instance, [self.partition], assets=[source])
+            made = materialization_records(self.run.instance, [self.partition], assets=[source])
             if source not in made.get(self.partition, {}):
                 return None
             self.data_versions[source] = made[self.partition][source].data_version
@@ -583,13 +585,15 @@ class _BatchLog:
         data_version = sha256(data).hexdigest()[:32]
         recipe = {name: version for name, version in self.run.recipes[asset].items() if name not in without}
         self.run.event(
-            dg.AssetMaterialization(
+            materialization(
                 asset,
                 partition=self.partition,
-                metadata={"manifest_digest": self.digest, MADE_WITH: dg.MetadataValue.json(recipe), **metadata},
-                tags=version_tags(
-                    asset, data_version=data_version, recipe=recipe, input_version=self.input_version(asset)
-                ),
+                digest=self.digest,
+                data_version=data_version,
+                recipe=recipe,
+                code=recipe[CODE],
+                made_from=None if (of := self.input_version(asset)) is None else (INPUT[asset], of),
+                metadata=metadata,
             )
         )
         self.data_versions[asset] = data_version
@@ -892,21 +896,15 @@ def manifest_path(partition: str, digest: str) -> str:
     return f"manifests/{partition}/{digest}.json"
 
 
-def latest_digest(instance: dg.DagsterInstance, asset: str, partition: str) -> str | None:
-    """Digest of the manifest from which an asset of a batch was materialised last."""
-    made = latest(instance, asset, [partition]).get(partition)
-    return None if made is None else str(made.metadata["manifest_digest"].value)
-
-
 def _load(run: _Run, partition: str, begun_at: datetime) -> _Batch:
     ref = parse_partition_key(partition)
-    dropped = latest(run.log.instance, "vehicle_drop", [partition]).get(partition)
+    dropped = latest(run.log.instance, DROP, [partition]).get(partition)
     if ref is None or dropped is None:
         raise PermanentError(
             f"No manifest was ever taken for partition {partition!r}.",
             help="Drop the batch with its manifest; don't add partitions by hand.",
         )
-    digest = str(dropped.metadata["manifest_digest"].value)
+    digest = digest_of(dropped) or ""
     raw = run.lake.read_bytes(manifest_path(partition, digest))
     if manifest_digest(raw) != digest:
         raise Unavailable(
@@ -944,10 +942,7 @@ def _made_by_interrupted_attempts(context: dg.AssetExecutionContext) -> set[tupl
     done: set[tuple[str, str, str]] = set()
     parent = context.run.parent_run_id
     while parent is not None:
-        for entry in context.instance.all_logs(parent, of_type=DagsterEventType.ASSET_MATERIALIZATION):
-            made = entry.asset_materialization
-            if made is not None and made.partition is not None and "manifest_digest" in made.metadata:
-                done.add((made.asset_key.to_user_string(), made.partition, str(made.metadata["manifest_digest"].value)))
+        done |= made_by_run(context.instance, parent)
         run = context.instance.get_run_by_id(parent)
         parent = run.parent_run_id if run is not None else None
     return done

@@ -301,9 +301,10 @@ def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
 
 
 def _recorded_at(site: Site, partition: str) -> datetime:
-    from argus_assets.assets.batch import latest_digest, manifest_path
+    from argus_assets.assets.batch import manifest_path
     from argus_assets.drop.keys import parse_partition_key
     from argus_assets.drop.manifest import parse_manifest
+    from argus_assets.event_log.queries import latest_digest
 
     digest, ref = latest_digest(site.instance, "vehicle_drop", partition), parse_partition_key(partition)
     if digest is None or ref is None:

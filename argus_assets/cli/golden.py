@@ -27,9 +27,9 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
 
     Their recordings are kept as long as they are in the set.
     """
-    from argus_assets.assets.provenance import made_as
     from argus_assets.assets.replay import recorded_outcome, save_pin
     from argus_assets.errors import BadSetting
+    from argus_assets.event_log.queries import materialization_records
     from argus_assets.lake.store import Lake
     from argus_assets.maintenance.replays import Pin
     from argus_assets.runtime.platform import connect, settings_for
@@ -37,7 +37,7 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
     lake = Lake.from_url(settings_for(home, os.environ).lake_url)
     with connect(home) as (instance, _):
         for partition in dict.fromkeys(partition_of(instance, name) for name in batches):
-            made = made_as(instance, [partition], assets=ASSETS).get(partition, {})
+            made = materialization_records(instance, [partition], assets=ASSETS).get(partition, {})
             digest = made[DROP].digest if DROP in made else ""
             if any(stage not in made or made[stage].digest != digest for stage in STAGES):
                 raise BadSetting(

@@ -131,9 +131,9 @@ def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
 
 
 def _named(instance: "dg.DagsterInstance", lake: "Lake", names: Iterable[str]) -> "dict[str, tuple[str, Outcome]]":
-    from argus_assets.assets.batch import latest_digest
     from argus_assets.assets.replay import recorded_outcome
     from argus_assets.errors import BadSetting
+    from argus_assets.event_log.queries import latest_digest
 
     found: dict[str, tuple[str, Outcome]] = {}
     for partition in (partition_of(instance, name) for name in names):

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from argus_assets import status
-from argus_assets.pipeline import STAGES
+from argus_assets.event_log.states import BatchFacts, derive_state, partition_states
 from argus_assets.partitions import starts_again
+from argus_assets.pipeline import STAGES
 from argus_assets.schedules import rerun_failed_batches
-from argus_assets.status import BatchFacts, derive_state, partition_states
 
 KEYS = ("a", "b", "c")
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
