@@ -40,6 +40,7 @@ from argus_assets.drop.results import BatchResult, CauseResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError, Unavailable
 from argus_assets.event_log.events import DATA_VERSION, DIGEST, EVENT_KEY, digest_of, materialization
 from argus_assets.event_log.queries import latest, made_by_run, materialization_records
+from argus_assets.events import FileParsed, StatusChanged
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.lake.store import Lake
@@ -550,7 +551,7 @@ class _BatchLog:
         self.run.error(f"{self.partition}: {error}", None if isinstance(error, ArgusError) else error)
 
     def state(self, asset: str, state: str, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
-        self.observe(asset, "StatusChanged", state=state, **metadata)
+        self.observe(asset, StatusChanged.__name__, state=state, **metadata)
 
     def observe(self, asset: str, event: str, **metadata: Any) -> None:  # noqa: ANN401 - Dagster's raw metadata
         self.run.event(
@@ -641,7 +642,7 @@ def _make_rec_frames(log: _BatchLog, batch: _Batch) -> None:
     def parsed_one(row: Mapping[str, object]) -> None:
         log.observe(
             "rec_frames",
-            "FileParsed",
+            FileParsed.__name__,
             recording=str(row["recording"]),
             state=str(row["state"]),
             format=str(row["format"]),

@@ -105,6 +105,7 @@ def _warn(instance: "dg.DagsterInstance", bucket: "Bucket", home: Path | None) -
 @home_option
 def events(batch: str, as_json: bool, home: Path | None) -> None:
     """Print everything that happened to BATCH, oldest first."""
+    from argus_assets.event_log.events import DIGEST
     from argus_assets.status import timeline
 
     with _connected(home) as (instance, _):
@@ -129,7 +130,7 @@ def events(batch: str, as_json: bool, home: Path | None) -> None:
         return
     console = terminal(soft_wrap=True)
     for event in found:
-        details = " ".join(f"{k}={_short(v)}" for k, v in event.details.items() if k != "manifest_digest")
+        details = " ".join(f"{k}={_short(v)}" for k, v in event.details.items() if k != DIGEST)
         at = event.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         console.print(f"{at} ", style="dim", end="")
         console.print(f"{event.event:<18} ", style="bold", end="")

@@ -8,7 +8,7 @@ an address of a file.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from uuid import UUID, uuid5
 
 import polars as pl
@@ -18,20 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from argus_assets import events
 from argus_assets.common.texts import json_document
 from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier, safe_release
-from argus_assets.drop.keys import parse_partition_key
+from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.drop.quarantine import Reason
 from argus_assets.events import Recorded
 from argus_assets.faults.schema import Severity
 from argus_assets.pipeline import DROP, REACHED, BatchState
 
 EventName = Literal["BatchCreated", "StatusChanged", "FileParsed", "DiagnosisCompleted", "AlertRaised"]
-NAMES: Final[tuple[EventName, ...]] = (
-    "BatchCreated",
-    "StatusChanged",
-    "FileParsed",
-    "DiagnosisCompleted",
-    "AlertRaised",
-)
+NAMES: Final[tuple[EventName, ...]] = get_args(EventName)
 TYPE_PREFIX: Final = "argus."
 SCHEMA_PREFIX: Final = "urn:argus:schema:"
 SOURCE: Final = "/argus"
@@ -195,6 +189,19 @@ DATA: Final[Mapping[EventName, type[Data]]] = {
 }
 
 
+_NAME_OF: Final[Mapping[type[Data], EventName]] = {kind: name for name, kind in DATA.items()}
+
+_OfManifest = (
+    events.BatchCreated
+    | events.BatchQuarantined
+    | events.FileParsed
+    | events.StatusChanged
+    | events.DiagnosisMade
+    | events.AssetMade
+)
+"""Events of the platform that may concern others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """An event that other systems are told of."""
@@ -284,24 +291,27 @@ def outcome_of(recorded: Recorded) -> Outcome | None:
     Args:
         recorded: An event of the platform.
     """
-    match recorded.event:
-        case events.BatchCreated() as event:
-            return _created(recorded, event)
-        case events.FileParsed() as event:
-            return _parsed(recorded, event)
-        case events.StatusChanged() as event:
-            return _changed(recorded, event)
-        case events.BatchQuarantined() as event:
-            return _quarantined(recorded, event)
-        case events.DiagnosisMade() as event:
-            return _diagnosed(recorded, event)
-        case events.AssetMade(asset=asset) as event if asset in REACHED:
-            about = _about(recorded, event.manifest_digest)
-            if about is None:
-                return None
-            data = StatusChanged(**about, state=REACHED[asset], stage=asset)
-            return _outcome("StatusChanged", recorded, data, data.state, asset)
-        case _:
+    event = recorded.event
+    if isinstance(event, events.UploadStalled | events.BucketReconciled | events.OldRemoved | events.DuplicateDropped):
+        return None
+    about = _about(recorded, event)
+    if about is None:
+        return None
+    match event:
+        case events.BatchCreated():
+            return _created(recorded, event, about)
+        case events.FileParsed():
+            return _parsed(recorded, event, about)
+        case events.StatusChanged():
+            return _changed(recorded, event, about)
+        case events.BatchQuarantined():
+            return _quarantined(recorded, event, about)
+        case events.DiagnosisMade():
+            return _diagnosed(recorded, event, about)
+        case events.AssetMade() if event.asset in REACHED:
+            data = StatusChanged(**about, state=REACHED[event.asset], stage=event.asset)
+            return _outcome(recorded, data, data.state, data.stage)
+        case events.AssetMade():
             return None
 
 
@@ -318,41 +328,31 @@ def worst_faults(stats: pl.DataFrame) -> list[dict[str, str]]:
 # ---------------------------------------------------------------------------------------------- one kind each
 
 
-def _about(
-    recorded: Recorded, digest: str, *, vehicle_id: str | None = None, batch_id: str | None = None
-) -> dict[str, Any] | None:
-    """Return the fields that all data have; `None` when it is no event of a batch's manifest.
-
-    Args:
-        recorded: The event.
-        digest: Of the manifest.
-        vehicle_id: Of an event that need not have a partition.
-        batch_id: Likewise.
-    """
+def _about(recorded: Recorded, event: _OfManifest) -> dict[str, Any] | None:
+    """Return the fields that all data have; `None` when it is no event of a batch's manifest."""
     ref = parse_partition_key(recorded.partition) if recorded.partition else None
-    vehicle = ref.vehicle_id if ref else vehicle_id
-    batch = ref.batch_id if ref else batch_id
-    if not digest or not vehicle or not batch:
+    if ref is None and isinstance(event, events.BatchCreated | events.BatchQuarantined):
+        ref = BatchRef(event.vehicle_id, event.batch_id)
+    if ref is None or not event.manifest_digest:
         return None
-    return {
-        "vehicle_id": vehicle,
-        "batch_id": batch,
-        "partition_key": recorded.partition,
-        "manifest_digest": digest,
-        "run_id": recorded.run_id,
-        "why": recorded.why,
-    }
+    about = Data(
+        vehicle_id=ref.vehicle_id,
+        batch_id=ref.batch_id,
+        partition_key=recorded.partition,
+        manifest_digest=event.manifest_digest,
+        run_id=recorded.run_id,
+        why=recorded.why,
+    )
+    return about.model_dump()
 
 
-def _outcome(name: EventName, recorded: Recorded, data: Data, *what: object) -> Outcome:
+def _outcome(recorded: Recorded, data: Data, *what: object) -> Outcome:
+    name = _NAME_OF[type(data)]
     identity = outcome_id(name, data.vehicle_id, data.batch_id, data.manifest_digest, data.run_id, *what)
     return Outcome(identity, name, recorded.at, data)
 
 
-def _created(recorded: Recorded, event: events.BatchCreated) -> Outcome | None:
-    about = _about(recorded, event.manifest_digest, vehicle_id=event.vehicle_id, batch_id=event.batch_id)
-    if about is None:
-        return None
+def _created(recorded: Recorded, event: events.BatchCreated, about: Mapping[str, Any]) -> Outcome:
     data = BatchCreated(
         **about,
         platform=redact(event.platform),
@@ -363,13 +363,10 @@ def _created(recorded: Recorded, event: events.BatchCreated) -> Outcome | None:
         size_bytes=event.size_bytes,
     )
     # The time of the marker tells two drops of the same manifest apart.
-    return _outcome("BatchCreated", recorded, data, event.marker_at.timestamp() if event.marker_at else None)
+    return _outcome(recorded, data, event.marker_at.timestamp() if event.marker_at else None)
 
 
-def _parsed(recorded: Recorded, event: events.FileParsed) -> Outcome | None:
-    about = _about(recorded, event.manifest_digest)
-    if about is None:
-        return None
+def _parsed(recorded: Recorded, event: events.FileParsed, about: Mapping[str, Any]) -> Outcome:
     data = FileParsed(
         **about,
         recording=safe_identifier(event.recording),
@@ -378,13 +375,10 @@ def _parsed(recorded: Recorded, event: events.FileParsed) -> Outcome | None:
         frames=event.frames,
         frames_lost=event.frames_lost,
     )
-    return _outcome("FileParsed", recorded, data, data.recording)
+    return _outcome(recorded, data, data.recording)
 
 
-def _changed(recorded: Recorded, event: events.StatusChanged) -> Outcome | None:
-    about = _about(recorded, event.manifest_digest)
-    if about is None:
-        return None
+def _changed(recorded: Recorded, event: events.StatusChanged, about: Mapping[str, Any]) -> Outcome:
     data = StatusChanged(
         **about,
         state=event.state,
@@ -395,13 +389,10 @@ def _changed(recorded: Recorded, event: events.StatusChanged) -> Outcome | None:
         crashed=event.crashed,
         reasons=_reasons(event.reasons or ()),
     )
-    return _outcome("StatusChanged", recorded, data, data.state, data.stage, "")
+    return _outcome(recorded, data, data.state, data.stage, "")
 
 
-def _quarantined(recorded: Recorded, event: events.BatchQuarantined) -> Outcome | None:
-    about = _about(recorded, event.manifest_digest, vehicle_id=event.vehicle_id, batch_id=event.batch_id)
-    if about is None:
-        return None
+def _quarantined(recorded: Recorded, event: events.BatchQuarantined, about: Mapping[str, Any]) -> Outcome:
     data = StatusChanged(
         **about,
         state=BatchState.FAILED,
@@ -410,13 +401,10 @@ def _quarantined(recorded: Recorded, event: events.BatchQuarantined) -> Outcome 
         quarantined=True,
         reasons=_reasons(event.reasons),
     )
-    return _outcome("StatusChanged", recorded, data, data.state, data.stage, event.at.timestamp())
+    return _outcome(recorded, data, data.state, data.stage, event.at.timestamp())
 
 
-def _diagnosed(recorded: Recorded, event: events.DiagnosisMade) -> Outcome | None:
-    about = _about(recorded, event.manifest_digest)
-    if about is None:
-        return None
+def _diagnosed(recorded: Recorded, event: events.DiagnosisMade, about: Mapping[str, Any]) -> Outcome:
     data = DiagnosisCompleted(
         **about,
         platform=event.platform,
@@ -430,7 +418,7 @@ def _diagnosed(recorded: Recorded, event: events.DiagnosisMade) -> Outcome | Non
         degraded=None if event.degraded == "no" else event.degraded,
         faults=tuple(Fault.model_validate(fault) for fault in event.faults[:MAX_FAULTS]),
     )
-    return _outcome("DiagnosisCompleted", recorded, data)
+    return _outcome(recorded, data)
 
 
 def _reasons(given: Sequence[Reason]) -> tuple[QuarantineReason, ...]:
