@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
-from dagster import DagsterEventType
 
 from argus_assets.assets.batch_context import Services
 from argus_assets.assets.event_writer import RunEvents
@@ -13,7 +12,7 @@ from argus_assets.assets.provenance import recipes_in_force
 from argus_assets.assets.run import Run, take_batches
 from argus_assets.assets.specs import BATCH_ASSETS, BATCH_CHECKS, BATCH_SPECS, CODE_VERSIONS
 from argus_assets.dagster_instance.storage import mend_storage
-from argus_assets.event_log.events import digest_of
+from argus_assets.event_log.queries import made_by_run
 from argus_assets.lake.batches import BatchStore
 from argus_assets.partitions import FROM_STAGE, ONLY_STALE, runs_at_once
 from argus_assets.resources.bucket import BucketResource
@@ -104,10 +103,7 @@ def _made_by_interrupted_attempts(context: dg.AssetExecutionContext) -> set[tupl
     done: set[tuple[str, str, str]] = set()
     parent = context.run.parent_run_id
     while parent is not None:
-        for entry in context.instance.all_logs(parent, of_type=DagsterEventType.ASSET_MATERIALIZATION):
-            made = entry.asset_materialization
-            if made is not None and made.partition is not None and (digest := digest_of(made)) is not None:
-                done.add((made.asset_key.to_user_string(), made.partition, digest))
+        done |= made_by_run(context.instance, parent)
         run = context.instance.get_run_by_id(parent)
         parent = run.parent_run_id if run is not None else None
     return done

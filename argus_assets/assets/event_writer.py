@@ -3,17 +3,16 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from hashlib import sha256
 from threading import Lock
 from typing import Any, Final
 
 import dagster as dg
 
-from argus_assets.assets.provenance import made_as
 from argus_assets.common.texts import one_line
 from argus_assets.errors import ArgusError
 from argus_assets.event_log.events import AssetEvent, materialization, to_dagster
+from argus_assets.event_log.queries import materialization_records
 from argus_assets.events import FileParsed, StatusChanged
 from argus_assets.maintenance.staleness import CODE, Recipe
 from argus_assets.partitions import WHY
@@ -21,29 +20,6 @@ from argus_assets.pipeline import INPUT, BatchState
 
 EVENT_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Between attempts to write an event while PostgreSQL does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """When a batch was dropped and taken, as the sensor saw it.
-
-    Attributes:
-        first_byte_at: When the first of its recordings was put, by the bucket's clock.
-        marker_at: When its manifest was put, by the bucket's clock.
-        taken_at: When the sensor took it.
-    """
-
-    first_byte_at: datetime | None
-    marker_at: datetime
-    taken_at: datetime
-
-    def metadata(self) -> dict[str, Any]:
-        """Metadata of the event that takes the batch."""
-        return {
-            **({"first_byte_at": dg.MetadataValue.timestamp(self.first_byte_at)} if self.first_byte_at else {}),
-            "marker_at": dg.MetadataValue.timestamp(self.marker_at),
-            "taken_at": dg.MetadataValue.timestamp(self.taken_at),
-        }
 
 
 class RunEvents:
@@ -161,7 +137,7 @@ class BatchEvents:
         """Return the data version of the stage's input: as this run made it, or as it was made last."""
         source = INPUT[self.stage]
         if source not in self.data_versions:
-            made = made_as(self.run.instance, [self.partition], assets=[source])
+            made = materialization_records(self.run.instance, [self.partition], assets=[source])
             if source not in made.get(self.partition, {}):
                 return None
             self.data_versions[source] = made[self.partition][source].data_version

@@ -20,14 +20,12 @@ from argus_assets.assets.batch_asset import BatchAsset
 from argus_assets.assets.batch_context import BatchContext, Services
 from argus_assets.assets.event_writer import BatchEvents, RunEvents
 from argus_assets.assets.ingest import FilesDiffer
-from argus_assets.assets.provenance import latest, made_as
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.drop.quarantine import Reason, quarantine
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import ArgusError, PermanentError, TransientError
-from argus_assets.event_log.events import DATA_VERSION, from_dagster
-from argus_assets.events import BatchCreated
-from argus_assets.maintenance.staleness import MadeAs, stale_because
+from argus_assets.event_log.queries import last_drops, materialization_records
+from argus_assets.maintenance.staleness import MaterializationRecord, stale_because
 from argus_assets.monitoring.logs import fields
 from argus_assets.pipeline import DROP, ENTERED, STAGES, BatchState
 
@@ -94,7 +92,11 @@ def _take_through_stages(run: Run, partition: str, shown: dict[str, str]) -> Exc
     batch: BatchContext | None = None
     try:
         batch = _with_retries(events, partial(_load, run, events, begun_at))
-        made = made_as(run.events.instance, [partition], assets=STAGES).get(partition, {}) if run.only_stale else {}
+        made = (
+            materialization_records(run.events.instance, [partition], assets=STAGES).get(partition, {})
+            if run.only_stale
+            else {}
+        )
         for asset in run.assets:
             if run.stopping.is_set():
                 return None
@@ -133,7 +135,7 @@ def _make(asset: BatchAsset, batch: BatchContext) -> None:
         batch.events.checked(check.name, passed=check.passed, severity=check.severity, metadata=check.metadata)
 
 
-def _is_stale(run: Run, events: BatchEvents, made: MadeAs | None) -> bool:
+def _is_stale(run: Run, events: BatchEvents, made: MaterializationRecord | None) -> bool:
     """Return whether the stage would not come out the same again, or is to be made in any case."""
     stage = events.stage
     if stage == run.from_stage:
@@ -157,16 +159,15 @@ def _load(run: Run, events: BatchEvents, begun_at: datetime) -> BatchContext:
     """
     partition, services = events.partition, run.services
     ref = parse_partition_key(partition)
-    dropped = latest(run.events.instance, DROP, [partition]).get(partition)
-    created = from_dagster(dropped) if dropped is not None else None
-    if ref is None or dropped is None or not isinstance(created, BatchCreated):
+    created = last_drops(run.events.instance, [partition]).get(partition)
+    if ref is None or created is None:
         raise PermanentError(
             f"No manifest was ever taken for partition {partition!r}.",
             help="Drop the batch with its manifest; don't add partitions by hand.",
         )
     manifest = services.store.manifest(partition, created.manifest_digest)
     events.digest = created.manifest_digest
-    events.data_versions[DROP] = (dropped.tags or {}).get(DATA_VERSION, created.manifest_digest)
+    events.data_versions[DROP] = created.manifest_digest
     return BatchContext(
         partition=partition,
         ref=BatchRef(ref.vehicle_id, ref.batch_id),

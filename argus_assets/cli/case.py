@@ -290,9 +290,9 @@ def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
 
 
 def _recorded_at(site: Site, partition: str) -> datetime:
-    from argus_assets.assets.provenance import latest_digest
     from argus_assets.drop.keys import parse_partition_key
     from argus_assets.drop.manifest import parse_manifest
+    from argus_assets.event_log.queries import latest_digest
     from argus_assets.lake import layout
     from argus_assets.pipeline import DROP
 

@@ -95,12 +95,9 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
 
 def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, last: int) -> "list[DriveSeen]":
     """The last drives of a vehicle whose tables are in the lake, in the order of their recording."""
-    import dagster as dg
-    from dagster import DagsterEventType
-
     from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.partitions import BATCHES, DATA_VERSION
-    from argus_assets.pipeline import DROP
+    from argus_assets.event_log.queries import dropped_digests
+    from argus_assets.partitions import BATCHES
 
     # Keys begin with the date of the recording.
     keys = sorted(
@@ -108,10 +105,8 @@ def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, las
         for key in instance.get_dynamic_partitions(BATCHES)
         if (parsed := parse_partition_key(key)) is not None and parsed.vehicle_id == vehicle
     )
-    digests = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(DROP), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION], keys
-    )
-    wanted = [(key, tags[DATA_VERSION]) for key in keys if DATA_VERSION in (tags := digests.get(key, {}))][-last:]
+    digests = dropped_digests(instance, keys)
+    wanted = [(key, digests[key]) for key in keys if key in digests][-last:]
     with ThreadPoolExecutor(READERS) as pool:
         read = pool.map(lambda w: _drive(lake, *w), wanted)
         found = [drive for drive in read if drive is not None]

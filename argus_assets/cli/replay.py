@@ -123,9 +123,9 @@ def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
 
 
 def _named(context: Context, names: Iterable[str]) -> "dict[str, tuple[str, Outcome]]":
-    from argus_assets.assets.provenance import latest_digest
     from argus_assets.assets.replay import recorded_outcome
     from argus_assets.errors import BadSetting
+    from argus_assets.event_log.queries import latest_digest
     from argus_assets.pipeline import BATCH_REPORT
 
     found: dict[str, tuple[str, Outcome]] = {}

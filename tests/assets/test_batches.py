@@ -12,14 +12,15 @@ import pytest
 from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
+from argus_assets.event_log.states import partition_states
 from argus_assets.faults.plugins.packages import load_faults
 from argus_assets.faults.schema import ERROR_EVENTS
-from argus_assets.pipeline import STAGES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
-from argus_assets.status import BatchState, batch_status, find_partition, list_batches, partition_states, timeline
+from argus_assets.status import batch_status, find_partition, list_batches, timeline
 
 pytestmark = pytest.mark.wiring
 

@@ -12,10 +12,10 @@ from argus_assets.assets import run as run_module
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.errors import Unavailable
+from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import BATCHES
 from argus_assets.schedules.rerun_failed_batches import find_failed, rerun_failed
 from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
-from argus_assets.status import partition_states
 from tests.support.stages import made_by
 
 pytestmark = pytest.mark.wiring
