@@ -12,9 +12,6 @@ RANGE_START: Final = "dagster/asset_partition_range_start"
 RANGE_END: Final = "dagster/asset_partition_range_end"
 PARTITION: Final = "dagster/partition"
 
-DATA_VERSION: Final = "dagster/data_version"
-"""Tag of a materialisation; of `vehicle_drop` it holds the digest of the manifest."""
-
 WHY: Final = "argus/why"
 """Tag of a run that says why it was started; see `Why`. Absent on what a person launched in the Dagster UI."""
 

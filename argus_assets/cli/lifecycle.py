@@ -95,11 +95,9 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
 
 def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, last: int) -> "list[DriveSeen]":
     """The last drives of a vehicle whose tables are in the lake, in the order of their recording."""
-    import dagster as dg
-    from dagster import DagsterEventType
-
     from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.partitions import BATCHES, DATA_VERSION
+    from argus_assets.event_log.queries import dropped_digests
+    from argus_assets.partitions import BATCHES
 
     # Keys begin with the date of the recording.
     keys = sorted(
@@ -107,10 +105,8 @@ def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, las
         for key in instance.get_dynamic_partitions(BATCHES)
         if (parsed := parse_partition_key(key)) is not None and parsed.vehicle_id == vehicle
     )
-    digests = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey("vehicle_drop"), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION], keys
-    )
-    wanted = [(key, tags[DATA_VERSION]) for key in keys if DATA_VERSION in (tags := digests.get(key, {}))][-last:]
+    digests = dropped_digests(instance, keys)
+    wanted = [(key, digests[key]) for key in keys if key in digests][-last:]
     with ThreadPoolExecutor(READERS) as pool:
         read = pool.map(lambda w: _drive(lake, *w), wanted)
         found = [drive for drive in read if drive is not None]
@@ -121,10 +117,10 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
     """A drive from its tables, `None` when they were not made."""
     import polars as pl
 
-    from argus_assets.assets.batch import manifest_path
     from argus_assets.drop.keys import parse_partition_key
     from argus_assets.drop.manifest import parse_manifest
     from argus_assets.faults.schema import ERROR_EVENTS
+    from argus_assets.lake import layout
     from argus_assets.stats.lifecycle import CLEAR_CODES, Clearing, DriveSeen, FaultSeen, clearings_of
     from argus_assets.stats.schema import DRIVE_STATS, ERROR_STATS
 
@@ -133,7 +129,7 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
     if ref is None or not lake.exists(f"{folder}/drive_stats.parquet"):
         return None
     manifest = parse_manifest(
-        lake.read_bytes(manifest_path(partition, digest)), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id
+        lake.read_bytes(layout.manifest(partition, digest)), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id
     )
     stats = lake.read_table(f"{folder}/error_stats.parquet", ERROR_STATS)
     recorded_h = lake.read_table(f"{folder}/drive_stats.parquet", DRIVE_STATS)["recorded_h"][0]

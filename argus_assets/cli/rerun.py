@@ -17,7 +17,7 @@ from argus_assets.pipeline import ASSETS, DROP, STAGES
 if TYPE_CHECKING:
     import dagster as dg
 
-    from argus_assets.maintenance.staleness import MadeAs, Recipe, StaleBatch
+    from argus_assets.maintenance.staleness import MaterializationRecord, Recipe, StaleBatch
     from argus_assets.settings import Settings
 
 SHOWN = 20
@@ -158,22 +158,23 @@ def _by_key(order: Iterable[str], vehicles: tuple[str, ...], first: date | None,
 
 
 def _by_release(instance: "dg.DagsterInstance", keys: list[str], releases: tuple[str, ...]) -> list[str]:
-    from argus_assets.assets.provenance import latest_metadata
+    from argus_assets.event_log.queries import last_drops
 
-    found = latest_metadata(instance, DROP, keys, "release")
-    return [key for key in keys if found.get(key) in releases]
+    drops = last_drops(instance, keys)
+    return [key for key in keys if key in drops and drops[key].release in releases]
 
 
 def _by_failure(instance: "dg.DagsterInstance", keys: list[str], stages: tuple[str, ...]) -> list[str]:
-    from argus_assets.status import BatchState, partition_states
+    from argus_assets.event_log.states import partition_states
+    from argus_assets.pipeline import BatchState
 
     states = partition_states(instance, keys)
     return [key for key in keys if states[key][0] is BatchState.FAILED and (not stages or states[key][1] in stages)]
 
 
 def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
-    from argus_assets.assets.batch import CODE_VERSIONS
     from argus_assets.assets.provenance import recipes_in_force
+    from argus_assets.assets.specs import CODE_VERSIONS
     from argus_assets.faults.plugins.packages import load_faults
     from argus_assets.recordings.plugins.loading import load_decoders
 
@@ -185,14 +186,16 @@ def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
     )
 
 
-def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str, "MadeAs"]]:
-    from argus_assets.assets.provenance import made_as
+def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str, "MaterializationRecord"]]:
+    from argus_assets.event_log.queries import materialization_records
 
     with progress(f"Reading records of {counted(len(keys), 'batch')}", len(keys) * len(ASSETS)) as advance:
-        return made_as(instance, keys, assets=ASSETS, on_progress=advance)
+        return materialization_records(instance, keys, assets=ASSETS, on_progress=advance)
 
 
-def _first_stale(key: str, made: dict[str, "MadeAs"], recipes: dict[str, "Recipe"]) -> "StaleBatch | None":
+def _first_stale(
+    key: str, made: dict[str, "MaterializationRecord"], recipes: dict[str, "Recipe"]
+) -> "StaleBatch | None":
     from argus_assets.maintenance.staleness import first_stale
 
     if DROP not in made:

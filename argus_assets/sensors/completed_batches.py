@@ -4,7 +4,6 @@ Bounded work: a tick looks at no more than `MAX_MANIFESTS` markers and stops rea
 `READ_BYTES`; what is left waits for the next tick. The cursor holds what one tick requested and nothing older.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,6 @@ from typing import Final, TypeVar
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.assets.batch import EVENT_KEY, Drop, latest_digest, manifest_path, vehicle_drop
 from argus_assets.drop.bucket import Bucket, ObjectInfo
 from argus_assets.drop.intake import (
     Candidate,
@@ -37,6 +35,10 @@ from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest, PermanentError, Unavailable
+from argus_assets.event_log.events import to_dagster
+from argus_assets.event_log.queries import latest_digest
+from argus_assets.events import BatchCreated, BatchQuarantined, DuplicateDropped
+from argus_assets.lake import layout
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
     BATCHES,
@@ -49,6 +51,7 @@ from argus_assets.partitions import (
     request_run,
     runs_at_once,
 )
+from argus_assets.pipeline import BATCH_REPORT
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
 
@@ -305,7 +308,7 @@ def _finished(
     finished: set[tuple[str, str]] = set()
     for candidate in candidates:
         key = key_of.get((candidate.ref.vehicle_id, candidate.ref.batch_id))
-        digest = latest_digest(instance, "batch_report", key) if key is not None else None
+        digest = latest_digest(instance, BATCH_REPORT.name, key) if key is not None else None
         if key is not None and digest is not None:
             finished.add((key, digest))
     return finished
@@ -330,7 +333,7 @@ def _pace(instance: dg.DagsterInstance) -> float:
 
 def _keep(lake: Lake, batch: PlannedBatch) -> None:
     assert batch.candidate.raw is not None, "a planned batch has a manifest"
-    lake.write_bytes(manifest_path(batch.partition, batch.candidate.digest), batch.candidate.raw)
+    lake.write_bytes(layout.manifest(batch.partition, batch.candidate.digest), batch.candidate.raw)
 
 
 def _stamp(marker: ObjectInfo) -> str:
@@ -381,15 +384,13 @@ def _partition_of(candidate: Candidate) -> str | None:
 
 
 def _result(plan: IntakePlan, cursor: IntakeCursor, sizing: Sizing, now: datetime) -> dg.SensorResult:
-    events: list[dg.AssetMaterialization | dg.AssetObservation] = [_created(b, sizing, now) for b in plan.batches]
-    events += [_rejected(candidate, reasons, now) for candidate, reasons in plan.quarantined]
-    events += [
-        dg.AssetObservation(
-            vehicle_drop.key,
-            partition=b.partition,
-            metadata={EVENT_KEY: "DuplicateDropped", "manifest_digest": b.candidate.digest},
-        )
-        for b in plan.duplicates
+    events = [
+        *(to_dagster(_created(b, sizing, now), partition=b.partition) for b in plan.batches),
+        *(to_dagster(_rejected(c, reasons, now), partition=_partition_of(c)) for c, reasons in plan.quarantined),
+        *(
+            to_dagster(DuplicateDropped(manifest_digest=b.candidate.digest), partition=b.partition)
+            for b in plan.duplicates
+        ),
     ]
     text = (
         f"{len(plan.batches)} batches taken, {len(plan.quarantined)} quarantined, {len(plan.duplicates)} dropped again "
@@ -418,47 +419,32 @@ def _result(plan: IntakePlan, cursor: IntakeCursor, sizing: Sizing, now: datetim
     )
 
 
-def _created(batch: PlannedBatch, sizing: Sizing, now: datetime) -> dg.AssetMaterialization:
-    """The batch's first event. The VIN stays in the manifest: it is personal data."""
+def _created(batch: PlannedBatch, sizing: Sizing, now: datetime) -> BatchCreated:
     candidate, manifest = batch.candidate, batch.candidate.manifest
     assert manifest is not None, "a planned batch has a manifest"
     put = [info.modified for info in candidate.files.values() if info.modified is not None]
-    drop = Drop(
+    return BatchCreated(
+        manifest_digest=candidate.digest,
+        vehicle_id=manifest.vehicle_id,
+        batch_id=manifest.batch_id,
+        platform=manifest.platform,
+        release=manifest.release,
+        recorded_from=manifest.recorded_from,
+        recorded_to=manifest.recorded_to,
+        files=len(manifest.files),
+        size_bytes=sum(f.size for f in manifest.files),
+        estimated_s=sizing.seconds(candidate),
         first_byte_at=min(put, default=None),
         marker_at=candidate.put_at or now,
         taken_at=now,
     )
-    return dg.AssetMaterialization(
-        vehicle_drop.key,
-        partition=batch.partition,
-        metadata={
-            EVENT_KEY: "BatchCreated",
-            "manifest_digest": batch.candidate.digest,
-            "vehicle_id": manifest.vehicle_id,
-            "batch_id": manifest.batch_id,
-            "platform": manifest.platform,
-            "release": manifest.release,
-            "recorded_from": dg.MetadataValue.timestamp(manifest.recorded_from),
-            "recorded_to": dg.MetadataValue.timestamp(manifest.recorded_to),
-            "files": len(manifest.files),
-            "size_bytes": sum(f.size for f in manifest.files),
-            "estimated_s": sizing.seconds(candidate),
-            **drop.metadata(),
-        },
-        tags={"dagster/data_version": batch.candidate.digest},
-    )
 
 
-def _rejected(candidate: Candidate, reasons: Sequence[Reason], now: datetime) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        vehicle_drop.key,
-        partition=_partition_of(candidate),
-        metadata={
-            EVENT_KEY: "BatchQuarantined",
-            "manifest_digest": candidate.digest,
-            "vehicle_id": candidate.ref.vehicle_id,
-            "batch_id": candidate.ref.batch_id,
-            "at": dg.MetadataValue.timestamp(now),
-            "reasons": dg.MetadataValue.json([json.loads(r.model_dump_json()) for r in reasons]),
-        },
+def _rejected(candidate: Candidate, reasons: Sequence[Reason], now: datetime) -> BatchQuarantined:
+    return BatchQuarantined(
+        manifest_digest=candidate.digest,
+        vehicle_id=candidate.ref.vehicle_id,
+        batch_id=candidate.ref.batch_id,
+        at=now,
+        reasons=tuple(reasons),
     )

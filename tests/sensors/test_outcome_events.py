@@ -14,7 +14,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
-from argus_assets.assets.batch import EVENT_KEY
+from argus_assets.event_log.events import EVENT_KEY
 from argus_assets.maintenance.retry_policy import LIMITS
 from argus_assets.notifications.alerts import AlertRule, AlertRules
 from argus_assets.notifications.endpoints import Endpoint

@@ -27,20 +27,20 @@ import psycopg2
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
-from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key, recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile, manifest_digest
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, manifest_bytes, upload_files
+from argus_assets.event_log.events import EVENT_KEY
+from argus_assets.event_log.states import partition_states
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import BATCHES, IN_FLIGHT
-from argus_assets.pipeline import STAGES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
-from argus_assets.status import BatchState, partition_states
 from tests.support.fault_proxy import FaultProxy
 from tests.support.reliability_report import happened
 
