@@ -26,7 +26,7 @@ import dagster as dg
 import psycopg2
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.assets.batch import batch_assets
+from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.manifest import Manifest, ManifestFile

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 
 import argus_assets
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import detect_faults
 from argus_assets.diagnosis.citations import Facts
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.model import Evidence
@@ -25,6 +26,7 @@ from argus_assets.lake.store import Lake
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.simulate.scenarios import SCENARIOS
 from argus_assets.stats.drive import aggregate
+from argus_assets.stats.recorded import RecordedTime
 from evals.changes import Tables, changed
 from evals.scenario import Named
 
@@ -80,7 +82,7 @@ def _evidence(tables: Tables) -> Evidence:
         pairs=made.pairs,
         platform=tables.platform,
         release="2026.10",
-        drive_s=stages.drive_seconds(tables.recordings),
+        drive_s=RecordedTime.of(tables.recordings).recorded_s,
     )
 
 
@@ -129,8 +131,8 @@ def _simulated(scratch: Path, scenario: str, seed: int, seconds: float) -> tuple
         files=tuple(f.entry for f in done),
     )
     lake = Lake.from_url(str(scratch / "lake"))
-    parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=1)
-    return stages.detect_faults(parsed.recordings, lake=lake).events, parsed.recordings
+    parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=1)
+    return detect_faults(parsed.recordings, lake=lake).events, parsed.recordings
 
 
 @lru_cache(maxsize=1)

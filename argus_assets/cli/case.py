@@ -301,17 +301,18 @@ def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
 
 
 def _recorded_at(site: Site, partition: str) -> datetime:
-    from argus_assets.assets.batch import manifest_path
     from argus_assets.drop.keys import parse_partition_key
     from argus_assets.drop.manifest import parse_manifest
     from argus_assets.event_log.queries import latest_digest
+    from argus_assets.lake import layout
+    from argus_assets.pipeline import DROP
 
-    digest, ref = latest_digest(site.instance, "vehicle_drop", partition), parse_partition_key(partition)
+    digest, ref = latest_digest(site.instance, DROP, partition), parse_partition_key(partition)
     if digest is None or ref is None:
         raise BadSetting(
             f"Batch {partition} has no manifest that Dagster knows.", help="Drop it with its manifest (docs/drop.md)."
         )
-    raw = site.lake.read_bytes(manifest_path(partition, digest))
+    raw = site.lake.read_bytes(layout.manifest(partition, digest))
     return parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id).recorded_from
 
 

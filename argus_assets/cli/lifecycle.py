@@ -124,10 +124,10 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
     """A drive from its tables, `None` when they were not made."""
     import polars as pl
 
-    from argus_assets.assets.batch import manifest_path
     from argus_assets.drop.keys import parse_partition_key
     from argus_assets.drop.manifest import parse_manifest
     from argus_assets.faults.schema import ERROR_EVENTS
+    from argus_assets.lake import layout
     from argus_assets.stats.lifecycle import CLEAR_CODES, Clearing, DriveSeen, FaultSeen, clearings_of
     from argus_assets.stats.schema import DRIVE_STATS, ERROR_STATS
 
@@ -136,7 +136,7 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
     if ref is None or not lake.exists(f"{folder}/drive_stats.parquet"):
         return None
     manifest = parse_manifest(
-        lake.read_bytes(manifest_path(partition, digest)), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id
+        lake.read_bytes(layout.manifest(partition, digest)), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id
     )
     stats = lake.read_table(f"{folder}/error_stats.parquet", ERROR_STATS)
     recorded_h = lake.read_table(f"{folder}/drive_stats.parquet", DRIVE_STATS)["recorded_h"][0]

@@ -134,10 +134,11 @@ def _named(instance: "dg.DagsterInstance", lake: "Lake", names: Iterable[str]) -
     from argus_assets.assets.replay import recorded_outcome
     from argus_assets.errors import BadSetting
     from argus_assets.event_log.queries import latest_digest
+    from argus_assets.pipeline import BATCH_REPORT
 
     found: dict[str, tuple[str, Outcome]] = {}
     for partition in (partition_of(instance, name) for name in names):
-        digest = latest_digest(instance, "batch_report", partition)
+        digest = latest_digest(instance, BATCH_REPORT.name, partition)
         if digest is None:
             raise BadSetting(
                 f"{partition} was not processed to its end: there is nothing to hold a replay against.",

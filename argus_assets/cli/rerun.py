@@ -179,8 +179,8 @@ def _by_failure(instance: "dg.DagsterInstance", keys: list[str], stages: tuple[s
 
 
 def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
-    from argus_assets.assets.batch import CODE_VERSIONS
     from argus_assets.assets.provenance import recipes_in_force
+    from argus_assets.assets.specs import CODE_VERSIONS
     from argus_assets.faults.plugins.packages import load_faults
     from argus_assets.recordings.plugins.loading import load_decoders
 

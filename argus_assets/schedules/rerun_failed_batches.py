@@ -29,7 +29,7 @@ from argus_assets.partitions import (
     partitions_in_flight,
     request_run,
 )
-from argus_assets.pipeline import DROP, STAGES
+from argus_assets.pipeline import DROP, STAGES, stages_from
 
 CRON: Final = "*/2 * * * *"
 WINDOW: Final = timedelta(days=7)
@@ -84,7 +84,7 @@ def rerun_failed(
             run.partitions,
             why="rerun_failed",
             tags={SIZE: "large"} if run.large else None,
-            assets=STAGES[STAGES.index(run.stage) :],
+            assets=stages_from(run.stage),
         )
         for run in plan.runs
     ]

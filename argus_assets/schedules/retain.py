@@ -12,8 +12,8 @@ from typing import Final
 import dagster as dg
 
 from argus_assets.adapters.postgres.database import Database, DatabaseResource
-from argus_assets.assets.batch import BATCH_CHECKS
 from argus_assets.assets.replay import pinned
+from argus_assets.assets.specs import BATCH_CHECKS
 from argus_assets.drop.bucket import Bucket
 from argus_assets.event_log.events import AssetEvent, to_dagster
 from argus_assets.event_log.retention_store import PostgresRetentionStore

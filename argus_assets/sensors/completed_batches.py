@@ -18,7 +18,6 @@ from typing import Final, TypeVar
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.assets.batch import manifest_path
 from argus_assets.drop.bucket import Bucket, ObjectInfo
 from argus_assets.drop.intake import (
     Candidate,
@@ -39,6 +38,7 @@ from argus_assets.errors import BadManifest, PermanentError, Unavailable
 from argus_assets.event_log.events import to_dagster
 from argus_assets.event_log.queries import latest_digest
 from argus_assets.events import BatchCreated, BatchQuarantined, DuplicateDropped
+from argus_assets.lake import layout
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
     BATCHES,
@@ -333,7 +333,7 @@ def _pace(instance: dg.DagsterInstance) -> float:
 
 def _keep(lake: Lake, batch: PlannedBatch) -> None:
     assert batch.candidate.raw is not None, "a planned batch has a manifest"
-    lake.write_bytes(manifest_path(batch.partition, batch.candidate.digest), batch.candidate.raw)
+    lake.write_bytes(layout.manifest(batch.partition, batch.candidate.digest), batch.candidate.raw)
 
 
 def _stamp(marker: ObjectInfo) -> str:

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.event_log.states import partition_states
@@ -169,9 +170,7 @@ def test_the_same_manifest_again_changes_nothing_and_a_changed_one_processes_aga
 def test_a_batch_in_processing_keeps_its_new_manifest_waiting(site, drives) -> None:
     site.drop(drives["car_healthy"])
     (request,) = site.tick().run_requests
-    job = dg.Definitions(
-        assets=[__import__("argus_assets.assets.batch", fromlist=["x"]).batch_assets], resources=site.resources
-    ).resolve_implicit_global_asset_job_def()
+    job = dg.Definitions(assets=[batch_assets], resources=site.resources).resolve_implicit_global_asset_job_def()
     queued = site.instance.create_run_for_job(
         job, tags={"dagster/partition": request.partition_key}, status=dg.DagsterRunStatus.STARTED
     )
