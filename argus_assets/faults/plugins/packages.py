@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from argus_assets.common.texts import clean_column, clean_names, one_line
-from argus_assets.errors import BadRecording, BadSetting, BadTable
+from argus_assets.errors import BadSetting, BadTable
 from argus_assets.faults.config import FaultConfig, default_config, read_config, shipped_codes
 from argus_assets.faults.detector import Found
 from argus_assets.faults.detectors import NAMES
 from argus_assets.faults.plugins.host import EVENTS, write_drive
 from argus_assets.faults.schema import ERROR_EVENTS, PLUG_IN
 from argus_assets.plugins.process import (
-    PlugInBounds,
-    ask,
+    Description,
+    ask_description,
     find_usable,
-    package_of,
     read_answer,
     run_host,
     unusable_identity,
@@ -37,16 +36,6 @@ GROUP: Final = "argus.faults"
 _HOST: Final = "argus_assets.faults.plugins.host"
 _NAME_COLUMNS: Final = ("code", "ecu", "channel")
 _MAX_EVENTS: Final = 1_000_000
-
-
-class Description(BaseModel):
-    """What a detector says of itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
-    version: int = Field(ge=0)
-    bounds: PlugInBounds = PlugInBounds()
 
 
 class _Answer(BaseModel):
@@ -162,15 +151,7 @@ def describe(point: EntryPoint) -> PlugInDetector:
     Raises:
         BadRecording: It cannot be imported, or is no detector.
     """
-    try:
-        return PlugInDetector(point, Description.model_validate(ask("detector", _HOST, point, {"do": "describe"})))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadRecording(
-            f"The detector {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
-            help="See docs/faults.md for what a detector has.",
-        ) from error
+    return PlugInDetector(point, ask_description("detector", _HOST, point, Description, guide="docs/faults.md"))
 
 
 def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None) -> FaultConfig:
