@@ -14,17 +14,22 @@ import polars as pl
 
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.channels import ChannelCounts
-from argus_assets.recordings.columns import FD_LENGTHS, I64, as_text, binary_series
+from argus_assets.recordings.columns import FD_LENGTHS, I64
 from argus_assets.recordings.formats.forward import ForwardReader, Repeated
-from argus_assets.recordings.formats.text.lines import ID_MASK, MAX_HEAD_LINE, MAX_TIME_NS, Parser
+from argus_assets.recordings.formats.text.lines import (
+    ID_MASK,
+    MAX_HEAD_LINE,
+    MAX_LINE_BYTES,
+    MAX_TIME_NS,
+    Parser,
+    split_lines,
+)
 from argus_assets.recordings.model import FrameBatch, Reader, Source
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _HEAD_BYTES: Final = 64 * 1024
 """Of a file that say how to read it."""
 _BLOCK_BYTES: Final = 2 * 1024**2
-_MAX_LINE_BYTES: Final = 4096
-"""A line with a frame has fewer than 500; what is longer is read as none."""
 _PARSED_RATIO: Final = 16
 """Memory that a block takes while it is parsed, at most about, to its size."""
 _MAX_NAME_BYTES: Final = 128
@@ -150,7 +155,7 @@ class TextReader(ForwardReader[_Parsed]):
             data = self._source.read(_BLOCK_BYTES)
             block = rest + data
             cut = len(block) if not data else block.rfind(b"\n") + 1
-            if data and not cut and len(block) > _MAX_LINE_BYTES:
+            if data and not cut and len(block) > MAX_LINE_BYTES:
                 cut = len(block)  # no text: taken as one line that is none
             rest = block[cut:]
             yield _Block(at, block[:cut], not data)
@@ -159,9 +164,9 @@ class TextReader(ForwardReader[_Parsed]):
                 return
 
     def _parse(self, block: _Block) -> _Parsed:
-        every, count = _lines(block.data)
+        every, count = split_lines(block.data)
         lines = every.filter(pl.col("text").str.contains(self._format.should_be))
-        rows = self._format.parse(lines.filter(pl.col("size") <= _MAX_LINE_BYTES).drop("size"))
+        rows = self._format.parse(lines.filter(pl.col("size") <= MAX_LINE_BYTES).drop("size"))
         good = rows.filter(_readable(rows))
         bad = lines.join(good.select("line"), on="line", how="anti", maintain_order="left")
         cut = None
@@ -243,28 +248,6 @@ class TextReader(ForwardReader[_Parsed]):
         if not self.summary.frames and not self.summary.problems:
             self._problem("truncated", "frames", "none", self._size, "The log is empty.")
         self.summary.channels = self._channels.summaries()
-
-
-def _lines(data: bytes) -> tuple[pl.DataFrame, int]:
-    """Lines that are not empty: `line` (their number), `text`, `size` (bytes), and how many there are with the empty ones.
-
-    Of a line that is too long only the start is there.
-    """
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        data = data.decode("utf-8", "replace").encode()
-    buffer = np.frombuffer(data, np.uint8)
-    ends = np.append(np.flatnonzero(buffer == ord("\n")), len(data))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    sizes = ends - starts
-    line = np.flatnonzero(sizes)
-    starts, sizes = starts[line], sizes[line]
-    kept = np.minimum(sizes, _MAX_LINE_BYTES)
-    long = np.flatnonzero(sizes > _MAX_LINE_BYTES)
-    for _ in range(3):  # back to the start of a character
-        kept[long] -= (buffer[starts[long] + kept[long]] & 0xC0) == 0x80
-    return pl.DataFrame({"line": line, "text": as_text(binary_series(buffer, starts, kept)), "size": sizes}), len(ends)
 
 
 def _dates(lines: pl.DataFrame, date_of: Callable[[str], int | None]) -> tuple[pl.DataFrame, list[str]]:
