@@ -376,10 +376,11 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         summary = self.summary
         summary.cover(decoded.first_ns, decoded.last_ns)
         frames = FRAMES.empty() if decoded.frames is None else decoded.frames
-        numbers = pl.int_range(summary.frames, summary.frames + pl.len(), dtype=pl.UInt64)
+        first = summary.frames
         summary.frames += frames.height
-        batch = FrameBatch(frames.with_columns(frame=numbers), LOGS.empty(), DIAGNOSTICS.empty(), decoded.topics)
-        return batch, decoded.size
+        numbers = pl.Series("frame", np.arange(first, summary.frames, dtype=np.uint64))
+        frames.replace_column(frames.get_column_index("frame"), numbers)
+        return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty(), decoded.topics), decoded.size
 
     def _finish(self) -> None:
         summary = self.summary
