@@ -191,11 +191,11 @@ def _plot(answers: Mapping[str, Sequence[Answer]]) -> None:
 
 _INTRODUCTION: Final = """# Evals
 
-How often the diagnosis is right, on simulated drives whose cause is known. `make eval` runs the test split and prints
-the scores; `make eval RECORD=1` also writes them here; `make eval LLM=1` asks the configured language model as well.
-What the scores mean stands in `evals/scores.py`, how a scenario is written in `evals/README.md`.
+How often the diagnosis is right, on simulated drives with known causes. `make eval` runs the test split and prints the
+scores; `make eval RECORD=1` also writes them here; `make eval LLM=1` also asks the configured language model.
+`evals/scores.py` defines the scores, `evals/README.md` describes scenarios.
 
-The drives are simulated, and the rules were written by people who know the simulator: on real vehicles the figures will
-be lower. Seeds of the test split are not looked at while rules are changed.
+The drives are simulated, and the rules were written by people who know the simulator: on real vehicles the scores will be
+lower. Drives of the test split are never inspected while rules are changed.
 
 """
