@@ -281,18 +281,15 @@ def reindex(home: Path | None) -> None:
 def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
     from pydantic import ValidationError
 
-    from argus_assets.diagnosis.model import Diagnosis, Evidence
+    from argus_assets.lake.batches import BatchStore
 
-    folder = f"batches/{partition}"
-    if not lake.exists(f"{folder}/diagnosis.json"):
+    store = BatchStore(lake)
+    if not store.has_diagnosis(partition):
         raise BadSetting(
             f"Batch {partition} has no diagnosis yet.", help=f"See where it is with `argus status {partition}`."
         )
     try:
-        return (
-            Evidence.model_validate_json(lake.read_bytes(f"{folder}/evidence.json")),
-            Diagnosis.model_validate_json(lake.read_bytes(f"{folder}/diagnosis.json")),
-        )
+        return store.evidence(partition), store.diagnosis(partition)
     except ValidationError as error:
         raise BadSetting(
             f"The diagnosis of batch {partition} is of another version of Argus.",
@@ -301,17 +298,15 @@ def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
 
 
 def _recorded_at(site: Site, partition: str) -> datetime:
-    from argus_assets.assets.batch import latest_digest, manifest_path
-    from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.drop.manifest import parse_manifest
+    from argus_assets.assets.batch import latest_digest
+    from argus_assets.lake.batches import BatchStore
 
-    digest, ref = latest_digest(site.instance, "vehicle_drop", partition), parse_partition_key(partition)
-    if digest is None or ref is None:
+    digest = latest_digest(site.instance, "vehicle_drop", partition)
+    if digest is None:
         raise BadSetting(
             f"Batch {partition} has no manifest that Dagster knows.", help="Drop it with its manifest (docs/drop.md)."
         )
-    raw = site.lake.read_bytes(manifest_path(partition, digest))
-    return parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id).recorded_from
+    return BatchStore(site.lake).manifest(partition, digest).recorded_from
 
 
 def _cause(

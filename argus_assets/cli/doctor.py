@@ -228,12 +228,13 @@ def _bucket(settings: "Settings") -> Finding:
 
 
 def _lake(settings: "Settings") -> Finding:
+    from argus_assets.lake import layout
     from argus_assets.lake.store import Lake
 
-    lake = Lake.from_url(settings.lake_url)
-    lake.write_bytes(f".doctor/{os.getpid()}", b"argus")
-    right = lake.read_bytes(f".doctor/{os.getpid()}") == b"argus"
-    lake.delete(f".doctor/{os.getpid()}")
+    lake, path = Lake.from_url(settings.lake_url), layout.probe(os.getpid())
+    lake.write_bytes(path, b"argus")
+    right = lake.read_bytes(path) == b"argus"
+    lake.delete(path)
     if not right:
         return Finding(
             "lake",
