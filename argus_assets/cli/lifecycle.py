@@ -129,9 +129,10 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
     import polars as pl
 
     from argus_assets.drop.keys import parse_partition_key
+    from argus_assets.faults.clearings import CLEAR_CODES
     from argus_assets.faults.schema import ERROR_EVENTS
     from argus_assets.lake.batches import BatchStore
-    from argus_assets.stats.lifecycle import CLEAR_CODES, Clearing, DriveSeen, FaultSeen, clearings_of
+    from argus_assets.stats.lifecycle import Clearing, DriveSeen, FaultSeen, clearings_of
     from argus_assets.stats.schema import DRIVE_STATS, ERROR_STATS
 
     store = BatchStore(lake)
@@ -158,7 +159,13 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
         clearings = tuple(
             clearing
             for row in events.iter_rows(named=True)
-            for clearing in clearings_of(row["code"], ecu=row["ecu"], message=row["message"], at=row["first_seen"])
+            for clearing in clearings_of(
+                row["code"],
+                ecu=row["ecu"],
+                details={pair["key"]: pair["value"] for pair in row["details"] or ()},
+                message=row["message"],
+                at=row["first_seen"],
+            )
         )
     return DriveSeen(
         partition=partition,
