@@ -147,7 +147,7 @@ def test_the_version_follows_whatever_can_change_events(load) -> None:
         ('mode = "extended"', "", "mode 'normal' has no address byte"),
         ('"diagnostics", ', '"diagnosticz", ', "there is no detector 'diagnosticz'"),
         ("[[bus]]", "[[buses]]", "unknown key 'buses'; allowed are database, rule"),
-        ("[[bus]]", "[[bus", "is no TOML"),
+        ("[[bus]]", "[[bus", "is not valid TOML"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(load, old: str, new: str, told: str) -> None:
