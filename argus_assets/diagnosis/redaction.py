@@ -168,7 +168,7 @@ def _without_disguised_vins(line: str) -> str:
 # ------------------------------------------------------------------------------------------------ codes of our own
 
 _OWN_CODE: Final = re.compile(r"(?<![A-Za-z0-9_])(LOG|DIAG)_([A-Z0-9]+(?:_[A-Z0-9]+)*)(_[0-9a-f]{8})?(?![A-Za-z0-9_])")
-"""`faults.software.log_code` and `diagnostic_code`: the name in it is of the vehicle, the hash is ours."""
+"""`faults.software.codes.log_code` and `diagnostic_code`: the name in it is of the vehicle, the hash is ours."""
 
 _PLACE: Final = 0xE000
 """Private characters, which no text here has, stand for codes while the rules look at the rest."""

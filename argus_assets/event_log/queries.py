@@ -36,6 +36,12 @@ MAX_EARLIER: Final = 100
 SIDE_BY_SIDE: Final = 10_000
 """Events that other runs may write while one is being created."""
 
+MAX_CANCEL_EVENTS: Final = 50
+
+_OUT_OF_TIME: Final = "exceeding maximum runtime"
+_BY_FORCE: Final = "forcibly marked as canceled"
+"""Dagster's words, which are all that say who ended a run."""
+
 _MADE: Final = DagsterEventType.ASSET_MATERIALIZATION
 
 
@@ -372,6 +378,20 @@ def first_id_of_run(instance: dg.DagsterInstance, run_id: str) -> int:
     events = instance.get_records_for_run(run_id, limit=1).records
     # Runs that are created at the same moment write side by side.
     return max(0, events[0].storage_id - SIDE_BY_SIDE) if events else 0
+
+
+def is_cancelled_by_person(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a person cancelled a run, which did not run out of time, nor was its worker interrupted otherwise."""
+    if run.status is not dg.DagsterRunStatus.CANCELED:
+        return False
+    wanted = {DagsterEventType.RUN_CANCELING, DagsterEventType.RUN_CANCELED}
+    records = instance.get_records_for_run(run.run_id, of_type=wanted, limit=MAX_CANCEL_EVENTS).records
+    events = [r.event_log_entry.dagster_event for r in records]
+    asked = [e for e in events if e is not None and e.event_type is DagsterEventType.RUN_CANCELING]
+    if any(_OUT_OF_TIME in (e.message or "") for e in asked):
+        return False
+    # By force, before it has begun: Dagster asks nobody then.
+    return bool(asked) or any(e is not None and _BY_FORCE in (e.message or "") for e in events)
 
 
 # ---------------------------------------------------------------------------------------------- pages

@@ -1,7 +1,7 @@
 """What a fleet configures about faults: one TOML file, read strictly, and the rules that are in force without it.
 
 Its tables say what belongs to whom: `[[database]]` and `[[rule]]` to signals, `[[code_pattern]]` to texts of
-software, `[[dictionary]]` to the meaning of codes, `[[bus]]` and `[[addressing]]` to CAN, `[detectors]` to all.
+software, `[[dictionary]]` to the meaning of codes, `[[bus]]` and `[[addressing]]` to CAN, `[detectors]` and `[bounds]` to all.
 """
 
 import json
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Annotated, Final, Self
 
 import polars as pl
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from argus_assets.common.config_files import Patterns, Strict, read_toml
 from argus_assets.common.regular_file import NotRegularError, TooLargeError, read_regular
 from argus_assets.errors import BadSetting
-from argus_assets.faults.can_bus.health import BitRate
+from argus_assets.faults.bounds import DEFAULT as DEFAULT_BOUNDS
+from argus_assets.faults.bounds import Bounds
+from argus_assets.faults.can_bus.bit_timing import BitRate
 from argus_assets.faults.detector import PlugIn
 from argus_assets.faults.dictionary.additions import MAX_FILE_BYTES, read_additions
 from argus_assets.faults.dictionary.lookup import Dictionary, built_in
@@ -152,6 +154,7 @@ class _File(Strict):
     bus: tuple[Bus, ...] = ()
     addressing: tuple[AddressingEntry, ...] = ()
     detectors: Detectors = Detectors()
+    bounds: Bounds = DEFAULT_BOUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ class FaultConfig:
         buses: The first that fits a channel counts.
         addressings: ISO-TP, those of OBD first.
         disabled: Names of detectors that do not run.
+        bounds: Of each detector.
         plug_ins: Detectors of other packages.
         notes: What was passed over, a sentence each.
         passed_over: Identities of plug-ins that cannot be used.
@@ -179,6 +183,7 @@ class FaultConfig:
     buses: tuple[Bus, ...] = ()
     addressings: tuple[Addressing, ...] = DEFAULT
     disabled: frozenset[str] = frozenset()
+    bounds: Bounds = DEFAULT_BOUNDS
     plug_ins: tuple[PlugIn, ...] = ()
     notes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
@@ -238,6 +243,7 @@ def read_config(path: Path) -> FaultConfig:
         buses=declared.bus,
         addressings=(*DEFAULT, *(entry.made() for entry in declared.addressing)),
         disabled=disabled,
+        bounds=declared.bounds,
         digest=_digest(declared, rules, contents),
     )
 
@@ -295,9 +301,11 @@ def _names_are_known(path: Path, rule: Rule, named: Rule | When, signals: tuple[
         )
 
 
-def _digest(declared: BaseModel, rules: tuple[Rule, ...], contents: Mapping[str, bytes]) -> str:
+def _digest(declared: _File, rules: tuple[Rule, ...], contents: Mapping[str, bytes]) -> str:
+    # Bounds came later: without any, a configuration keeps the version that it had.
+    without = {"bounds"} if declared.bounds == DEFAULT_BOUNDS else None
     document = {
-        "declared": declared.model_dump(mode="json"),
+        "declared": declared.model_dump(mode="json", exclude=without),
         "rules": [rule.model_dump(mode="json") for rule in rules],
         "contents": {name: sha256(content).hexdigest() for name, content in contents.items()},
     }

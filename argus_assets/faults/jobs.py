@@ -25,10 +25,10 @@ def find(job: Job, *, parts: Sequence[tuple[str, str]], config: FaultConfig | No
         config: How faults are looked for; the shipped rules unless given.
     """
     drive = Drive.of_parts((name, Path(folder)) for name, folder in parts)
-    built_in = find_built_in(drive, default_config() if config is None else config)
-    _write(built_in.found.events, job.folder / EVENTS)
-    _write(built_in.buses, job.folder / BUSES)
-    return {"notes": list(built_in.found.notes)}
+    found = find_built_in(drive, default_config() if config is None else config)
+    _write(found.events, job.folder / EVENTS)
+    _write(found.buses, job.folder / BUSES)
+    return {"notes": list(found.notes)}
 
 
 def collect_events(job: Job, *, output: str, collector: Collector) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from argus_assets.common.regular_file import read_regular
 from argus_assets.errors import BadRecording
@@ -50,6 +50,25 @@ class PlugInBounds(BaseModel):
     def bounds(self) -> Bounds:
         """What its process may take."""
         return Bounds(**self.model_dump())
+
+
+class Description(BaseModel):
+    """What a plug-in says of itself; kinds of plug-ins say more.
+
+    Attributes:
+        name: Its name, in lower case.
+        version: Its author raises it when it makes something else of the same input.
+        bounds: What its processes may take.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
+    version: int = Field(ge=0)
+    bounds: PlugInBounds = PlugInBounds()
+
+
+_Description = TypeVar("_Description", bound=Description)
 
 
 def package_of(point: EntryPoint) -> str:
@@ -131,6 +150,30 @@ def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object])
         f"{outcome.sentence(_ASK_BOUNDS)}{'; it printed: ' + said if said else ''}.",
         help="Repair or uninstall that package.",
     )
+
+
+def ask_description(kind: str, host: str, point: EntryPoint, model: type[_Description], *, guide: str) -> _Description:
+    """Ask a process what an entry point is.
+
+    Args:
+        kind: What it should be, for the error: `decoder`.
+        host: The module that the process executes.
+        point: The entry point.
+        model: What it should say.
+        guide: The page that says so.
+
+    Raises:
+        BadRecording: It cannot be imported, or is something else.
+    """
+    try:
+        return model.model_validate(ask(kind, host, point, {"do": "describe"}))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadRecording(
+            f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
+            help=f"See {guide} for what a {kind} has.",
+        ) from error
 
 
 def run_host(

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
 import dagster as dg
-from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.diagnosis.degraded_retry import COUNTED, DegradedDiagnosis, worth_trying
 from argus_assets.diagnosis.model import Degraded
@@ -24,7 +23,7 @@ MAX_BATCHES_A_RUN: Final = 50
 _REASONS: Final[dict[str, Degraded]] = {reason: reason for reason in get_args(Degraded)}
 
 
-def build_rediagnose_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinition:
+def build_rediagnose_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Hourly: a new day has a new budget, and an endpoint that failed may be back."""
 
     @dg.schedule(

@@ -11,12 +11,12 @@ from typing import Final
 
 import dagster as dg
 from dagster import RunRecord
-from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.event_log.queries import (
     dropped_digests,
     failures_of,
     first_id_of_run,
+    is_cancelled_by_person,
     latest_ids,
     planned_runs,
     unmade_attempts,
@@ -25,7 +25,6 @@ from argus_assets.maintenance.retry_policy import LIMITS, FailedBatch, Failure, 
 from argus_assets.partitions import (
     BATCHES,
     SIZE,
-    is_cancelled_by_person,
     partitions_in_flight,
     request_run,
 )
@@ -42,7 +41,7 @@ MAX_BATCHES: Final = 500
 ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-def build_rerun_failed_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinition:
+def build_rerun_failed_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Every two minutes: the first pause after a failure is as long."""
 
     @dg.schedule(

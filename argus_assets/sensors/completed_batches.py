@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Final, TypeVar
 
 import dagster as dg
-from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.drop.bucket import Bucket, ObjectInfo
 from argus_assets.drop.intake import (
@@ -72,7 +71,7 @@ _Item = TypeVar("_Item")
 
 
 def build_completed_batches_sensor(
-    job: ExecutableDefinition, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
+    job: dg.UnresolvedAssetJobDefinition, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
 ) -> dg.SensorDefinition:
     """The sensor.
 

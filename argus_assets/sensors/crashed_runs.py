@@ -16,10 +16,10 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result, write_result
 from argus_assets.event_log.events import AssetEvent, to_dagster
-from argus_assets.event_log.queries import latest_digest
+from argus_assets.event_log.queries import is_cancelled_by_person, latest_digest
 from argus_assets.event_log.states import partition_states
 from argus_assets.events import StatusChanged
-from argus_assets.partitions import BATCHES, is_cancelled_by_person, partitions_of, positions, starts_again
+from argus_assets.partitions import BATCHES, partitions_of, positions, starts_again
 from argus_assets.pipeline import DROP, BatchState
 from argus_assets.resources.bucket import BucketResource
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.target import ExecutableDefinition
 from pydantic import BaseModel, ConfigDict
 
 from argus_assets.lake.store import Lake
@@ -48,7 +47,7 @@ class Cursor(BaseModel):
     done: tuple[str, ...] = ()
 
 
-def build_rerun_requests_sensor(job: ExecutableDefinition) -> dg.SensorDefinition:
+def build_rerun_requests_sensor(job: dg.UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """The sensor.
 
     Args:

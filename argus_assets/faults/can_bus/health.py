@@ -1,62 +1,39 @@
 """The health of the CAN channels of a drive: their load, silent ECUs and gaps, all from one pass over the frames."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import polars as pl
 
 from argus_assets.faults.activations import MAX_EVIDENCE_BYTES
-from argus_assets.faults.can_bus.bit_timing import USUAL_FD_RATIO, estimated_kbps, frame_bits
+from argus_assets.faults.can_bus.bit_timing import USUAL_FD_RATIO, BitRate, estimated_kbps, frame_bits
 from argus_assets.faults.can_bus.silence import Silences, find_silences
 from argus_assets.faults.can_bus.traffic import Traffic, read_traffic
 from argus_assets.faults.can_frames import PROVENANCE
+from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.faults.severity import severity_of
 from argus_assets.recordings.columns import FD_LENGTHS
 from argus_assets.recordings.drive import Drive
 
-
-@dataclass(frozen=True, slots=True)
-class BitRate:
-    """Bit rates of a channel, kbit/s.
-
-    Attributes:
-        kbps: Nominal.
-        data_kbps: Of the data phase of CAN FD; `None` for the usual ratio.
-    """
-
-    kbps: float
-    data_kbps: float | None = None
-
-
 BitRateOf = Callable[[str], BitRate | None]
 
 
-@dataclass(frozen=True, slots=True)
-class BusHealth:
-    """What one pass over the frames tells of the channels.
-
-    Attributes:
-        found: Silent ECUs and gaps.
-        stats: `schema.BUS_STATS`.
-    """
-
-    found: Found
-    stats: pl.DataFrame
+def wanted(_frames: pl.LazyFrame, _config: FaultConfig) -> None:
+    """All frames are read once, in batches and without their bytes (`traffic.read_traffic`)."""
 
 
-def bus_health(drive: Drive, bit_rate_of: BitRateOf = lambda _: None) -> BusHealth:
-    """Judge the CAN channels of a drive.
+def find(drive: Drive, _rows: pl.DataFrame, config: FaultConfig) -> Found:
+    """Find silent ECUs and gaps, and measure the CAN channels of a drive.
 
     Args:
         drive: The drive.
-        bit_rate_of: What is known of a channel; those of which nothing is known are estimated.
+        config: Says what is known of the bit rates; others are estimated.
     """
     traffic = read_traffic(drive)
     silences = find_silences(traffic)
     events = with_payloads(pl.concat([_silence_events(silences.senders), _gap_events(silences.channels)]), drive.frames)
-    return BusHealth(Found(events, silences.notes), bus_stats(traffic, silences, bit_rate_of))
+    return Found(events, silences.notes, bus_stats(traffic, silences, config.bit_rate_of))
 
 
 # ------------------------------------------------------------------------------------------------- events

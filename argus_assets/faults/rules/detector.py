@@ -6,10 +6,11 @@ import polars as pl
 
 from argus_assets.faults.activations import MAX_EVIDENCE_BYTES, MAX_TEXT_CHARACTERS, numbered
 from argus_assets.faults.bounds import bounded_notes
-from argus_assets.faults.can_frames import TIME_ORDER
+from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.evidence import with_payloads
+from argus_assets.faults.rules import signals
 from argus_assets.faults.rules.conditions import S, conditions_hold, episodes, silences
 from argus_assets.faults.rules.rules import Enumeration, Missing, Rate, Rule, SignalName, Stuck, Threshold
 from argus_assets.faults.rules.signals import read_samples
@@ -19,12 +20,17 @@ from argus_assets.recordings.drive import Drive
 _DIGITS: Final = 6
 
 
+def wanted(frames: pl.LazyFrame, config: FaultConfig) -> pl.LazyFrame:
+    """Select the CAN frames that carry the signals of rules."""
+    return data_frames(frames, signals.wanted(config))
+
+
 def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
     """Find where rules are broken.
 
     Args:
         drive: For topics.
-        rows: `can.data_frames` of `signals.wanted`.
+        rows: `wanted`.
         config: Rules and the signals that they name.
     """
     reading = _Reading(drive, rows.sort(TIME_ORDER), config)

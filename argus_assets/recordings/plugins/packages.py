@@ -15,11 +15,12 @@ from typing import Annotated, Final
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from argus_assets.common.tables import TIMESTAMP, Table
-from argus_assets.errors import ArgusError, BadRecording, BadTable
-from argus_assets.plugins.process import PlugInBounds, ask, package_of, read_answer, run_host
+from argus_assets.errors import ArgusError, BadTable
+from argus_assets.plugins import process
+from argus_assets.plugins.process import ask, package_of, read_answer, run_host
 from argus_assets.plugins.workplace import Workplace
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.model import (
@@ -43,7 +44,7 @@ _REMEMBERED: Final = 256
 _log = logging.getLogger(__name__)
 
 
-class Description(BaseModel):
+class Description(process.Description):
     """What a decoder says of itself.
 
     Attributes:
@@ -52,16 +53,11 @@ class Description(BaseModel):
         asks: It has a method `matches`. It is asked, in a child, where there are neither signatures nor patterns.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
-    version: int = Field(ge=0)
     signatures: tuple[
         tuple[Annotated[int, Field(ge=0, le=3840)], Annotated[str, Field(pattern=r"^(?:[0-9a-f]{2}){1,256}$")]], ...
     ] = ()
     name_patterns: tuple[str, ...] = ()
     asks: bool = False
-    bounds: PlugInBounds = PlugInBounds()
 
 
 class _Answer(BaseModel):
@@ -139,15 +135,9 @@ def describe(point: EntryPoint) -> EntryPointDecoder:
     Raises:
         BadRecording: It cannot be imported, or is no decoder.
     """
-    try:
-        return EntryPointDecoder(point, Description.model_validate(_ask(point, {"do": "describe"})))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadRecording(
-            f"The decoder {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
-            help="See docs/recordings.md for what a decoder has.",
-        ) from error
+    return EntryPointDecoder(
+        point, process.ask_description("decoder", _HOST, point, Description, guide="docs/recordings.md")
+    )
 
 
 def _ask(point: EntryPoint, question: Mapping[str, object]) -> object:
