@@ -99,7 +99,7 @@ def cdr() -> Target:
 def log_heads() -> Target:
     """Heads of text logs: format, version, base, columns and the date, which each format writes in its own way."""
     from argus_assets.recordings.budget import Budget
-    from argus_assets.recordings.formats.text import TextDecoder
+    from argus_assets.recordings.formats.text.reader import TextDecoder
     from argus_assets.recordings.registry import DECODERS
 
     formats = [decoder for decoder in DECODERS if isinstance(decoder, TextDecoder)]

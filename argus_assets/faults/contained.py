@@ -1,4 +1,7 @@
-"""Finding the faults of a drive in a confined process."""
+"""Have the faults of a drive found by a confined process, from outside: what its job may use, and what it left.
+
+`jobs` is the other side: what runs inside of the process.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""The job of a confined process (`containment.worker`) that finds the faults of a drive."""
+"""Find the faults of a drive, inside of the confined process: the job that `containment.worker` runs by name.
+
+`contained` is the other side: it orders the job from outside, and says what it may use.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -194,7 +194,8 @@ class _Watch:
                 look_at = now + _WATCH_EVERY_S
                 living = _descendants()
                 held, deleted = _held_bytes(living)
-                used = sum(_memory_bytes(pid) for pid in living) + held
+                # What is no file's content: the process's own, and memory that it shares.
+                used = held + sum(sum(kernel.process_status(pid, "RssAnon", "RssShmem")) for pid in living)
                 self.peak = max(self.peak, used)
                 if sum(living.values()) > self._order["processes"]:
                     return {"kind": "processes"}
@@ -311,15 +312,6 @@ def _held_bytes(pids: Iterable[int]) -> tuple[int, int]:
         except OSError:  # it has ended
             continue
     return sum(memory.values()), sum(deleted.values()) + sum(mapped.values())
-
-
-def _memory_bytes(pid: int) -> int:
-    """Memory of a process that is no file's content."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
 
 
 def _kill_descendants() -> None:

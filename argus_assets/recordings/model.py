@@ -1,12 +1,13 @@
 """The values that pass between decoders and their callers, and the interface of a decoder."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import polars as pl
 
 from argus_assets.recordings.parallel import usable_cores
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 if TYPE_CHECKING:
     from argus_assets.recordings.budget import Budget
@@ -239,6 +240,18 @@ def concat_topics(parts: Iterable[Mapping[TopicKey, pl.DataFrame]]) -> dict[Topi
         for key, table in part.items():
             gathered.setdefault(key, []).append(table)
     return {key: pl.concat(tables, how="diagonal_relaxed") for key, tables in gathered.items()}
+
+
+def concat_batches(batches: Sequence[FrameBatch]) -> FrameBatch:
+    """Return several batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return FrameBatch(
+        frames=pl.concat([FRAMES.empty(), *(b.frames for b in batches)]),
+        logs=pl.concat([LOGS.empty(), *(b.logs for b in batches)]),
+        diagnostics=pl.concat([DIAGNOSTICS.empty(), *(b.diagnostics for b in batches)]),
+        topics=concat_topics(b.topics for b in batches),
+    )
 
 
 class Source(Protocol):

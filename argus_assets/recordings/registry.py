@@ -16,7 +16,10 @@ from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.formats.blf.reader import BlfDecoder
 from argus_assets.recordings.formats.mcap.reader import McapDecoder
 from argus_assets.recordings.formats.mdf4.reader import Mdf4Decoder
-from argus_assets.recordings.formats.text import ASC, CANDUMP, CSV, TRC
+from argus_assets.recordings.formats.text.asc import ASC
+from argus_assets.recordings.formats.text.candump import CANDUMP
+from argus_assets.recordings.formats.text.csv import CSV
+from argus_assets.recordings.formats.text.trc import TRC
 from argus_assets.recordings.model import Decoder, Limits, Problem, Reader, Source
 
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)

@@ -9,8 +9,8 @@ from argus_assets.faults.j1939.transport import reassemble as reassemble_tp
 from argus_assets.faults.uds_obd.addressing import by_sender, wanted
 from argus_assets.faults.uds_obd.isotp import reassemble as reassemble_isotp
 from argus_assets.recordings.drive import Drive
-from argus_assets.recordings.reading import read_recording
 from tests.support.j1939_reference import receive
+from tests.support.whole_recording import read_recording
 
 PGN_COMPONENT_ID = 0xFEEB
 PGN_VEHICLE_ID = 0xFEEC

@@ -243,7 +243,7 @@ class Records:
     """The message records of a buffer, looked for a block at a time; the last few blocks are kept."""
 
     def __init__(self, data: Bytes) -> None:
-        self._data = data
+        self.data = data
         self._buffer = np.frombuffer(data, np.uint8)
         self._end = len(data)
         self._blocks: dict[int, _Block] = {}
@@ -261,7 +261,7 @@ class Records:
         """`run` over few bytes."""
         places: list[int] = []
         while at + HEAD.size + MESSAGE_FIELDS <= self._end:
-            opcode, length = HEAD.unpack_from(self._data, at)
+            opcode, length = HEAD.unpack_from(self.data, at)
             if opcode != MESSAGE or length < MESSAGE_FIELDS or at + HEAD.size + length > self._end:
                 break
             places.append(at)
