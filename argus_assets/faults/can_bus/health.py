@@ -1,6 +1,7 @@
 """The health of the CAN channels of a drive: their load, silent ECUs and gaps, all from one pass over the frames."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import polars as pl
 
@@ -9,7 +10,6 @@ from argus_assets.faults.can_bus.bit_timing import USUAL_FD_RATIO, BitRate, esti
 from argus_assets.faults.can_bus.silence import Silences, find_silences
 from argus_assets.faults.can_bus.traffic import Traffic, read_traffic
 from argus_assets.faults.can_frames import PROVENANCE
-from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.faults.severity import severity_of
@@ -19,11 +19,19 @@ from argus_assets.recordings.drive import Drive
 BitRateOf = Callable[[str], BitRate | None]
 
 
-def wanted(_frames: pl.LazyFrame, _config: FaultConfig) -> None:
+class Config(Protocol):
+    """What this detector needs of the configuration."""
+
+    def bit_rate_of(self, channel: str) -> BitRate | None:
+        """Return what is known of a channel."""
+        ...
+
+
+def wanted(_frames: pl.LazyFrame, _config: Config) -> None:
     """All frames are read once, in batches and without their bytes (`traffic.read_traffic`)."""
 
 
-def find(drive: Drive, _rows: pl.DataFrame, config: FaultConfig) -> Found:
+def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
     """Find silent ECUs and gaps, and measure the CAN channels of a drive.
 
     Args:
