@@ -5,12 +5,12 @@ from typing import Protocol
 
 import polars as pl
 
-from argus_assets.faults.activations import MAX_EVIDENCE_BYTES
 from argus_assets.faults.can_bus.bit_timing import USUAL_FD_RATIO, BitRate, estimated_kbps, frame_bits
 from argus_assets.faults.can_bus.silence import Silences, find_silences
 from argus_assets.faults.can_bus.traffic import Traffic, read_traffic
 from argus_assets.faults.can_frames import PROVENANCE
 from argus_assets.faults.detector import Found
+from argus_assets.faults.evidence import with_payloads
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.faults.severity import severity_of
 from argus_assets.recordings.columns import FD_LENGTHS
@@ -40,8 +40,12 @@ def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
     """
     traffic = read_traffic(drive)
     silences = find_silences(traffic)
-    events = with_payloads(pl.concat([_silence_events(silences.senders), _gap_events(silences.channels)]), drive.frames)
-    return Found(events, silences.notes, bus_stats(traffic, silences, config.bit_rate_of))
+    events = pl.concat([_silence_events(silences.senders), _gap_events(silences.channels)])
+    # The last frames before the silences: few, of many.
+    are_last = (pl.col("kind") == "can") & pl.col("frame").is_in(events["frame"].unique().implode())
+    return Found(
+        with_payloads(events, drive.frames, are_last), silences.notes, bus_stats(traffic, silences, config.bit_rate_of)
+    )
 
 
 # ------------------------------------------------------------------------------------------------- events
@@ -90,24 +94,6 @@ def _events(silences: pl.DataFrame) -> pl.DataFrame:
 def _detail(key: str, value: pl.Expr) -> pl.Expr:
     text = value if key == "last_seen" else value.round(3).cast(pl.String)
     return pl.struct(key=pl.lit(key), value=text)
-
-
-def with_payloads(events: pl.DataFrame, frames: pl.LazyFrame) -> pl.DataFrame:
-    """Fill in the bytes of the last frames before the silences."""
-    if events.is_empty():
-        return events
-    wanted = (pl.col("kind") == "can") & pl.col("frame").is_in(events["frame"].unique().implode())
-    evidence = (
-        frames.filter(wanted)
-        .select(*PROVENANCE, payload_hex=pl.col("payload").bin.slice(0, MAX_EVIDENCE_BYTES).bin.encode("hex"))
-        .join(events.select(PROVENANCE).unique().lazy(), on=PROVENANCE, how="semi")
-        .collect()
-    )
-    return (
-        events.drop("payload_hex")
-        .join(evidence, on=PROVENANCE, how="left", maintain_order="left")
-        .select(events.columns)
-    )
 
 
 # ------------------------------------------------------------------------------------------------- load

@@ -9,7 +9,7 @@ from argus_assets.faults.activations import MAX_EVIDENCE_BYTES, MAX_TEXT_CHARACT
 from argus_assets.faults.bounds import bounded_notes
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detector import Found
-from argus_assets.faults.evidence import with_payloads
+from argus_assets.faults.evidence import on_channels_of, with_payloads
 from argus_assets.faults.rules import signals
 from argus_assets.faults.rules.conditions import S, conditions_hold, episodes, silences
 from argus_assets.faults.rules.rules import Enumeration, Missing, Rate, Rule, SignalName, Stuck, Threshold
@@ -52,7 +52,7 @@ def find(drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     of_topics = pl.concat([ERROR_EVENTS.empty(), *(events for rule, events in found if rule.signal is None)])
     of_can = [events for rule, events in found if rule.signal is not None]
     # Once for all rules: a drive has many frames.
-    events = pl.concat([with_payloads(of_topics, drive.frames, ("message",)), *of_can])
+    events = pl.concat([with_payloads(of_topics, drive.frames, on_channels_of(of_topics, "message")), *of_can])
     # Several rules may share a code, such as one for each of two limits.
     return Found(numbered(events), bounded_notes(dict.fromkeys(reading.notes)))
 

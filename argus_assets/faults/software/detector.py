@@ -15,7 +15,7 @@ from argus_assets.faults.activations import FAULT, activations, as_reports
 from argus_assets.faults.bounds import Bounded, bounded_faults
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER
 from argus_assets.faults.detector import Found
-from argus_assets.faults.evidence import with_payloads
+from argus_assets.faults.evidence import on_channels_of, with_payloads
 from argus_assets.faults.software.codes import CodePattern, code_in_text, diagnostic_code, log_code, template
 from argus_assets.recordings.drive import Drive
 
@@ -64,7 +64,7 @@ def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
         ),
     ]
     kept = bounded_faults(Found.together(found), "Software", config.bounds)
-    return Found(with_payloads(kept.events, drive.frames, ("log", "diagnostic")), kept.notes)
+    return Found(with_payloads(kept.events, drive.frames, on_channels_of(kept.events, "log", "diagnostic")), kept.notes)
 
 
 def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:
