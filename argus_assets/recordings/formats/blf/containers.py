@@ -39,7 +39,7 @@ class Container:
 
 
 def is_inflated(container: Container) -> bool:
-    """Whether something has to be inflated: also where a plain container has another size than it states."""
+    """Return whether the container has to be inflated: also a plain one whose size is not the stated one."""
     is_plain = container.method == NO_COMPRESSION and len(container.content) == container.size
     return not (container.broken or is_plain)
 
@@ -100,7 +100,7 @@ def inflate_in_pieces(content: bytes, limit: int) -> Generator[bytes]:
 
 
 def _inflate_slowly(decompress: Callable[[bytes, int], bytes], content: bytes, most: int) -> bytes:
-    """What comes out of damaged zlib data before the damage."""
+    """Return what damaged zlib data inflates to before the damage."""
     out = bytearray()
     try:
         for at in range(0, len(content), _SALVAGE_BYTES):

@@ -90,7 +90,7 @@ class OpenedPiece:
 
 
 def inflated_size(piece: Piece) -> int:
-    """Bytes of records that a piece claims to hold."""
+    """Return the bytes of records that a piece claims to hold."""
     if not piece.is_chunk or len(piece.content) < CHUNK_HEAD.size:
         return len(piece.content)
     return CHUNK_HEAD.unpack_from(piece.content)[2]
@@ -224,7 +224,7 @@ def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[Bytes,
 
 
 def _steps(name: bytes, data: memoryview, size: int) -> Iterator[bytes]:
-    """What comes out, `size` bytes at a time: a chunk that states its size is one piece."""
+    """Yield inflated bytes, `size` at a time: a chunk that states its size is one piece."""
     if name == b"zstd":
         reader = zstandard.ZstdDecompressor().stream_reader(data)
         while piece := reader.read(size):
@@ -250,7 +250,7 @@ class Records:
         self.searched = 0
 
     def run(self, at: int) -> tuple[I64, int] | None:
-        """Message records that follow each other from `at` on, and where they end; `None` when there is none."""
+        """Return the message records that follow each other from `at` on, and where they end; `None` when there is none."""
         if at + HEAD.size + MESSAGE_FIELDS > self._end:
             return None
         if self._end <= _SMALL:
@@ -258,7 +258,7 @@ class Records:
         return self._block(at // _BLOCK_BYTES).run(at)
 
     def _walk(self, at: int) -> tuple[I64, int] | None:
-        """`run` over few bytes."""
+        """Do the same as `run`, over few bytes."""
         places: list[int] = []
         while at + HEAD.size + MESSAGE_FIELDS <= self._end:
             opcode, length = HEAD.unpack_from(self.data, at)
@@ -269,7 +269,7 @@ class Records:
         return (np.array(places, np.int64), at) if places else None
 
     def resume(self, at: int) -> int | None:
-        """The first record from `at` on that another one follows, or the end."""
+        """Return the first record from `at` on that another one follows, or the end."""
         for number in range(at // _BLOCK_BYTES, -(-self._end // _BLOCK_BYTES)):
             found = self._block(number).resume(at)
             if found is not None:
@@ -290,7 +290,7 @@ class Records:
         return block
 
     def _places(self, first: int, last: int) -> I64:
-        """Every offset from `first` to before `last` that could be a whole message record."""
+        """Return every offset from `first` to before `last` that could be a whole message record."""
         places = np.flatnonzero(self._buffer[first : max(first, last)] == MESSAGE) + first
         return places[self._fits(places)]
 
@@ -302,7 +302,7 @@ class Records:
         return (lengths >= MESSAGE_FIELDS) & (lengths <= (self._end - HEAD.size - places).astype(np.uint64))
 
     def _is_record(self, places: I64) -> Flags:
-        """Whether each place is one of a whole message record, or the end."""
+        """Return whether each place is the start of a whole message record, or the end."""
         found = places == self._end
         rows = np.flatnonzero(places <= self._end - HEAD.size - MESSAGE_FIELDS)
         rows = rows[self._buffer[places[rows]] == MESSAGE]
@@ -418,7 +418,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
 
 
 def loose_bytes(records: Records, block: bytes, first: int) -> int:
-    """Bytes of the whole records in `block` from `first` on that stand outside of chunks."""
+    """Return the bytes of the whole records in `block` from `first` on, outside of chunks."""
     at = first
     while at + HEAD.size <= len(block):
         run = records.run(at)

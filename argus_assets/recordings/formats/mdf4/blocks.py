@@ -82,7 +82,7 @@ class Scaling:
 
     @property
     def is_identity(self) -> bool:
-        """Whether physical values are the raw ones."""
+        """Return whether physical values are the raw ones."""
         return self.kind == 0 or (self.kind == LINEAR and (self.factor, self.offset) == (1.0, 0.0))
 
 
@@ -111,12 +111,12 @@ class Channel:
 
     @property
     def is_virtual(self) -> bool:
-        """Whether its raw value is the number of the record, and not in it."""
+        """Return whether its raw value is the number of the record, and not in it."""
         return self.type in (CHANNEL_VIRTUAL, CHANNEL_VIRTUAL_MASTER)
 
     @property
     def values(self) -> int:
-        """Values that it has for a record."""
+        """Return the number of values that it has in a record."""
         return 1 if self.is_virtual else self.items
 
 
@@ -142,7 +142,7 @@ class ChannelGroup:
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of a record without its id."""
+        """Return the bytes of a record without its id."""
         return self.data_bytes + self.invalid_bytes
 
 
@@ -285,7 +285,7 @@ class Blocks:
                     )  # fmt: skip
 
     def _siblings(self, at: int, name: bytes, what: str, *, links: int, least: int) -> "Generator[tuple[int, Block]]":
-        """Blocks that are linked by their first link, each of at least so many links and bytes."""
+        """Yield the blocks of a linked list, each of at least so many links and bytes."""
         while at:
             try:
                 if at in self._visited:
@@ -327,7 +327,7 @@ class Blocks:
         return self._sources[at]
 
     def text(self, at: int, *, max_chars: int = MAX_NAME_CHARS) -> str:
-        """The text of a TX or MD block, cut to `max_chars`; empty where there is none. Each is read once."""
+        """Return the text of a TX or MD block, cut to `max_chars`; empty where there is none. Each is read once."""
         if not at:
             return ""
         if (at, max_chars) not in self._texts:
@@ -357,7 +357,7 @@ class Blocks:
     # ------------------------------------------------------------------------------------------ data
 
     def fragments(self, at: int, *, unfinished: int = 0, piece_bytes: int | None = None) -> Generator[Fragment]:
-        """The data behind a link: of a data, signal data, zipped, list or header-of-list block, in order.
+        """Yield the data behind a link to a data, signal data, zipped, list or header-of-list block, in order.
 
         Blocks that are not compressed come in pieces of `piece_bytes`. A block belongs to one list: in further ones, and
         a second time in its own, it is passed over, and `report_again` tells of it.
@@ -440,18 +440,18 @@ class Blocks:
     # ------------------------------------------------------------------------------------------ bytes
 
     def read(self, at: int, size: int) -> bytes:
-        """Up to `size` bytes at an offset; fewer at the end of the file, none beyond."""
+        """Return up to `size` bytes at an offset; fewer at the end of the file, none beyond."""
         if not 0 <= at < self.size or size <= 0:
             return b""
         self._source.seek(at)
         return self._source.read(min(size, self.size - at))
 
     def name_at(self, at: int) -> bytes:
-        """The name of the block at an offset."""
+        """Return the name of the block at an offset."""
         return self.read(at, 4)
 
     def shared(self, at: int) -> "Block | None":
-        """A block that is neither text nor data, and may be shared or missing; one that is damaged counts as missing."""
+        """Return a block that is neither text nor data and may be shared or missing; a damaged one counts as missing."""
         if not at or not self._is_block(at) or (name := self.name_at(at)) not in _SHARED:
             return None
         if not self._budget.take("blocks", at=at):
@@ -470,7 +470,7 @@ class Blocks:
         return False
 
     def _block(self, at: int, name: bytes, what: str) -> "Block":
-        """A block that has to be there.
+        """Return a block that must exist.
 
         Raises:
             Damaged: It is none, or ends behind the file's end.
@@ -540,7 +540,7 @@ class Block:
 
 
 def _array_items(data: bytes) -> int:
-    """Values of an array block whose values stand side by side in the record; 0 for any other."""
+    """Return the number of values of an array block whose values are adjacent in the record; 0 for any other."""
     if len(data) < _ARRAY.size:
         return 0
     _, storage, dimensions, _, _, _ = _ARRAY.unpack_from(data)
@@ -554,7 +554,7 @@ def _array_items(data: bytes) -> int:
 
 
 def inflated_bytes(fragment: Fragment, limits: Limits) -> int:
-    """Bytes that a fragment takes in memory, 0 for one that claims more than it may."""
+    """Return the bytes that a fragment takes in memory, 0 for one that claims more than it may."""
     if fragment.method is None or fragment.size <= _max_inflated(fragment.stored, limits):
         return fragment.size
     return 0
@@ -565,7 +565,7 @@ def _max_inflated(stored: int, limits: Limits) -> int:
 
 
 def inflate(fragment: Fragment, raw: bytes, limits: Limits) -> tuple[Data, Problem | None]:
-    """The data of a fragment; of a damaged one what comes out before the damage."""
+    """Inflate a fragment; of a damaged one, return what precedes the damage."""
     if fragment.method is None:
         return raw, None
     most = _max_inflated(len(raw), limits)
@@ -588,7 +588,7 @@ def inflate(fragment: Fragment, raw: bytes, limits: Limits) -> tuple[Data, Probl
 
 
 def _transposed_back(data: Data, fragment: Fragment) -> Data:
-    """A matrix of records from its columns; of a part of the columns nothing can be had."""
+    """Transpose columns back into records; a part of the columns gives none."""
     lines = fragment.size // fragment.columns
     matrix = lines * fragment.columns
     if len(data) < matrix:
@@ -645,7 +645,7 @@ def _inflate_lz4(raw: bytes, size: int) -> tuple[Data, str]:
 
 
 def _cut(out: bytearray, size: int, wrong: str = "") -> tuple[bytearray, str]:
-    """What was inflated, cut to the size that the block says, and what is wrong with it."""
+    """Cut inflated data to the size that the block states, and return what is wrong with it."""
     if len(out) <= size:
         return out, wrong
     del out[size:]
