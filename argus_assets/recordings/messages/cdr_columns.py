@@ -76,10 +76,10 @@ class _Walk:
         size = np.dtype(code).itemsize
         return self.take(size * count, size).view(np.dtype(code).newbyteorder(self.order))
 
-    def counts(self, least: int) -> I64:
-        """Read the length of a sequence whose items have at least `min_bytes` bytes; an impossible length makes a row bad."""
+    def counts(self, item_bytes: int) -> I64:
+        """Read the length of a sequence whose items have at least `item_bytes` bytes; an impossible length makes a row bad."""
         n = self.numbers("u4").reshape(-1).astype(np.int64)
-        self.ok &= ~self.whole | (n * least <= self.end - self.at)
+        self.ok &= ~self.whole | (n * item_bytes <= self.end - self.at)
         return np.where(self.ok & self.whole, n, 0)
 
     def skip(self, lengths: I64) -> I64:

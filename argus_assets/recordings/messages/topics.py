@@ -117,11 +117,11 @@ def flattener(
         return None
     budget = budget or Budget()
     try:
-        decode, columns, least = read(schema, definition, budget.limits)
+        decode, columns, min_bytes = read(schema, definition, budget.limits)
     except BadDefinition as error:
         tell(error)
         return None
-    return Flattener(decode, columns, least, budget, schema) if columns else None
+    return Flattener(decode, columns, min_bytes, budget, schema) if columns else None
 
 
 _Read = tuple[Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]], int, int]

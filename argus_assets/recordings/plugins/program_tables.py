@@ -335,11 +335,11 @@ def _frame_fields(file: TableFile, block: pl.DataFrame) -> dict[str, pl.Series]:
     if output.kind == "message":
         return fields | {"payload": _payloads(block, columns.payload, None, None)}
     assert columns.arbitration_id is not None
-    raw = _numbers(block, columns.arbitration_id, most=2**32 - 1)
+    raw = _numbers(block, columns.arbitration_id, max_value=2**32 - 1)
     remote = _flags(block, columns.is_remote_frame, "is_remote_frame")
     if remote is None:
         remote = pl.repeat(False, n, eager=True)
-    length = None if columns.length is None else _numbers(block, columns.length, most=64)
+    length = None if columns.length is None else _numbers(block, columns.length, max_value=64)
     payload = _payloads(block, columns.payload, length, remote)
     size = payload.bin.size().cast(pl.Int64)
     marked = (raw & _EXTENDED_BIT) != 0
@@ -348,10 +348,10 @@ def _frame_fields(file: TableFile, block: pl.DataFrame) -> dict[str, pl.Series]:
     extended = (marked | (number > 0x7FF)) if told_extended is None else (told_extended | marked)
     told_fd = _flags(block, columns.is_fd, "is_fd")
     fd = size > 8 if told_fd is None else told_fd
-    most = 64 if output.kind == "can" else 8
-    fits = (size <= most) & (fd | (size <= 8)) if output.kind == "can" else size <= most
+    max_bytes = 64 if output.kind == "can" else 8
+    fits = (size <= max_bytes) & (fd | (size <= 8)) if output.kind == "can" else size <= max_bytes
     if columns.dlc is not None:
-        dlc = _numbers(block, columns.dlc, most=15)
+        dlc = _numbers(block, columns.dlc, max_value=15)
     elif output.kind == "can":
         dlc = pl.Series(np.searchsorted(FD_LENGTHS, size.fill_null(0).clip(0, 64).to_numpy()))
     else:
@@ -438,10 +438,10 @@ def _texts(block: pl.DataFrame, column: TextColumn, stem: str) -> pl.Series:
     return column.prefix + values.set(values == "", None)
 
 
-def _numbers(block: pl.DataFrame, column: NumberColumn, *, most: int) -> pl.Series:
+def _numbers(block: pl.DataFrame, column: NumberColumn, *, max_value: int) -> pl.Series:
     text = _as_text(block[column.column])
     number = pl.select(_number(pl.lit(text), column.base or "dec")).to_series()
-    return number.set((number > most).fill_null(False), None)
+    return number.set((number > max_value).fill_null(False), None)
 
 
 def _number(text: pl.Expr, base: Base) -> pl.Expr:

@@ -164,11 +164,11 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
         return b"" if piece.cut else problem("unsupported", "compression none, lz4 or zstd", repr(name[:16]))
     compressed = memoryview(content)[body:]
     # The stated size is a claim: a chunk is read somewhat further, whatever it says.
-    most = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed)), size + beyond))
-    data, wrong = inflate(name, compressed, size, most if size <= most else most + 1)
+    max_bytes = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed)), size + beyond))
+    data, wrong = inflate(name, compressed, size, max_bytes if size <= max_bytes else max_bytes + 1)
     if piece.cut:
         return data
-    if len(data) > most:  # a size that only the claim has is a damaged claim, and no bomb
+    if len(data) > max_bytes:  # a size that only the claim has is a damaged claim, and no bomb
         return problem(
             "over_limit",
             f"at most {limits.max_chunk_bytes} bytes and {limits.max_ratio:g} times the compressed size",
@@ -194,29 +194,29 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
     return data
 
 
-def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[Bytes, str]:
-    """Inflate to at most `most` bytes; returns what came out and what was wrong, empty for nothing.
+def inflate(name: bytes, data: memoryview, size: int, max_bytes: int) -> tuple[Bytes, str]:
+    """Inflate to at most `max_bytes` bytes; returns what came out and what was wrong, empty for nothing.
 
     Args:
         name: One of `COMPRESSIONS`.
         data: Compressed bytes.
         size: Bytes that should come out. Only a frame that says the same takes the fast way.
-        most: Bytes that may come out.
+        max_bytes: Bytes that may come out.
     """
     if name == b"":
-        return bytes(data[:most]), ""
+        return bytes(data[:max_bytes]), ""
     if name == b"zstd":
         # Within the limits, and the frame and the chunk agree: inflated in one call.
         try:
-            if size <= most and zstandard.frame_content_size(data) == size:
+            if size <= max_bytes and zstandard.frame_content_size(data) == size:
                 return zstandard.ZstdDecompressor().decompress(data), ""
         except zstandard.ZstdError:
             pass  # again, step by step, to keep what came before the damage
     out = bytearray()
     try:
-        for piece in _steps(name, data, max(1, min(size, most, _INFLATE_STEP))):
-            out += piece[: most - len(out)]
-            if len(out) >= most:
+        for piece in _steps(name, data, max(1, min(size, max_bytes, _INFLATE_STEP))):
+            out += piece[: max_bytes - len(out)]
+            if len(out) >= max_bytes:
                 break
     except (zstandard.ZstdError, RuntimeError, EOFError) as error:
         return out, f"{len(out)} bytes, then: {error}"
@@ -357,7 +357,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
     data = opened.data
     end = len(data)
     records = Records(data)
-    most = budget.limits.max_schema_bytes + _MAX_DEFINITION_BEYOND
+    max_bytes = budget.limits.max_schema_bytes + _MAX_DEFINITION_BEYOND
     found: list[I64] = []
     at = before = 0
     short = 0
@@ -403,7 +403,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
                 found.append(np.array([at], np.int64))
             break
         if opcode in (SCHEMA, CHANNEL, STATISTICS):
-            opened.definitions.append((opcode, bytes(data[at + HEAD.size : min(after, at + HEAD.size + most)])))
+            opened.definitions.append((opcode, bytes(data[at + HEAD.size : min(after, at + HEAD.size + max_bytes)])))
         elif opcode == MESSAGE:
             short += 1
         before, at = at, after

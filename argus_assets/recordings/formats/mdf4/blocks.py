@@ -236,7 +236,7 @@ class Blocks:
             if not -(2**62) < found.start_ns < 2**62:
                 self._note(64, "a start time", str(time_ns), kind="bad_timestamp", lost=0)
                 found.start_ns = 0
-            for at, group in self._siblings(header.links[0], b"##DG", "a data group", links=3, least=1):
+            for at, group in self._siblings(header.links[0], b"##DG", "a data group", links=3, min_bytes=1):
                 id_bytes = group.data[0]
                 groups = tuple(self._channel_groups(group.links[1]))
                 if id_bytes in (0, 1, 2, 4, 8):
@@ -248,15 +248,15 @@ class Blocks:
         return found
 
     def _channel_groups(self, at: int) -> Generator[ChannelGroup]:
-        for place, block in self._siblings(at, b"##CG", "a channel group", links=6, least=_GROUP.size):
+        for place, block in self._siblings(at, b"##CG", "a channel group", links=6, min_bytes=_GROUP.size):
             record_id, cycles, flags, _, data_bytes, invalid_bytes = _GROUP.unpack_from(block.data)
             channels = () if flags & GROUP_VLSD else tuple(self._channels(block.links[1], 0))
             number = self._groups
             self._groups += 1
-            most = self._budget.max_inflated_bytes // max(data_bytes + invalid_bytes, 1)
-            if cycles > most:
+            max_cycles = self._budget.max_inflated_bytes // max(data_bytes + invalid_bytes, 1)
+            if cycles > max_cycles:
                 self._note(
-                    place, f"at most {most:,} records in group {number}, the most that a file of this size may hold",
+                    place, f"at most {max_cycles:,} records in group {number}, the max_cycles that a file of this size may hold",
                     f"{cycles:,}", lost=0, advice="How many records there should be is not known.",
                 )  # fmt: skip
                 cycles = 0
@@ -266,7 +266,7 @@ class Blocks:
             )  # fmt: skip
 
     def _channels(self, at: int, depth: int) -> Generator[Channel]:
-        for place, block in self._siblings(at, b"##CN", "a channel", links=8, least=_CHANNEL.size):
+        for place, block in self._siblings(at, b"##CN", "a channel", links=8, min_bytes=_CHANNEL.size):
             kind, sync, data_type, bit_offset, byte_offset, bits, flags, invalid_bit = _CHANNEL.unpack_from(block.data)
             inner = self.shared(block.links[1])
             yield Channel(
@@ -284,7 +284,9 @@ class Blocks:
                         kind="over_limit", lost=0, advice="The channels inside were not read.",
                     )  # fmt: skip
 
-    def _siblings(self, at: int, name: bytes, what: str, *, links: int, least: int) -> "Generator[tuple[int, Block]]":
+    def _siblings(
+        self, at: int, name: bytes, what: str, *, links: int, min_bytes: int
+    ) -> "Generator[tuple[int, Block]]":
         """Yield the blocks of a linked list, each of at least so many links and bytes."""
         while at:
             try:
@@ -294,9 +296,9 @@ class Blocks:
                     return
                 self._visited.add(at)
                 block = self._block(at, name, what)
-                if len(block.links) < links or len(block.data) < least:
+                if len(block.links) < links or len(block.data) < min_bytes:
                     raise self._damaged(
-                        at, f"{what} of {links} links and {least} bytes",
+                        at, f"{what} of {links} links and {min_bytes} bytes",
                         f"{len(block.links)} links and {len(block.data)} bytes",
                     )  # fmt: skip
             except Damaged as error:
@@ -362,7 +364,7 @@ class Blocks:
         Blocks that are not compressed come in pieces of `piece_bytes`. A block belongs to one list: in further ones, and
         a second time in its own, it is passed over, and `report_again` tells of it.
         """
-        most = piece_bytes or _PIECE_BYTES
+        max_piece = piece_bytes or _PIECE_BYTES
         start = 0
         pending = [at]
         while pending:
@@ -394,8 +396,8 @@ class Blocks:
                         first, f"{stored} bytes of data", f"{left} bytes to the end of the file", kind="truncated",
                         advice="The recording was cut off; what is there was read.",
                     )  # fmt: skip
-                for place in range(0, min(stored, left), most):
-                    size = min(most, min(stored, left) - place)
+                for place in range(0, min(stored, left), max_piece):
+                    size = min(max_piece, min(stored, left) - place)
                     yield Fragment(first + place, size, size, start + place)
                 start = min(start + stored, _MAX_OFFSET)
             elif name == b"##DZ":
@@ -481,12 +483,12 @@ class Blocks:
         found, length, links = _HEAD.unpack(head)
         if found != name:
             raise self._damaged(at, f"{what} ({name.decode()})", head[:4].hex(" "))
-        most = min(_MAX_BLOCK, self.size - at)
-        if not _HEAD.size + 8 * links <= length <= max(most, _HEAD.size + 8 * links):
-            fixed = _HEAD.size + _DATA_BYTES.get(name, most)
+        max_bytes = min(_MAX_BLOCK, self.size - at)
+        if not _HEAD.size + 8 * links <= length <= max(max_bytes, _HEAD.size + 8 * links):
+            fixed = _HEAD.size + _DATA_BYTES.get(name, max_bytes)
             # One of the two numbers may still be right, and what stands behind the links is always as long.
             by_links, by_length = fixed + 8 * links, max(0, length - fixed) // 8
-            if by_links > most and (by_length == 0 or length > most):
+            if by_links > max_bytes and (by_length == 0 or length > max_bytes):
                 raise self._damaged(
                     at, f"{what} of a length that fits its {links} links", f"{length} bytes", "bad_length"
                 )
@@ -494,11 +496,11 @@ class Blocks:
                 at, f"{what} of a length that fits its {links} links", f"{length} bytes", kind="bad_length", lost=0,
                 advice="It was read by the one of the two that can be right.",
             )  # fmt: skip
-            if by_links <= most:
+            if by_links <= max_bytes:
                 length = by_links
             else:
                 links = by_length
-        # Links of a long block may be more than `most` allows: the file has no room for them.
+        # Links of a long block may be more than `max_bytes` allows: the file has no room for them.
         room = max(_MIN_STRUCTURE_BYTES, _STRUCTURE_RATIO * self.size) - self._structure_bytes
         if min(length, self.size - at) > room:
             raise self._damaged(
@@ -568,10 +570,10 @@ def inflate(fragment: Fragment, raw: bytes, limits: Limits) -> tuple[Data, Probl
     """Inflate a fragment; of a damaged one, return what precedes the damage."""
     if fragment.method is None:
         return raw, None
-    most = _max_inflated(len(raw), limits)
-    if fragment.size > most:
+    max_bytes = _max_inflated(len(raw), limits)
+    if fragment.size > max_bytes:
         return b"", Problem(
-            "over_limit", f"at most {most} bytes inflated", f"{fragment.size}", fragment.at, None,
+            "over_limit", f"at most {max_bytes} bytes inflated", f"{fragment.size}", fragment.at, None,
             "The block was not read. If the recording is genuine, record with smaller blocks.",
         )  # fmt: skip
     data, wrong = _UNZIP[fragment.method](raw, fragment.size)

@@ -314,8 +314,8 @@ class UnsortedCutter:
         self._id_bytes = group.id_bytes
         self._report = report
         self._ordinal = ordinal
-        most = min(2 ** (8 * group.id_bytes), 2**63)
-        groups = [g for g in group.groups if g.record_id < most]
+        end_of_ids = min(2 ** (8 * group.id_bytes), 2**63)
+        groups = [g for g in group.groups if g.record_id < end_of_ids]
         self._layouts = {g.record_id: layouts[g.number] for g in groups if g.number in layouts}
         self._ids = np.array(sorted({g.record_id for g in groups}), np.int64)
         sizes = {g.record_id: g.record_bytes for g in groups}
@@ -567,13 +567,13 @@ class UnsortedCutter:
     def _calibrate(offsets: I64, own: I64, theirs: I64, begins: I64) -> int:
         """Find the offset that the values of a run count from: each record's value is the one before or behind it."""
         best = 0
-        most = -1
+        best_count = -1
         for side in ("right", "left"):
             place = np.searchsorted(theirs, own, side) - (side == "left")
             good = (place >= 0) & (place < len(theirs))
             if not good.any():
                 continue
             totals, counts = np.unique(offsets[good] - begins[place[good]], return_counts=True)
-            if int(counts.max()) > most:
-                best, most = int(totals[counts.argmax()]), int(counts.max())
+            if int(counts.max()) > best_count:
+                best, best_count = int(totals[counts.argmax()]), int(counts.max())
         return best

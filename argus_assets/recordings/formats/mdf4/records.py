@@ -266,8 +266,8 @@ def _times_ns(records: Records, layout: Layout, start_ns: int) -> tuple[I64, int
     steps = factor * 1e9
     if raw.dtype.kind in "iu" and offset == 0 and 1 <= steps <= 1e9 and abs(steps - round(steps)) < 1e-6:
         # Whole nanoseconds: no float in between.
-        most = _MAX_TIME_NS // round(steps)
-        bad = (raw > most) | (raw < -most) if raw.dtype.kind == "i" else raw > most
+        max_raw = _MAX_TIME_NS // round(steps)
+        bad = (raw > max_raw) | (raw < -max_raw) if raw.dtype.kind == "i" else raw > max_raw
         times = np.where(bad, 0, raw).astype(np.int64) * round(steps)
     else:
         with np.errstate(all="ignore"):
@@ -333,19 +333,19 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
     payload = fields.get("DataBytes")
     if payload is None or (payload.data_type < _LATIN_1 and payload.items == 1):
         buffer, starts, room = np.zeros(PADDING, np.uint8), np.zeros(n, np.int64), 0
-        most: I64 | int = 0
+        max_lengths: I64 | int = 0
     elif "DataBytes" in variable:
         value = variable["DataBytes"]
-        buffer, starts, most = value.buffer, value.starts, value.lengths
+        buffer, starts, max_lengths = value.buffer, value.starts, value.lengths
         room = int(value.lengths.max()) if n else 0
     else:
-        most = room = payload.bit_count * payload.items // 8
+        max_lengths = room = payload.bit_count * payload.items // 8
         buffer = records.buffer
         first = records.at + payload.byte_offset
         starts = np.arange(first, first + n * records.stride, records.stride, dtype=np.int64)
     if length is None and found_dlc is not None:
         length = FD_LENGTHS[np.clip(found_dlc.astype(np.int64), 0, 15)]
-    lengths = np.minimum(np.full(n, room, np.int64) if length is None else length.astype(np.int64), most)
+    lengths = np.minimum(np.full(n, room, np.int64) if length is None else length.astype(np.int64), max_lengths)
     lengths = np.maximum(lengths, 0)
     if found_dlc is None:
         found_dlc = np.searchsorted(FD_LENGTHS, np.minimum(lengths, 64))

@@ -269,9 +269,9 @@ def _later(frames: pl.DataFrame, by_ns: I64) -> pl.DataFrame:
 def _readable(rows: pl.DataFrame) -> pl.Series:
     """Return which rows have all their values, within their ranges."""
     limit = pl.when(pl.col("extended")).then(ID_MASK).otherwise(0x7FF)
-    most = pl.when(pl.col("fd")).then(64).otherwise(8)
+    max_bytes = pl.when(pl.col("fd")).then(64).otherwise(8)
     whole = pl.all_horizontal(pl.all().is_not_null()) & pl.col("id").is_between(0, limit)
-    whole &= (pl.col("payload").bin.size() <= most) & (pl.col("channel").str.len_bytes() <= _MAX_NAME_BYTES)
+    whole &= (pl.col("payload").bin.size() <= max_bytes) & (pl.col("channel").str.len_bytes() <= _MAX_NAME_BYTES)
     return rows.select(whole.fill_null(value=False)).to_series()
 
 
