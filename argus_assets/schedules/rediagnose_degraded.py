@@ -12,7 +12,7 @@ from argus_assets.drop.intake import stretches
 from argus_assets.event_log.events import from_dagster
 from argus_assets.event_log.queries import made_since
 from argus_assets.events import DiagnosisMade
-from argus_assets.partitions import BATCHES, partitions_in_flight, request_run
+from argus_assets.partitions import BATCHES, Job, partitions_in_flight, request_run
 from argus_assets.pipeline import DIAGNOSIS
 from argus_assets.resources.diagnosis import DiagnosisResource
 
@@ -23,7 +23,7 @@ MAX_BATCHES_A_RUN: Final = 50
 _REASONS: Final[dict[str, Degraded]] = {reason: reason for reason in get_args(Degraded)}
 
 
-def build_rediagnose_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def build_rediagnose_schedule(job: Job) -> dg.ScheduleDefinition:
     """Hourly: a new day has a new budget, and an endpoint that failed may be back."""
 
     @dg.schedule(

@@ -25,6 +25,7 @@ from argus_assets.maintenance.retry_policy import LIMITS, FailedBatch, Failure, 
 from argus_assets.partitions import (
     BATCHES,
     SIZE,
+    Job,
     partitions_in_flight,
     request_run,
 )
@@ -41,7 +42,7 @@ MAX_BATCHES: Final = 500
 ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-def build_rerun_failed_schedule(job: dg.UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def build_rerun_failed_schedule(job: Job) -> dg.ScheduleDefinition:
     """Every two minutes: the first pause after a failure is as long."""
 
     @dg.schedule(

@@ -45,6 +45,7 @@ from argus_assets.partitions import (
     PRIORITY,
     SIZE,
     WHY,
+    Job,
     batches,
     partitions_in_flight,
     request_run,
@@ -71,7 +72,7 @@ _Item = TypeVar("_Item")
 
 
 def build_completed_batches_sensor(
-    job: dg.UnresolvedAssetJobDefinition, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
+    job: Job, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
 ) -> dg.SensorDefinition:
     """The sensor.
 

@@ -18,6 +18,7 @@ from argus_assets.partitions import (
     ONLY_STALE,
     REQUEST,
     WHY,
+    Job,
     partitions_in_flight,
     request_run,
 )
@@ -47,7 +48,7 @@ class Cursor(BaseModel):
     done: tuple[str, ...] = ()
 
 
-def build_rerun_requests_sensor(job: dg.UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+def build_rerun_requests_sensor(job: Job) -> dg.SensorDefinition:
     """The sensor.
 
     Args:
