@@ -135,7 +135,7 @@ def take_completed_batches(
         held = _do_each(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
         held_drops = {(r.ref, r.stamp) for r in held}
 
-        markers, whole = _list_fairly(bucket, cursor.start_after)
+        markers, whole = list_fairly(bucket, cursor.start_after)
         candidates: list[Candidate] = []
         last_read = ""
         unread: list[Unavailable] = []
@@ -211,11 +211,11 @@ def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[
 # ---------------------------------------------------------------------------------------------- reading the inbox
 
 
-def _list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
-    """Some markers after a key, and whether the listing came to the end of the inbox.
+def list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
+    """Return some markers after a key, and whether the listing reached the end of the inbox.
 
-    Of one vehicle no more than `MAX_OF_VEHICLE` as long as others wait behind it; what room is left at the end is then
-    filled with the rest of those that have more.
+    No more than `MAX_OF_VEHICLE` of one vehicle while others wait behind it; remaining room is then filled with further
+    markers of those vehicles.
     """
     found: list[ObjectInfo] = []
     more: dict[str, str] = {}
