@@ -42,7 +42,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    folder._told.clear()
+    folder.logged_entries.clear()
     return Place(tmp_path)
 
 
