@@ -41,7 +41,6 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    folder.logged_entries.clear()
     return Place(tmp_path)
 
 
