@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import CollectorRegistry
 
-    from argus_assets.metrics_collector import Watcher
+    from argus_assets.metrics_collector import MetricsCollector
 
 
 _CLIENT_SECONDS: Final = 30.0
@@ -139,13 +139,13 @@ def metrics_server(
 
 
 @contextmanager
-def watching(home: Path | None, *, since: float | None = None) -> "Generator[Watcher]":
-    """A reader of the figures of the platform at this home; see `Watcher` for `since`."""
+def watching(home: Path | None, *, since: float | None = None) -> "Generator[MetricsCollector]":
+    """A reader of the figures of the platform at this home; see `MetricsCollector` for `since`."""
     from argus_assets.adapters.postgres.database import Database
     from argus_assets.adapters.postgres.ledger import PostgresLedger
     from argus_assets.adapters.postgres.outbox import Outbox
     from argus_assets.lake.store import Lake
-    from argus_assets.metrics_collector import Watcher
+    from argus_assets.metrics_collector import MetricsCollector
     from argus_assets.runtime.code_address import addresses_in, all_answer
     from argus_assets.runtime.platform import connect, settings_for
 
@@ -155,7 +155,7 @@ def watching(home: Path | None, *, since: float | None = None) -> "Generator[Wat
         # What `argus up` wrote; elsewhere, what daemon and webserver are given.
         own, given = settings.home / "dagster", Path(os.environ.get("DAGSTER_HOME", ""))
         workspace = next((f / "workspace.yaml" for f in (own, given) if (f / "workspace.yaml").is_file()), own)
-        yield Watcher(
+        yield MetricsCollector(
             instance,
             bucket,
             Lake.from_url(settings.lake_url),
@@ -171,7 +171,7 @@ def watching(home: Path | None, *, since: float | None = None) -> "Generator[Wat
 class PlatformCollector:
     """Prometheus' collector: reads the figures when it is asked."""
 
-    def __init__(self, watcher: "Watcher") -> None:
+    def __init__(self, watcher: "MetricsCollector") -> None:
         self._watcher = watcher
 
     def collect(self) -> "Iterator[Metric]":
@@ -185,7 +185,7 @@ class PlatformCollector:
         return []
 
 
-def registry_of(watcher: "Watcher") -> "CollectorRegistry":
+def registry_of(watcher: "MetricsCollector") -> "CollectorRegistry":
     """A registry with nothing but the platform's figures."""
     from prometheus_client import CollectorRegistry
 
