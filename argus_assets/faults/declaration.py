@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How bad a fault is, mildest first."""
+    """Severity of a fault, mildest first."""
 
     INFO = "info"
     WARNING = "warning"

@@ -47,7 +47,7 @@ BUILT_IN: Final = tuple((d, cast("BuiltIn", import_module(d.module))) for d in D
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What all detectors found in a drive.
+    """Findings of all detectors in a drive.
 
     Attributes:
         events: `schema.ERROR_EVENTS`, sorted by first_seen.

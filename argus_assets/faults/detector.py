@@ -18,7 +18,7 @@ from argus_assets.recordings.drive import Drive
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one detector found in a drive.
+    """Findings of one detector in a drive.
 
     Attributes:
         events: `schema.ERROR_EVENTS`, in any order.
@@ -32,7 +32,7 @@ class Found:
 
     @classmethod
     def together(cls, found: Iterable[Self]) -> Self:
-        """The findings of several detectors."""
+        """Combine the findings of several detectors."""
         every = tuple(found)
         return cls(
             pl.concat([ERROR_EVENTS.empty(), *(f.events for f in every)]),

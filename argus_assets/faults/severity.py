@@ -1,4 +1,4 @@
-"""How bad a fault is: one table of rules for all sources. The rule that decided goes with every event.
+"""Severity of faults: one table of rules for all sources. The rule that decided goes with every event.
 
 A report's own word (a lamp, a status bit, a level) decides. Where it says nothing of how bad the fault is, the
 dictionary's default for the code decides, and where the dictionary does not list the code, the rule's severity stays.
@@ -25,7 +25,7 @@ _NOT_PRESENT: Final = ("pending", "previously_active")
 
 
 def severity_of(rule: pl.Expr) -> pl.Expr:
-    """The severity that a column of rule texts stands for, null for one that is not in `RULES`."""
+    """Return the severity of each rule in a column, null for one that is not in `RULES`."""
     return rule.replace_strict({text: str(s) for text, s in RULES.items()}, default=None, return_dtype=SEVERITY)
 
 

@@ -1,4 +1,4 @@
-"""How long CAN frames take on the bus, and the bit rate that a recording does not state.
+"""Time that CAN frames take on the bus, and an estimate of the bit rate that a recording does not state.
 
 Bits of a frame count from its start to the end of the intermission that follows it. How many stuff bits there are
 depends on the data. The worst case and the layout of classic frames are those of Davis, Burns, Bril and Lukkien, "Controller
@@ -54,12 +54,12 @@ class Bits:
     data: pl.Expr
 
     def seconds(self, kbps: pl.Expr, data_kbps: pl.Expr) -> pl.Expr:
-        """Time on the bus, seconds."""
+        """Return the time on the bus, seconds."""
         return self.nominal / (kbps * 1000) + self.data / (data_kbps * 1000)
 
 
 def frame_bits(*, worst: bool = False) -> Bits:
-    """Expressions over is_extended_id, is_fd, is_remote_frame and dlc.
+    """Return the bits of a frame, as expressions over is_extended_id, is_fd, is_remote_frame and dlc.
 
     The bit rate switch is not recorded: CAN FD frames are taken to use it.
 
@@ -87,7 +87,7 @@ def frame_bits(*, worst: bool = False) -> Bits:
 
 
 def fastest_frames(frames: pl.DataFrame) -> pl.DataFrame:
-    """At which bit rate the frames of each channel follow each other where they do so most closely.
+    """Measure the bit rate at which the frames of each channel follow each other where they do so most closely.
 
     Args:
         frames: channel, kind, timestamp (Int64, nanoseconds) and what `frame_bits` takes.
@@ -106,7 +106,7 @@ def fastest_frames(frames: pl.DataFrame) -> pl.DataFrame:
 
 
 def estimated_kbps(fastest: float | None, windows: int, busiest_kbit: float) -> int:
-    """The standard bit rate that fits a channel.
+    """Return the standard bit rate that fits a channel.
 
     It is the smallest that is not slower than frames followed each other. Timestamps of a computer that takes frames in
     bursts tell of no bit rate; then it is the smallest one that the busiest second fits into.

@@ -81,20 +81,20 @@ class _Frames:
         )
 
     def has(self, bits: int) -> Flags:
-        """Of which class a frame is, one of `bits`."""
+        """Return which frames have one of these class bits."""
         return (self.class_bits & np.uint32(bits)) != 0
 
     def shows(self, index: int, bits: int, class_bits: int) -> Flags:
-        """Whether one of `bits` is set in a byte that frames of a class have."""
+        """Return which frames of a class have one of `bits` set in a byte."""
         return self.has(class_bits) & ((self.data[index] & bits) != 0)
 
     def is_at(self, *locations: int) -> Flags:
-        """Whether the byte of the location is one of these."""
+        """Return which frames have one of these in the byte of the location."""
         return np.isin(self.data[3], locations)
 
 
 def _states(frames: _Frames) -> pl.Series:
-    """The error state of the controller after each frame, null where it is not told."""
+    """Return the error state of the controller after each frame, null where the frame does not state it."""
     passive = frames.shows(1, socketcan.RX_PASSIVE | socketcan.TX_PASSIVE, socketcan.CONTROLLER)
     warning = frames.shows(1, socketcan.RX_WARNING | socketcan.TX_WARNING, socketcan.CONTROLLER)
     active = frames.shows(1, socketcan.BACK_TO_ACTIVE, socketcan.CONTROLLER) | frames.has(socketcan.RESTARTED)
@@ -104,7 +104,7 @@ def _states(frames: _Frames) -> pl.Series:
 
 
 def _codes(frames: _Frames, states: pl.Series) -> dict[str, Flags]:
-    """Fault code → the frames that tell it. A frame that tells only that the controller is well has none."""
+    """Return the frames that report each fault code. A frame that only reports a healthy controller has no code."""
     protocol = frames.has(socketcan.PROTOCOL)
     kinds = {
         code: frames.shows(2, bits, socketcan.PROTOCOL)
@@ -219,7 +219,7 @@ def wanted(frames: pl.LazyFrame, _config: object) -> pl.LazyFrame:
 
 
 def find(_drive: Drive, rows: pl.DataFrame, _config: object) -> Found:
-    """Find what error frames report.
+    """Find the faults that error frames report.
 
     Args:
         rows: `wanted`.
@@ -261,7 +261,7 @@ def _burst_reports(rows: pl.DataFrame, code: str, many: Flags, frames: _Frames) 
 
 
 def _in_dense_bursts(rows: pl.DataFrame, errors: npt.NDArray[np.int64]) -> Flags:
-    """Whether each frame is among `MANY` errors or more on its channel within a second. Channels are few.
+    """Return which frames are among `MANY` errors or more on their channel within a second. Channels are few.
 
     Args:
         rows: In time order.

@@ -1,4 +1,4 @@
-"""Who stopped talking: cyclic messages that stop while their channel goes on, and channels that stop while others go on.
+"""Silent senders: cyclic messages that stop while their channel goes on, and channels that stop while others go on.
 
 A message is cyclic by how it was sent in this drive. On J1939 the sender stands in the identifier, and an ECU is silent
 when all its messages are; elsewhere each identifier stands for itself.
@@ -74,7 +74,7 @@ which the channel was recorded; and the last frame before. `ecu` is that of the 
 
 @dataclass(frozen=True, slots=True)
 class Silences:
-    """What was found.
+    """Silences and cyclic messages of a drive.
 
     Attributes:
         senders: `SILENCES` of messages and ECUs.
@@ -119,7 +119,7 @@ def _flag(name: str) -> pl.Expr:
 
 
 def _senders(identifiers: pl.DataFrame) -> pl.DataFrame:
-    """`_IDENTIFIER` with `ecu`: `SA 0x0B` on J1939, else `0x123`; and whether the identifier may be cyclic.
+    """Add `ecu` to `_IDENTIFIER`: `SA 0x0B` on J1939, else `0x123`; and whether the identifier may be cyclic.
 
     Diagnostic and transport messages are not: testers poll, and stop when they are done.
     """
@@ -203,19 +203,19 @@ class _Clock:
         return cls(edges, np.cumsum(steps))
 
     def at(self, times_ns: I64) -> I64:
-        """Time with frames up to these times, nanoseconds."""
+        """Return the time with frames up to these times, nanoseconds."""
         place = np.clip(np.searchsorted(self.edges, times_ns, "right") - 1, 0, len(self.edges) - 1)
         within = np.where(place % 2 == 0, times_ns - self.edges[place], 0)
         return self.elapsed[place] + np.maximum(within, 0)
 
     @property
     def end(self) -> int:
-        """The last frame."""
+        """Time of the last frame."""
         return int(self.edges[-1])
 
 
 def _silences(presence: pl.DataFrame, clocks: Mapping[str, _Clock]) -> pl.DataFrame:
-    """The silences of senders, which are few: a hundred on a bus.
+    """Return the silences of senders, which are few: a hundred on a bus.
 
     Args:
         presence: Stretches of each channel and ecu, with period_ns.
@@ -247,12 +247,12 @@ def _silences(presence: pl.DataFrame, clocks: Mapping[str, _Clock]) -> pl.DataFr
 
 
 def allowed_ns(period_ns: int) -> int:
-    """How long a message may be away, nanoseconds."""
+    """Return the time for which a message may be absent, nanoseconds."""
     return max(MISSED_PERIODS * period_ns, MIN_SILENCE_NS)
 
 
 def _stretches(starts: I64, ends: I64, frames: I64, period: int, end: int) -> Iterator[tuple[int, int | None]]:
-    """Silences of one sender, as the numbers of the stretches before and behind; `None` when it did not come back.
+    """Yield the silences of one sender: the numbers of the stretches before and after, `None` when it did not come back.
 
     A silence begins where the sender kept its pace and ends where it keeps it again. A slower pace in between is none.
 
@@ -289,7 +289,7 @@ def _stretches(starts: I64, ends: I64, frames: I64, period: int, end: int) -> It
 
 
 def _is_slower(pauses: I64, open_pause: int, frames: int, whole: int) -> bool:
-    """Whether a sender only took a slower pace.
+    """Return whether a sender only slowed down.
 
     Args:
         pauses: Its pauses, nanoseconds.

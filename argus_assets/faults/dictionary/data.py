@@ -52,7 +52,7 @@ _NUMBERED: Final = re.compile(r"([PBCU])(\d{4})")
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What to do about a kind of fault.
+    """Guide to a kind of fault.
 
     Attributes:
         severity: How bad it usually is.
@@ -108,7 +108,7 @@ class FailureMode:
 
 @dataclass(frozen=True, slots=True)
 class Qualifier:
-    """What a part of a code says: a failure-type byte or a negative response code. `guide` may be absent."""
+    """Meaning of a part of a code: a failure-type byte or a negative response code. `guide` may be absent."""
 
     text: str
     guide: Guide | None
@@ -130,7 +130,7 @@ class Tables:
 
 @cache
 def load_tables() -> Tables:
-    """The data files that come with Argus."""
+    """Read the data files that come with Argus."""
     folder = files("argus_assets.faults") / "data" / "dictionary"
     texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir()}
     rows = {name: list(csv.DictReader(text.splitlines())) for name, text in texts.items() if name.endswith(".csv")}
@@ -194,7 +194,7 @@ def _single_codes(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
 
 
 def _families(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
-    """Codes that follow each other, counted in decimal as J2012 numbers them.
+    """Return codes that follow each other, counted in decimal as J2012 numbers them.
 
     A shape's guide with `*` in front gives way to the family's own. `repeat` runs the shape again for the next
     cylinder (`{n}`, from 1) or the next letter (`{letter}`, from A).

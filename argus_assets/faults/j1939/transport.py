@@ -27,7 +27,7 @@ _WHO: Final = ("channel", "source_address", "destination_address", "pgn")
 
 @dataclass(frozen=True, slots=True)
 class Transported:
-    """What came by transport.
+    """Messages and sessions of the transport protocol.
 
     Attributes:
         messages: Complete messages: channel, source_address, destination_address, pgn, timestamp (ns, of the
@@ -109,7 +109,7 @@ def _number_sessions(every_step: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
-    """Each session's packets in order.
+    """Join each session's packets in order.
 
     Returns:
         session; received (how many packets) and numbers (how many distinct); hex (their bytes one behind another).
@@ -155,6 +155,6 @@ def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFram
 
 
 def _so_far(flag: pl.Expr, begins: pl.Expr) -> pl.Expr:
-    """How often `flag` was true in a session up to a row, where the rows of a session stand together."""
+    """Count how often `flag` was true in a session up to a row; the rows of a session are adjacent."""
     total = flag.cast(pl.Int64).cum_sum()
     return total - pl.when(begins).then(total - flag.cast(pl.Int64)).forward_fill()

@@ -51,7 +51,7 @@ IS_TRANSPORT: Final = carries(_PGN_CM, _PGN_DT, _PGN_EXTENDED_CM, _PGN_EXTENDED_
 
 
 def steps(rows: pl.DataFrame) -> pl.DataFrame:
-    """The steps of all sessions.
+    """Return the steps of all sessions.
 
     Args:
         rows: `can.data_frames` in time order; frames of anything else are ignored.

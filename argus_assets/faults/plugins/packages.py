@@ -39,7 +39,7 @@ _MAX_EVENTS: Final = 1_000_000
 
 
 class _Answer(BaseModel):
-    """What its process says beside the events."""
+    """Answer of its process beside the events."""
 
     notes: list[Annotated[str, Field(max_length=2000)]] = Field(default_factory=list, max_length=1000)
 
@@ -107,7 +107,7 @@ class DetectorOutput:
         )
 
     def _checked(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Its events with what is the same for all plug-ins, and what follows from the rest.
+        """Add what is the same for all plug-ins, and what follows from the rest, to its events.
 
         Raises:
             BadTable: They cannot be.
@@ -132,7 +132,7 @@ class DetectorOutput:
 
 
 def _events(path: Path) -> pl.DataFrame:
-    """The events that a process wrote.
+    """Read the events that a process wrote.
 
     Raises:
         BadTable: They are no such table, or too many.
@@ -155,7 +155,7 @@ def describe(point: EntryPoint) -> PlugInDetector:
 
 
 def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None) -> FaultConfig:
-    """How faults are looked for. A package whose detector cannot be used is passed over and noted.
+    """Load the configuration and the plug-ins. A package whose detector cannot be used is skipped and noted.
 
     Args:
         path: The configuration, `None` for the shipped rules alone.

@@ -25,7 +25,7 @@ Values = Annotated[tuple[float | _Text, ...], BeforeValidator(_one_or_many), Fie
 
 
 class SignalName(Strict):
-    """Which signal is meant: one of a DBC file, or a field of a topic.
+    """Name of a signal: one of a DBC file, or a field of a topic.
 
     Attributes:
         signal: `Message.Signal` of a DBC file, or `Signal` where only one message has it.
@@ -80,7 +80,7 @@ class When(SignalName):
 
 
 class _Rule(SignalName):
-    """What all kinds of rules have.
+    """Keys that all kinds of rules have.
 
     Attributes:
         code: Of the events.
@@ -102,11 +102,11 @@ class _Rule(SignalName):
 
     @property
     def title(self) -> str:
-        """How the severity rule names it."""
+        """Name of it in the severity rule."""
         return self.name or self.code
 
     def condition(self, unit: str) -> str:
-        """The condition in words.
+        """Return the condition in words.
 
         Args:
             unit: Of the signal.

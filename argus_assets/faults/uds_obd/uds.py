@@ -120,7 +120,7 @@ def parse_dtc_answer(payload: bytes, did_sizes: Mapping[int, int]) -> DtcAnswer 
 
 
 def _snapshot(data: bytes, did_sizes: Mapping[int, int]) -> Iterator[tuple[str, str]]:
-    """Snapshot records: number, number of DIDs, and each DID with its data.
+    """Parse snapshot records: number, number of DIDs, and each DID with its data.
 
     An answer does not say how long a DID's data are. Where a size is not known, the rest can't be told apart and is
     given in hex as it is, but for a record of one DID that ends the answer.
@@ -144,13 +144,13 @@ def _snapshot(data: bytes, did_sizes: Mapping[int, int]) -> Iterator[tuple[str, 
 
 
 def _extended_data(data: bytes, _: Mapping[int, int]) -> Iterator[tuple[str, str]]:
-    """Extended data records. Their sizes are the maker's, so what follows the first number stays together."""
+    """Parse extended data records. Their sizes are the maker's, so what follows the first number stays together."""
     if data:
         yield f"extended data {data[0]:02X}", data[1:].hex()
 
 
 def status_text(status: int) -> str:
-    """The bits of a DTC status in words."""
+    """Describe the bits of a DTC status."""
     return ", ".join(text for bit, text in STATUS_BITS.items() if status & bit) or "no status bit set"
 
 
@@ -190,7 +190,7 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
 
 
 def _told(answers: pl.DataFrame) -> pl.DataFrame:
-    """The answers to 0x19, decoded: columns of `EVIDENCE`, is_whole, those of `DtcAnswer`, and their ECU's dtc_format.
+    """Decode the answers to 0x19: columns of `EVIDENCE`, is_whole, those of `DtcAnswer`, and their ECU's dtc_format.
 
     `asked` holds the status bits for which this answer lists every code: 0 where what it does not list stays open.
     """
@@ -261,7 +261,7 @@ def _told(answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _did_sizes(answers: pl.DataFrame) -> dict[tuple[str, str], dict[int, int]]:
-    """Bytes of the data of each DID, by channel and ECU, as answers to requests of one DID show them."""
+    """Return the size of each DID's data by channel and ECU, as answers to requests of one DID show it."""
     shown = (
         positive(answers, _READ_DATA_BY_IDENTIFIER)
         .filter(pl.col("request").bin.size() == 3, pl.col("request").bin.slice(1) == pl.col("payload").bin.slice(1, 2))
@@ -277,7 +277,7 @@ def _did_sizes(answers: pl.DataFrame) -> dict[tuple[str, str], dict[int, int]]:
 
 
 def _listed(told: pl.DataFrame) -> pl.DataFrame:
-    """One row for each code of each answer, with `code`, and for each mask asked how many lists there were up to it."""
+    """Return a row for each code of each answer, with `code`, and the number of lists of each mask up to it."""
     masks = [m for m in told["asked"].unique().sort() if m]
     listed = (
         told.with_columns(
@@ -298,7 +298,7 @@ def _listed(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seq(stated: pl.DataFrame) -> pl.Series:
-    """Numbers of the reports of each code: one more than the last where nothing says that it was over in between."""
+    """Number the reports of each code: one more than the last unless it ended in between."""
 
     def before(name: str) -> pl.Expr:
         return pl.col(name).shift(1).over(FAULT)
