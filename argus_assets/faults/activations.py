@@ -51,8 +51,8 @@ MAX_TEXT_CHARACTERS: Final = 512
 MAX_EVIDENCE_BYTES: Final = 256
 
 MAX_EVENTS: Final = 100_000
-"""Activations that a detector tells of one kind of report: a drive of ten hours with a hundred faults that each come and go
-every half a minute has no more."""
+"""Activations that a detector reports of one kind of report: a drive of ten hours with a hundred faults that each come and
+go every half a minute has no more."""
 
 I64 = npt.NDArray[np.int64]
 
@@ -68,8 +68,8 @@ def as_reports(found: pl.DataFrame) -> pl.DataFrame:
 def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None, max_events: int = MAX_EVENTS) -> Found:
     """Group reports into activations.
 
-    Reports are many and wide, activations are few: places are sorted and compared, and only what an activation tells is
-    taken from the reports.
+    Reports are many and wide, activations are few: places are sorted and compared, and only the values that an activation
+    keeps are taken from the reports.
 
     Args:
         reports: `REPORTS`.

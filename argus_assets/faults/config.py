@@ -1,6 +1,6 @@
 """The faults configuration of a fleet: one TOML file, read strictly, and the rules that are active without it.
 
-Its tables say what belongs to whom: `[[database]]` and `[[rule]]` to signals, `[[code_pattern]]` to texts of
+Its tables, by subject: `[[database]]` and `[[rule]]` to signals, `[[code_pattern]]` to texts of
 software, `[[dictionary]]` to the meaning of codes, `[[bus]]` and `[[addressing]]` to CAN, `[detectors]` and `[bounds]` to all.
 """
 
@@ -138,7 +138,7 @@ class FaultConfig:
     """Configuration of fault detection.
 
     Attributes:
-        rules: In force, shipped ones first.
+        rules: Active ones, shipped ones first.
         signals: The signals of DBC files that rules name, by the name that they use.
         code_patterns: Of this fleet; they count before the shipped one.
         dictionary: What codes mean.
@@ -147,8 +147,8 @@ class FaultConfig:
         disabled: Names of detectors that do not run.
         bounds: Of each detector.
         plug_ins: Detectors of other packages.
-        notes: What was passed over, a sentence each.
-        passed_over: Identities of plug-ins that cannot be used.
+        notes: Plug-ins that were skipped, a sentence each.
+        skipped: Identities of plug-ins that cannot be used.
         digest: Of the configuration and the files that it names.
     """
 
@@ -162,14 +162,14 @@ class FaultConfig:
     bounds: Bounds = DEFAULT_BOUNDS
     plug_ins: tuple[PlugIn, ...] = ()
     notes: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     digest: str = ""
 
     @property
     def version(self) -> str:
         """Version that changes when the same drive may give other events: configuration, files that it names, plug-ins."""
         plugged = json.dumps(
-            [self.digest, self.dictionary.version, *(p.identity for p in self.plug_ins), *self.passed_over]
+            [self.digest, self.dictionary.version, *(p.identity for p in self.plug_ins), *self.skipped]
         )
         return sha256(plugged.encode()).hexdigest()[:12]
 

@@ -15,7 +15,7 @@ import polars as pl
 from argus_assets.recordings.columns import FD_LENGTHS
 
 STANDARD_KBPS: Final = (250, 500, 1000)
-"""Bit rates that vehicles use most: 250 and 500 on J1939 (SAE J1939-11, -14) and for diagnostics (ISO 15765-4)."""
+"""The usual bit rates of vehicles: 250 and 500 on J1939 (SAE J1939-11, -14) and for diagnostics (ISO 15765-4)."""
 
 USUAL_FD_RATIO: Final = 4
 """Data bit rate over nominal bit rate of CAN FD, where nobody states it: 2 Mbit/s with 500 kbit/s."""
@@ -27,7 +27,7 @@ _QUANTILE: Final = 0.995
 few frames, which is more than a slip of the clock."""
 
 _TOLERANCE: Final = 0.1
-"""Stuff bits that are not as many as thought, and timestamps that are rounded."""
+"""Stuff bits that are fewer than estimated, and timestamps that are rounded."""
 
 _MEAN_STUFFING: Final = 1 / 30
 _WORST_STUFFING: Final = 1 / 4
@@ -109,7 +109,7 @@ def estimated_kbps(fastest: float | None, windows: int, busiest_kbit: float) -> 
     """Return the standard bit rate that fits a channel.
 
     It is the smallest that is not slower than frames followed each other. Timestamps of a computer that takes frames in
-    bursts tell of no bit rate; then it is the smallest one that the busiest second fits into.
+    bursts reveal no bit rate; then it is the smallest one that the busiest second fits into.
 
     Args:
         fastest: `kbps` of `fastest_frames`.
@@ -119,5 +119,5 @@ def estimated_kbps(fastest: float | None, windows: int, busiest_kbit: float) -> 
     shown = fastest or 0.0
     if windows < _MIN_WINDOWS or shown * (1 - _TOLERANCE) > STANDARD_KBPS[-1]:
         shown = 0.0
-    least = max(shown * (1 - _TOLERANCE), busiest_kbit)
-    return next((rate for rate in STANDARD_KBPS if rate > least), STANDARD_KBPS[-1])
+    minimum = max(shown * (1 - _TOLERANCE), busiest_kbit)
+    return next((rate for rate in STANDARD_KBPS if rate > minimum), STANDARD_KBPS[-1])

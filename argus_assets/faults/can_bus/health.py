@@ -36,7 +36,7 @@ def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
 
     Args:
         drive: The drive.
-        config: Says what is known of the bit rates; others are estimated.
+        config: Its bit rates; those of other channels are estimated.
     """
     traffic = read_traffic(drive)
     silences = find_silences(traffic)
@@ -151,9 +151,11 @@ def _flag(name: str) -> pl.Expr:
     return pl.col(name).fill_null(value=False)
 
 
-def _length(most: int) -> pl.Expr:
+def _length(max_bytes: int) -> pl.Expr:
     code = pl.min_horizontal(pl.col("dlc").fill_null(0), 15)
-    return pl.min_horizontal(code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), return_dtype=pl.Int64), most)
+    return pl.min_horizontal(
+        code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), return_dtype=pl.Int64), max_bytes
+    )
 
 
 def _rates(channels: pl.Series, seconds: pl.DataFrame, fastest: pl.DataFrame, bit_rate_of: BitRateOf) -> pl.DataFrame:
@@ -167,8 +169,8 @@ def _rates(channels: pl.Series, seconds: pl.DataFrame, fastest: pl.DataFrame, bi
     )
     shown = fastest.sort("windows").group_by("channel", maintain_order=True).last()
     rows: list[tuple[str, float, float, str]] = []
-    told = channels.to_frame().join(busiest, on="channel", how="left").join(shown, on="channel", how="left")
-    for channel, kbit, kbps, windows in told.iter_rows():
+    measured = channels.to_frame().join(busiest, on="channel", how="left").join(shown, on="channel", how="left")
+    for channel, kbit, kbps, windows in measured.iter_rows():
         known = bit_rate_of(channel)
         rate = known or BitRate(estimated_kbps(kbps, windows or 0, kbit or 0.0))
         source = "estimated" if known is None else "configured"

@@ -1,7 +1,7 @@
 """Silent senders: cyclic messages that stop while their channel goes on, and channels that stop while others go on.
 
-A message is cyclic by how it was sent in this drive. On J1939 the sender stands in the identifier, and an ECU is silent
-when all its messages are; elsewhere each identifier stands for itself.
+A message is cyclic by the way it was sent in this drive. On J1939 the identifier contains the sender, and an ECU is
+silent when all its messages are; elsewhere each identifier counts on its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ REGULAR_SHARE: Final = 0.9
 MIN_COVERAGE: Final = 0.1
 """A cyclic message: at least `MIN_FRAMES` frames, and `REGULAR_SHARE` of the times between them from half to one and a
 half of their median, which is at most `MAX_PERIOD_NS`. Messages that are sent on an event or a change are not that regular.
-The packets of long messages are, but they are away most of the time: a cyclic message is there for `MIN_COVERAGE` of the
+The packets of long messages are, but they are absent most of the time: a cyclic message is present for `MIN_COVERAGE` of the
 time from its first to its last frame."""
 
 MISSED_PERIODS: Final = 10
@@ -43,7 +43,7 @@ _REGULAR: Final = 1.5
 _J1939_PGNS: Final = (
     0xEE00, 0xEC00, 0xF003, 0xF004, 0xFECA, 0xFEE5, 0xFEE9, 0xFEEE, 0xFEEF, 0xFEF1, 0xFEF2, 0xFEF5, 0xFEF7,
 )  # fmt: skip
-"""Messages by which J1939 is known: address claims, transport, DM1, and what engines and vehicles send most."""
+"""Messages by which J1939 is recognised: address claims, transport, DM1, and the usual ones of engines and vehicles."""
 
 _DIALOGUE_FORMATS: Final = (0xC7, 0xC8, 0xDA, 0xDB, 0xE8, 0xEA, 0xEB, 0xEC, 0xEE)
 """PDU formats of 29-bit identifiers that answer or ask: transport, diagnostics, acknowledge, request, address claim."""
@@ -52,7 +52,7 @@ _UDS_29_BIT: Final = 0x17FC0000
 """Upper 11 bits of the identifiers that Volkswagen's 29-bit buses use for diagnostics."""
 
 _SHORTEST_PACE: Final = 5
-"""Frames from which on a pace can be told."""
+"""Frames from which on a pace is known."""
 
 SILENCES: Final = pl.Schema(
     {

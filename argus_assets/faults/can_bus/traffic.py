@@ -22,7 +22,7 @@ U64 = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
 PAUSE_NS: Final = 1_000_000_000
-"""Shorter pauses are not told apart from presence."""
+"""Shorter pauses count as presence."""
 
 BATCH_FRAMES: Final = 500_000
 _SAMPLE_FRAMES: Final = 5_000
@@ -39,7 +39,7 @@ IDENTIFIER: Final = (
     "is_extended_id",
     "arbitration_id",
 )
-"""What tells frames apart: all but data and time. A topic that is no bus has nulls in it."""
+"""Columns that distinguish frames: all but data and time. A topic that is no bus has nulls in them."""
 
 _SHAPE: Final = ("is_fd", "dlc")
 
@@ -166,7 +166,7 @@ _BATCH: Final = pl.Schema(
 def _summaries(batch: pl.DataFrame) -> Iterator[Traffic]:
     """Summarise each recording in a batch."""
     if batch.height and batch["recording"][0] == batch["recording"][-1]:
-        yield _summary(batch)  # recordings stand one behind another
+        yield _summary(batch)  # recordings follow one another
     else:
         yield from map(_summary, batch.partition_by("recording"))
 

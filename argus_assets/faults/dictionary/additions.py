@@ -161,7 +161,7 @@ def _addition(row: Mapping[str, str], where: str) -> Addition:
     if stated and stated not in set(Severity):
         _refuse(where, "severity", f"one of {', '.join(Severity)}, or nothing", stated, "Write one of these words.")
     if not any(text for column, text in row.items() if column != "code"):
-        _refuse(where, "row", "something that is said of the code", "nothing", "Fill in the description.")
+        _refuse(where, "row", "a description of the code", "nothing", "Fill in the description.")
     return Addition(
         source=where,
         text=row.get("description", ""),
@@ -216,7 +216,7 @@ def read_dbc(text: str, *, name: str) -> Additions:
             continue
         code, addition = found
         if code in entries:
-            _refuse(where, "code", "each code once", f"{code} again", f"It stands at {entries[code].source} too.")
+            _refuse(where, "code", "each code once", f"{code} again", f"It is at {entries[code].source} too.")
         entries[code] = addition
     for code, addition in _parameters(database.messages, name):
         entries.setdefault(code, addition)

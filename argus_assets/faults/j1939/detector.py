@@ -1,6 +1,6 @@
 """SAE J1939-73: the trouble codes that ECUs of heavy vehicles report, and who cleared them.
 
-The parts stand beside this module: identifiers (`identifier`), the diagnostic messages and what they mean (`dm`),
+Its parts are beside this module: identifiers (`identifier`), the diagnostic messages and their meaning (`dm`),
 their bytes (`dtc`), transport of long ones (`transport`), NAMEs of the ECUs (`name`), and clearing (`clear`).
 """
 
@@ -45,7 +45,7 @@ def find(_drive: Drive, rows: pl.DataFrame, config: Bounded) -> Found:
 
     Args:
         rows: `wanted`.
-        config: Its bounds count.
+        config: Its bounds.
     """
     rows = rows.sort(TIME_ORDER)
     claims, claim_notes = find_claims(rows)
@@ -166,5 +166,5 @@ def _message_notes(short: pl.DataFrame, reports: pl.DataFrame) -> Iterator[str]:
     for channel, ecu, codes in old.group_by("channel", "ecu").agg(pl.len()).sort(pl.all()).iter_rows():
         yield (
             f"{channel} {ecu}: {codes} codes use an older SPN layout (conversion method 1); their SPN may be wrong, "
-            "and each event tells the others that it may be."
+            "and each event lists the others that it may be."
         )

@@ -37,8 +37,8 @@ class Dtc(NamedTuple):
         spn: Suspect parameter number, 19 bits.
         fmi: Failure mode identifier, 5 bits.
         occurrence_count: The ECU's counter: 126 is at least 126, 127 is not available.
-        conversion_method: 0 for version 4. 1 stands for one of three older layouts of the SPN that cannot be told
-            apart, so the SPN may be wrong: see `older_spns`.
+        conversion_method: 0 for version 4. 1 stands for one of three older layouts of the SPN that cannot be
+            distinguished, so the SPN may be wrong: see `older_spns`.
     """
 
     spn: int

@@ -1,6 +1,6 @@
 """NAMEs that ECUs state in their address claims (SAE J1939-81, PGN 60928).
 
-`data/j1939_functions.csv` holds the functions that vehicles have most, in our own words. Functions from 128 on mean
+`data/j1939_functions.csv` holds the usual functions of vehicles, in our own words. Functions from 128 on mean
 something else in each industry group and vehicle system; those of all groups and of on-highway vehicles are listed.
 """
 

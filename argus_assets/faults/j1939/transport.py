@@ -1,4 +1,4 @@
-"""SAE J1939-21 transport: messages of more than 8 bytes put together again, for any number of parameter groups.
+"""SAE J1939-21 transport: reassembly of messages of more than 8 bytes, for any number of parameter groups.
 
 Sessions of different pairs of addresses run side by side, and so do the protocol and the extended one of one pair.
 Whole columns are worked on: a session is the running count of announcements of one pair on one channel.
@@ -88,7 +88,7 @@ def reassemble(rows: pl.DataFrame, *, pgns: Collection[int]) -> Transported:
 def _number_sessions(every_step: pl.DataFrame) -> pl.DataFrame:
     """Number the sessions, each by the step that began it. What follows an end is one that was never announced.
 
-    An announcement that is said again before anything came of it only keeps the session waiting.
+    An announcement that is repeated before any packet only keeps the session waiting.
     """
     # Windows over one whole number are several times as fast as over four columns.
     pairs = every_step.select(PAIR).unique().with_row_index("pair")

@@ -63,8 +63,8 @@ class PlugInDetector:
         order = {"do": "find", "drive": str(plans), "topics": write_drive(drive, plans)}
         outcome = run_host(_HOST, self._point, order, place, self._bounds, reads=[plans, *drive.folders])
         if not outcome.ok:
-            said = place.shown(outcome.tail)
-            return f"{outcome.sentence(self._bounds)}{'; it printed: ' + said if said else ''}"
+            printed = place.shown(outcome.tail)
+            return f"{outcome.sentence(self._bounds)}{'; it printed: ' + printed if printed else ''}"
         return None if place.has_output() else "it left no folder where its output should be"
 
     def find(self, drive: Drive) -> Found:
@@ -80,7 +80,7 @@ class DetectorOutput:
 
     Attributes:
         name: Of the detector.
-        package: What stands for it in notes.
+        package: Its package, for notes.
     """
 
     name: str
@@ -141,7 +141,7 @@ def _events(path: Path) -> pl.DataFrame:
         raise BadTable("It wrote no events.")
     count = pl.scan_parquet(path).select(pl.len()).collect().item()
     if count > _MAX_EVENTS:
-        raise BadTable(f"It found {count:,} events; at most {_MAX_EVENTS:,} can be meant.")
+        raise BadTable(f"It found {count:,} events; the limit is {_MAX_EVENTS:,}.")
     return ERROR_EVENTS.cast(pl.read_parquet(path))
 
 
@@ -168,7 +168,7 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
     reserved = {*NAMES, *shipped_codes()}
     found = tuple(entry_points(group=GROUP) if points is None else points)
     usable = find_usable("detector", found, describe, reserved)
-    # One that cannot be used does not tell its name; that of its entry point has to do.
+    # A plug-in that cannot be used does not state its name; that of its entry point has to do.
     known = reserved | {p.name for p in usable.plug_ins} | {p.name for p in found}
     unknown = sorted(config.disabled - known)
     if unknown:
@@ -177,4 +177,4 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
             help=f"There are {', '.join(sorted(known))}.",
         )
     running = tuple(p for p in usable.plug_ins if config.runs(p.name))
-    return replace(config, plug_ins=running, notes=usable.notes, passed_over=usable.passed_over)
+    return replace(config, plug_ins=running, notes=usable.notes, skipped=usable.passed_over)

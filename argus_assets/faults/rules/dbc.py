@@ -31,7 +31,7 @@ class SignalDefinition:
         scale: Physical value is raw value times scale plus offset. An int is exact, as it is to cantools.
         offset: See scale.
         choices: Physical value → name, from the value table.
-        multiplexer: The signal that says whether this one is in a message, and its values that mean that it is.
+        multiplexer: The signal that selects whether this one is in a message, and its values that do.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Rules over signals → error events: which rule was broken when, with the values that say so."""
+"""Rules over signals → error events: which rule was broken when, with the values that show it."""
 
 from collections.abc import Sequence
 from typing import Final, Protocol

@@ -35,7 +35,7 @@ that a DBC's value table has for the value. `payload` is null for topics, whose 
 """
 
 SERIES: Final = ("channel", "ecu")
-"""What tells one signal of a rule from another: each is judged for itself."""
+"""Columns that distinguish the signals of a rule: each is evaluated on its own."""
 
 SignalsOf = Mapping[str, Sequence[CanSignal]]
 """Signals of DBC files by the name that rules use."""
@@ -92,7 +92,7 @@ def read_samples(
     else:
         tables, notes = _of_can(rows, signals_of[named.signal])
     samples = pl.concat([SAMPLES.to_frame(), *tables])
-    # A number that is none, and a value that stands for "not available", tell nothing.
+    # NaN, and a value that stands for "not available", are no samples.
     is_value = pl.col("text").is_not_null() | pl.col("value").is_not_nan()
     if named.valid is not None:
         is_value &= pl.col("value").is_between(*named.valid) | pl.col("value").is_null()

@@ -1,7 +1,7 @@
 """Addressing of ISO-TP: from identifiers and address bytes to testers and ECUs (ISO 15765-2, 10.3; ISO 15765-4).
 
-29-bit identifiers of the parameter groups that J1939-21 leaves to ISO 15765 say it themselves, whatever the tester's
-address. 11-bit identifiers do not: those of OBD are known (`DEFAULT`), other ones are configured by an `Addressing`
+29-bit identifiers of the parameter groups that J1939-21 leaves to ISO 15765 contain both addresses, whatever the
+tester's is. 11-bit identifiers do not: those of OBD are known (`DEFAULT`), other ones are configured by an `Addressing`
 each or proven by the traffic (`addressing_proof.py`).
 """
 
@@ -50,7 +50,7 @@ class Addressing:
             byte: address extension) take one byte of it.
         request_address: That first byte in requests; `None` for any.
         response_address: That first byte in responses; `None` for any.
-        ecu_name: What people call the ECU.
+        ecu_name: Name of the ECU.
     """
 
     request_id: int
@@ -89,8 +89,8 @@ class Ecu(NamedTuple):
 
     Attributes:
         channel: CAN channel.
-        ecu: `0x7E8`, or `0x7E8 AE 0x22` where the address extension tells ECUs of one identifier apart.
-        ecu_name: What people call it, where it is configured.
+        ecu: `0x7E8`, or `0x7E8 AE 0x22` where the address extension distinguishes ECUs of one identifier.
+        ecu_name: Name of it, where it is configured.
     """
 
     channel: str
@@ -107,7 +107,7 @@ class BySender:
             message a flow control of this sender is about, null where nobody's is known.
         ecus: ECU of each sender that can answer.
         asked: For each sender that can ask, the senders that it asks.
-        names: What each sender is called in notes: `CAN1 0x7E8`.
+        names: Name of each sender in notes: `CAN1 0x7E8`.
     """
 
     frames: pl.DataFrame
@@ -182,7 +182,7 @@ class _Plan:
             self._responses[addressing.response_id].append(addressing)
 
     def add(self, number: int, station: _Station) -> None:
-        """Take in a sender that is configured, or whose identifier says who it is."""
+        """Add a sender that is configured, or whose identifier contains its address."""
         channel, can_id, address = station
         configured = [a for a in self._responses.get(can_id, ()) if _fits(a.response_address, address)]
         is_fixed = self._is_fixed(can_id)

@@ -2,7 +2,7 @@
 
 Makers place their ECUs anywhere from 0x600 on. A pair of identifiers is taken as request and response when every frame
 of both is well-formed ISO-TP and at least `MIN_EXCHANGES` answers repeat what was asked: the service + 0x40 and its
-sub-function or data identifier, within the longest time that a server may take. Only normal addressing is looked for.
+sub-function or data identifier, within the longest time that a server may take. Only normal addressing is considered.
 """
 
 from collections.abc import Sequence
@@ -53,11 +53,11 @@ def prove(rows: pl.DataFrame, known: Sequence[Addressing]) -> tuple[tuple[Addres
         candidates.join(isotp, on=sender, how="semi")
         .filter(byte(0) < 0x20)
         .with_columns(at=pl.when(byte(0) >= 0x10).then(2).when(low == 0).then(2).otherwise(1))
-        .with_columns(said=pl.col("payload").bin.slice("at", 3))
+        .with_columns(start=pl.col("payload").bin.slice("at", 3))
         .with_columns(
-            service=pl.col("said").bin.get(0, null_on_oob=True).cast(pl.Int64),
-            first=pl.col("said").bin.get(1, null_on_oob=True).cast(pl.Int64),
-            second=pl.col("said").bin.get(2, null_on_oob=True).cast(pl.Int64),
+            service=pl.col("start").bin.get(0, null_on_oob=True).cast(pl.Int64),
+            first=pl.col("start").bin.get(1, null_on_oob=True).cast(pl.Int64),
+            second=pl.col("start").bin.get(2, null_on_oob=True).cast(pl.Int64),
         )
         .sort(TIME_ORDER)
     )

@@ -1,6 +1,6 @@
-"""ISO 15765-2 (ISO-TP): messages of more than one CAN or CAN FD frame put together again.
+"""ISO 15765-2 (ISO-TP): reassembly of messages of more than one CAN or CAN FD frame.
 
-Who sent a frame is not decided here (`addressing.py`). Whole columns are worked on: a message is the running count of
+The senders of frames are decided elsewhere (`addressing.py`). Whole columns are worked on: a message is the running count of
 single and first frames of one sender. Clauses are those of ISO 15765-2:2016.
 """
 

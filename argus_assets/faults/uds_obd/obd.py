@@ -38,7 +38,7 @@ MIL_CODE: Final = "OBD_MIL"
 def parse_codes(payload: bytes) -> tuple[str, ...] | None:
     """Parse the codes of a mode 03, 07 or 0A answer, in its order; `None` when it is shorter than the count it states.
 
-    Over CAN the number of codes stands behind the service byte. The pair 0x0000 is filling.
+    Over CAN the number of codes follows the service byte. The pair 0x0000 is filling.
 
     Args:
         payload: A whole message that starts with 0x43, 0x47 or 0x4A.

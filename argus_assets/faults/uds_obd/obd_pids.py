@@ -135,10 +135,10 @@ class Parameter(NamedTuple):
 def split_pids(data: bytes, *, with_frame_number: bool) -> tuple[tuple[Parameter, ...], bytes]:
     """Split an answer into its parameters, and the rest that is too short to be one.
 
-    The size of a PID that is not known is that of the rest: what follows it cannot be told apart.
+    The size of a PID that is not known is that of the rest: what follows it cannot be separated.
 
     Args:
-        data: What stands behind the service byte.
+        data: The bytes behind the service byte.
         with_frame_number: Mode 02 has the number of the freeze frame behind each PID.
     """
     head = 2 if with_frame_number else 1

@@ -44,7 +44,7 @@ def converse(sent: BySender, messages: pl.DataFrame) -> pl.DataFrame:
     """Give every answer of an ECU its request.
 
     Args:
-        sent: Who the senders are.
+        sent: Frames by sender.
         messages: `isotp.Reassembled.messages`, in any order.
 
     Returns:
