@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """Severity of a fault, mildest first."""
+    """How bad a fault is, mildest first."""
 
     INFO = "info"
     WARNING = "warning"
