@@ -62,7 +62,7 @@ class _Refuse:
 
 
 class _Server:
-    """Gives each connection a child, and reaps it. One child is always forked ahead, so that nobody waits for that."""
+    """Give each connection a child, and reap it. One child is always forked ahead, so that no connection waits for it."""
 
     def __init__(self, listener: socket.socket, readable: tuple[str, ...]) -> None:
         self._listener = listener
@@ -113,7 +113,7 @@ class _Server:
             connection.close()
             return
         (pid, link), self._spare = self._spare, None
-        with link, suppress(OSError):  # a spare that somebody killed is reaped as if it had begun
+        with link, suppress(OSError):  # a spare that was killed is reaped as if it had begun
             socket.send_fds(link, [b"."], [connection.fileno()])
         pidfd = os.pidfd_open(pid)
         self._of_pidfd[pidfd] = self._of_connection[connection.fileno()] = connection, pid

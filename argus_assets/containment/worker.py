@@ -172,10 +172,10 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
         return {"ended": "memory", "text": f"{error}"[:500]}
     except LimitReached as reached:
         return {"ended": "limit", "text": reached.what}
-    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - told to the platform, which decides
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - reported to the platform, which decides
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.EFBIG:
-            return {"ended": "output", "text": "more was written than it may write, and ended"}
+            return {"ended": "output", "text": "more output than allowed, and ended"}
         if number in _NO_ROOM:
             return {"ended": "storage", "text": f"{error}"[:500]}
         traceback.print_exc()

@@ -150,7 +150,7 @@ def run_isolated(
     Args:
         command: Absolute path of the program, and its arguments.
         folder: Its working and home folder; what is written below counts as its output. Holds `tmp` for temporary
-            files, which is made. As root, it becomes `nobody`'s.
+            files, which is created. As root, it is given to `nobody`.
         environment: Variables beside `PATH`, `HOME`, `TMPDIR`, `LANG` and `TZ`. No other reaches it.
         reads: What it may read beside its own folder, its installation and the system's libraries.
         bounds: What it may take.
@@ -192,7 +192,7 @@ def run_isolated(
     finally:
         _end(child)
     if report is None:
-        return Outcome("not_started", text="the process that watches it was lost")
+        return Outcome("not_started", text="its watching process was lost")
     return Outcome(**report)
 
 
@@ -209,7 +209,7 @@ def _installation(program: str) -> list[str]:
 
 
 def holds_a_home(folder: Path) -> bool:
-    """Return whether a folder is, or holds, the home of a user, and so keys and other secrets."""
+    """Return whether a folder is, or holds, the home of a user, with keys and other secrets."""
     homes = {Path(user.pw_dir) for user in pwd.getpwall()}
     return any(home == folder or folder in home.parents for home in homes if home != Path("/"))
 

@@ -1,7 +1,7 @@
 """What one recording may still cost: one object that is carried through all readers of a file.
 
 A reader asks before it spends: bytes before it inflates them, a channel before it opens one. A refusal is no error. The
-reader goes on without what was refused, and the budget tells in the end, in one problem row for each kind, how much of it
+reader goes on without what was refused, and the budget reports in the end, in one problem row for each kind, how much of it
 there was, and where it began.
 """
 
@@ -31,8 +31,8 @@ _MEANS: Final[dict[Counted, str]] = {
     "topics": "Messages of further topics are kept as frames, undecoded; further signal groups were not read.",
     "columns": "Further fields were not read as columns.",
     "schemas": "Messages with further schemas are kept as frames, undecoded.",
-    "blocks": "What further blocks hold was not read.",
-    "records": "What follows them in their chunks was not read.",
+    "blocks": "Further blocks were not read.",
+    "records": "The rest of their chunks was not read.",
     "values": "Further messages are kept as frames, undecoded.",
 }
 
@@ -116,7 +116,7 @@ class Budget:
         return max(int(getattr(self.limits, _LIMITS[what])), int(_PER_BYTE.get(what, 0) * self.size_bytes))
 
     def lose(self, what: Counted, frames: int) -> None:
-        """Count further frames as lost to a refusal that was told before."""
+        """Count further frames as lost to a refusal that was reported before."""
         with self._lock:
             refused = self._refused[what]
             refused.frames_lost = (refused.frames_lost or 0) + frames

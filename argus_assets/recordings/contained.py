@@ -85,7 +85,7 @@ def read_contained(
         source: The recording; it is read here, and handed to the process.
         name: Of its file; see `reading.open_recording`.
         limits: What it may cost.
-        decoders: The formats in force.
+        decoders: The active formats.
         with_tables: Write the tables, and not the summary alone.
         reserve: Entered with the bytes of memory that the process may take, while it reads.
 
@@ -115,7 +115,7 @@ def read_contained(
 
 
 def _with_plug_ins_named(part: ReadPart, decoders: Decoders) -> ReadPart:
-    """Say of a file of an unknown format which plug-ins do not know it either: the process knows nothing of them."""
+    """Name the plug-ins that do not know an unknown format either: the process knows nothing of them."""
     if not (decoders.plug_ins or decoders.notes):
         return part
     problems = part.summary.problems

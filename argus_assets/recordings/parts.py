@@ -42,7 +42,7 @@ READER_VERSION: Final = "4." + ".".join(f"{d.name}{d.version}" for d in DECODERS
 
 
 def reader_version(decoders: Decoders = BUILT_IN, name: str = "", limits: Limits = DEFAULT_LIMITS) -> str:
-    """Return what tells parts of a file of this name apart from those that other readers would make of its content."""
+    """Return the version of the readers for a file of this name: parts of other versions are not reused."""
     plugged = decoders.version(name)
     own = {f.name: getattr(limits, f.name) for f in fields(limits) if f.name != "workers"}
     if own != {name: getattr(DEFAULT_LIMITS, name) for name in own}:
@@ -100,7 +100,7 @@ def write_part(
         source: The recording.
         folder: An empty local folder.
         limits: What the file may cost.
-        decoders: The formats in force.
+        decoders: The active formats.
         name: Of the recording's file; see `open_recording`.
         progress: Called after each batch with `batches` and `frames`.
         stop: Where to stop before the end.
@@ -154,7 +154,7 @@ def write_read(
         except MemoryError:
             if not keep_on_memory_error:
                 raise
-            ended = stopped("more memory than it may take, and ended")
+            ended = stopped("more memory than allowed, and ended")
         if ended is None and stop is not None:
             ended = stop.problem
         summary = reader.summary

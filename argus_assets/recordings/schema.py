@@ -1,6 +1,6 @@
 """The tables that a parsed recording becomes.
 
-Only declarations stand here. Values come from the decoders beside this module.
+Declarations only. Values come from the decoders in `formats`.
 """
 
 from typing import Final
@@ -47,7 +47,7 @@ FRAMES: Final = Table(
             "arbitration_id",
             pl.UInt32,
             "CAN identifier, 11 or 29 bits, without flag bits. Of an error frame its SocketCAN class bits "
-            "(linux/can/error.h), 0 where the recorder does not tell the class.",
+            "(linux/can/error.h), 0 where the recorder does not state the class.",
             nullable=True,
         ),
         Column("is_extended_id", pl.Boolean, "29-bit CAN identifier.", nullable=True),
@@ -101,7 +101,7 @@ DIAGNOSTICS: Final = Table(
 
 RECORDINGS: Final = Table(
     "recordings",
-    "one recording of a batch and what came of reading it",
+    "one recording of a batch and the result of reading it",
     (
         Column("recording", pl.String, "File name inside the batch."),
         Column("format", pl.String, "`mcap`, `mdf4`, … or `unknown`."),
@@ -138,6 +138,6 @@ PROBLEMS: Final = Table(
             "Frames lost to it, known or estimated; null when it cannot be told.",
             nullable=True,
         ),
-        Column("help", pl.String, "What a person can do."),
+        Column("help", pl.String, "What to do about it."),
     ),
 )

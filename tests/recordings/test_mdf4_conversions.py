@@ -278,7 +278,7 @@ REFUSED: dict[str, tuple[Callable[[Hostile], int], str]] = {
     "texts wanted": (lambda m: m.cc(9, [1, 2], [0]), "texts"),
     "nested texts wanted": (lambda m: m.cc(7, [1], [m.cc(10, [], [0]), 0]), "texts"),
     "nested code": (lambda m: m.cc(7, [1], [m.cc(3, references=[m.name("exec(X)")]), 0]), "exec"),
-    "a block that is none": (lambda m: m.name("a text"), "no conversion block"),
+    "a block that is none": (lambda m: m.name("a text"), "not a conversion block"),
     "linear without values": (lambda m: m.cc(1), "2"),
 }
 

@@ -195,4 +195,4 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
             help=f"There are {', '.join(sorted(known))}.",
         )
     running = tuple(p for p in usable.plug_ins if config.runs(p.name))
-    return replace(config, plug_ins=running, notes=usable.notes, passed_over=usable.passed_over)
+    return replace(config, plug_ins=running, notes=usable.notes, passed_over=usable.skipped)

@@ -142,7 +142,7 @@ class _Parser:
             if not text or (match is not None and match["rest"].startswith("=")):
                 continue  # nothing, or a constant
             if match is None:
-                raise BadDefinition(f"{_cut(type_name)}: {_cut(text)!r} is no field")
+                raise BadDefinition(f"{_cut(type_name)}: {_cut(text)!r} is not a field")
             if match["name"] in found:
                 raise BadDefinition(f"{_cut(type_name)} has two fields named {_cut(match['name'])}")
             field, inner = self._field(match, type_name, depth)

@@ -210,7 +210,7 @@ class Output(Strict):
             allowed = {"timestamp", *needed} if self.kind == "message" else {*Columns.model_fields} - {"topic"}
         extra = [name for name in given if name not in allowed]
         if extra:
-            msg = f"columns for {', '.join(extra)} have no use here; of use are {', '.join(sorted(allowed))}"
+            msg = f"columns for {', '.join(extra)} are not used here; possible are {', '.join(sorted(allowed))}"
             raise ValueError(msg)
         if self.format == "csv":
             if self.columns.timestamp.unit is None:

@@ -39,7 +39,7 @@ from argus_assets.recordings.tally import Tally
 GROUP: Final = "argus.decoders"
 _HOST: Final = "argus_assets.recordings.plugins.host"
 _REMEMBERED: Final = 256
-"""Answers of a decoder that is asked: a recording is looked at more than once."""
+"""Answers of a decoder that are kept: its format is asked for more than once."""
 _log = logging.getLogger(__name__)
 
 
@@ -145,7 +145,7 @@ def describe(point: EntryPoint) -> EntryPointDecoder:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadRecording(
-            f"The decoder {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
+            f"The decoder {point.name!r} ({point.value}) of {package_of(point)} is skipped: {where}: {first['msg']}.",
             help="See docs/recordings.md for what a decoder has.",
         ) from error
 

@@ -22,7 +22,7 @@ from argus_assets.recordings.plugins.reader import PlugInReader, fail, failure, 
 from argus_assets.recordings.tally import Tally
 
 _SIDE_BY_SIDE: Final = 64
-"""Files of a program's output that are merged by time; with more, groups of so many stand one behind the other."""
+"""Files of a program's output that are merged by time; with more, groups of so many follow one another."""
 _NAMED: Final = 5
 
 _Group = tuple[int, str]
@@ -141,7 +141,7 @@ class _OutputReader:
             fail(
                 self.summary, Problem(
                     "decoder_failed", f"files that fit {patterns}", "exit code 0 and no such file", None, None,
-                    f"Run {self._declaration.name} on this recording by hand, and look where it writes.",
+                    f"Run {self._declaration.name} on this recording by hand, and check where it writes.",
                 ),
             )  # fmt: skip
         return files

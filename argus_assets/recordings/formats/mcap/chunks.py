@@ -47,10 +47,10 @@ Bytes = bytes | bytearray
 
 @dataclass(slots=True)
 class Piece:
-    """A run of records in the file: a chunk, or records that stand outside of chunks.
+    """A run of records in the file: a chunk, or records outside of chunks.
 
     Attributes:
-        at: Offset in the file that stands for it in problems.
+        at: Offset in the file that problems report for it.
         content: The chunk record's content, or the loose records themselves.
         is_chunk: Which of the two.
         cut: The end of the file, or of what is readable, cut it off; that has been reported.
@@ -124,7 +124,7 @@ def _open_piece(piece: Piece, budget: Budget, beyond: int) -> OpenedPiece:
 
 
 def _count(opened: OpenedPiece) -> None:
-    """Count the messages of each channel, and leave out those that nobody could hold in memory several times."""
+    """Count the messages of each channel, and drop those that are too large to be held in memory several times."""
     buffer = np.frombuffer(opened.data, np.uint8)
     if opened.size > MAX_MESSAGE_BYTES:
         lengths = rows_at(buffer, opened.messages + 1, 8).view("<u8").reshape(-1)
@@ -390,7 +390,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
                         None,
                         "The rest of this chunk was taken as one record."
                         if resumed is None
-                        else "Records were read again from where messages follow each other.",
+                        else "Reading resumed at the next run of messages.",
                     )
                 )
             if resumed is not None:

@@ -1,4 +1,4 @@
-"""Messages of MCAP pieces to the frame table and what stands beside it; a pure function that runs in any thread."""
+"""Decode the messages of MCAP pieces to the frame table and the tables beside it: a pure function for any thread."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ class Window:
     Attributes:
         buffer: With `columns.PADDING` bytes behind the last message, but where it holds one large message.
         places: Offset of each message record in `buffer`.
-        ats: Offset in the file that stands for messages from this place on.
+        ats: Offset in the file that is reported for messages from this place on.
     """
 
     buffer: U8

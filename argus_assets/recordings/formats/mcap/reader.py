@@ -1,7 +1,7 @@
 """MCAP (mcap.dev/spec): one forward walk that needs no index, no summary and no footer.
 
 Complete, unindexed and truncated files share that one path. Chunks are inflated, checked and decoded side by side
-(`mcap_chunks`, `mcap_messages`); only schemas and channels are taken in file order, between the two (`mcap_channels`).
+(`chunks`, `messages`); only schemas and channels are taken in file order, between the two (`channels`).
 Each byte of the file is read once: a search for what follows damage goes on in the block that is in memory.
 """
 
@@ -191,7 +191,7 @@ class McapReader(ForwardReader[Decoded]):
                 return first
             self._block.hold(at, first)
         length = self._block.loose_bytes(at)
-        if not length:  # what nobody reads, and is longer than a block
+        if not length:  # it is not read, and longer than a block
             return first
         yield Piece(at, self._block.read(at, length), is_chunk=False)
         return length
@@ -271,7 +271,7 @@ class McapReader(ForwardReader[Decoded]):
         for topic, schema in sorted(self._bad):
             bad = self._bad[topic, schema]
             self._problem(
-                "bad_message", f"{schema} on {topic}", f"{bad.count} messages that are not", bad.at,
+                "bad_message", f"{schema} on {topic}", f"{bad.count} invalid messages", bad.at,
                 "They are kept as frames, undecoded.",
             )  # fmt: skip
         counted = summary.frames + summary.frames_lost + self._frames_refused
@@ -303,7 +303,7 @@ class _RecordBlock(Block):
     _records = Records(b"")
 
     def loose_bytes(self, at: int) -> int:
-        """Return the bytes of the whole records at `at` that stand outside of chunks and are in memory."""
+        """Return the bytes of the whole records at `at` outside of chunks that are in memory."""
         if self._records.data is not self.data:
             self._records = Records(self.data)
         return loose_bytes(self._records, self.data, at - self.start)

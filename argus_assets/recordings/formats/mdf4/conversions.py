@@ -121,7 +121,7 @@ class Conversions:
     def _conversion(self, at: int) -> Conversion:
         block = self._blocks.shared(at)
         if block is None or block.name != b"##CC" or len(block.data) < CONVERSION.size:
-            raise NotTaken("no conversion block")
+            raise NotTaken("not a conversion block")
         kind, _, _, references, count, _, _ = CONVERSION.unpack_from(block.data)
         if len(block.data) < CONVERSION.size + 8 * count or len(block.links) < _OWN_LINKS + references:
             raise NotTaken(
@@ -277,7 +277,7 @@ def _enough(values: F64, count: int) -> F64:
 
 def _numbers(values: F64) -> F64:
     if np.isnan(values).any():
-        raise NotTaken("a table with keys that are no numbers")
+        raise NotTaken("a table with keys that are not numbers")
     return values
 
 

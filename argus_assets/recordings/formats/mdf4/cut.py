@@ -155,7 +155,7 @@ def padded(*data: Data) -> U8:
 
 
 class SignalData:
-    """Values of variable length that stand in blocks of their own: a length of 4 bytes, then the value."""
+    """Values of variable length in blocks of their own: a length of 4 bytes, then the value."""
 
     def __init__(self, blocks: Blocks, fragments: Sequence[Fragment], limits: Limits, report: Report) -> None:
         self._blocks = blocks
@@ -305,7 +305,7 @@ class UnsortedCutter:
 
     Args:
         group: The data group.
-        layouts: Of its groups, by their number; groups without are passed over.
+        layouts: Of its groups, by their number; groups without are skipped.
         report: Takes what is wrong.
         ordinal: Offsets of values of variable length were never written: the nth value is that of the nth record.
     """
@@ -399,7 +399,7 @@ class UnsortedCutter:
             self._report(
                 Problem(
                     "truncated" if piece.is_last and at >= end else "bad_record",
-                    "records that follow each other", f"{skipped} bytes that are none",
+                    "records that follow each other", f"{skipped} bytes of no record",
                     piece.fragment.at + max(0, at - skipped - before), None, "They were skipped.",
                 )
             )  # fmt: skip

@@ -1,8 +1,7 @@
 """ASAM MDF 4: bus logging and signals; finalised or not, sorted or not, compressed or not, cut or damaged.
 
-`mdf4_blocks` follows the structure, this module takes the data apart into records, `mdf4_records` makes columns of
-them. A sorted data group has records of one layout, one after another. An unsorted one mixes layouts: each record
-starts with an id, and values of variable length stand between the records. Groups that hold frames are merged by
+`blocks` follows the structure, this module takes the data apart into records, `records` makes columns of them. A sorted data group has records of one layout, one after another. An unsorted one mixes layouts: each record
+starts with an id, and values of variable length are between the records. Groups that hold frames are merged by
 time as they are read; a frame keeps its place among those of its own group.
 
 What a file may cost is asked of its budget before it is spent: the bytes of each block, and the memory of the columns
@@ -166,7 +165,7 @@ class _Asked:
 
 
 _Stored = tuple[Fragment, bytes]
-"""A fragment and its bytes as they are stored, of one that is not compressed with what stands behind it."""
+"""A fragment and its bytes as they are stored, of one that is not compressed with what follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         self._lay_out(structure)
         if not self.summary.problems and not any(data.groups for data in structure.data_groups):
             self._problem(
-                "bad_record", "channel groups", "none that a link leads to", 0,
+                "bad_record", "channel groups", "none that is linked", 0,
                 "The recording is empty, or its structure is damaged.",
             )  # fmt: skip
         bus: list[DataGroup] = []
@@ -388,15 +387,15 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         for number, count in sorted(self._bad_times.items()):
             if count:
                 self._problem(
-                    "bad_timestamp", f"times in group {number} ({self._topic_of[number]})", f"{count} that are none",
+                    "bad_timestamp", f"times in group {number} ({self._topic_of[number]})", f"{count} invalid",
                     self._layouts[number].group.at, "These rows have the time at which the recording starts.", 0,
                 )  # fmt: skip
         if not self._unfinished & UNFINISHED_COUNTERS:
-            known = summary.frames_lost  # told already where it was seen
+            known = summary.frames_lost  # reported already where it was seen
             for number, layout in self._layouts.items():
                 missing = layout.group.cycles - self._rows.get(number, 0)
-                told = min(known, max(missing, 0))
-                missing, known = missing - told, known - told
+                reported = min(known, max(missing, 0))
+                missing, known = missing - reported, known - reported
                 if missing > 0:
                     self._problem(
                         "truncated" if any(p.kind == "truncated" for p in summary.problems) else "bad_record",
@@ -517,7 +516,7 @@ class Mdf4Decoder(ForwardDecoder):
     name = "mdf4"
     version = 6
     seeks = True
-    """The structure may stand before or behind the data, and groups are merged from different places."""
+    """The structure may be before or behind the data, and groups are merged from different places."""
     reader = Mdf4Reader
 
     def matches(self, head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Taking lines apart: the values that the text formats write in the same way, and the rows that their parsers make."""
+"""Take lines apart: the values that the text formats write in the same way, and the rows that their parsers make."""
 
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +23,7 @@ MAX_TIME_NS: Final = 2**62
 MAX_LINE_BYTES: Final = 4096
 """A line with a frame has fewer than 500; what is longer is read as none."""
 MAX_HEAD_LINE: Final = 256
-"""Characters of a line of the head that are looked at."""
+"""Characters of a line of the head that are read."""
 ID_MASK: Final = 0x1FFFFFFF
 _MAX_LENGTH: Final = 65
 """More data bytes than any frame has; what states more counts as this."""

@@ -56,7 +56,7 @@ class _Parsed:
     """Frames of a block, numbered later.
 
     Attributes:
-        frames: `schema.FRAMES` without `frame`; times count from the start that is in force.
+        frames: `schema.FRAMES` without `frame`; times count from the start that applies.
         undated: How many of them come before the first date in the block.
         start_ns: The last date in the block.
         bad: How many lines should be frames and are none.
@@ -79,7 +79,7 @@ class _Parsed:
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """How a text format is read.
+    """The way to read a text format.
 
     Attributes:
         should_be: Lines that match hold a frame; one that then cannot be read is damage.
@@ -88,7 +88,7 @@ class TextFormat:
         date_of: The date in such a line as nanoseconds since 1970, `None` where it cannot be read.
         relative: Times count from the line before.
         start_ns: Nanoseconds since 1970 that the first times count from.
-        bad_start: What stands where that is stated, and is no date.
+        bad_start: The text that should state it and is no date.
     """
 
     should_be: str
@@ -106,7 +106,7 @@ class TextDecoder:
     Args:
         name: Of the format.
         looks_like: Matches the start of such a file.
-        prepare: What a file's head says of how to read it.
+        prepare: Returns how to read a file, from its head.
     """
 
     version = 5
@@ -242,7 +242,7 @@ class TextReader(ForwardReader[_Parsed]):
         if dates.count:
             self._problem(
                 "bad_timestamp", "dates from which times count",
-                f"{dates.count} that are none, first: {dates.example!r}", dates.at,
+                f"{dates.count} invalid, first: {dates.example!r}", dates.at,
                 "Times count from the date before, or from 1970-01-01.", 0,
             )  # fmt: skip
         if not self.summary.frames and not self.summary.problems:
