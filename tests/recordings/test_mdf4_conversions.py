@@ -273,7 +273,7 @@ REFUSED: dict[str, tuple[Callable[[Hostile], int], str]] = {
     "a kind that is none": (lambda m: m.cc(12, [1, 2]), "12"),
     "too few values": (lambda m: m.cc(2, [1, 2]), "6"),
     "no values": (lambda m: m.cc(4), "2"),
-    "keys that are no numbers": (lambda m: m.cc(5, [float("nan"), 1, 2, 3]), "no numbers"),
+    "keys that are no numbers": (lambda m: m.cc(5, [float("nan"), 1, 2, 3]), "not numbers"),
     "too few references": (lambda m: m.cc(7, [1, 2, 3], [0]), "3 values and 1"),
     "texts wanted": (lambda m: m.cc(9, [1, 2], [0]), "texts"),
     "nested texts wanted": (lambda m: m.cc(7, [1], [m.cc(10, [], [0]), 0]), "texts"),
