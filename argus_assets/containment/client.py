@@ -148,7 +148,7 @@ class Confined:
         """
         self._jobs += 1
         here = self._folder / f"given_{self._jobs}"
-        folder.chmod(0o700)  # whoever wrote it may have closed it
+        folder.chmod(0o700)  # its writer may have closed it
         folder.rename(here)
         try:
             yield here
@@ -165,7 +165,7 @@ class Confined:
         source: Readable | None = None,
         is_last_try: bool = True,
     ) -> Ended:
-        """Do one job; the process is gone afterwards unless the job ended by itself.
+        """Do one job; unless it ends by itself, the process is killed.
 
         Args:
             job: Its name in `worker.JOBS`.
@@ -219,7 +219,7 @@ class Confined:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
             if self._at_work:
-                # The server kills it, reaps it and says so.
+                # The server kills it, reaps it and reports that.
                 connection.settimeout(_START_S)
                 while (data := connection.recv(worker.MAX_MESSAGE)) and "exit" not in _decoded(data):
                     pass
@@ -519,7 +519,7 @@ class Server:
             # Arrow's own allocator takes 1 GiB at once where the limits let it.
             "ARROW_DEFAULT_MEMORY_POOL": "system",
         }  # fmt: skip
-        # Whoever connects waits until the server has imported everything; once it is gone, nothing listens.
+        # A client waits until the server has imported everything; once it is gone, nothing listens.
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(str(self.address))
             listener.listen(128)

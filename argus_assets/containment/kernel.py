@@ -1,7 +1,7 @@
 """Have the Linux kernel take rights away from a process: system calls, files, memory, its user.
 
 Only the standard library is used: `plugins/isolation_child.py` runs without site-packages.
-Each function acts on the calling process, for good, and says whether the kernel did it.
+Functions that take rights away act on the calling process, for good, and return whether the kernel did it.
 """
 
 import ctypes
@@ -106,7 +106,7 @@ _OF_FILES: Final = _READ_FILE | _WRITE_FILE | _TRUNCATE | 1 | (1 << 15)
 
 _CAP_VERSION_3: Final = 0x20080522
 CAP_DAC_READ_SEARCH: Final = 2
-"""Read any file: what a reader that dropped to another user keeps, where Landlock says which files these are."""
+"""Read any file: what a reader that dropped to another user keeps, where Landlock limits which files these are."""
 
 NOBODY: Final = 65534
 """The user and group that a reader drops to as root (`nobody`, LSB Core 23.2)."""

@@ -153,7 +153,7 @@ def _close_all_but(kept: int) -> None:
 
 
 def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
-    """Do one job within its limits; returns how it ended."""
+    """Do one job within its limits; return how it ended."""
     place = folder / order["place"]
     if order.get("in_file"):
         order |= pickle.loads((place / ORDER_FILE).read_bytes())  # noqa: S301 - of the platform's own

@@ -1,8 +1,8 @@
 """The process between the platform and a program that is not trusted to end well.
 
-Run without site-packages (`python -I -S`), so that nothing but the standard library is loaded; `isolation.py` speaks
-with it. The order arrives as a line of JSON on standard input, which stays open: its end means that the
-platform is gone. The report leaves as JSON on standard output.
+Run without site-packages (`python -I -S`), so that nothing but the standard library is loaded; `isolation.py` starts
+it. The order arrives as a line of JSON on standard input, which stays open: its end means that the
+platform has ended. The report leaves as JSON on standard output.
 
 The program gets limits, no network and an environment of its own before it is executed. This process is the reaper
 of all that the program starts, also of what leaves its group or session, and kills what is left at the end.
@@ -30,7 +30,7 @@ _SPARE_TASKS: Final = 256
 _MAX_DEPTH: Final = 100
 _PIPE_BYTES: Final = 64 * 1024
 _SOCKET_BYTES: Final = 416 * 1024
-"""What the kernel buffers for one that nobody reads, at most (pipe(7), wmem_max)."""
+"""Largest kernel buffer of an unread one (pipe(7), wmem_max)."""
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.1
 _WATCH_EVERY_S: Final = 0.1
@@ -44,7 +44,7 @@ _Json = dict[str, Any]
 
 
 def main() -> None:
-    """Run what standard input orders, and report."""
+    """Execute the order on standard input, and report."""
     order: _Json = json.loads(sys.stdin.buffer.readline())
     try:
         report = _run(order)
@@ -137,7 +137,7 @@ def _report(fd: int, what: _Json) -> None:
 
 
 def _leave_network(methods: list[str]) -> str | None:
-    """Give up the network by the first method that works; returns its name, `None` when none does."""
+    """Give up the network by the first method that works; return its name, `None` when none does."""
     ways = {"seccomp": kernel.refuse_sockets, "namespace": _enter_empty_network}
     return next((name for name in methods if ways[name]()), None)
 

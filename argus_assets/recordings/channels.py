@@ -24,7 +24,7 @@ class ChannelCounts:
         self._refused: set[Channel] = set()
 
     def admit(self, frames: pl.DataFrame, counts: Mapping[Channel, int], *, at: int) -> pl.DataFrame:
-        """Count frames; returns those whose channel fits into the budget, which reports the others.
+        """Count frames; return those whose channel fits into the budget, which reports the others.
 
         Args:
             frames: With the columns `channel` and `kind` of `schema.FRAMES`.

@@ -22,7 +22,7 @@ _PATH: Final = "path of the file"
 class Drive:
     """What was recorded of one drive. Each table has a further column `recording` (String): the file it came from.
 
-    The recordings stand in any order; a detector that needs order sorts by time.
+    The recordings are in any order; a detector that needs order sorts by time.
 
     Attributes:
         frames: `schema.FRAMES`.

@@ -2,7 +2,7 @@
 
     frames.parquet  logs.parquet  diagnostics.parquet   `schema.FRAMES`, `LOGS`, `DIAGNOSTICS`
     topic_<n>.parquet, topic_<n>_<k>.parquet …          typed columns of a topic or signal group, as the summary lists them
-    summary.json                                        written last: its presence says that the part is whole
+    summary.json                                        written last: its presence means that the part is complete
 
 A part knows nothing of the recording's name, so that it can be kept under the hash of the content.
 """
@@ -71,7 +71,7 @@ class LazyPart:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where a reader that had to be ended is to stop in another attempt, and why.
+    """Where the next attempt of an ended reader stops, and why.
 
     Attributes:
         after: Batches that are taken.
@@ -105,7 +105,7 @@ def write_part(
         progress: Called after each batch with `batches` and `frames`.
         stop: Where to stop before the end.
         keep_on_memory_error: Keep what was read when memory does not suffice, instead of raising.
-        with_tables: Write the tables; without, they are empty, and the summary says what is in them.
+        with_tables: Write the tables; otherwise they are empty, and the summary describes them.
 
     Raises:
         OSError: The source cannot be read or the folder not written.
@@ -255,7 +255,7 @@ class _Topics:
     """Files of all topics of a recording, of which only some are open at a time.
 
     Rows wait in memory until there are enough for a row group, or too many of all topics together. A topic whose file was
-    closed to make room goes on in another one.
+    closed to make room continues in another one.
     """
 
     def __init__(self, folder: Path) -> None:

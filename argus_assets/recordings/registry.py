@@ -108,7 +108,7 @@ class Decoders:
     def version(self, name: str = "") -> str:
         """Return the part of the reader version that plug-ins add for a file of this name; empty without any.
 
-        With plug-ins, a name has its say: by the patterns, and by the suffix that a program sees.
+        With plug-ins, the name counts: by the patterns, and by the suffix that a program sees.
         """
         if not self.plug_ins and not self.skipped:
             return ""

@@ -1,4 +1,4 @@
-"""Have a drive measured by a confined process, from outside: what its job may use, and what it left.
+"""Have a drive measured by a confined process, from outside: the limits of its job, and what it left.
 
 `jobs` is the other side: what runs inside of the process.
 """

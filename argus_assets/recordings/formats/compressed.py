@@ -36,7 +36,7 @@ class _Member(Protocol):
 class CompressedReader:
     """The reader of what is inside; offsets of its problems count in the inflated bytes.
 
-    It has to be a file: what is inside may have to be read again from another place.
+    The inflated data must be a file: its reader may need random access.
     """
 
     def __init__(self, source: Source, budget: Budget, open_inner: Open) -> None:

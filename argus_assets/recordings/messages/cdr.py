@@ -15,7 +15,7 @@ MAX_ITEMS: Final = 65_536
 
 
 class CdrError(ValueError):
-    """The bytes are not what the type says."""
+    """The bytes contradict the type."""
 
 
 class CdrCursor:

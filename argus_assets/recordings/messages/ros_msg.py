@@ -49,7 +49,7 @@ class Field:
         name: Its name.
         primitive: numpy type code (`f8`), `string`, `wstring`, `time`, `duration`, or empty for a nested message.
         fields: Of a nested message.
-        length: Items of a fixed array, `None` when it is none.
+        length: Items of a fixed array, else `None`.
         is_sequence: A sequence with its length in the message.
     """
 

@@ -1,7 +1,7 @@
-"""Topics as typed columns: whatever a message's schema says, flattened to one table for each topic.
+"""Topics as typed columns: messages by their schema, flattened to one table for each topic.
 
 Columns are named by the path of a field (`pose.position.x`). Three encodings: CDR with a `.msg` definition (ROS 2),
-JSON with a JSON schema, protobuf with its file descriptors. A message that is not what its schema says is left out
+JSON with a JSON schema, protobuf with its file descriptors. A message that contradicts its schema is left out
 of the table and counted; the frame table keeps its bytes.
 
 Schemas and messages are hostile until proven otherwise. What a schema unfolds to is counted before it is built, a type
@@ -448,7 +448,7 @@ class _Leaf:
 
 
 _Plan = dict[int, "_Leaf | _Plan"]
-"""What becomes of the fields of a message, by number."""
+"""The columns of a message's fields, by number."""
 
 
 def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:

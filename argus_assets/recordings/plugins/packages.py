@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Description(BaseModel):
-    """What a decoder says of itself.
+    """A decoder's description of itself.
 
     Attributes:
         signatures: (offset, bytes as hex) that a file of the format may have; one is enough.
@@ -65,7 +65,7 @@ class Description(BaseModel):
 
 
 class _Answer(BaseModel):
-    """What a child says of a recording that it has read."""
+    """A child's summary of a recording that it has read."""
 
     frames_lost: int = Field(0, ge=0, le=2**63)
     problems: list[Problem] = Field(default_factory=list, max_length=10_000)
@@ -126,7 +126,7 @@ class EntryPointDecoder:
         return PlugInReader(self, source, budget.limits, name)
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:
-        """Run the decoder over the recording of a workplace; returns why it failed, if it did."""
+        """Run the decoder over the recording of a workplace; return why it failed, if it did."""
         order = {"do": "read", "recording": str(place.recording), "limits": asdict(limits)}
         bounds = self._description.bounds.bounds
         outcome = run_host(_HOST, self._point, order, place, bounds, reads=[place.recording])

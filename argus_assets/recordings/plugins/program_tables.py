@@ -1,4 +1,4 @@
-"""Tables that foreign programs wrote (CSV, Parquet) → frames and typed columns, by what a declaration says of them.
+"""Tables that foreign programs wrote (CSV, Parquet) → frames and typed columns, by their declaration.
 
 A file is read in blocks. CSV stays text until a column's declared meaning makes it a number, times by their decimal
 digits. A row that cannot be read is counted and reported; it never stops the others.
@@ -55,7 +55,7 @@ BodySchema = pl.Schema({name: dtype for name, dtype in FRAMES.schema.items() if 
 
 
 class BadTableFile(Exception):
-    """A file is not the table that its declaration says, so that none of it can be used."""
+    """A file is not the declared table, so that none of it can be used."""
 
     def __init__(self, expected: str, actual: str) -> None:
         self.expected = expected

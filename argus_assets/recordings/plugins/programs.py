@@ -59,7 +59,7 @@ class ExternalDecoder:
         return PlugInReader(self, source, budget.limits, name)
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:  # noqa: ARG002 - it knows none
-        """Run the program over the recording of a workplace; returns why it failed, if it did."""
+        """Run the program over the recording of a workplace; return why it failed, if it did."""
         replaced = {"{input}": str(place.recording), "{output_dir}": str(place.output)}
         program, *arguments = self.declaration.command
         command = [shutil.which(program, path=PROGRAM_PATH) or program]

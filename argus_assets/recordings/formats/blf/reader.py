@@ -1,7 +1,7 @@
 """BLF, Vector's binary logging format: objects in zlib containers, decoded as arrays.
 
 Objects straddle containers, so the inflated containers are one stream. A damaged container costs its own objects, and
-those that straddle into it; reading goes on behind it. `layout` names the fields of a file, `containers` inflates,
+those that straddle into it; reading continues behind it. `layout` names the fields of a file, `containers` inflates,
 `objects` finds and decodes the objects of the stream.
 """
 
@@ -58,7 +58,7 @@ class _Stream:
         rest: Bytes of an object that was not complete.
         parts: Bytes that came since.
         size: Of all of them.
-        breaks: Offsets in them at which the stream is interrupted: no object goes on there.
+        breaks: Offsets in them at which the stream is interrupted: no object continues there.
         at: Where the first of the parts comes from.
         is_lost: No object is known to start where the rest does.
         resync: Nothing was found since the last interruption, so what is skipped was reported with it.
@@ -218,7 +218,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             at = following or at + size + size % 4
 
     def _read_head(self) -> int:
-        """Read the file's header; returns where the objects start."""
+        """Read the file's header; return where the objects start."""
         self._source.seek(0)
         raw = self._source.read(layout.FILE_HEAD.size)
         if len(raw) < layout.FILE_HEAD.size:
@@ -366,7 +366,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             )  # fmt: skip
 
     def _locate(self, stream: _Stream, depth: int) -> Generator[Located]:
-        """Find the frames in what came of a stream; what is not complete stays in it."""
+        """Find the frames in the bytes of a stream; an incomplete object stays in it."""
         data = b"".join([stream.rest, *stream.parts])
         buffer = np.frombuffer(data, np.uint8)
         breaks = np.array(stream.breaks, np.int64)

@@ -47,7 +47,7 @@ def _decode_ros_log(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel with what its schema says."""
+    """A channel with its schema."""
 
     topic: str
     schema: str

@@ -163,7 +163,7 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
     if name not in COMPRESSIONS or body > len(content):
         return b"" if piece.cut else problem("unsupported", "compression none, lz4 or zstd", repr(name[:16]))
     compressed = memoryview(content)[body:]
-    # The stated size is a claim: a chunk is read somewhat further, whatever it says.
+    # The stated size is a claim: a chunk is read somewhat further than it states.
     max_bytes = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed)), size + beyond))
     data, wrong = inflate(name, compressed, size, max_bytes if size <= max_bytes else max_bytes + 1)
     if piece.cut:
@@ -195,12 +195,12 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
 
 
 def inflate(name: bytes, data: memoryview, size: int, max_bytes: int) -> tuple[Bytes, str]:
-    """Inflate to at most `max_bytes` bytes; returns what came out and what was wrong, empty for nothing.
+    """Inflate to at most `max_bytes` bytes; return what came out and what was wrong, empty for nothing.
 
     Args:
         name: One of `COMPRESSIONS`.
         data: Compressed bytes.
-        size: Bytes that should come out. Only a frame that says the same takes the fast way.
+        size: Bytes that should come out. Only a frame that states the same takes the fast way.
         max_bytes: Bytes that may come out.
     """
     if name == b"":

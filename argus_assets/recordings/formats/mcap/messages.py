@@ -27,7 +27,7 @@ _MAX_TIME_NS: Final = 2**63 - 1
 _MAX_MESSAGES: Final = 500_000
 _MAX_BYTES: Final = 16 * 1024**2
 _MAX_VALUES: Final = 8 * 1024**2
-"""Messages, their bytes and their values in columns that are decoded at a time: what arrays are made of."""
+"""Messages, their bytes and their values in columns that are decoded at a time."""
 _CALL_VALUES: Final = 2_500
 """Values of `Limits.max_values` that a topic's rows in one window cost, beside what they hold."""
 _ONE_VALUES: Final = 100
@@ -46,7 +46,7 @@ class Decoded:
         topics: Typed columns of other messages, by topic and schema: `frame`, `timestamp`, and the fields.
         counts: Messages by channel id.
         size: Bytes that all this takes, about.
-        bad: Messages that are not what their schema says, by topic and schema: how many, and the first one's piece.
+        bad: Messages that contradict their schema, by topic and schema: how many, and the first one's piece.
     """
 
     frames: pl.DataFrame = field(default_factory=FRAMES.empty)

@@ -2,7 +2,7 @@
 
 Complete, unindexed and truncated files share that one path. Chunks are inflated, checked and decoded side by side
 (`chunks`, `messages`); only schemas and channels are taken in file order, between the two (`channels`).
-Each byte of the file is read once: a search for what follows damage goes on in the block that is in memory.
+Each byte of the file is read once: a search behind damage continues in the block that is in memory.
 """
 
 import re
@@ -135,7 +135,7 @@ class McapReader(ForwardReader[Decoded]):
             if chunk is not None and (opcode != _MESSAGE_INDEX or length > left):
                 yield chunk
                 chunk = None
-            # Nine zeros are no record but a tail that was never written.
+            # Nine zeros are not a record but a tail that was never written.
             if length > left or (opcode == 0 and length == 0):
                 following = self._next_chunk(at + 1)
                 if opcode == CHUNK and left > CHUNK_HEAD.size:
@@ -247,7 +247,7 @@ class McapReader(ForwardReader[Decoded]):
             at += HEAD.size + length
 
     def _define(self, opcode: int, content: bytes, at: int) -> None:
-        """Take a record that says something of the others. What was defined once stays."""
+        """Take a record that describes the others. The first definition stays."""
         if opcode == STATISTICS and len(content) >= 8:
             self._claimed = int.from_bytes(content[:8], "little")
         else:

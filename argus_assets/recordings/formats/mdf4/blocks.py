@@ -26,7 +26,7 @@ GROUP_VLSD, GROUP_REMOTE_MASTER = 0x1, 0x8
 SYNC_TIME: Final = 1
 ALL_INVALID, HAS_INVALID_BIT = 0x1, 0x2
 UNFINISHED_COUNTERS, UNFINISHED_DATA_LENGTH, UNFINISHED_VLSD_OFFSETS = 0x1, 0x4, 0x40
-"""Bits of the identification block that say what the recorder did not update (table 6)."""
+"""Bits of the identification block for what the recorder did not update (table 6)."""
 
 _HEAD: Final = struct.Struct("<4s4xQQ")
 _DATA_BYTES: Final = {b"##HD": 32, b"##DG": 8, b"##CG": 32, b"##CN": 72}
@@ -50,7 +50,7 @@ _UNKNOWN: Final = 255
 _MAX_BLOCK: Final = 16 * 1024**2
 _STRUCTURE_RATIO: Final = 4
 _MIN_STRUCTURE_BYTES: Final = 1024**2
-"""What may be read of blocks: so much, and this many times the file. Some are read twice, none more often."""
+"""Bytes of blocks that may be read: this many, and this many times the file. Some are read twice, none more often."""
 
 _MAX_OFFSET: Final = 2**60
 """Largest offset of data once inflated; a block that claims more does not move what follows beyond it."""
@@ -66,7 +66,7 @@ Data = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What a channel says of its conversion; `mdf4_conversions` reads the whole of it.
+    """What a channel states of its conversion; `conversions` reads the whole of it.
 
     Attributes:
         at: Offset of its block; 0 for none.
@@ -475,7 +475,7 @@ class Blocks:
         """Return a block that must exist.
 
         Raises:
-            Damaged: It is none, or ends behind the file's end.
+            Damaged: It is invalid, or ends behind the file's end.
         """
         head = self.read(at, _HEAD.size)
         if len(head) < _HEAD.size:
@@ -605,7 +605,7 @@ def _transposed_back(data: Data, fragment: Fragment) -> Data:
 
 
 def _inflate_deflate(raw: bytes, size: int) -> tuple[Data, str]:
-    if size:  # of none it gives none, whatever there is
+    if size:  # zero rows give zero rows
         try:
             return deflate.zlib_decompress(raw, size), ""
         except (deflate.DeflateError, ValueError, MemoryError):

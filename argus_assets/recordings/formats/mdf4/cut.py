@@ -1,6 +1,6 @@
 """The data of an MDF 4 data group cut into records, in the order of the file, with the values of variable length.
 
-Where data are lost or do not make sense, cutting goes on where records follow each other again.
+Where data is lost or invalid, cutting resumes where records follow each other again.
 """
 
 from collections import OrderedDict
@@ -459,7 +459,7 @@ class UnsortedCutter:
     # ------------------------------------------------------------------------------------------ one run of records
 
     def _take(self, buffer: U8, places: I64, tasks: list[list[Task]], *, final: bool) -> int:
-        """Make tasks of a run of records; returns how many were taken: the last may have to wait for their values."""
+        """Make tasks of a run of records; return how many were taken: the last may have to wait for their values."""
         read = np.ndarray((len(buffer) - 7,), f"<u{self._id_bytes}", buffer, 0, (1,))
         ids = read[places].astype(np.int64)
         kept = len(places)
@@ -521,7 +521,7 @@ class UnsortedCutter:
         self, key: tuple[int, str], value_id: int, buffer: U8, places: I64, own: I64, theirs: I64,
         values: dict[tuple[int, str], Variable], *, final: bool,
     ) -> int:  # fmt: skip
-        """Find the values of the records `own` among the records `theirs`; returns how many records are complete.
+        """Find the values of the records `own` among the records `theirs`; return how many records are complete.
 
         A record without its value gets a start of -1.
         """

@@ -64,12 +64,12 @@ def count(column: str) -> pl.Expr:
 
 
 def hex_number(column: str) -> pl.Expr:
-    """Return the value of hexadecimal digits, null for what is none."""
+    """Return the value of hexadecimal digits, null where a text is not hexadecimal."""
     return pl.col(column).str.to_integer(base=16, strict=False, dtype=pl.Int64)
 
 
 def hex_bytes(digits: pl.Expr) -> pl.Expr:
-    """Return the bytes of pairs of hexadecimal digits, null for what is none."""
+    """Return the bytes of pairs of hexadecimal digits, null where a text is not hexadecimal."""
     return digits.str.decode("hex", strict=False)
 
 

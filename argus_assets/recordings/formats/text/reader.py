@@ -28,7 +28,7 @@ from argus_assets.recordings.model import FrameBatch, Reader, Source
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _HEAD_BYTES: Final = 64 * 1024
-"""Of a file that say how to read it."""
+"""Of a file that show how to read it."""
 _BLOCK_BYTES: Final = 2 * 1024**2
 _PARSED_RATIO: Final = 16
 """Memory that a block takes while it is parsed, at most about, to its size."""
@@ -59,9 +59,9 @@ class _Parsed:
         frames: `schema.FRAMES` without `frame`; times count from the start that applies.
         undated: How many of them come before the first date in the block.
         start_ns: The last date in the block.
-        bad: How many lines should be frames and are none.
+        bad: Number of lines that should be frames and are not.
         example: The first of them.
-        cut: The last line, where it should be a frame and is none, and nothing follows.
+        cut: The last line, if it should be a frame and is not, and nothing follows.
         bad_dates: How many dates could not be read.
         bad_date: The first of them.
     """
@@ -156,7 +156,7 @@ class TextReader(ForwardReader[_Parsed]):
             block = rest + data
             cut = len(block) if not data else block.rfind(b"\n") + 1
             if data and not cut and len(block) > MAX_LINE_BYTES:
-                cut = len(block)  # no text: taken as one line that is none
+                cut = len(block)  # not text: taken as one invalid line
             rest = block[cut:]
             yield _Block(at, block[:cut], not data)
             at += cut
