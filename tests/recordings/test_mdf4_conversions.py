@@ -233,7 +233,7 @@ def test_a_column_has_one_type_whatever_its_values_are(raw: list[int], batch_fra
         m.dl([m.dz(struct.pack("<dB", i, v)) for i, v in enumerate(raw)]),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("argus_assets.recordings.formats.mdf4.reader._JOINED_BYTES", 1)
+        patch.setattr("argus_assets.recordings.formats.mdf4.reader.JOINED_BYTES", 1)
         reader = open_recording(io.BytesIO(m.finished()), limits=Limits(batch_frames=batch_frames, workers=1))
         tables = [table for batch in reader for table in batch.topics.values()]
     assert {table["v"].dtype for table in tables} == {pl.String()}

@@ -56,7 +56,7 @@ _MAX_OFFSET: Final = 2**60
 """Largest offset of data once inflated; a block that claims more does not move what follows beyond it."""
 
 _UTF_8_BYTES: Final = 4
-_PIECE_BYTES: Final = 8 * 1024**2
+PIECE_BYTES: Final = 8 * 1024**2
 _STEP: Final = 4096
 _DEFLATE, _ZSTD, _LZ4 = 0, 1, 2
 
@@ -364,7 +364,7 @@ class Blocks:
         Blocks that are not compressed come in pieces of `piece_bytes`. A block belongs to one list: in further ones, and
         a second time in its own, it is skipped, and `report_again` reports it.
         """
-        max_piece = piece_bytes or _PIECE_BYTES
+        max_piece = piece_bytes or PIECE_BYTES
         start = 0
         pending = [at]
         while pending:
@@ -626,7 +626,7 @@ def _inflate_zstd(raw: bytes, size: int) -> tuple[Data, str]:
     stream = zstandard.ZstdDecompressor().stream_reader(raw)
     out = bytearray()
     try:
-        while len(out) <= size and (piece := stream.read(min(_PIECE_BYTES, size + 1 - len(out)))):
+        while len(out) <= size and (piece := stream.read(min(PIECE_BYTES, size + 1 - len(out)))):
             out += piece
     except zstandard.ZstdError as error:
         return out, str(error)

@@ -63,16 +63,16 @@ from argus_assets.recordings.parallel import pass_on, staged
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_RECORD_BYTES: Final = 16 * 1024**2
-_MIXED_PIECE_BYTES: Final = 1024**2
+MIXED_PIECE_BYTES: Final = 1024**2
 """Of unsorted data at a time: finding records takes many bytes for each of theirs, which should stay in the cache."""
-_PIECE_BYTES: Final = 8 * 1024**2
+PIECE_BYTES: Final = 8 * 1024**2
 """Of sorted data at a time."""
 
-_JOINED_BYTES: Final = 64 * 1024
+JOINED_BYTES: Final = 64 * 1024
 """Blocks that are smaller than this together are read as one."""
 
 _JOINED_BLOCKS: Final = 256
-_TASK_BYTES: Final = 32 * 1024**2
+TASK_BYTES: Final = 32 * 1024**2
 """Memory of the columns that are made at a time."""
 
 _BATCH_BYTES: Final = 128 * 1024**2
@@ -291,10 +291,10 @@ class Mdf4Reader(ForwardReader[_Decoded]):
             cutter = UnsortedCutter(group, layouts, self._report, ordinal=ordinal)
             variable = max(len(layouts[g.number].variable) for g in readable)
             # The values of all records of a piece are looked for together, of each channel of variable length.
-            piece_bytes = max(min(_JOINED_BYTES, _MIXED_PIECE_BYTES), _MIXED_PIECE_BYTES // (1 + variable // 16))
+            piece_bytes = max(min(JOINED_BYTES, MIXED_PIECE_BYTES), MIXED_PIECE_BYTES // (1 + variable // 16))
         else:
             cutter = SortedCutter(layouts[readable[0].number], self._signal_data_at, self._report)
-            piece_bytes = _PIECE_BYTES
+            piece_bytes = PIECE_BYTES
         limits, start_ns = self._limits, self._start_ns
         workers = limits.workers if streams <= _MAX_STREAMS else 1
         share = min(streams, _MAX_STREAMS)
@@ -311,7 +311,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
             max_weight=limits.max_in_flight_bytes // share,
         )  # fmt: skip
         yield from staged(
-            self._work(cutter, pieces, piece_bytes, _TASK_BYTES // share), decoded, pass_on, workers=workers,
+            self._work(cutter, pieces, piece_bytes, TASK_BYTES // share), decoded, pass_on, workers=workers,
             weight=lambda work: work.size, max_weight=_BATCH_BYTES // share,
         )  # fmt: skip
 
@@ -321,7 +321,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         held_bytes = 0
         for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished, piece_bytes=piece_bytes):
             size = inflated_bytes(fragment, self._limits)
-            if held and (held_bytes + size > _JOINED_BYTES or len(held) >= _JOINED_BLOCKS):
+            if held and (held_bytes + size > JOINED_BYTES or len(held) >= _JOINED_BLOCKS):
                 yield held
                 held, held_bytes = [], 0
             if not self._budget.inflate(size, at=fragment.at):
@@ -337,7 +337,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         self, cutter: Cutter, opened: Iterable[Sequence[Piece]], piece_bytes: int, max_bytes: int
     ) -> Generator[_Work]:
         """Yield records to be decoded, as far as the budget allows."""
-        for piece in joined(self._sound(opened), _JOINED_BYTES):
+        for piece in joined(self._sound(opened), JOINED_BYTES):
             for part in piece.parts(piece_bytes):
                 for tasks in cutter.cut(part):
                     if not self._budget.inflate(_RUN_BYTES, at=part.fragment.at):

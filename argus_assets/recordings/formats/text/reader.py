@@ -29,7 +29,7 @@ from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _HEAD_BYTES: Final = 64 * 1024
 """Of a file that show how to read it."""
-_BLOCK_BYTES: Final = 2 * 1024**2
+BLOCK_BYTES: Final = 2 * 1024**2
 _PARSED_RATIO: Final = 16
 """Memory that a block takes while it is parsed, at most about, to its size."""
 _MAX_NAME_BYTES: Final = 128
@@ -152,7 +152,7 @@ class TextReader(ForwardReader[_Parsed]):
         at = 0
         rest = b""
         while True:
-            data = self._source.read(_BLOCK_BYTES)
+            data = self._source.read(BLOCK_BYTES)
             block = rest + data
             cut = len(block) if not data else block.rfind(b"\n") + 1
             if data and not cut and len(block) > MAX_LINE_BYTES:
