@@ -1,7 +1,4 @@
-"""Have a drive measured by a confined process, from outside: the limits of its job, and what it left.
-
-`jobs` is the other side: what runs inside of the process.
-"""
+"""Measuring how far and how fast a drive went in a confined process."""
 
 import math
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ _ROW_GROUP: Final = 64 * 1024
 
 
 def main() -> None:
-    """Execute the order."""
+    """Do what the order says."""
     order: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     loaded = EntryPoint(order["name"], order["value"], order["group"]).load()
     decoder = loaded() if isinstance(loaded, type) else loaded

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Description(BaseModel):
-    """A decoder's description of itself.
+    """What a decoder says of itself.
 
     Attributes:
         signatures: (offset, bytes as hex) that a file of the format may have; one is enough.
@@ -145,7 +145,7 @@ def describe(point: EntryPoint) -> EntryPointDecoder:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadRecording(
-            f"The decoder {point.name!r} ({point.value}) of {package_of(point)} is skipped: {where}: {first['msg']}.",
+            f"The decoder {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
             help="See docs/recordings.md for what a decoder has.",
         ) from error
 
