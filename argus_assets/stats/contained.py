@@ -1,4 +1,7 @@
-"""Measuring how far and how fast a drive went in a confined process."""
+"""Have a drive measured by a confined process, from outside: what its job may use, and what it left.
+
+`jobs` is the other side: what runs inside of the process.
+"""
 
 import math
 from collections.abc import Sequence
