@@ -52,7 +52,7 @@ _REFUSED_CALLS: Final[dict[int, dict[str, int]]] = {
         "personality": 92, "kexec_load": 104, "init_module": 105, "finit_module": 273, "move_pages": 239,
     },
 }  # fmt: skip
-"""What a reader of foreign bytes never needs: the network, other processes, other memory than its own."""
+"""System calls that a reader of foreign bytes never needs: the network, other processes, other memory than its own."""
 
 _PROGRAM_CALLS: Final[dict[int, dict[str, int]]] = {
     _X86_64: {
@@ -76,7 +76,7 @@ _PROGRAM_CALLS: Final[dict[int, dict[str, int]]] = {
         "open_by_handle_at": 371, "mount": 21, "unshare": 337, "setns": 375, "old_mmap": 90,
     },
 }  # fmt: skip
-"""What would give a program memory that no count sees, objects that outlive it, or a way around its other limits."""
+"""System calls that would give a program uncounted memory, objects that outlive it, or a way around its other limits."""
 
 _MAP_SHARED_ANONYMOUS: Final = 0x21
 _SET_PIPE_SIZE: Final = 1031
@@ -114,7 +114,7 @@ NOBODY: Final = 65534
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What the kernel of this machine offers.
+    """Features of this machine's kernel.
 
     Attributes:
         seccomp: System calls can be refused.

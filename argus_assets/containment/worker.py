@@ -40,10 +40,10 @@ MAX_MESSAGE: Final = 64 * 1024
 ORDER_FILE: Final = "order"
 """Of an order that is too large for a message, in the job's folder."""
 READS_FILE: Final = "reads.json"
-"""What its jobs may read, in its own folder."""
+"""File in its folder that lists what its jobs may read."""
 RESULT_FILE: Final = "result.json"
 ERRORS_FILE: Final = "errors.txt"
-"""What the process printed, in its own folder."""
+"""File in its folder with what the process printed."""
 
 _MAX_OPEN_FILES: Final = 512
 _MAX_TASKS: Final = 16_384

@@ -53,7 +53,7 @@ LOCATIONS: Final = {
     0x1A: "end of frame",
     0x12: "intermission",
 }
-"""Where in a frame an error was seen (byte 3), in words."""
+"""Positions in a frame where an error was detected (byte 3)."""
 
 _SJA1000_VALID, _CORE_VALID = 1, 2
 """Flags of Vector's error frames: which register the error code is of."""

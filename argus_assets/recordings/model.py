@@ -18,7 +18,7 @@ _MAX_PROBLEMS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one recording may cost. Data beyond a limit is not read, and a problem row says what, where and how much.
+    """Limits on what one recording may cost. Data beyond a limit is not read, and a problem row says what, where and how much.
 
     Each is a setting (`ARGUS_LIMITS`, docs/recordings.md). The defaults are above what genuine recordings have.
 
@@ -202,7 +202,7 @@ class FrameBatch:
 
 @dataclass(slots=True)
 class RecordingSummary:
-    """What is known of a recording once it has been read.
+    """The summary of a recording that has been read.
 
     Timestamps are integer nanoseconds since 1970-01-01 UTC, `None` without frames.
 

@@ -71,7 +71,7 @@ class LazyPart:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where the next attempt of an ended reader stops, and why.
+    """The point at which the next attempt of an ended reader stops, and the reason.
 
     Attributes:
         after: Batches that are taken.

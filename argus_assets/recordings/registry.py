@@ -25,7 +25,7 @@ from argus_assets.recordings.model import Decoder, Limits, Problem, Reader, Sour
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
 
 HEAD_BYTES: Final = 4096
-"""How much of a file's start decides its format."""
+"""Bytes of a file's start that decide its format."""
 
 _COMPRESSED: Final = re.compile(r"(?i)\.(?:gz|zst|zstd)$")
 

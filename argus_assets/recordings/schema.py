@@ -10,7 +10,7 @@ import polars as pl
 from argus_assets.common.tables import TIMESTAMP, Column, Table
 
 KINDS: Final = ("can", "lin", "log", "diagnostic", "message")
-"""What a frame is: a CAN or LIN frame, a ROS or Foxglove log entry, a DiagnosticArray, any other message."""
+"""Kinds of frames: a CAN or LIN frame, a ROS or Foxglove log entry, a DiagnosticArray, any other message."""
 
 DAMAGE_KINDS: Final = (
     "unknown_format",
@@ -30,7 +30,7 @@ DAMAGE_KINDS: Final = (
     "reader_stopped",
     "clock_jump",
 )
-"""What can be wrong inside a recording (`kind` of the problems table)."""
+"""Kinds of damage inside a recording (`kind` of the problems table)."""
 
 NOTICE_KINDS: Final = ("unsupported", "clock_jump")
 """Those that cost no frame: a recording with nothing else is not damaged."""

@@ -61,7 +61,7 @@ class Field:
 
 
 _EMPTY: Final = Field(_EMPTY_NAME, "u1")
-"""What rosidl puts into a type without fields; it is a byte of the message."""
+"""The field that rosidl adds to a type without fields; it is a byte of the message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def flattener(
 
 
 _Read = tuple[Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]], int, int]
-"""How messages are decoded, to how many columns, and bytes that one has at least."""
+"""The decoder of messages, its number of columns, and the smallest size of a message."""
 
 
 def _of_ros(schema: str, definition: bytes, limits: Limits) -> _Read:

@@ -167,7 +167,7 @@ class EntryPointOutput:
 
 
 class _OutputReader:
-    """What a decoder wrote as one recording; see `model.Reader`."""
+    """A decoder's output as one recording; see `model.Reader`."""
 
     def __init__(self, output: Path, summary: RecordingSummary, limits: Limits) -> None:
         self._output = output

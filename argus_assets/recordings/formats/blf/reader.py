@@ -47,7 +47,7 @@ _DECODED_RATIO: Final = 4
 """Memory that objects take while they are decoded, at most about, to their size."""
 
 _Piece = tuple[int, bytes | None]
-"""Where a part of the stream of objects comes from, and its bytes; none where the stream is interrupted."""
+"""Offset in the file of a part of the stream of objects, and its bytes; none where the stream is interrupted."""
 
 
 @dataclass(slots=True)

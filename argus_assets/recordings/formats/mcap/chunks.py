@@ -311,7 +311,7 @@ class Records:
 
 
 class _Block:
-    """What could be message records in one block of a buffer.
+    """Candidates for message records in one block of a buffer.
 
     Args:
         first: Offset of the block.

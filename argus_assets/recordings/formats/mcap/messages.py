@@ -39,7 +39,7 @@ _STATUS_VALUES: Final = 100
 
 @dataclass(slots=True)
 class Decoded:
-    """What became of some messages.
+    """Some messages, decoded.
 
     Attributes:
         frames: `schema.FRAMES`; the other two tables likewise.

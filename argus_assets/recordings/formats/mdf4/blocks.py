@@ -66,7 +66,7 @@ Data = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What a channel states of its conversion; `conversions` reads the whole of it.
+    """The conversion as its channel states it; `conversions` reads the whole of it.
 
     Attributes:
         at: Offset of its block; 0 for none.

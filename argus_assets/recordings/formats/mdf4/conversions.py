@@ -32,7 +32,7 @@ _NUMBER_BYTES: Final = 8
 
 
 class _Kind(IntEnum):
-    """What a conversion block is (table 4.17.2)."""
+    """Kind of a conversion block (table 4.17.2)."""
 
     NONE = 0
     LINEAR = 1

@@ -22,7 +22,7 @@ _CACHED_FRAGMENTS: Final = 3
 _LENGTH_BYTES: Final = 4
 _TAIL_RECORDS: Final = 64
 _MAX_SEARCHES: Final = 10_000
-"""How often records that follow each other are looked for in one data group."""
+"""Searches for records that follow each other, in one data group."""
 
 
 Report = Callable[[Problem], None]

@@ -79,10 +79,10 @@ _BATCH_BYTES: Final = 128 * 1024**2
 """Memory of the columns that are handed out at a time."""
 
 _STEP_BYTES: Final = 1024
-"""What a column counts for each run of records, however short: making it takes as long as so many bytes of a long one."""
+"""Cost of a column for each run of records, however short: making it takes as long as so many bytes of a long one."""
 
 _RUN_BYTES: Final = 32 * 1024
-"""What a run of records counts, however short, for the same reason."""
+"""Cost of a run of records, however short, for the same reason."""
 
 _MAX_STREAMS: Final = 16
 """Data groups that are read side by side with threads of their own; with more, each is read without."""
@@ -90,7 +90,7 @@ _MAX_STREAMS: Final = 16
 
 @dataclass(slots=True)
 class _Decoded:
-    """What became of some records.
+    """Some records, decoded.
 
     Attributes:
         frames: `schema.FRAMES`, numbered from 0, or `None`.
@@ -121,7 +121,7 @@ class _Decoded:
 
 @dataclass(slots=True)
 class _Asked:
-    """What the layout of a group asks for.
+    """Requests of a group's layout to budget and conversions.
 
     Attributes:
         has_data: Whether its columns count in the budget.

@@ -104,7 +104,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the records of a group are read.
+    """The layout of a group's records.
 
     Attributes:
         event: Name of the bus event, `None` for signals.

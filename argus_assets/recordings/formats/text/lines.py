@@ -13,7 +13,7 @@ COLUMNS: Final = {
     "fd": pl.Boolean(), "remote": pl.Boolean(), "error": pl.Boolean(), "rx": pl.Boolean(), "length": pl.Int64(),
     "payload": pl.Binary(),
 }  # fmt: skip
-"""What every parser makes of its lines; a row with a null `payload` could not be read."""
+"""The columns that every parser returns for its lines; a row with a null `payload` could not be read."""
 
 Parser = Callable[[pl.DataFrame], pl.DataFrame]
 """(one column `text` of lines, with their number in `line`) → rows of `COLUMNS`."""
