@@ -1,4 +1,4 @@
-"""Have the faults of a drive found by a confined process, from outside: what its job may use, and what it left.
+"""Have the faults of a drive found by a confined process, from outside: the limits of its job, and what it left.
 
 `jobs` is the other side: what runs inside of the process.
 """

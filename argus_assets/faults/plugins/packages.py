@@ -177,4 +177,4 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
             help=f"There are {', '.join(sorted(known))}.",
         )
     running = tuple(p for p in usable.plug_ins if config.runs(p.name))
-    return replace(config, plug_ins=running, notes=usable.notes, skipped=usable.passed_over)
+    return replace(config, plug_ins=running, notes=usable.notes, skipped=usable.skipped)
