@@ -10,8 +10,6 @@ from argus_assets.common.tempdirs import scratch_folder
 from argus_assets.diagnosis.drive import diagnose_drive
 from argus_assets.diagnosis.ports import DriveFacts, DriveMemory, Past
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.keys import parse_partition_key
-from argus_assets.errors import PermanentError
 from argus_assets.faults.config import FaultConfig
 from argus_assets.lake import layout
 from argus_assets.lake.batches import BatchStore
@@ -76,9 +74,6 @@ def replay(
         FilesDiffer: Recordings are no longer there.
         Unavailable: Storage or the database did not answer.
     """
-    ref = parse_partition_key(partition)
-    if ref is None:
-        raise PermanentError(f"{partition!r} is not a batch.", help="See `argus status`.")
     manifest = BatchStore(lake).manifest(partition, digest)
     with scratch_folder() as folder:
         scratch = Lake.from_url(str(folder))
@@ -99,7 +94,7 @@ def replay(
         services=replace(diagnostician.services(), answers=None),
         now=datetime.now(UTC),
         memory=_ReadOnlyMemory(diagnostician.memory()),
-        vehicle=diagnostician.pseudonym(ref.vehicle_id),
+        vehicle=diagnostician.pseudonym(manifest.vehicle_id),
         dictionary=faults.dictionary,
     )
     return Outcome.of(parsed.recordings, made.error_stats, diagnosis)

@@ -270,18 +270,15 @@ def reindex(home: Path | None) -> None:
 def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
     from pydantic import ValidationError
 
-    from argus_assets.diagnosis.model import Diagnosis, Evidence
+    from argus_assets.lake.batches import BatchStore
 
-    folder = f"batches/{partition}"
-    if not lake.exists(f"{folder}/diagnosis.json"):
+    store = BatchStore(lake)
+    if not store.has_diagnosis(partition):
         raise BadSetting(
             f"Batch {partition} has no diagnosis yet.", help=f"See where it is with `argus status {partition}`."
         )
     try:
-        return (
-            Evidence.model_validate_json(lake.read_bytes(f"{folder}/evidence.json")),
-            Diagnosis.model_validate_json(lake.read_bytes(f"{folder}/diagnosis.json")),
-        )
+        return store.evidence(partition), store.diagnosis(partition)
     except ValidationError as error:
         raise BadSetting(
             f"The diagnosis of batch {partition} is of another version of Argus.",
@@ -290,19 +287,16 @@ def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
 
 
 def _recorded_at(site: Site, partition: str) -> datetime:
-    from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.drop.manifest import parse_manifest
     from argus_assets.event_log.queries import latest_digest
-    from argus_assets.lake import layout
+    from argus_assets.lake.batches import BatchStore
     from argus_assets.pipeline import DROP
 
-    digest, ref = latest_digest(site.context.instance, DROP, partition), parse_partition_key(partition)
-    if digest is None or ref is None:
+    digest = latest_digest(site.context.instance, DROP, partition)
+    if digest is None:
         raise BadSetting(
             f"Batch {partition} has no manifest that Dagster knows.", help="Drop it with its manifest (docs/drop.md)."
         )
-    raw = site.context.lake.read_bytes(layout.manifest(partition, digest))
-    return parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id).recorded_from
+    return BatchStore(site.context.lake).manifest(partition, digest).recorded_from
 
 
 def _cause(

@@ -118,21 +118,18 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
     import polars as pl
 
     from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.drop.manifest import parse_manifest
+    from argus_assets.faults.clearings import CLEAR_CODES
     from argus_assets.faults.schema import ERROR_EVENTS
-    from argus_assets.lake import layout
-    from argus_assets.stats.lifecycle import CLEAR_CODES, Clearing, DriveSeen, FaultSeen, clearings_of
+    from argus_assets.lake.batches import BatchStore
+    from argus_assets.stats.lifecycle import Clearing, DriveSeen, FaultSeen, clearings_of
     from argus_assets.stats.schema import DRIVE_STATS, ERROR_STATS
 
-    folder = f"batches/{partition}"
-    ref = parse_partition_key(partition)
-    if ref is None or not lake.exists(f"{folder}/drive_stats.parquet"):
+    store = BatchStore(lake)
+    if parse_partition_key(partition) is None or not store.has_table(partition, DRIVE_STATS):
         return None
-    manifest = parse_manifest(
-        lake.read_bytes(layout.manifest(partition, digest)), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id
-    )
-    stats = lake.read_table(f"{folder}/error_stats.parquet", ERROR_STATS)
-    recorded_h = lake.read_table(f"{folder}/drive_stats.parquet", DRIVE_STATS)["recorded_h"][0]
+    manifest = store.manifest(partition, digest)
+    stats = store.table(partition, ERROR_STATS)
+    recorded_h = store.table(partition, DRIVE_STATS)["recorded_h"][0]
     is_clear = pl.col("code").is_in(CLEAR_CODES)
     faults: dict[tuple[str, str], FaultSeen] = {}
     for row in stats.filter(~is_clear, pl.col("status") != "previously_active").iter_rows(named=True):
@@ -147,11 +144,17 @@ def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
         faults[key] = fault if seen is None else _both(seen, fault)
     clearings: tuple[Clearing, ...] = ()
     if not stats.filter(is_clear).is_empty():
-        events = lake.read_table(f"{folder}/error_events.parquet", ERROR_EVENTS).filter(is_clear)
+        events = store.table(partition, ERROR_EVENTS).filter(is_clear)
         clearings = tuple(
             clearing
             for row in events.iter_rows(named=True)
-            for clearing in clearings_of(row["code"], ecu=row["ecu"], message=row["message"], at=row["first_seen"])
+            for clearing in clearings_of(
+                row["code"],
+                ecu=row["ecu"],
+                details={pair["key"]: pair["value"] for pair in row["details"] or ()},
+                message=row["message"],
+                at=row["first_seen"],
+            )
         )
     return DriveSeen(
         partition=partition,

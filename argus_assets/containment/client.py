@@ -391,7 +391,7 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _fits(place: Path, most: int) -> bool:
+def _fits(place: Path, max_bytes: int) -> bool:
     """Return whether all that was written is regular files, not too many and not too large together."""
     total = files = 0
     try:
@@ -406,7 +406,7 @@ def _fits(place: Path, most: int) -> bool:
         return True
     except RecursionError:  # folders in folders, deeper than any job makes them
         return False
-    return total <= most and files <= _MAX_FILES
+    return total <= max_bytes and files <= _MAX_FILES
 
 
 # ---------------------------------------------------------------------------------------------- several of them

@@ -323,7 +323,7 @@ def _restrict(handled: int, net: int, rules: Iterable[tuple[str, int]]) -> bool:
 
 
 def become_nobody(*, keep_reading: bool, for_programs: bool = False) -> bool:
-    """As root, become the user `nobody` without any capability; does nothing as another user.
+    """Become the user `nobody` without any capability, if this is root; do nothing as another user.
 
     Args:
         keep_reading: Keep the capability to read any file; give it up by Landlock afterwards.

@@ -6,7 +6,7 @@ No honest drive reaches them: what is beyond was made to be beyond.
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 import polars as pl
 from pydantic import Field
@@ -35,6 +35,15 @@ class Bounds(Strict):
 
 
 DEFAULT: Final = Bounds()
+
+
+class Bounded(Protocol):
+    """A configuration that has bounds."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of each detector."""
+        ...
 
 
 def bounded_frames(

@@ -14,7 +14,6 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-import polars as pl
 from pydantic import Field, model_validator
 
 from argus_assets.common.config_files import Patterns, Strict, read_toml
@@ -28,6 +27,7 @@ from argus_assets.faults.dictionary.additions import MAX_FILE_BYTES, read_additi
 from argus_assets.faults.dictionary.lookup import Dictionary, built_in
 from argus_assets.faults.rules.dbc import CanSignal, Dbc, find_signal
 from argus_assets.faults.rules.rules import SHIPPED, Enumeration, Rule, RuleFile, When
+from argus_assets.faults.software.codes import CodePattern
 from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, Mode
 
 _GUIDE: Final = "docs/faults.md"
@@ -47,30 +47,6 @@ class Database(Strict):
 
     file: Path
     channels: Patterns = ("*",)
-
-
-class CodePattern(Strict):
-    """How a code looks inside a text.
-
-    Attributes:
-        pattern: A regular expression as Rust's crate `regex` has them: no look-around, no back reference.
-        group: The group that is the code, 0 for the whole match.
-    """
-
-    pattern: str = Field(min_length=1, max_length=1000)
-    group: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        try:
-            groups = len(pl.select(pl.lit("").str.extract_groups(self.pattern)).to_series().struct.fields)
-        except pl.exceptions.PolarsError as error:
-            msg = f"pattern is no regular expression: {str(error).splitlines()[-1].removeprefix('error: ')}"
-            raise ValueError(msg) from error
-        if self.group > groups:
-            msg = f"group is {self.group}, but the pattern has {groups}"
-            raise ValueError(msg)
-        return self
 
 
 class DictionaryFiles(Strict):

@@ -90,7 +90,7 @@ def _run(order: _Json) -> _Json:
 
 
 def _become(order: _Json, said: int, told: int) -> NoReturn:
-    """In the forked child: take limits, then execute. Does not return."""
+    """Take limits, then execute the program, in the forked child. Does not return."""
     try:
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -217,7 +217,7 @@ class _Watch:
         return False
 
     def output_is_over(self, deleted: int = 0) -> bool:
-        """Whether what lies below the folder is too large together, too much, too deep, or cannot be looked at.
+        """Return whether the files below the folder exceed a limit of size, number or depth, or cannot be read.
 
         Args:
             deleted: Bytes of files that are open, and in no folder any more.
@@ -246,7 +246,7 @@ class _Watch:
 
 
 def _reaped() -> tuple[int, int] | None:
-    """One child that ended, `None` when there is none."""
+    """Reap one child that ended; `None` when there is none."""
     try:
         pid, status = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:

@@ -48,7 +48,7 @@ class PlugInBounds(BaseModel):
 
     @property
     def bounds(self) -> Bounds:
-        """What its process may take."""
+        """Return the limits of its process."""
         return Bounds(**self.model_dump())
 
 
@@ -77,7 +77,7 @@ def package_of(point: EntryPoint) -> str:
 
 
 def unusable_identity(point: EntryPoint) -> str:
-    """What stands for an entry point that cannot be used: another release of its package may be better."""
+    """Return what identifies an entry point that cannot be used: another release of its package may be better."""
     return f"{point.value}@{package_of(point)}"
 
 
@@ -99,7 +99,7 @@ class Usable(Generic[_Named]):
 def find_usable(
     kind: str, points: Iterable[EntryPoint], describe: Callable[[EntryPoint], _Named], reserved: Collection[str]
 ) -> Usable[_Named]:
-    """The plug-ins of a group; one that cannot be used is passed over.
+    """Return the usable plug-ins of a group; the others are skipped.
 
     Args:
         kind: What they should be, for the notes: `decoder`.
@@ -129,7 +129,7 @@ def find_usable(
 
 
 def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object]) -> object:
-    """What an entry point answers to a small question.
+    """Ask an entry point a small question, in a process of its own.
 
     Args:
         kind: What it should be, for the error: `decoder`.
@@ -216,7 +216,7 @@ def _libraries() -> set[str]:
 
 
 def read_answer(output: Path) -> Any:  # noqa: ANN401 - JSON
-    """What a process answered into its folder; `None` when that is nothing, or no JSON."""
+    """Read the answer of a process from its folder; `None` when there is none, or no JSON."""
     try:
         return json.loads(read_regular(output / ANSWER, _MAX_ANSWER_BYTES, follow=False))
     except (OSError, ValueError, RecursionError):

@@ -70,7 +70,7 @@ class Limits:
     workers: int = field(default_factory=usable_cores)
 
     def total_bytes_of(self, size_bytes: int) -> int:
-        """Bytes that a file of `size_bytes` may inflate to."""
+        """Return the bytes that a file of `size_bytes` may inflate to."""
         return min(self.max_total_bytes, max(self.min_total_bytes, int(self.max_total_ratio * size_bytes)))
 
 
@@ -234,7 +234,7 @@ class RecordingSummary:
 
 
 def concat_topics(parts: Iterable[Mapping[TopicKey, pl.DataFrame]]) -> dict[TopicKey, pl.DataFrame]:
-    """The tables of each topic one after another."""
+    """Concatenate the tables of each topic."""
     gathered: dict[TopicKey, list[pl.DataFrame]] = {}
     for part in parts:
         for key, table in part.items():
@@ -286,9 +286,9 @@ class Decoder(Protocol):
     seeks: bool
 
     def matches(self, head: bytes) -> bool:
-        """Whether a file that starts with these bytes (up to 4,096) has this format."""
+        """Return whether a file that starts with these bytes (up to 4,096) has this format."""
         ...
 
     def open(self, source: Source, budget: "Budget") -> Reader:
-        """A reader over `source`, positioned anywhere, that stays within the file's budget."""
+        """Return a reader over `source`, positioned anywhere, that stays within the file's budget."""
         ...

@@ -37,7 +37,7 @@ from argus_assets.errors import BadManifest, PermanentError, Unavailable
 from argus_assets.event_log.events import to_dagster
 from argus_assets.event_log.queries import latest_digest
 from argus_assets.events import BatchCreated, BatchQuarantined, DuplicateDropped
-from argus_assets.lake import layout
+from argus_assets.lake.batches import BatchStore
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
     BATCHES,
@@ -333,7 +333,7 @@ def _pace(instance: dg.DagsterInstance) -> float:
 
 def _keep(lake: Lake, batch: PlannedBatch) -> None:
     assert batch.candidate.raw is not None, "a planned batch has a manifest"
-    lake.write_bytes(layout.manifest(batch.partition, batch.candidate.digest), batch.candidate.raw)
+    BatchStore(lake).save_manifest(batch.partition, batch.candidate.digest, batch.candidate.raw)
 
 
 def _stamp(marker: ObjectInfo) -> str:

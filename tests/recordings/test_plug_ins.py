@@ -626,7 +626,7 @@ def test_a_wrong_declaration_names_the_key(tmp_path: Path, change: str, told: st
         ('timestamp = { column = "t_us", unit = "us" }', 'timestamp = { column = "t_us", unit = "us" }\npayload = "x"', "have no use here"),
         ('unit = "us"', 'unit = "us", epoch = 2020-01-01T00:00:00', "epoch"),
         ("[[decoder]]", "[[decoders]]", "unknown key 'decoders'; allowed are decoder"),
-        ("[[decoder]]", "[[decoder", "is no TOML"),
+        ("[[decoder]]", "[[decoder", "is not valid TOML"),
         ('name = "acme-rec"', 'name = "mcap"', "'mcap' is taken"),
     ],
 )  # fmt: skip

@@ -15,7 +15,6 @@ import polars as pl
 from argus_assets.faults.activations import MAX_EVENTS, activations, as_reports
 from argus_assets.faults.can_bus.declaration import BUS_ERROR, MANY_BUS_ERRORS
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER
-from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.recordings import can_errors as socketcan
 from argus_assets.recordings.drive import Drive
@@ -201,7 +200,7 @@ def _with_details(reports: pl.DataFrame, frames: _Frames) -> pl.DataFrame:
     return reports.with_row_index("row").join(details, on="row", how="left", maintain_order="left").drop("row")
 
 
-def wanted(frames: pl.LazyFrame, _config: FaultConfig) -> pl.LazyFrame:
+def wanted(frames: pl.LazyFrame, _config: object) -> pl.LazyFrame:
     """Select the CAN error frames, unordered.
 
     Args:
@@ -219,7 +218,7 @@ def wanted(frames: pl.LazyFrame, _config: FaultConfig) -> pl.LazyFrame:
     )
 
 
-def find(_drive: Drive, rows: pl.DataFrame, _config: FaultConfig) -> Found:
+def find(_drive: Drive, rows: pl.DataFrame, _config: object) -> Found:
     """Find what error frames report.
 
     Args:

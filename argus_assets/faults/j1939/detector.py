@@ -10,9 +10,8 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import activations, as_reports
-from argus_assets.faults.bounds import bounded_faults, bounded_notes
+from argus_assets.faults.bounds import Bounded, bounded_faults, bounded_notes
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER, data_frames
-from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939.clear import IS_CLEAR, clear_events, cleared_lists, find_clears
 from argus_assets.faults.j1939.dm import LISTS
@@ -36,12 +35,12 @@ _CONTENT: Final = pl.Schema(
 )
 
 
-def wanted(frames: pl.LazyFrame, _config: FaultConfig) -> pl.LazyFrame:
+def wanted(frames: pl.LazyFrame, _config: Bounded) -> pl.LazyFrame:
     """Select the frames of `WANTED`."""
     return data_frames(frames, WANTED)
 
 
-def find(_drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
+def find(_drive: Drive, rows: pl.DataFrame, config: Bounded) -> Found:
     """Find the faults that ECUs report, and the clears.
 
     Args:

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, Self
 
 import polars as pl
+from pydantic import Field, model_validator
 
-from argus_assets.faults.config import CodePattern
+from argus_assets.common.config_files import Strict
 
 CODE_PATTERN: Final = r"\b[A-Z]\d{3,5}\b|\b0x[0-9A-Fa-f]{4,8}\b"
 """A code inside a text: `E101`, `0x8004`."""
@@ -18,6 +19,30 @@ VARYING: Final = (
     r"|\b[0-9A-Fa-f]{8,}\b"  # hash or id: no word of eight letters has only these
     r"|\d+(?:[.,:]\d+)*"
 )
+
+
+class CodePattern(Strict):
+    """How a code looks inside a text.
+
+    Attributes:
+        pattern: A regular expression as Rust's crate `regex` has them: no look-around, no back reference.
+        group: The group that is the code, 0 for the whole match.
+    """
+
+    pattern: str = Field(min_length=1, max_length=1000)
+    group: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        try:
+            groups = len(pl.select(pl.lit("").str.extract_groups(self.pattern)).to_series().struct.fields)
+        except pl.exceptions.PolarsError as error:
+            msg = f"pattern is no regular expression: {str(error).splitlines()[-1].removeprefix('error: ')}"
+            raise ValueError(msg) from error
+        if self.group > groups:
+            msg = f"group is {self.group}, but the pattern has {groups}"
+            raise ValueError(msg)
+        return self
 
 
 def template(text: pl.Expr) -> pl.Expr:

@@ -5,18 +5,18 @@ one it is made from the node and the text's template, so that identical texts ar
 hold.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import polars as pl
 
 from argus_assets.common.texts import clean_names
 from argus_assets.faults.activations import FAULT, activations, as_reports
-from argus_assets.faults.bounds import bounded_faults
+from argus_assets.faults.bounds import Bounded, bounded_faults
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER
-from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
-from argus_assets.faults.evidence import with_payloads
-from argus_assets.faults.software.codes import code_in_text, diagnostic_code, log_code, template
+from argus_assets.faults.evidence import on_channels_of, with_payloads
+from argus_assets.faults.software.codes import CodePattern, code_in_text, diagnostic_code, log_code, template
 from argus_assets.recordings.drive import Drive
 
 _LOG_ERROR: Final = 40
@@ -33,11 +33,20 @@ CODE_KEYS: Final = ("error_code", "code")
 """Keys of a diagnostic status that state a code, in the order in which they count."""
 
 
-def wanted(_frames: pl.LazyFrame, _config: FaultConfig) -> None:
+class Config(Bounded, Protocol):
+    """What this detector needs of the configuration."""
+
+    @property
+    def code_patterns(self) -> Sequence[CodePattern]:
+        """How codes look inside texts."""
+        ...
+
+
+def wanted(_frames: pl.LazyFrame, _config: Config) -> None:
     """Logs and diagnostics have tables of their own; of the frames only those that are evidence are read."""
 
 
-def find(drive: Drive, _rows: pl.DataFrame, config: FaultConfig) -> Found:
+def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
     """Find the faults that software reports in logs and diagnostics.
 
     Args:
@@ -55,7 +64,7 @@ def find(drive: Drive, _rows: pl.DataFrame, config: FaultConfig) -> Found:
         ),
     ]
     kept = bounded_faults(Found.together(found), "Software", config.bounds)
-    return Found(with_payloads(kept.events, drive.frames, ("log", "diagnostic")), kept.notes)
+    return Found(with_payloads(kept.events, drive.frames, on_channels_of(kept.events, "log", "diagnostic")), kept.notes)
 
 
 def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:

@@ -1,29 +1,38 @@
 """Diagnostics on CAN: OBD and UDS share ISO-TP, so their messages are put together once and handed to both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Protocol
 
 import polars as pl
 
 from argus_assets.faults.activations import activations
-from argus_assets.faults.bounds import bounded_faults, bounded_notes
+from argus_assets.faults.bounds import Bounded, bounded_faults, bounded_notes
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
-from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.detector import Found
 from argus_assets.faults.uds_obd import addressing, clearing, negative_response, obd, uds
-from argus_assets.faults.uds_obd.addressing import BySender, by_sender
+from argus_assets.faults.uds_obd.addressing import Addressing, BySender, by_sender
 from argus_assets.faults.uds_obd.addressing_proof import prove
 from argus_assets.faults.uds_obd.isotp import Reassembled, reassemble
 from argus_assets.faults.uds_obd.request_response import converse
 from argus_assets.recordings.drive import Drive
 
 
-def wanted(frames: pl.LazyFrame, config: FaultConfig) -> pl.LazyFrame:
+class Config(Bounded, Protocol):
+    """What this detector needs of the configuration."""
+
+    @property
+    def addressings(self) -> Sequence[Addressing]:
+        """How the vehicle's ECUs are asked and answer."""
+        ...
+
+
+def wanted(frames: pl.LazyFrame, config: Config) -> pl.LazyFrame:
     """Select the frames that can carry diagnostics by the configured addressings."""
     return data_frames(frames, addressing.wanted(config.addressings))
 
 
-def find(_drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
+def find(_drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     """Find what ECUs report to testers.
 
     Args:

@@ -87,7 +87,7 @@ class EntryPointDecoder:
         self.identity = f"{description.name}/{description.version}/{point.value}@{package_of(point)}"
 
     def matches(self, head: bytes) -> bool:
-        """Whether the file has one of the signatures; without any, and without patterns, what its own `matches` says."""
+        """Return whether the file has one of the signatures; without any, and without patterns, ask its own `matches`."""
         if self._description.signatures:
             magics = ((at, bytes.fromhex(magic)) for at, magic in self._description.signatures)
             return any(head[at : at + len(magic)] == magic for at, magic in magics)
@@ -100,7 +100,7 @@ class EntryPointDecoder:
         return self._answers[head]
 
     def _ask(self, head: bytes) -> bool:
-        """What the decoder says; one that fails says no, and is told once."""
+        """Ask the decoder; one that fails says no, and is reported once."""
         try:
             return _ask(self._point, {"do": "matches", "head": head.hex()}) is True
         except ArgusError as error:
@@ -110,15 +110,15 @@ class EntryPointDecoder:
             return False
 
     def matches_name(self, name: str) -> bool:
-        """Whether the name has one of its patterns."""
+        """Return whether the name has one of its patterns."""
         return any(fnmatchcase(name, pattern) for pattern in self._description.name_patterns)
 
     def open(self, source: Source, budget: Budget) -> Reader:
-        """A reader over `source`."""
+        """Return a reader over `source`."""
         return self.open_named(source, budget, "")
 
     def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
-        """A reader over `source`; the decoder sees a file with the suffix of `name`."""
+        """Return a reader over `source`; the decoder sees a file with the suffix of `name`."""
         return PlugInReader(self, source, budget.limits, name)
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:
@@ -194,7 +194,7 @@ class _OutputReader:
 
 
 def _batches(folder: Path, topics: Sequence[TopicKey], limits: Limits) -> Iterator[FrameBatch]:
-    """The tables that a child wrote, one after another, each checked.
+    """Yield the tables that a child wrote, one after another, each checked.
 
     Raises:
         BadTable: One is not what it should be.

@@ -39,7 +39,7 @@ class Container:
 
 
 def is_inflated(container: Container) -> bool:
-    """Whether something has to be inflated: also where a plain container has another size than it states."""
+    """Return whether the container has to be inflated: also a plain one whose size is not the stated one."""
     is_plain = container.method == NO_COMPRESSION and len(container.content) == container.size
     return not (container.broken or is_plain)
 
@@ -84,12 +84,12 @@ def inflate_in_pieces(content: bytes, limit: int) -> Generator[bytes]:
         while step and not stream.eof:
             if total >= limit:
                 raise EOFError
-            most = min(_PIECE_BYTES, limit - total)
+            max_bytes = min(_PIECE_BYTES, limit - total)
             before = stream.copy()
             try:
-                piece = stream.decompress(step, most)
+                piece = stream.decompress(step, max_bytes)
             except zlib.error:
-                yield _inflate_slowly(before.decompress, step, most)
+                yield _inflate_slowly(before.decompress, step, max_bytes)
                 raise
             if piece:
                 yield piece
@@ -99,13 +99,13 @@ def inflate_in_pieces(content: bytes, limit: int) -> Generator[bytes]:
         raise EOFError
 
 
-def _inflate_slowly(decompress: Callable[[bytes, int], bytes], content: bytes, most: int) -> bytes:
-    """What comes out of damaged zlib data before the damage."""
+def _inflate_slowly(decompress: Callable[[bytes, int], bytes], content: bytes, max_bytes: int) -> bytes:
+    """Return what damaged zlib data inflates to before the damage."""
     out = bytearray()
     try:
         for at in range(0, len(content), _SALVAGE_BYTES):
-            out += decompress(content[at : at + _SALVAGE_BYTES], max(1, most - len(out)))
-            if len(out) >= most:
+            out += decompress(content[at : at + _SALVAGE_BYTES], max(1, max_bytes - len(out)))
+            if len(out) >= max_bytes:
                 break
     except zlib.error:
         pass

@@ -76,7 +76,7 @@ class Objects:
         return walked[:-1] if self.ends[walked[-1]] > self.size else walked
 
     def rest(self, at: int) -> int:
-        """Where the first object could start that is not complete, behind those that end at `at`."""
+        """Return where the first incomplete object may start, behind the objects that end at `at`."""
         first = int(np.searchsorted(self.places, at))
         incomplete = np.flatnonzero(self.ends[first:] > self.size)
         candidate = int(self.places[first + incomplete[0]]) if len(incomplete) else self.size
@@ -131,7 +131,7 @@ class DecodedObjects:
 
 
 def decode_objects(located: Located) -> DecodedObjects:
-    """Frames of located objects."""
+    """Decode located objects into frames."""
     data, places, heads, start_ns = located.data, located.places, located.heads, located.start_ns
     n = len(places)
     buffer = np.frombuffer(data + bytes(PADDING + layout.MAX_BODY_BYTES), np.uint8)
@@ -172,7 +172,7 @@ def _decode_type(  # noqa: PLR0917 - runs in a pool
         return rows_at(arrays.buffer, bodies, dtype.itemsize).view(dtype).reshape(-1)
 
     def put(values: np.ndarray, is_rx: Flags, starts: I64, wanted: I64) -> int:
-        """Channel, id, DLC and data bytes, which never reach past the object."""
+        """Store channel, direction, DLC and data bytes, which never reach past the object."""
         channel[rows] = values["channel"]
         assert arrays.is_rx is not None
         arrays.is_rx[rows] = is_rx
@@ -236,6 +236,6 @@ def _decode_type(  # noqa: PLR0917 - runs in a pool
 
 
 def _disagreeing(values: np.ndarray, is_fd: Flags, remote: Flags) -> int:
-    """Frames whose stated number of bytes is not what their DLC means."""
+    """Return the number of frames whose stated number of data bytes contradicts their DLC."""
     by_dlc = np.where(is_fd, FD_LENGTHS[np.minimum(values["dlc"], 15)], np.minimum(values["dlc"], 8))
     return int(((values["valid"] != by_dlc) & ~remote).sum())

@@ -84,7 +84,7 @@ class _Stream:
 
     @property
     def is_due(self) -> bool:
-        """Whether to look at it: never for less than what waits already, or one long object would be joined for ever."""
+        """Return whether to locate objects now: never for less than what waits, or one long object would be joined for ever."""
         return self.size - len(self.rest) >= max(GROUP_BYTES, len(self.rest))
 
 
@@ -115,7 +115,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
     # ------------------------------------------------------------------------------------------ the file
 
     def _pieces(self) -> Generator[_Piece]:
-        """What the containers of the file hold, inflated."""
+        """Yield the inflated content of the file's containers."""
         groups = self._staged(
             self._groups(), partial(inflate_whole, limits=self._limits),
             weight=lambda group: sum(len(c.content) + min(c.size, GROUP_BYTES) for c in group),
@@ -141,7 +141,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
         return container.size > GROUP_BYTES or self._budget.inflate(container.size, at=container.at)
 
     def _top_level(self) -> Generator[Container]:
-        """Containers in file order, and runs of objects that stand outside of them."""
+        """Yield containers in file order, and runs of objects outside of them."""
         at = self._read_head()
         has_containers = False
         while at < self._size:
@@ -254,7 +254,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
         )  # fmt: skip
 
     def _search(self, at: int) -> int | None:
-        """Offset of the next container from `at` on."""
+        """Return the offset of the next container from `at` on."""
         while at + BASE.size <= self._size:
             self._block.hold(at, BASE.size)
             block, start = self._block.data, self._block.start
@@ -270,7 +270,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
     # ------------------------------------------------------------------------------------------ containers
 
     def _content(self, container: Container) -> Generator[_Piece]:
-        """What a container holds, in pieces."""
+        """Yield the content of a container in pieces."""
         at = container.at
         if container.problem is not None:
             self._report(container.problem)
@@ -331,7 +331,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             yield at, None
 
     def _nested(self, data: bytes, places: I64, sizes: I64, at_file: int) -> Generator[_Piece]:
-        """What containers inside of a container hold, inflated one after another."""
+        """Yield the content of containers inside a container, inflated one after another."""
         for n, (place, size) in enumerate(zip(places.tolist(), sizes.tolist(), strict=True)):
             if not self._budget.take("blocks", at=at_file, name="BLF container"):
                 self._budget.take("blocks", len(places) - n - 1, at=at_file)
@@ -410,7 +410,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             self._too_deep.add(int(inner.sum()), stream.at)
 
     def _frames(self, data: bytes, buffer: U8, places: I64, at_file: int) -> Located | None:
-        """Of objects at these places the frames; the others are counted."""
+        """Return the frames among the objects at these places, and count the others."""
         heads = rows_at(buffer, places, layout.OBJECT_HEAD.itemsize).view(layout.OBJECT_HEAD).reshape(-1)
         self._objects += int(
             (heads["type"] != ObjectType.RESTORE_POINT_CONTAINER).sum()
@@ -484,7 +484,7 @@ class BlfDecoder(ForwardDecoder):
 
 
 def _systemtime_ns(values: tuple[int, ...]) -> int:
-    """Windows SYSTEMTIME as nanoseconds since 1970; it has no zone and is taken for UTC. 0 for no date."""
+    """Convert a Windows SYSTEMTIME, which has no zone and counts as UTC, to nanoseconds since 1970; 0 for no date."""
     year, month, _, day, hour, minute, second, millisecond = values
     try:
         start = datetime(year, month, day, hour, minute, second, tzinfo=UTC)

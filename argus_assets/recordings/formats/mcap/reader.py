@@ -105,7 +105,7 @@ class McapReader(ForwardReader[Decoded]):
         return [pool.submit(decode_pieces, kept, channels, first, self._budget)]
 
     def _size_of(self, piece: Piece) -> int:
-        """Memory that a piece takes while it is worked on."""
+        """Return the memory that a piece takes while it is worked on."""
         can_be = min(self._limits.max_chunk_bytes, int(self._limits.max_ratio * len(piece.content)))
         return max(min(inflated_size(piece), can_be), len(piece.content)) + _PIECE_BYTES
 
@@ -181,7 +181,7 @@ class McapReader(ForwardReader[Decoded]):
             )
 
     def _loose(self, at: int, opcode: int, first: int) -> Generator[Piece, None, int]:
-        """Records outside of chunks, as many as the block in memory holds; returns their bytes."""
+        """Yield the records outside of chunks that the block in memory holds; return their bytes."""
         if opcode in (SCHEMA, CHANNEL, MESSAGE, STATISTICS):
             if first > MAX_MESSAGE_BYTES:
                 self._problem(
@@ -197,7 +197,7 @@ class McapReader(ForwardReader[Decoded]):
         return length
 
     def _next_chunk(self, at: int) -> int | None:
-        """Offset of the next thing that can only be a chunk, from `at` on."""
+        """Return the offset of the next thing that can only be a chunk, from `at` on."""
         while at < self._size:
             self._block.hold(at, 2 * _CHUNK_START)
             block, first = self._block.data, self._block.start

@@ -138,14 +138,14 @@ class _Asked:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
     def column(self, name: str, others: int) -> bool:
-        """Whether there may be a column of this name beside so many others."""
+        """Return whether a column of this name may be added to so many others."""
         if others >= self.budget.limits.max_columns:
             self.over.append(name)
             return False
         return not self.has_data or self.budget.take("columns", at=self.group.at, name=name)
 
     def conversion(self, channel: Channel) -> Conversion | None:
-        """The conversion of a channel, if it has one beyond a linear one of numbers and it can be applied."""
+        """Return the conversion of a channel, if it can be applied and is more than a linear one of numbers."""
         scaling = channel.scaling
         of_numbers = not is_text(channel) and not is_bytes(channel)
         if scaling.is_identity or (scaling.kind == LINEAR and of_numbers):
@@ -281,7 +281,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
     # ------------------------------------------------------------------------------------------ data
 
     def _stream(self, group: DataGroup, *, streams: int) -> Generator[_Decoded]:
-        """What the records of a data group become, in their order, beside so many other streams."""
+        """Yield the decoded records of a data group in order, beside so many other streams."""
         layouts = self._layouts
         readable = [g for g in group.groups if g.number in layouts]
         if not readable or not group.data:
@@ -317,7 +317,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         )  # fmt: skip
 
     def _stored(self, group: DataGroup, piece_bytes: int) -> Generator[list[_Stored]]:
-        """Fragments as they are stored, small ones together, as far as the budget allows."""
+        """Yield fragments as they are stored, small ones together, as far as the budget allows."""
         held: list[_Stored] = []
         held_bytes = 0
         for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished, piece_bytes=piece_bytes):
@@ -337,7 +337,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
     def _work(
         self, cutter: Cutter, opened: Iterable[Sequence[Piece]], piece_bytes: int, max_bytes: int
     ) -> Generator[_Work]:
-        """Records to be decoded, as far as the budget allows."""
+        """Yield records to be decoded, as far as the budget allows."""
         for piece in joined(self._sound(opened), _JOINED_BYTES):
             for part in piece.parts(piece_bytes):
                 for tasks in cutter.cut(part):
@@ -416,7 +416,7 @@ def _open(fragment: Fragment, raw: bytes, limits: Limits) -> Piece:
 
 
 def _works(tasks: Sequence[Task], max_bytes: int) -> Generator[_Work]:
-    """Tasks that belong together, in runs of records whose columns take about `max_bytes`."""
+    """Yield tasks that belong together, in runs of records whose columns take about `max_bytes`."""
     frames = [task for task in tasks if task.layout.event is not None]
     if len(frames) > 1:  # in the order of the file, whatever their groups
         works = [_work_of(task) for task in frames]
@@ -440,7 +440,7 @@ def _work_of(task: Task) -> _Work:
 
 
 def _decode(work: _Work, start_ns: int) -> _Decoded:
-    """Columns of records; frames of several groups in the order of the file."""
+    """Decode records into columns; frames of several groups in file order."""
     decoded = _Decoded(size=work.size)
     frames: list[pl.DataFrame] = []
     positions: list[I64] = []
@@ -468,7 +468,7 @@ def _decode(work: _Work, start_ns: int) -> _Decoded:
 
 
 def _merged(streams: Sequence[Iterator[_Decoded]]) -> Iterator[_Decoded]:
-    """Frames of several streams by time, each stream in its own order; one stream as it is.
+    """Merge the frames of several streams by time, each stream in its own order; one stream passes unchanged.
 
     A frame counts as late as the latest before it in its stream, so that a clock that jumps back moves no frame.
     """

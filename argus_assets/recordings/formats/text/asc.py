@@ -49,7 +49,7 @@ _DATE: Final = re.compile(
 
 
 def date_of(line: str) -> int | None:
-    """Date of a `date` or `Begin Triggerblock` line as nanoseconds since 1970; it has no zone and counts as UTC."""
+    """Parse a `date` or `Begin Triggerblock` line to nanoseconds since 1970; it has no zone and counts as UTC."""
     match = _DATE.search(line[:MAX_HEAD_LINE])
     if match is None or match[1].capitalize() not in _MONTHS:
         return None

@@ -37,7 +37,7 @@ def _parse(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _whole_base64(texts: pl.Series) -> pl.Series:
-    """Clears the bits of a last digit that belong to no byte, where damage set them: the bytes are whole."""
+    """Clear the bits of a last digit that belong to no byte, where damage set them: the bytes are whole."""
     bad = texts.str.decode("base64", strict=False).is_null() & texts.is_not_null()
     if not bad.any():
         return texts

@@ -118,11 +118,11 @@ class TextDecoder:
         self._prepare = prepare
 
     def matches(self, head: bytes) -> bool:
-        """Whether the file starts like this format."""
+        """Return whether a file starts like this format."""
         return self._looks_like.match(head) is not None
 
     def open(self, source: Source, budget: Budget) -> Reader:
-        """A reader over `source`."""
+        """Return a reader over `source`."""
         return TextReader(source, budget, self._prepare, name=self.name, version=self.version)
 
 
@@ -147,7 +147,7 @@ class TextReader(ForwardReader[_Parsed]):
         yield self._staged(self._blocks(), self._parse, weight=lambda block: _PARSED_RATIO * len(block.data))
 
     def _blocks(self) -> Generator[_Block]:
-        """The file in blocks of whole lines."""
+        """Yield the file in blocks of whole lines."""
         self._source.seek(0)
         at = 0
         rest = b""
@@ -251,7 +251,7 @@ class TextReader(ForwardReader[_Parsed]):
 
 
 def _dates(lines: pl.DataFrame, date_of: Callable[[str], int | None]) -> tuple[pl.DataFrame, list[str]]:
-    """Of lines that may state a date: `line` and `start_ns` of those that do, and the text of those that state none."""
+    """Return `line` and `start_ns` of lines with a date, and the text of those whose date cannot be read."""
     stated = lines.select("line", pl.col("text").str.head(MAX_HEAD_LINE)).filter(pl.col("text").str.contains(r"\d"))
     texts = stated["text"].unique(maintain_order=True)
     dates = pl.Series("start_ns", [date_of(text) for text in texts], dtype=pl.Int64)
@@ -267,16 +267,16 @@ def _later(frames: pl.DataFrame, by_ns: I64) -> pl.DataFrame:
 
 
 def _readable(rows: pl.DataFrame) -> pl.Series:
-    """Rows whose values are all there and within their ranges."""
+    """Return which rows have all their values, within their ranges."""
     limit = pl.when(pl.col("extended")).then(ID_MASK).otherwise(0x7FF)
-    most = pl.when(pl.col("fd")).then(64).otherwise(8)
+    max_bytes = pl.when(pl.col("fd")).then(64).otherwise(8)
     whole = pl.all_horizontal(pl.all().is_not_null()) & pl.col("id").is_between(0, limit)
-    whole &= (pl.col("payload").bin.size() <= most) & (pl.col("channel").str.len_bytes() <= _MAX_NAME_BYTES)
+    whole &= (pl.col("payload").bin.size() <= max_bytes) & (pl.col("channel").str.len_bytes() <= _MAX_NAME_BYTES)
     return rows.select(whole.fill_null(value=False)).to_series()
 
 
 def _frames(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `COLUMNS` as `schema.FRAMES` without `frame`."""
+    """Convert rows of `COLUMNS` to `schema.FRAMES` without `frame`."""
     dlc_of = dict(zip(FD_LENGTHS.tolist(), range(16), strict=True))
     return rows.select(
         timestamp=pl.col("timestamp_ns").cast(FRAMES.schema["timestamp"]),

@@ -60,7 +60,7 @@ def _prepare(head: str) -> TextFormat:
 
 
 def _start(days: str) -> int | None:
-    """Days since `_EPOCH_DAYS` before 1970 as nanoseconds since 1970."""
+    """Convert days, counted from `_EPOCH_DAYS` before 1970, to nanoseconds since 1970."""
     match = re.match(r"([0-9]{1,6})(?:\.([0-9]{0,20})[0-9]*)?(?![\w.])", days)
     if match is None:
         return None
