@@ -18,8 +18,8 @@ from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, 
 from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import FRAMES
 from tests.support import mdf4_builder as build
+from tests.support.values import START_NS
 
-START_NS = 1_795_000_000 * 10**9
 CAN, VALUES, LIN, ERROR, SIGNAL = 1, 2, 3, 4, 5
 
 

@@ -21,6 +21,7 @@ from argus_assets.faults.plugins.packages import load_faults
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.parts import scan_part, write_part
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.values import VIN
 
 GOOD = '''
 import polars as pl
@@ -73,7 +74,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     """A simulated drive in Parquet parts, as a batch has it; each lies beside its recording."""
     folder = tmp_path_factory.mktemp("drive")
     simulate_drive(
-        folder, scenario="av_lidar_dropout", seed=1, vehicle_id="av-01", vin="1M8GDM9AXKP042788", release="2026.1",
+        folder, scenario="av_lidar_dropout", seed=1, vehicle_id="av-01", vin=VIN, release="2026.1",
         batch_id="b1", started_ns=1_790_000_000 * 10**9, seconds=20,
     )  # fmt: skip
     files = sorted(path for path in folder.iterdir() if path.suffix in (".mcap", ".mf4", ".MF4"))
