@@ -18,6 +18,7 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.event_log.events import AssetEvent, to_dagster
 from argus_assets.event_log.retention_store import PostgresRetentionStore
 from argus_assets.events import OldRemoved
+from argus_assets.lake.reports import RETENTION
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT
@@ -37,7 +38,6 @@ LISTED: Final = timedelta(hours=20)
 """The whole bucket is listed when the last listing was so long ago."""
 
 RUN_SECONDS: Final = 1800.0
-REPORT: Final = "upkeep/retain.json"
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -73,7 +73,7 @@ def build_retain_job(policy: Policy) -> dg.JobDefinition:
         context: dg.OpExecutionContext, bucket: BucketResource, lake: LakeResource, database: DatabaseResource
     ) -> None:
         now = datetime.now(UTC)
-        last = load_report(lake.lake())
+        last = RETENTION.load(lake.lake())
         listed_at = last.listed_at if last is not None else None
         report = run_retention(
             context.instance,
@@ -122,7 +122,7 @@ def build_retain_schedule(job: dg.JobDefinition, *, max_batches: int) -> dg.Sche
             return dg.SkipReason("Previous run still in progress.")
         at = context.scheduled_execution_time
         live = len(context.instance.get_dynamic_partitions(BATCHES))
-        if not is_due(load_report(lake.lake()), at, too_many=live > max_batches):
+        if not is_due(RETENTION.load(lake.lake()), at, too_many=live > max_batches):
             return dg.SkipReason(f"{live:,} of {max_batches:,} batches; the next pass begins at {HOUR:02}:43 UTC.")
         return dg.RunRequest(run_key=at.isoformat())
 
@@ -184,9 +184,9 @@ def run_retention(
     if not stopped:
         report.ended_at = now + timedelta(seconds=time.monotonic() - began)
     if not dry_run:
-        last = load_report(lake)
+        last = RETENTION.load(lake)
         report.listed_at = report.listed_at or (last.listed_at if last is not None else None)
-        lake.write_bytes(REPORT, report.model_dump_json(indent=2).encode())
+        RETENTION.save(lake, report)
     for line in report.lines():
         log(line)
     return report
@@ -210,16 +210,6 @@ def retention_store(
         requested=lambda: requested_partitions(lake),
         pinned=lambda: frozenset(pinned(lake)),
     )
-
-
-def load_report(lake: Lake) -> RetentionReport | None:
-    """Return the report of the last pass that was not a dry run, `None` before the first."""
-    if not lake.exists(REPORT):
-        return None
-    try:
-        return RetentionReport.model_validate_json(lake.read_bytes(REPORT))
-    except ValueError:
-        return None
 
 
 def _observed(report: RetentionReport) -> AssetEvent:

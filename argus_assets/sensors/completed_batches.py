@@ -37,7 +37,7 @@ from argus_assets.errors import BadManifest, PermanentError, Unavailable
 from argus_assets.event_log.events import to_dagster
 from argus_assets.event_log.queries import latest_digest
 from argus_assets.events import BatchCreated, BatchQuarantined, DuplicateDropped
-from argus_assets.lake import layout
+from argus_assets.lake.batches import BatchStore
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
     BATCHES,
@@ -135,7 +135,7 @@ def take_completed_batches(
         held = _do_each(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
         held_drops = {(r.ref, r.stamp) for r in held}
 
-        markers, whole = _list_fairly(bucket, cursor.start_after)
+        markers, whole = list_fairly(bucket, cursor.start_after)
         candidates: list[Candidate] = []
         last_read = ""
         unread: list[Unavailable] = []
@@ -211,11 +211,11 @@ def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[
 # ---------------------------------------------------------------------------------------------- reading the inbox
 
 
-def _list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
+def list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
     """Return some markers after a key, and whether the listing reached the end of the inbox.
 
-    At most `MAX_OF_VEHICLE` of one vehicle as long as others wait behind it; room that is left at the end is filled with
-    the rest of those that have more.
+    No more than `MAX_OF_VEHICLE` of one vehicle while others wait behind it; remaining room is then filled with further
+    markers of those vehicles.
     """
     found: list[ObjectInfo] = []
     more: dict[str, str] = {}
@@ -333,7 +333,7 @@ def _pace(instance: dg.DagsterInstance) -> float:
 
 def _keep(lake: Lake, batch: PlannedBatch) -> None:
     assert batch.candidate.raw is not None, "a planned batch has a manifest"
-    lake.write_bytes(layout.manifest(batch.partition, batch.candidate.digest), batch.candidate.raw)
+    BatchStore(lake).save_manifest(batch.partition, batch.candidate.digest, batch.candidate.raw)
 
 
 def _stamp(marker: ObjectInfo) -> str:

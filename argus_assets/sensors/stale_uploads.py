@@ -16,12 +16,12 @@ from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
 from argus_assets.event_log.events import AssetEvent, to_dagster
 from argus_assets.events import UploadStalled
+from argus_assets.lake.reports import STALE_UPLOADS
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.stale_uploads import StaleUpload, StaleUploads, find_stale
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
 
-REPORT: Final = "upkeep/stale_uploads.json"
 EVERY: Final = timedelta(hours=1)
 INTERVAL_S: Final = 300
 TICK_SECONDS: Final = 20.0
@@ -106,29 +106,19 @@ def report_stale_uploads(
             skip_reason=dg.SkipReason(f"{found.count} so far; continues after {found.after_vehicle}."),
             cursor=StaleCursor(current=found).model_dump_json(),
         )
-    last = load_stale_uploads(lake)
+    last = STALE_UPLOADS.load(lake)
     known = {upload.name for upload in last.uploads} if last is not None else set()
     new = [upload for upload in found.uploads if upload.name not in known]
     for upload in new[:MAX_EVENTS]:
         log(one_line(upload.text()))
     if found.parts_not_listed is not None:
         log(f"Incomplete multipart uploads could not be listed: {found.parts_not_listed}")
-    lake.write_bytes(REPORT, found.model_dump_json(indent=2).encode())
+    STALE_UPLOADS.save(lake, found)
     return dg.SensorResult(
         asset_events=[_observed(upload) for upload in new[:MAX_EVENTS]],
         skip_reason=dg.SkipReason(f"{found.count} uploads never completed, {len(new)} of them new."),
         cursor=StaleCursor(last_began=at).model_dump_json(),
     )
-
-
-def load_stale_uploads(lake: Lake) -> StaleUploads | None:
-    """Return what the last whole pass found, `None` before the first."""
-    if not lake.exists(REPORT):
-        return None
-    try:
-        return StaleUploads.model_validate_json(lake.read_bytes(REPORT))
-    except ValueError:
-        return None
 
 
 def _observed(upload: StaleUpload) -> AssetEvent:

@@ -30,13 +30,14 @@ from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.errors import BadSetting
 from argus_assets.lake.store import Lake
 from argus_assets.recordings.contained import read_contained
-from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, Limits, RecordingSummary
+from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, Limits, RecordingSummary, concat_batches
 from argus_assets.recordings.parts import READER_VERSION, reader_version, scan_part
 from argus_assets.recordings.plugins.loading import load_decoders
-from argus_assets.recordings.reading import concat_batches, open_recording, read_recording
+from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.registry import BUILT_IN, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.whole_recording import read_recording
 
 HERE = Path(__file__).parent
 GUIDE = HERE.parents[1] / "docs" / "recordings.md"
@@ -624,7 +625,7 @@ def test_a_wrong_declaration_names_the_key(tmp_path: Path, change: str, told: st
         ('timestamp = { column = "t_us", unit = "us" }', 'timestamp = { column = "t_us", unit = "us" }\npayload = "x"', "have no use here"),
         ('unit = "us"', 'unit = "us", epoch = 2020-01-01T00:00:00', "epoch"),
         ("[[decoder]]", "[[decoders]]", "unknown key 'decoders'; allowed are decoder"),
-        ("[[decoder]]", "[[decoder", "is no TOML"),
+        ("[[decoder]]", "[[decoder", "is not valid TOML"),
         ('name = "acme-rec"', 'name = "mcap"', "'mcap' is taken"),
     ],
 )  # fmt: skip
