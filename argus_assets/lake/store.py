@@ -39,16 +39,16 @@ class Lake:
         return cls(fs, root)
 
     def path(self, relative: str) -> str:
-        """Where `relative` is, as the file system names it."""
+        """Return where `relative` is, as the file system names it."""
         return f"{self._root}/{relative}"
 
     @property
     def is_local(self) -> bool:
-        """Whether the lake is a folder of this machine."""
+        """Return whether the lake is a folder of this machine."""
         return isinstance(self._fs, LocalFileSystem)
 
     def exists(self, relative: str) -> bool:
-        """Whether there is a file."""
+        """Return whether there is a file."""
         with _storage_errors("look for", self.path(relative)):
             return bool(self._fs.exists(self.path(relative)))
 
@@ -74,7 +74,7 @@ class Lake:
             return bytes(self._fs.cat_file(target))  # type: ignore[arg-type] # binary unless a mode says otherwise
 
     def names(self, relative: str) -> list[str]:
-        """Names of the files in a folder, sorted; none where there is no folder."""
+        """Return names of the files in a folder, sorted; none where there is no folder."""
         target = self.path(relative)
         with _storage_errors("list", target):
             try:
@@ -121,7 +121,7 @@ class Lake:
 
     @contextmanager
     def local_folder(self, relative: str) -> Generator[Path]:
-        """A folder of the lake as a local one: itself in a local lake, else a copy for the time of the block."""
+        """Return a folder of the lake as a local one: itself in a local lake, else a copy for the time of the block."""
         target = self.path(relative)
         if self.is_local:
             yield Path(target)

@@ -177,19 +177,19 @@ def _redacted(entry: Entry) -> Entry:
 
 
 def _shown(table: pl.DataFrame, is_less_important: pl.Expr, count: int) -> list[dict[str, object]]:
-    """The rows of a table in its order; at most `count` of them, the important ones before others."""
+    """Return the rows of a table in its order; at most `count` of them, the important ones before others."""
     chosen = table.with_row_index("row").sort(is_less_important, maintain_order=True).head(count)
     return chosen.sort("row").drop("row").to_dicts()
 
 
 def _cut(text: str | None) -> str:
-    """A text in a line of the page."""
+    """Return a text in a line of the page."""
     text = text or ""
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[: MAX_DETAIL_CHARS - 1]}…"
 
 
 def _history(item: EvidenceItem, evidence: Evidence) -> str:
-    """How a fault stands against earlier drives, in words."""
+    """Return how a fault stands against earlier drives, in words."""
     past, history = item.history, evidence.history
     if past is None or history is None:
         return ""
@@ -209,7 +209,7 @@ def _history(item: EvidenceItem, evidence: Evidence) -> str:
 
 
 def _linked(text: str, known: frozenset[str]) -> Markup:
-    """Text, escaped, whose `[E1]` lead to the evidence."""
+    """Return text, escaped, whose `[E1]` lead to the evidence."""
 
     def link(match: re.Match[str]) -> str:
         return f'<a href="#{match[1]}">{match[1]}</a>' if match[1] in known else match[0]
@@ -218,7 +218,7 @@ def _linked(text: str, known: frozenset[str]) -> Markup:
 
 
 def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
-    """In words, which other faults came before, with or after one, those that came most often first."""
+    """Return in words, which other faults came before, with or after one, those that came most often first."""
     lead_s = pl.col("median_lead_s")
     other = {"rank_a": rank, "rank_b": rank}
     # From the side of this fault: how much earlier than the other it began.
@@ -241,7 +241,7 @@ def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
 
 
 def _seconds(value: float) -> str:
-    """A duration people read: `4.2 s`, `3 min 05 s`, `1 h 12 min`."""
+    """Return a duration people read: `4.2 s`, `3 min 05 s`, `1 h 12 min`."""
     if value < 60:
         return f"{value:.1f} s"
     if value < 3600:

@@ -7,7 +7,7 @@ DRIVABLE = {"yes": "may be driven", "with_care": "drive with care", "no": "do no
 
 
 def diagnosis_markdown(diagnosis: Diagnosis, evidence: Evidence) -> str:
-    """For Dagster's metadata: verdict, causes with evidence, actions of the first."""
+    """Return for Dagster's metadata: verdict, causes with evidence, actions of the first."""
     lines = [
         _strong(diagnosis.verdict),
         "",

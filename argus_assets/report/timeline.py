@@ -175,7 +175,7 @@ def timeline_svg(
 
 
 def _lamps(events: pl.DataFrame, drive_from_ns: int) -> list[tuple[str, list[tuple[float, float]]]]:
-    """Each lamp with the (start, length) of what lit it, in seconds of the drive; the strictest first."""
+    """Return each lamp with the (start, length) of what lit it, in seconds of the drive; the strictest first."""
     spans: dict[str, list[tuple[float, float]]] = {}
     lit = events.filter(pl.col("lamp_status").is_not_null()).sort("first_seen")
     starts = (lit["first_seen"].dt.timestamp("ns") - drive_from_ns) / 1e9
@@ -191,7 +191,7 @@ def _lamp_order(lamp: str) -> tuple[int, str]:
 
 
 def _arrows(axes: Any, lanes: pl.DataFrame, explained: Sequence[int], scale: float) -> None:  # noqa: ANN401 - matplotlib
-    """From the first fault of the root cause to those that followed it."""
+    """Return from the first fault of the root cause to those that followed it."""
     told = [
         (lane, row["seconds_into_drive"])
         for lane, row in enumerate(lanes.iter_rows(named=True))
@@ -209,13 +209,13 @@ def _arrows(axes: Any, lanes: pl.DataFrame, explained: Sequence[int], scale: flo
 
 
 def _lane_name(code: str, ecu: str) -> str:
-    """Code and ECU in the room that is left of the plot; the code goes before."""
+    """Return code and ECU in the room that is left of the plot; the code goes before."""
     code, ecu = _short(redact(code), _NAME_CHARACTERS - 6), redact(ecu)
     return f"{code}  {_short(ecu, min(16, _NAME_CHARACTERS - len(code)))}"
 
 
 def _name_width(name: str) -> float:
-    """Share of the picture that a lane's name and the space beside it take, in the widest of the usual fonts."""
+    """Return share of the picture that a lane's name and the space beside it take, in the widest of the usual fonts."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 

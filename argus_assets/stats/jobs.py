@@ -1,4 +1,4 @@
-"""The job of a confined process (`containment.worker`) that measures how far and how fast a drive went."""
+"""Job of a confined process (`containment.worker`): measure distance and speed of a drive."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ SPEED_FILE: Final = "speed.parquet"
 
 
 def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Measure a drive; leaves `SPEED_FILE`, returns `distance` (`distance.Distance`, or none).
+    """Measure a drive: write `SPEED_FILE`, and return `distance` (`distance.Distance`, or none).
 
     Args:
         job: Where to write.

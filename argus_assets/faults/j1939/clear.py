@@ -58,7 +58,7 @@ class Clears:
 
 
 def find_clears(rows: pl.DataFrame) -> Clears:
-    """The requests to clear trouble codes among `rows`.
+    """Return the requests to clear trouble codes among `rows`.
 
     Args:
         rows: `can.data_frames` in time order.
@@ -101,7 +101,7 @@ def find_clears(rows: pl.DataFrame) -> Clears:
 
 
 def cleared_lists(clears: Clears, reporters: pl.DataFrame) -> pl.DataFrame:
-    """The lists of trouble codes that became empty by a clear.
+    """Return the lists of trouble codes that became empty by a clear.
 
     An ECU that acknowledged is taken at its word, at that time. One that did not answer to a request to all has
     cleared its codes; one that refused has not, and neither has one that was asked alone and did not answer.
@@ -137,7 +137,7 @@ def cleared_lists(clears: Clears, reporters: pl.DataFrame) -> pl.DataFrame:
 
 
 def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
-    """One event for each request: who asked whom, and what came of it.
+    """Return one event for each request: who asked whom, and what came of it.
 
     Args:
         clears: `find_clears`.

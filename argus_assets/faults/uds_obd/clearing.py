@@ -24,7 +24,7 @@ _FUNCTIONAL_GROUPS: Final = 0xFFFF00
 
 
 def clears(answers: pl.DataFrame) -> pl.DataFrame:
-    """The clearings that ECUs confirmed.
+    """Return the clearings that ECUs confirmed.
 
     Args:
         answers: `conversation.ANSWERS`.
@@ -87,7 +87,7 @@ def find_reports(clears: pl.DataFrame) -> pl.DataFrame:
 
 
 def cleared_before(reports: pl.DataFrame, clears: pl.DataFrame) -> pl.Series:
-    """How many clearings before each report covered its code.
+    """Return how many clearings before each report covered its code.
 
     Args:
         reports: order, channel, ecu and code, sorted by order.
