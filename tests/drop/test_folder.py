@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.drop import folder
 from argus_assets.drop.bucket import Bucket
 from argus_assets.errors import AccessDenied, ArgusError, BadFile, BadSetting
 from tests.support.disk_log import disk_log
@@ -42,7 +41,6 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    folder.logged_entries.clear()
     return Place(tmp_path)
 
 
