@@ -1,4 +1,4 @@
-"""What Dagster loads. The one module that reads the environment when it is imported: Dagster gives no other moment."""
+"""The definitions that Dagster loads. The only module that reads the environment at import: Dagster offers no other hook."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from datetime import timedelta
 import dagster as dg
 
 from argus_assets.adapters.postgres.database import DatabaseResource
-from argus_assets.assets.batch import batch_assets, vehicle_drop
+from argus_assets.assets.batch_assets import batch_assets
+from argus_assets.assets.specs import vehicle_drop
 from argus_assets.errors import BadSetting
 from argus_assets.jobs import batch_job, rediagnose_job
 from argus_assets.monitoring.logs import configure as configure_logs
@@ -34,7 +35,7 @@ from argus_assets.settings import Settings
 
 
 def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = None) -> dg.Definitions:
-    """All definitions.
+    """Return all definitions.
 
     Args:
         settings: What the environment says.
@@ -84,13 +85,13 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             **webhook_resources,
             **(resources or {}),
         },
-        # A run's processes cost more than its work: everything of a run happens in its one process.
+        # A process for each step would cost more than the work: a run has one.
         executor=dg.in_process_executor,
     )
 
 
 def _quiet_prefixes(settings: Settings) -> tuple[list[dg.SensorDefinition], list[dg.JobDefinition]]:
-    """What serves loggers without manifests, where there are any."""
+    """Return what serves loggers that drop no manifests, if any are configured."""
     if settings.quiet_prefix is None:
         return [], []
     if settings.quiet_loggers is None:
@@ -102,7 +103,7 @@ def _quiet_prefixes(settings: Settings) -> tuple[list[dg.SensorDefinition], list
 
 
 def _webhooks(settings: Settings) -> tuple[list[dg.SensorDefinition], dict[str, object]]:
-    """What tells other systems, where there are any."""
+    """Return what notifies other systems, if any are configured."""
     if settings.webhooks is None:
         if settings.alerts is not None:
             raise BadSetting("ARGUS_ALERTS has no ARGUS_WEBHOOKS.", help="Name an endpoint that alerts go to.")
@@ -123,7 +124,7 @@ def _webhooks(settings: Settings) -> tuple[list[dg.SensorDefinition], dict[str, 
 
 
 def _diagnostician(settings: Settings) -> DiagnosisResource:
-    """Secrets stay in the environment: a configuration is shown in the UI."""
+    """Return the resource of the diagnosis. Secrets stay in the environment: the UI shows a resource's configuration."""
 
     def secret(name: str) -> str | None:
         return dg.EnvVar(Settings.variables()[name]) if getattr(settings, name) is not None else None

@@ -23,7 +23,8 @@ from rich.progress import track
 
 from argus_assets.adapters.postgres.cases import CODES, EF_SEARCH, PostgresCaseStore
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.offline import diagnose_offline
@@ -37,6 +38,7 @@ from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.lake.store import Lake
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from argus_assets.simulate.fleet import simulate_drive
+from argus_assets.stats.recorded import RecordedTime
 from benchmarks.case_fleet import DAYS, OWN_LOG_MEAN, START, make_cases
 from benchmarks.machine import describe_machine, table
 
@@ -247,10 +249,10 @@ def make_drive(folder: Path, scenario: str) -> MadeDrive:
         vehicle_id="v", vin=drive.vin, batch_id="b", release=drive.release, platform=drive.platform,
         recorded_from=START, recorded_to=START, files=tuple(f.entry for f in done),
     )  # fmt: skip
-    recordings = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2).recordings
-    events = stages.detect_faults(recordings, lake=lake).events
-    stats = stages.aggregate_stats(events, recordings, lake=lake).error_stats
-    return MadeDrive(stats, recordings, events, drive.platform, stages.drive_seconds(recordings))
+    recordings = parse_recordings(manifest, bucket=bucket, lake=lake, workers=2).recordings
+    events = detect_faults(recordings, lake=lake).events
+    stats = aggregate_stats(events, recordings, lake=lake).error_stats
+    return MadeDrive(stats, recordings, events, drive.platform, RecordedTime.of(recordings).recorded_s)
 
 
 def times_of_batches(url: str, drives: Sequence[MadeDrive]) -> dict[str, list[float]]:

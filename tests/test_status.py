@@ -5,16 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.assets.batch import STAGES
-from argus_assets.status import (
-    RESTING,
-    WORKING,
-    BatchFacts,
-    BatchState,
-    RecordingState,
-    derive_recording_state,
-    derive_state,
-)
+from argus_assets.event_log.states import BatchFacts, derive_state
+from argus_assets.pipeline import RESTING, RUNNING, STAGES, BatchState
+from argus_assets.status import RecordingState, derive_recording_state
 
 statuses = st.one_of(st.none(), st.sampled_from(dg.DagsterRunStatus))
 facts = st.builds(
@@ -31,7 +24,7 @@ def made_up_to(count: int, dropped: int = 10) -> dict[str, int]:
 
 
 def test_there_is_a_state_for_every_number_of_stages() -> None:
-    assert len(WORKING) == len(STAGES)
+    assert len(RUNNING) == len(STAGES)
     assert len(RESTING) == len(STAGES) + 1
 
 
@@ -52,7 +45,7 @@ def test_the_states_of_a_batch_in_order(done: int) -> None:
     assert state(None) == (RESTING[done], None)
     assert state(dg.DagsterRunStatus.QUEUED) == (RESTING[done], None), "waiting is not working"
     if done < len(STAGES):
-        assert state(dg.DagsterRunStatus.STARTED) == (WORKING[done], None)
+        assert state(dg.DagsterRunStatus.STARTED) == (RUNNING[done], None)
         assert state(dg.DagsterRunStatus.FAILURE) == (BatchState.FAILED, STAGES[done])
         assert state(dg.DagsterRunStatus.CANCELED) == (BatchState.FAILED, STAGES[done])
 

@@ -1,4 +1,4 @@
-"""The `argus` command. Each subcommand stands in its own module and is imported only when it runs."""
+"""The `argus` command. Each subcommand has its own module, which is imported only when it runs."""
 
 from importlib import import_module
 from typing import Final
@@ -6,24 +6,25 @@ from typing import Final
 import click
 
 _COMMANDS: Final = {
-    "case": "argus_assets.cli.case:case",
     "budget": "argus_assets.cli.budget:budget",
+    "case": "argus_assets.cli.case:case",
     "code-server": "argus_assets.cli.code_server:code_server",
     "demo": "argus_assets.cli.demo:demo",
+    "diagnose": "argus_assets.cli.diagnose:diagnose",
     "doctor": "argus_assets.cli.doctor:doctor",
     "drop": "argus_assets.cli.drop:drop",
-    "events": "argus_assets.cli.status:events",
+    "events": "argus_assets.cli.events:events",
+    "golden": "argus_assets.cli.golden:golden",
     "lifecycle": "argus_assets.cli.lifecycle:lifecycle",
     "metrics": "argus_assets.cli.metrics:metrics",
-    "golden": "argus_assets.cli.golden:golden",
     "outbox": "argus_assets.cli.outbox:outbox",
     "policy": "argus_assets.cli.policy:policy",
     "quarantine": "argus_assets.cli.quarantine:quarantine",
     "rec": "argus_assets.cli.rec:rec",
     "reconcile": "argus_assets.cli.reconcile:reconcile",
-    "retain": "argus_assets.cli.retain:retain",
     "replay": "argus_assets.cli.replay:replay",
     "rerun": "argus_assets.cli.rerun:rerun",
+    "retain": "argus_assets.cli.retain:retain",
     "simulate": "argus_assets.cli.simulate:simulate",
     "status": "argus_assets.cli.status:status",
     "up": "argus_assets.cli.up:up",
@@ -41,7 +42,7 @@ class LazyGroup(click.Group):
         self._commands_at = commands_at or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all commands, sorted."""
+        """Return the names of all commands, sorted."""
         return sorted({*super().list_commands(ctx), *self._commands_at})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -59,7 +60,7 @@ def root() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors that Argus raises on purpose are told in a few lines, without a traceback."""
+    """Run the command line; print errors that Argus raises on purpose in a few lines, without a traceback."""
     from argus_assets.cli.output import echo
     from argus_assets.errors import ArgusError
 

@@ -1,15 +1,15 @@
-"""`argus budget`: the tokens of the day, and where they went."""
+"""`argus budget`: today's tokens of the language model, and where they went."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.output import terminal
-from argus_assets.cli.status import home_option
+from argus_assets.cli.context import connected
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import counted, print_json, table, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,40 +19,34 @@ if TYPE_CHECKING:
     from argus_assets.adapters.postgres.ledger import Call, TokenDay
     from argus_assets.settings import Settings
 
-BAR: int = 40
+BAR: Final = 40
 
 
 @click.command()
 @click.argument("batch", required=False)
 @click.option("--days", default=14, show_default=True, type=click.IntRange(1), help="Days with calls to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @home_option
 def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> None:
-    """Show what language models took of the daily budget, or every call for BATCH.
+    """Show how much of the daily token budget is used, or every call of the language model for BATCH.
 
     BATCH is a partition key, VEHICLE/BATCH, or a batch id that only one vehicle has.
     """
-    import os
-
-    from argus_assets.adapters.postgres.database import Database
     from argus_assets.adapters.postgres.ledger import PostgresLedger
-    from argus_assets.cli.status import partition_of
-    from argus_assets.runtime.platform import connect, settings_for
 
-    with connect(home) as (instance, _):
-        settings = settings_for(home, os.environ)
-        ledger = PostgresLedger(Database(os.environ["ARGUS_DATABASE_URL"]), daily_tokens=settings.llm_daily_tokens)
+    with connected(home) as context:
+        settings = context.settings
+        ledger = PostgresLedger(context.database, daily_tokens=settings.llm_daily_tokens)
         if batch is not None:
-            calls = ledger.calls_of(partition_of(instance, batch))
+            calls = ledger.calls_of(context.partition_of(batch))
             if as_json:
-                click.echo(json.dumps([asdict(call) for call in calls], indent=2, default=str))
+                print_json([asdict(call) for call in calls])
             else:
                 _show_calls(terminal(), calls)
             return
         today, past = ledger.today(), ledger.days(last=days)
     if as_json:
-        document = {"today": {**asdict(today), "left": today.left}, "days": [asdict(day) for day in past]}
-        click.echo(json.dumps(document, indent=2, default=str))
+        print_json({"today": {**asdict(today), "left": today.left}, "days": [asdict(day) for day in past]})
         return
     _show_today(terminal(), today, settings)
     _show_days(terminal(), past)
@@ -61,7 +55,7 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
 def _show_today(console: "Console", today: "TokenDay", settings: "Settings") -> None:
     from rich.text import Text
 
-    model = settings.llm_model or "none: rules answer. Set ARGUS_LLM_MODEL to ask one"
+    model = settings.llm_model or "none: diagnoses are made by rules. Set ARGUS_LLM_MODEL to use one"
     console.print("model", style="bold", end="")
     console.print(f"  {model}")
     share = min(1.0, (today.spent + today.reserved) / today.limit) if today.limit else 1.0
@@ -80,48 +74,40 @@ def _show_today(console: "Console", today: "TokenDay", settings: "Settings") -> 
     reset = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC) - now
     hours, minutes = divmod(int(reset.total_seconds()) // 60, 60)
     console.print(
-        f"       {today.spent:,} tokens spent, {today.reserved:,} set aside, {today.left:,} left of {today.limit:,}; "
-        f"a new day begins in {hours} h {minutes:02d} min (00:00 UTC)"
+        f"       {today.spent:,} tokens spent, {today.reserved:,} reserved, {today.left:,} left of {today.limit:,}; "
+        f"resets in {hours} h {minutes:02d} min (00:00 UTC)"
     )
     console.print(f"       {_calls(today)}, {_cost(today)}")
 
 
 def _show_days(console: "Console", past: "Sequence[TokenDay]") -> None:
-    from rich.table import Table
-
     if not past:
-        console.print("\nNo language model has been asked yet.")
+        console.print("\nNo language model has been called yet.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("day", "spent", "prompt", "of it cached", "answers", "calls", "failed", "batches", "cost"):
-        table.add_column(column, justify="left" if column == "day" else "right")
+    columns = ("day", "spent", "prompt", "cached", "completion", "calls", "failed", "batches", "cost")
+    made = table(*columns, right=columns[1:])
     for day in past:
-        table.add_row(
+        made.add_row(
             str(day.day),
             *(f"{n:,}" for n in (day.spent, day.prompt_tokens, day.cached_tokens, day.completion_tokens)),
             *(f"{n:,}" for n in (day.calls, day.failed, day.batches)),
             _cost(day),
         )
     console.print()
-    console.print(table)
+    console.print(made)
 
 
 def _show_calls(console: "Console", calls: "Sequence[Call]") -> None:
-    from rich.table import Table
-
     if not calls:
-        console.print("No language model was asked for this batch.")
+        console.print("No language model was called for this batch.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("at (UTC)", "model", "outcome", "prompt", "answer", "reserved", "priority", "cost"):
-        table.add_column(
-            column, justify="left" if column in ("at (UTC)", "model", "outcome") else "right", overflow="fold"
-        )
+    numbers = ("prompt", "completion", "reserved", "priority", "cost")
+    made = table("at (UTC)", "model", "outcome", *numbers, right=numbers)
     for call in calls:
-        bound = " (bound)" if call.estimated else ""
+        bound = " (upper bound)" if call.estimated else ""
         tokens = ("" if n is None else f"{n:,}" for n in (call.prompt_tokens, call.completion_tokens))
         cost = "" if call.settled_at is None else "unknown" if call.cost_usd is None else f"${call.cost_usd:.4f}"
-        table.add_row(
+        made.add_row(
             f"{call.reserved_at:%m-%d %H:%M:%S}",
             call.model,
             f"{call.outcome or 'not settled'}{bound}",
@@ -130,13 +116,11 @@ def _show_calls(console: "Console", calls: "Sequence[Call]") -> None:
             f"{call.priority:.2f}",
             cost,
         )
-    console.print(table)
+    console.print(made)
 
 
 def _calls(day: "TokenDay") -> str:
-    return f"{day.calls:,} call{'s' if day.calls != 1 else ''}" + (
-        f", {day.failed:,} of them failed" if day.failed else ""
-    )
+    return counted(day.calls, "call") + (f", {day.failed:,} of them failed" if day.failed else "")
 
 
 def _cost(day: "TokenDay") -> str:

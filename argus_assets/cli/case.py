@@ -1,36 +1,31 @@
 """`argus case`: what people confirmed or corrected, the memory that diagnoses read."""
 
-import json
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from argus_assets.cli import LazyGroup
-from argus_assets.cli.output import echo, terminal
-from argus_assets.cli.progress import progress
-from argus_assets.cli.status import home_option, partition_of
+from argus_assets.cli.context import Context, connected
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import counted, echo, print_json, progress, shortened, table, terminal
 from argus_assets.common.texts import rich_text
 from argus_assets.errors import BadSetting
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from argus_assets.adapters.postgres.cases import PostgresCaseStore
-    from argus_assets.diagnosis.case_files import BadRow
     from argus_assets.diagnosis.model import Diagnosis, Evidence
     from argus_assets.diagnosis.ports import Case, CaseQuery
     from argus_assets.diagnosis.retrieval import Found
     from argus_assets.lake.store import Lake
 
-SHOWN_ROWS = 20
+SHOWN_CASES: Final = 20
+MAX_CODES: Final = 4
 FILE = click.Path(path_type=Path, dir_okay=False)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(cls=LazyGroup, commands_at={"import": "argus_assets.cli.case_files:import_"})
@@ -43,14 +38,13 @@ def case() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The running (or configured) platform, as far as cases are concerned."""
+    """The running (or configured) Argus with its cases."""
 
-    instance: "dg.DagsterInstance"
-    lake: "Lake"
+    context: Context
     store: "PostgresCaseStore"
 
     def titles(self) -> dict[str, str]:
-        """All known causes: those of the knowledge base, and those of cases."""
+        """Return the titles of all known causes, of the knowledge base and of cases, by identifier."""
         from argus_assets.diagnosis.knowledge import load_knowledge
 
         return {**self.store.causes(), **{cause.id: cause.title for cause in load_knowledge().causes}}
@@ -58,17 +52,12 @@ class Site:
 
 @contextmanager
 def opened(home: Path | None) -> Generator[Site]:
-    """Connect to instance, lake and cases."""
+    """Connect to Argus and its cases."""
     from argus_assets.adapters.embeddings import embedder_of
     from argus_assets.adapters.postgres.cases import PostgresCaseStore
-    from argus_assets.adapters.postgres.database import Database
-    from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import connect, settings_for
 
-    settings = settings_for(home, os.environ)
-    with connect(home) as (instance, _):
-        database = Database(os.environ["ARGUS_DATABASE_URL"])  # that of the embedded server too
-        yield Site(instance, Lake.from_url(settings.lake_url), PostgresCaseStore(database, embedder_of(settings)))
+    with connected(home) as context:
+        yield Site(context, PostgresCaseStore(context.database, embedder_of(context.settings)))
 
 
 @case.command()
@@ -100,8 +89,8 @@ def confirm(
     from argus_assets.diagnosis.retrieval import case_of
 
     with opened(home) as site:
-        partition = partition_of(site.instance, batch)
-        evidence, diagnosis = _diagnosed(site.lake, partition)
+        partition = site.context.partition_of(batch)
+        evidence, diagnosis = _diagnosed(site.context.lake, partition)
         if not evidence.items:
             raise BadSetting(
                 f"Batch {partition} has no fault codes: a case would never be found.",
@@ -150,13 +139,13 @@ def export(file: Path, home: Path | None) -> None:
         cases = site.store.find()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(write_cases(cases, kind), encoding="utf-8", newline="")
-    echo(f"{cases_told(len(cases))} in {file}")
+    echo(f"{counted(len(cases), 'case')} in {file}")
 
 
 @case.command()
 @click.option("--platform", help="Only of this kind of vehicle.")
 @click.option("--cause", help="Only of this cause.")
-@click.option("--limit", default=SHOWN_ROWS, show_default=True, type=click.IntRange(1), help="How many at most.")
+@click.option("--limit", default=SHOWN_CASES, show_default=True, type=click.IntRange(1), help="How many at most.")
 @json_option
 @home_option
 def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home: Path | None) -> None:
@@ -165,7 +154,7 @@ def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home:
         found = site.store.find(platform=platform, cause=cause, limit=limit)
         counts = site.store.counts()
     if as_json:
-        click.echo(json.dumps([c.model_dump(mode="json") for c in found], indent=2))
+        print_json([c.model_dump(mode="json") for c in found])
         return
     if not found:
         wanted = " and ".join(f"{n} {v}" for n, v in (("platform", platform), ("cause", cause)) if v)
@@ -179,7 +168,7 @@ def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home:
         "platform": lambda c: c.platform,
         "release": lambda c: c.release,
         "confirmed": lambda c: f"{c.confirmed_at:%Y-%m-%d}",
-        "codes": lambda c: _short_list([code.code for code in c.codes]),
+        "codes": lambda c: shortened([code.code for code in c.codes], MAX_CODES),
     }
     console.print(_table(list(columns), [[told(c) for told in columns.values()] for c in found]))
     total = sum(counts.values())
@@ -198,7 +187,7 @@ def show(id: str, as_json: bool, home: Path | None) -> None:  # noqa: A002 - the
         if found is None:
             raise _no_case(site, id)
     if as_json:
-        click.echo(json.dumps(found.model_dump(mode="json"), indent=2))
+        print_json(found.model_dump(mode="json"))
         return
     rows = {
         "cause": f"{found.cause} ({found.title})",
@@ -245,8 +234,8 @@ def similar(batch: str, limit: int, as_json: bool, home: Path | None) -> None:
     from argus_assets.diagnosis.retrieval import case_query, causes_of
 
     with opened(home) as site:
-        partition = partition_of(site.instance, batch)
-        evidence, _ = _diagnosed(site.lake, partition)
+        partition = site.context.partition_of(batch)
+        evidence, _ = _diagnosed(site.context.lake, partition)
         query = case_query(evidence, datetime.now(UTC), partition)
         found = site.store.search(query, limit=limit)
         counts = site.store.counts()
@@ -259,7 +248,7 @@ def similar(batch: str, limit: int, as_json: bool, home: Path | None) -> None:
             "cases": [c.model_dump(mode="json") for c in found.cases],
             "votes": dict(votes),
         }
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
         return
     _print_similar(partition, query, found, votes, counts, limit)
 
@@ -272,7 +261,7 @@ def reindex(home: Path | None) -> None:
         made = site.store.reindex(on_written=advance)
         method = site.store.method
     by = "code counts" if method == "codes" else f"the embedding model {method}"
-    echo(f"Vectors of {cases_told(made)} made by {by}.")
+    echo(f"Vectors of {counted(made, 'case')} made by {by}.")
 
 
 # ---------------------------------------------------------------------------------------------- inside
@@ -298,15 +287,16 @@ def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
 
 
 def _recorded_at(site: Site, partition: str) -> datetime:
-    from argus_assets.assets.batch import latest_digest
+    from argus_assets.event_log.queries import latest_digest
     from argus_assets.lake.batches import BatchStore
+    from argus_assets.pipeline import DROP
 
-    digest = latest_digest(site.instance, "vehicle_drop", partition)
+    digest = latest_digest(site.context.instance, DROP, partition)
     if digest is None:
         raise BadSetting(
             f"Batch {partition} has no manifest that Dagster knows.", help="Drop it with its manifest (docs/drop.md)."
         )
-    return BatchStore(site.lake).manifest(partition, digest).recorded_from
+    return BatchStore(site.context.lake).manifest(partition, digest).recorded_from
 
 
 def _cause(
@@ -351,7 +341,7 @@ def _print_similar(
     limit: int,
 ) -> None:
 
-    codes = _short_list([c.code for c in query.codes], 10) or "no codes"
+    codes = shortened([c.code for c in query.codes], 10) or "no codes"
     echo(f"{partition}: platform {query.platform}, release {query.release}, {codes}")
     if not found.cases:
         if not query.codes:
@@ -366,7 +356,7 @@ def _print_similar(
             f"{c.similarity:.2f}",
             f"{c.weight / c.similarity:.2f}" if c.similarity else "-",
             f"{c.weight:.2f}",
-            _short_list(c.shared_codes) or "-",
+            shortened(c.shared_codes, MAX_CODES) or "-",
             c.release,
             f"{c.confirmed_on}",
             c.fix or "-",
@@ -385,14 +375,10 @@ def _print_similar(
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> object:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in right else "left")
+    made = table(*columns, right=right)
     for row in rows:
-        table.add_row(*map(rich_text, row))
-    return table
+        made.add_row(*map(rich_text, row))
+    return made
 
 
 def _prediction(case: "Case") -> str:
@@ -418,22 +404,5 @@ def _counted(counts: Mapping[str, int]) -> str:
     return "Cases: " + ", ".join(f"{platform} {count:,}" for platform, count in counts.items()) + "."
 
 
-def _short_list(texts: Sequence[str], most: int = 4) -> str:
-    distinct = list(dict.fromkeys(texts))
-    more = f" and {len(distinct) - most} more" if len(distinct) > most else ""
-    return ", ".join(distinct[:most]) + more
-
-
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
-
-
-def cases_told(count: int) -> str:
-    """A number of cases in words."""
-    return "1 case" if count == 1 else f"{count:,} cases"
-
-
-def bad_rows_told(bad: Sequence["BadRow"]) -> list[str]:
-    """The first rows that cannot be used, a line each."""
-    more = [f"and {len(bad) - SHOWN_ROWS:,} more"] if len(bad) > SHOWN_ROWS else []
-    return [*map(str, bad[:SHOWN_ROWS]), *more]

@@ -7,11 +7,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.output import terminal
+from argus_assets.cli.context import bucket_of
+from argus_assets.cli.output import table, terminal
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from argus_assets.simulate.fleet import Drive
     from argus_assets.status import BatchStatus
 
-DRIVE_SECONDS = 60.0
-WAIT_SECONDS = 420.0
-BROKEN = "car-99"
+DRIVE_S: Final = 60.0
+MAX_WAIT_S: Final = 420.0
+BROKEN: Final = "car-99"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,6 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     Exits with 0 only if each healthy drive completed without a fault, each faulty one was diagnosed with its planted
     cause first, and the broken upload was quarantined with its reason.
     """
-    from argus_assets.drop.bucket import Bucket
     from argus_assets.runtime.embedded.s3 import s3_server
     from argus_assets.runtime.platform import Platform
     from argus_assets.settings import Settings
@@ -75,7 +75,7 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
         platform.start()
         try:
             console.print(f"   ready after {time.monotonic() - started:.0f} s\n")
-            bucket = Bucket.from_url(settings.bucket_url)
+            bucket = bucket_of(settings)
             expected = _drop_fleet(console, bucket, home / "fleet", seed)
             found = _wait(console, platform, bucket, len(expected))
             ok = _report(console, expected, found)
@@ -141,7 +141,7 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
             seed=seed,
             scenarios=DEMO,
             started_ns=started_ns,
-            seconds=DRIVE_SECONDS,
+            seconds=DRIVE_S,
             on_drive=lambda _: progress.advance(task),
         )
         broken = simulate_drive(
@@ -153,7 +153,7 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
             release="2026.11",
             batch_id="drive-0099",
             started_ns=started_ns,
-            seconds=DRIVE_SECONDS,
+            seconds=DRIVE_S,
         )
         progress.advance(task)
         task = progress.add_task("   dropping", total=len(drives) + 1)
@@ -221,9 +221,9 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
                 told = text
             if len(states) >= count and all(state in ended for state in states):
                 break
-            if time.monotonic() - started > WAIT_SECONDS:
+            if time.monotonic() - started > MAX_WAIT_S:
                 console.print(
-                    f"   gave up after {WAIT_SECONDS:.0f} s; logs are in {platform.settings.home / 'logs'}", style="red"
+                    f"   gave up after {MAX_WAIT_S:.0f} s; logs are in {platform.settings.home / 'logs'}", style="red"
                 )
                 break
             platform.watch()
@@ -234,13 +234,10 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
 
 def _report(console: "Console", expected: list[_Expected], found: "dict[str, BatchStatus]") -> bool:
     """Print what came of each batch beside what was planted; returns whether all is as it should be."""
-    from rich.table import Table
     from rich.text import Text
 
     _step(console, 4, "Results")
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("", "batch", "state", "diagnosis"):
-        table.add_column(column, overflow="fold")
+    made = table("", "batch", "state", "diagnosis")
     all_right = True
     for entry in expected:
         status = found.get(entry.drive.vehicle_id)
@@ -254,8 +251,8 @@ def _report(console: "Console", expected: list[_Expected], found: "dict[str, Bat
         )
         told = rich_text(text)
         told.append(f"\nplanted: {planted}", style="dim")
-        table.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, told)
-    console.print(table)
+        made.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, told)
+    console.print(made)
     if all_right:
         console.print(f"\nAll {len(expected)} batches ended as planted.", style="green")
     else:

@@ -1,6 +1,5 @@
 """`argus doctor`: check every connection and setting, and say what to do about each failure."""
 
-import json
 import os
 import shutil
 import sys
@@ -10,28 +9,30 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from argus_assets.cli.output import echo, terminal
+from argus_assets.cli.context import bucket_of, connected, lake_of, settings_of
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import counted, print_json, table, terminal
 from argus_assets.common.texts import rich_text
 from argus_assets.errors import ArgusError
 
 if TYPE_CHECKING:
     from argus_assets.settings import Settings
 
-MIN_FREE_BYTES = 2 * 1024**3
-MAX_CLOCK_OFFSET_S = 60.0
+MIN_FREE_BYTES: Final = 2 * 1024**3
+MAX_CLOCK_OFFSET_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        state: `ok`, `warn` (works, but look at it) or `fail`.
-        help: What to do, empty when nothing is to be done.
+        state: `ok`, `warn` (works, but deserves attention) or `fail`.
+        help: What to do, empty when there is nothing to do.
     """
 
     check: str
@@ -41,42 +42,33 @@ class Finding:
 
 
 @click.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the platform (default: ARGUS_HOME, else ~/.argus).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@home_option
+@json_option
 def doctor(home: Path | None, as_json: bool) -> None:
-    """Check every connection and setting. Exits with 1 if something fails."""
-    from rich.table import Table
+    """Check every connection and setting. Exits with 1 if a check fails."""
     from rich.text import Text
 
     findings = run_checks(home)
     if as_json:
-        echo(json.dumps([asdict(f) for f in findings], indent=2))
+        print_json([asdict(f) for f in findings])
     else:
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for column in ("", "check", "found"):
-            table.add_column(column, overflow="fold")
+        made = table("", "check", "found")
         styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
         for f in findings:
             text = rich_text(f.found)
             if f.help:
                 text.append(f"\n→ {f.help}", style="bold")
-            table.add_row(Text(f.state, style=styles[f.state]), f.check, text)
-        terminal().print(table)
+            made.add_row(Text(f.state, style=styles[f.state]), f.check, text)
+        terminal().print(made)
     if any(f.state == "fail" for f in findings):
         raise SystemExit(1)
 
 
 def run_checks(home: Path | None) -> list[Finding]:
-    """All checks, in the order in which they depend on each other. None raises."""
-    from argus_assets.runtime.platform import settings_for
-
+    """Run all checks, in the order in which they depend on each other. None raises."""
     findings = [_check("python", _python), _check("packages", _packages)]
     try:
-        settings = settings_for(home, os.environ)
+        settings = settings_of(home)
     except ArgusError as error:
         return [*findings, Finding("settings", "fail", error.what, error.help)]
     findings.append(
@@ -123,7 +115,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    """Dagster's packages are released together and only work together."""
+    """Check that Dagster's packages are of one release: they only work together."""
     dagster = version("dagster")
     wrong = [f"{name} {version(name)}" for name in ("dagster-webserver",) if version(name) != dagster]
     minor = dagster.split(".")[1:]
@@ -149,18 +141,18 @@ def _home(settings: "Settings") -> Finding:
         place = place.parent
     if not os.access(place, os.W_OK):
         return Finding(
-            "home", "fail", f"{settings.home} cannot be written", "Give a folder of yours with ARGUS_HOME or --home."
+            "home", "fail", f"{settings.home} is not writable", "Name a writable folder with ARGUS_HOME or --home."
         )
     free = shutil.disk_usage(place).free
     found = f"{settings.home}, {free / 1024**3:.1f} GiB free"
     if free < MIN_FREE_BYTES:
-        return Finding("home", "warn", found, "Make room: a full disk fails every batch.")
+        return Finding("home", "warn", found, "Free some space: a full disk fails every batch.")
     return Finding("home", "ok", found)
 
 
 @contextmanager
 def _database_url(settings: "Settings") -> Generator[tuple[str, str]]:
-    """URL of the database and what to call it; the embedded one is started for the time of the check."""
+    """Yield the URL of the database and its name; the embedded one is started for the time of the check."""
     from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
     from argus_assets.runtime.platform import redacted
 
@@ -192,11 +184,11 @@ def _database(settings: "Settings") -> Finding:
             finally:
                 connection.close()
     except psycopg2.Error as error:
-        told = str(error).strip().splitlines()[0]
+        first_line = str(error).strip().splitlines()[0]
         return Finding(
             "database",
             "fail",
-            told,
+            first_line,
             "Check ARGUS_DATABASE_URL: postgresql://user:password@host:5432/database, and that the server answers.",
         )
     found = f"{name}: PostgreSQL {server}, pgvector {vector[0] if vector else 'missing'}"
@@ -208,9 +200,7 @@ def _database(settings: "Settings") -> Finding:
 
 
 def _bucket(settings: "Settings") -> Finding:
-    from argus_assets.drop.bucket import Bucket
-
-    bucket = Bucket.from_url(settings.bucket_url)
+    bucket = bucket_of(settings)
     bucket.ensure()
     waiting = len(bucket.list_inbox(limit=1000))
     key = f"results/.doctor-{os.getpid()}"
@@ -222,16 +212,17 @@ def _bucket(settings: "Settings") -> Finding:
             "bucket",
             "fail",
             f"{settings.bucket_url}: what was put was not read back",
-            "Look for a cache between here and the bucket.",
+            "Look for a cache between this host and the bucket.",
         )
-    return Finding("bucket", "ok", f"{settings.bucket_url}: list, put, read, delete; {waiting} manifests waiting")
+    return Finding(
+        "bucket", "ok", f"{settings.bucket_url}: list, put, read, delete; {counted(waiting, 'manifest')} waiting"
+    )
 
 
 def _lake(settings: "Settings") -> Finding:
     from argus_assets.lake import layout
-    from argus_assets.lake.store import Lake
 
-    lake, path = Lake.from_url(settings.lake_url), layout.probe(os.getpid())
+    lake, path = lake_of(settings), layout.probe(os.getpid())
     lake.write_bytes(path, b"argus")
     right = lake.read_bytes(path) == b"argus"
     lake.delete(path)
@@ -240,7 +231,7 @@ def _lake(settings: "Settings") -> Finding:
             "lake",
             "fail",
             f"{settings.lake_url}: what was written was not read back",
-            "Look for a cache between here and the lake.",
+            "Look for a cache between this host and the lake.",
         )
     return Finding("lake", "ok", f"{settings.lake_url}: write, read, delete")
 
@@ -267,7 +258,7 @@ def _decoders(settings: "Settings") -> Finding:
             "decoders",
             "fail",
             f"the network cannot be taken away from {', '.join(offline)}",
-            "Allow seccomp or user namespaces here, or declare network = 'allowed': without, they do not run.",
+            "Allow seccomp or user namespaces here, or declare network = 'allowed': otherwise they do not run.",
         )
     found = ", ".join(f"{d.name}/{d.version}" for d in decoders.plug_ins) or "no plug-in"
     found += f"; network taken away by {isolation}" if isolation else "; the network cannot be taken away here"
@@ -277,7 +268,7 @@ def _decoders(settings: "Settings") -> Finding:
 
 
 def _readers(settings: "Settings") -> Finding:
-    """Start a confined process, and say what this kernel takes away from it."""
+    """Start a confined process, and report what this kernel denies it."""
     from argus_assets.containment.client import Allowance, pool
     from argus_assets.containment.kernel import landlock_version
     from argus_assets.recordings.limits_file import read_limits
@@ -293,7 +284,9 @@ def _readers(settings: "Settings") -> Finding:
         )
         taken = process.confinement
     if ended.kind != "done":
-        return Finding("readers", "fail", f"a reader ended: {ended.text}", "Run it again, or look for memory and room.")
+        return Finding(
+            "readers", "fail", f"a reader ended: {ended.text}", "Run it again; check free memory and disk space."
+        )
     missing = [
         name
         for name, has in (
@@ -319,7 +312,8 @@ def _faults(settings: "Settings") -> Finding:
     config = load_faults(settings.faults)
     detectors = ", ".join(p.identity for p in config.plug_ins) or "no plug-in"
     found = (
-        f"{len(config.rules)} rules, {len(config.signals)} signals of DBC files; {detectors}; version {config.version}"
+        f"{counted(len(config.rules), 'rule')}, {counted(len(config.signals), 'signal')} of DBC files; {detectors}; "
+        f"version {config.version}"
     )
     if config.notes:
         return Finding("faults", "warn", f"{found}; {' '.join(config.notes)}", "Repair or uninstall that package.")
@@ -331,17 +325,18 @@ def _webhooks(settings: "Settings") -> Finding:
     from argus_assets.notifications.endpoints import parse_endpoints
 
     if settings.webhooks is None:
-        return Finding("webhooks", "ok", "none: nobody is told of events")
+        return Finding("webhooks", "ok", "none: no events are sent")
     secrets = settings.webhook_secrets.get_secret_value() if settings.webhook_secrets else ""
     endpoints = parse_endpoints(settings.webhooks.get_secret_value(), secrets)
     names = [endpoint.name for endpoint in endpoints]
     rules = read_alerts(settings.alerts, endpoints=names) if settings.alerts else AlertRules()
-    told = ", ".join(f"{endpoint.name} at {endpoint.host}" for endpoint in endpoints)
-    return Finding("webhooks", "ok", f"{told}; {len(rules.alert)} alert rules; try one with `argus outbox test`")
+    places = ", ".join(f"{endpoint.name} at {endpoint.host}" for endpoint in endpoints)
+    alerts = counted(len(rules.alert), "alert rule")
+    return Finding("webhooks", "ok", f"{places}; {alerts}; send a test event with `argus outbox test`")
 
 
 def _clock(settings: "Settings") -> Finding:
-    """S3 refuses requests that are signed more than 15 minutes off."""
+    """Compare with the bucket's clock: S3 refuses requests that are signed more than 15 minutes off."""
     import urllib.error
     import urllib.request
     from datetime import UTC, datetime
@@ -362,7 +357,7 @@ def _clock(settings: "Settings") -> Finding:
             "clock", "warn", f"not compared: {without_password(endpoint)} does not answer", "Check AWS_ENDPOINT_URL."
         )
     if not date:
-        return Finding("clock", "ok", "not compared: the endpoint tells no time")
+        return Finding("clock", "ok", "not compared: the endpoint sends no Date header")
     offset = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
     state = "ok" if offset <= MAX_CLOCK_OFFSET_S else "warn"
     return Finding(
@@ -393,43 +388,44 @@ def _definitions(settings: "Settings") -> Finding:
 
     definitions = build_defs(settings)
     assets = definitions.resolve_asset_graph().get_all_asset_keys()
-    return Finding("definitions", "ok", f"{len(assets)} assets load")
+    return Finding("definitions", "ok", f"{counted(len(assets), 'asset')} loaded")
 
 
 def _platform(settings: "Settings") -> Finding:
     from dagster._daemon.controller import get_daemon_statuses
 
-    from argus_assets.runtime.platform import connect, owner_of
+    from argus_assets.runtime.platform import owner_of
 
     process = owner_of(settings.home)
     if process is None:
         return Finding("platform", "ok", "not running; start it with `argus up`")
-    with connect(settings.home) as (instance, _):
-        statuses = get_daemon_statuses(instance, instance.get_required_daemon_types())
+    with connected(settings.home) as context:
+        statuses = get_daemon_statuses(context.instance, context.instance.get_required_daemon_types())
     silent = sorted(name for name, status in statuses.items() if not status.healthy)
     if silent:
         return Finding(
             "platform",
             "fail",
-            f"process {process}; silent daemons: {', '.join(silent)}",
-            f"Look into {settings.home / 'logs' / 'daemon.log'}.",
+            f"process {process}; daemons without a heartbeat: {', '.join(silent)}",
+            f"See {settings.home / 'logs' / 'daemon.log'}.",
         )
-    return Finding("platform", "ok", f"process {process}; {len(statuses)} daemons healthy")
+    return Finding("platform", "ok", f"process {process}; {counted(len(statuses), 'daemon')} healthy")
 
 
 def _inbox(settings: "Settings") -> Finding:
-    """Whether manifests wait and nobody looks: with a dead daemon nothing else would say so."""
-    from argus_assets.drop.bucket import Bucket
+    """Check that waiting manifests are taken: with a dead daemon nothing else would report it."""
     from argus_assets.metrics_collector import inbox_silence
-    from argus_assets.runtime.platform import connect, owner_of
+    from argus_assets.runtime.platform import owner_of
 
-    if not Bucket.from_url(settings.bucket_url).list_inbox(limit=1):
-        return Finding("inbox", "ok", "no manifest waits")
+    if not bucket_of(settings).list_inbox(limit=1):
+        return Finding("inbox", "ok", "no manifests waiting")
     if owner_of(settings.home) is None and settings.database_url is None:
-        return Finding("inbox", "warn", "manifests wait, and no platform runs here", "Start it with `argus up`.")
-    with connect(settings.home) as (instance, bucket):
-        told = inbox_silence(instance, bucket, interval_s=settings.sensor_interval_s)
-    if told is not None:
-        what, _, help_text = told.partition(": ")
+        return Finding(
+            "inbox", "warn", "manifests are waiting, and Argus does not run here", "Start it with `argus up`."
+        )
+    with connected(settings.home) as context:
+        warning = inbox_silence(context.instance, context.bucket, interval_s=settings.sensor_interval_s)
+    if warning is not None:
+        what, _, help_text = warning.partition(": ")
         return Finding("inbox", "fail", what, help_text)
-    return Finding("inbox", "ok", "manifests wait, and the sensor looks")
+    return Finding("inbox", "ok", "manifests are waiting, and the sensor is ticking")

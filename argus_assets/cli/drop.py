@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from argus_assets.cli.decoders import decoders_option, load
-from argus_assets.cli.output import terminal
+from argus_assets.cli.options import decoders_option, load_decoders
+from argus_assets.cli.output import counted, terminal
 from argus_assets.cli.reading import read_files
 from argus_assets.errors import BadSetting
 
@@ -16,20 +16,20 @@ from argus_assets.errors import BadSetting
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--vehicle", required=True, help="Vehicle id: letters, digits, dots and dashes.")
 @click.option("--vin", required=True, help="Vehicle identification number, 17 characters.")
-@click.option("--release", required=True, help="Software release the vehicle ran.")
-@click.option("--platform", default="unknown", show_default=True, help="Kind of vehicle, such as truck, car or av.")
+@click.option("--release", required=True, help="Software release that the vehicle ran.")
+@click.option("--platform", default="unknown", show_default=True, help="Vehicle platform, such as truck, car or av.")
 @click.option("--batch", help="Batch id (default: the name of the only folder, else the time).")
 @click.option(
     "--from", "recorded_from", help="Start of the drive, ISO 8601 with offset (default: the recordings' first frame)."
 )
-@click.option("--until", "recorded_to", help="End of the drive, likewise (default: the recordings' last frame).")
+@click.option(
+    "--until", "recorded_to", help="End of the drive, in the same form (default: the recordings' last frame)."
+)
 @click.option("--to", "to", help="Bucket: s3://bucket[/prefix] or a folder (default: ARGUS_BUCKET_URL).")
 @click.option(
-    "--workers", default=4, show_default=True, type=click.IntRange(1, 64), help="Files sent at the same time."
+    "--workers", default=4, show_default=True, type=click.IntRange(1, 64), help="Files uploaded at the same time."
 )
-@click.option(
-    "--only-new", is_flag=True, help="Replace nothing that is there, as `argus vehicle add --new-only` demands."
-)
+@click.option("--only-new", is_flag=True, help="Overwrite nothing, as `argus vehicle add --new-only` requires.")
 @decoders_option
 def drop(
     paths: tuple[Path, ...],
@@ -47,8 +47,8 @@ def drop(
 ) -> None:
     """Upload files, or all files of a folder, as one batch: the recordings first, the completion manifest last.
 
-    A file that is already there with the same size and SHA-256 is not sent again, so a broken upload is continued by
-    the same command. Endpoint and credentials of S3 come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+    A file that is already there with the same size and SHA-256 is not sent again, so the same command resumes a broken
+    upload. Endpoint and credentials of S3 come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
     """
     from pydantic import ValidationError
@@ -67,7 +67,7 @@ def drop(
         batch = folder.resolve().name if folder else datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     first, last = _drive_time([f.path for f in files], recorded_from, recorded_to, declarations)
     try:
-        # What a person typed is checked before hours of upload.
+        # Check what a person typed before hours of upload.
         described = Manifest(
             vehicle_id=vehicle,
             vin=vin,
@@ -79,8 +79,8 @@ def drop(
             files=tuple(ManifestFile(name=f.name, size=f.size, sha256="0" * 64) for f in files),
         )
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise BadSetting(f"The batch cannot be described: {told}.", help="See docs/drop.md.") from error
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise BadSetting(f"The batch's description is not valid: {wrong}.", help="See docs/drop.md.") from error
     bucket = Bucket.from_url(url)
     bucket.only_new = only_new
     console = terminal(soft_wrap=True)
@@ -95,7 +95,7 @@ def drop(
     )
     total = sum(f.size for f in files)
     with progress:
-        task = progress.add_task(f"{len(files)} files", total=2 * total)
+        task = progress.add_task(counted(len(files), "file"), total=2 * total)
         done = upload_files(
             bucket,
             files,
@@ -108,8 +108,8 @@ def drop(
     key = drop_manifest(bucket, Manifest.model_validate(manifest.model_dump()))
     sent = sum(f.sent for f in done)
     console.print(
-        f"Dropped {len(files)} files ({total:,} bytes) as {vehicle}/{batch}: {sent} sent, "
-        f"{len(done) - sent} were already there."
+        f"Dropped {counted(len(files), 'file')} ({total:,} bytes) as {vehicle}/{batch}: {sent:,} sent, "
+        f"{len(done) - sent:,} already there."
     )
     console.print(f"Manifest: {url.rstrip('/')}/{key}")
 
@@ -117,13 +117,13 @@ def drop(
 def _drive_time(
     paths: list[Path], recorded_from: str | None, recorded_to: str | None, declarations: Path | None
 ) -> tuple[datetime, datetime]:
-    """Start and end of the drive: as given, else the first and last frame, else the files' times."""
+    """Return start and end of the drive: as given, else of the first and last frame, else the files' times."""
     given = [_parse(name, value) for name, value in (("--from", recorded_from), ("--until", recorded_to))]
     if given[0] and given[1]:
         return given[0], given[1]
     from argus_assets.recordings.model import DEFAULT_LIMITS
 
-    decoders = load(declarations)
+    decoders = load_decoders(declarations)
     times: list[float] = []
     for path in paths:
         with read_files([path], decoders=decoders, limits=DEFAULT_LIMITS, with_tables=False) as (part,):

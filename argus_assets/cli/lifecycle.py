@@ -1,15 +1,14 @@
 """`argus lifecycle`: what became of each fault of a vehicle over its drives."""
 
-import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.output import terminal
-from argus_assets.cli.status import home_option
+from argus_assets.cli.context import connected
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import counted, print_json, table, terminal
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ STYLE: Final = {"back": "bold red", "new": "yellow", "recurring": "red", "cleare
 @click.argument("vehicle")
 @click.option("--code", help="Only this code, with its episodes.")
 @click.option("--last", default=100, show_default=True, type=click.IntRange(1, 1000), help="Drives to look at.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option
 @home_option
 def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Path | None) -> None:
     """Show which faults of VEHICLE are new, recurring, cleared, or back after they were cleared.
@@ -38,23 +37,20 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
     tester cleared it. docs/operations.md has the rules.
     """
     from argus_assets.errors import BadSetting
-    from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import connect, settings_for
     from argus_assets.stats.lifecycle import lifecycles
 
-    with connect(home) as (instance, _):
-        lake = Lake.from_url(settings_for(home, os.environ).lake_url)
-        drives = drives_of(instance, lake, vehicle, last=last)
+    with connected(home) as context:
+        drives = drives_of(context.instance, context.lake, vehicle, last=last)
     if not drives:
         raise BadSetting(f"No drive of {vehicle!r} has been processed.", help="`argus status` lists all batches.")
     found = [life for life in lifecycles(drives) if code in (None, life.code)]
     if as_json:
-        click.echo(json.dumps([life.model_dump(mode="json") for life in found], indent=2))
+        print_json([life.model_dump(mode="json") for life in found])
         return
     console = terminal()
     console.print(vehicle, style="bold", end="")
     console.print(
-        f"  {len(drives)} drives, {drives[0].recorded_from:%Y-%m-%d} to "
+        f"  {counted(len(drives), 'drive')}, {drives[0].recorded_from:%Y-%m-%d} to "
         f"{drives[-1].recorded_from:%Y-%m-%d}, {sum(d.recorded_s for d in drives) / 3600:.1f} h recorded\n"
     )
     if not found:
@@ -64,14 +60,11 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
 
 
 def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("fault", "ecu", "state", "severity", "drives", "since", "release", "drives, oldest first"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("fault", "state", "since"))
+    columns = ("fault", "ecu", "state", "severity", "drives", "since", "release", "drives, oldest first")
+    made = table(*columns, whole=("fault", "state", "since"))
     for life in found:
         marks = "".join(MARK[mark] for mark in life.marks[-SHOWN_MARKS:])
-        table.add_row(
+        made.add_row(
             life.code,
             life.ecu,
             rich_text(life.state, style=STYLE[life.state]),
@@ -81,7 +74,7 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
             life.first_release,
             rich_text(("…" if len(life.marks) > SHOWN_MARKS else "") + marks),
         )
-    console.print(table)
+    console.print(made)
     console.print("\n● in the drive  · not, and the drive was long enough  - too short to tell  c cleared by a tester")
     if not episodes:
         return
@@ -95,18 +88,16 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
                 "drives": f"cleared with {episode.cleared_in}",
             }[episode.cleared_by]
             console.print(
-                f"  {episode.first_drive} to {episode.last_drive}: {episode.drives} drives, since release "
+                f"  {episode.first_drive} to {episode.last_drive}: {counted(episode.drives, 'drive')}, since release "
                 f"{episode.release}, {how}"
             )
 
 
 def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, last: int) -> "list[DriveSeen]":
     """The last drives of a vehicle whose tables are in the lake, in the order of their recording."""
-    import dagster as dg
-    from dagster import DagsterEventType
-
     from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.partitions import BATCHES, DATA_VERSION
+    from argus_assets.event_log.queries import dropped_digests
+    from argus_assets.partitions import BATCHES
 
     # Keys begin with the date of the recording.
     keys = sorted(
@@ -114,10 +105,8 @@ def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, las
         for key in instance.get_dynamic_partitions(BATCHES)
         if (parsed := parse_partition_key(key)) is not None and parsed.vehicle_id == vehicle
     )
-    digests = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey("vehicle_drop"), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION], keys
-    )
-    wanted = [(key, tags[DATA_VERSION]) for key in keys if DATA_VERSION in (tags := digests.get(key, {}))][-last:]
+    digests = dropped_digests(instance, keys)
+    wanted = [(key, digests[key]) for key in keys if key in digests][-last:]
     with ThreadPoolExecutor(READERS) as pool:
         read = pool.map(lambda w: _drive(lake, *w), wanted)
         found = [drive for drive in read if drive is not None]

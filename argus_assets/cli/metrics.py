@@ -1,20 +1,19 @@
-"""`argus metrics`: the platform's figures for Prometheus, over HTTP or in a file of node_exporter."""
+"""`argus metrics`: Prometheus metrics over HTTP, or in a file for node_exporter."""
 
-import os
 import signal
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from argus_assets.cli.context import connected
+from argus_assets.cli.options import home_option
 from argus_assets.cli.output import echo
-from argus_assets.cli.status import home_option
 from argus_assets.runtime.web_guard import own_names, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from wsgiref.simple_server import WSGIServer
     from wsgiref.types import StartResponse
 
@@ -25,13 +24,16 @@ if TYPE_CHECKING:
 
 
 _CLIENT_SECONDS: Final = 30.0
-"""A client that says nothing for so long is let go."""
+"""Close a connection that has been silent for so long."""
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=9464, show_default=True, help="Port of the endpoint.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Its address. It has no login: keep it on loopback."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of the endpoint. It has no login: keep it on loopback.",
 )
 @click.option(
     "--file",
@@ -43,26 +45,33 @@ _CLIENT_SECONDS: Final = 30.0
     "--allow-host",
     "hosts",
     multiple=True,
-    help="Name under which it may be asked, beside those of loopback. On another address than loopback: none means any.",
+    help="Host name to accept besides those of loopback; may be repeated. On any other address, none means all.",
 )
-@click.option("--every", type=click.FloatRange(1, 3600), default=15.0, show_default=True, help="Seconds between files.")
-@click.option("--once", is_flag=True, help="Write once and end: to --file, or else to standard output.")
+@click.option(
+    "--every",
+    type=click.FloatRange(1, 3600),
+    default=15.0,
+    show_default=True,
+    help="Seconds between two writes of --file.",
+)
+@click.option("--once", is_flag=True, help="Write once and exit: to --file, else to standard output.")
 @home_option
 def metrics(
     port: int, host: str, path: Path | None, hosts: tuple[str, ...], every: float, once: bool, home: Path | None
 ) -> None:
-    """Tell Prometheus how the platform does, at /metrics or in a file.
+    """Serve metrics for Prometheus at /metrics, or write them to a file.
 
-    Figures come from Dagster's records, the bucket and the ledger at each scrape; nothing is stored. Counters count
+    They are read from Dagster's records, the bucket and the ledger at each scrape; nothing is stored. Counters count
     from the oldest event that Dagster still holds. docs/operations.md lists them all.
     """
     from prometheus_client import generate_latest, write_to_textfile
 
     from argus_assets.errors import BadSetting
 
-    with watching(home) as watcher:
+    with connected(home) as context:
+        watcher = context.metrics()
         registry = registry_of(watcher)
-        watcher.snapshot()  # the first one reads all events: before anybody waits for it
+        watcher.snapshot()  # the first one reads all events: done before the first scrape waits for it
         if once:
             if path is None:
                 click.echo(generate_latest(registry).decode(), nl=False)
@@ -81,7 +90,7 @@ def metrics(
             server = metrics_server(registry, host=host, port=port, hosts=own_names(host, hosts))
         except OSError as error:
             raise BadSetting(f"Port {port} on {host} cannot be used: {error}.", help="Give another --port.") from error
-        echo(f"Figures are at http://{host}:{server.server_port}/metrics. Ctrl-C stops.")
+        echo(f"Metrics are at http://{host}:{server.server_port}/metrics. Ctrl-C stops.")
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         stop.wait()
@@ -93,13 +102,13 @@ def metrics(
 def metrics_server(
     registry: "CollectorRegistry", *, host: str, port: int, hosts: "Collection[str] | None"
 ) -> "WSGIServer":
-    """Make a server of the figures that refuses what `web_guard` refuses.
+    """Return a metrics server that refuses what `web_guard` refuses.
 
     Args:
-        registry: The figures.
+        registry: The metrics.
         host: Address to listen on.
         port: Port to listen on, 0 for any.
-        hosts: Names under which it may be asked, `None` for any.
+        hosts: Host names to accept, `None` for all.
 
     Raises:
         OSError: The port cannot be used.
@@ -117,9 +126,9 @@ def metrics_server(
         timeout = _CLIENT_SECONDS
 
         def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the library's name
-            """Say nothing of each scrape."""
+            """Log no scrape."""
 
-    figures = make_wsgi_app(registry)
+    served = make_wsgi_app(registry)
 
     def guarded(environ: dict[str, Any], start_response: "StartResponse") -> "Iterable[bytes]":
         named = {"HTTP_HOST": "host", "HTTP_ORIGIN": "origin", "HTTP_SEC_FETCH_SITE": "sec-fetch-site"}
@@ -131,64 +140,34 @@ def metrics_server(
             hosts=hosts,
         )
         if why is None:
-            return figures(environ, start_response)
+            return served(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
         return [why.encode()]
 
     return make_server(host, port, guarded, Server, Handler)
 
 
-@contextmanager
-def watching(home: Path | None, *, since: float | None = None) -> "Generator[Watcher]":
-    """A reader of the figures of the platform at this home; see `Watcher` for `since`."""
-    from argus_assets.adapters.postgres.database import Database
-    from argus_assets.adapters.postgres.ledger import PostgresLedger
-    from argus_assets.adapters.postgres.outbox import Outbox
-    from argus_assets.lake.store import Lake
-    from argus_assets.metrics_collector import Watcher
-    from argus_assets.runtime.code_address import addresses_in, all_answer
-    from argus_assets.runtime.platform import connect, settings_for
-
-    with connect(home) as (instance, bucket):
-        settings = settings_for(home, os.environ)
-        database = Database(os.environ["ARGUS_DATABASE_URL"])
-        # What `argus up` wrote; elsewhere, what daemon and webserver are given.
-        own, given = settings.home / "dagster", Path(os.environ.get("DAGSTER_HOME", ""))
-        workspace = next((f / "workspace.yaml" for f in (own, given) if (f / "workspace.yaml").is_file()), own)
-        yield Watcher(
-            instance,
-            bucket,
-            Lake.from_url(settings.lake_url),
-            PostgresLedger(database, daily_tokens=settings.llm_daily_tokens),
-            Outbox(database),
-            retain_days=settings.retain_days,
-            interval_s=settings.sensor_interval_s,
-            since=since,
-            code_server=lambda: all_answer(addresses_in(workspace, os.environ)),
-        )
-
-
-class PlatformCollector:
-    """Prometheus' collector: reads the figures when it is asked."""
+class PrometheusCollector:
+    """Prometheus' collector interface: reads the metrics at each scrape."""
 
     def __init__(self, watcher: "Watcher") -> None:
         self._watcher = watcher
 
     def collect(self) -> "Iterator[Metric]":
-        """The families of one moment."""
+        """Yield the metric families of one snapshot."""
         from argus_assets.monitoring.metrics import families
 
         return families(self._watcher.snapshot())
 
     def describe(self) -> "list[Metric]":
-        """Nothing: to register must not read."""
+        """Return nothing: registering must not read the metrics."""
         return []
 
 
 def registry_of(watcher: "Watcher") -> "CollectorRegistry":
-    """A registry with nothing but the platform's figures."""
+    """Return a registry with nothing but the metrics of Argus."""
     from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(PlatformCollector(watcher))
+    registry.register(PrometheusCollector(watcher))
     return registry

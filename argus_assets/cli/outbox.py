@@ -1,7 +1,5 @@
-"""`argus outbox`: what other systems are still to be told, what could not be delivered and why, and once more."""
+"""`argus outbox`: events for other systems that are pending, or could not be delivered and why; and their redelivery."""
 
-import json
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from argus_assets.cli.output import echo, terminal
-from argus_assets.cli.status import home_option
+from argus_assets.cli.context import connected, settings_of
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import counted, echo, print_json, table, terminal
 from argus_assets.common.texts import rich_text
 from argus_assets.drop.keys import printable
 from argus_assets.errors import BadSetting
@@ -23,31 +22,29 @@ if TYPE_CHECKING:
     from argus_assets.adapters.postgres.outbox import EndpointState, Entry, Outbox
     from argus_assets.notifications.endpoints import Endpoint
 
-_endpoint_option = click.option("--endpoint", help="Only of this endpoint.")
+_endpoint_option = click.option("--endpoint", help="Only this endpoint.")
 _limit_option = click.option(
     "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Events to show."
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def outbox() -> None:
-    """Events for other systems: what waits, what could not be delivered, and once more."""
+    """Events for other systems: list those pending, list dead letters, send them again."""
 
 
 @outbox.command()
 @_endpoint_option
 @_limit_option
-@_json_option
+@json_option
 @home_option
 def ls(endpoint: str | None, limit: int, as_json: bool, home: Path | None) -> None:
-    """Show the endpoints, and the events that wait for them, the next one first."""
+    """Show the endpoints and the pending events, the next one first."""
     with _outbox(home) as (box, endpoints):
         states = [s for s in box.states([e.name for e in endpoints]) if endpoint in (None, s.endpoint)]
         entries = box.entries("pending", endpoint=endpoint, limit=limit)
     if as_json:
-        document = {"endpoints": [asdict(s) for s in states], "pending": [_to_json(e) for e in entries]}
-        click.echo(json.dumps(document, indent=2, default=str))
+        print_json({"endpoints": [asdict(s) for s in states], "pending": [asdict(e) for e in entries]})
         return
     _show_states(states, {e.name: e.host for e in endpoints})
     if entries:
@@ -57,20 +54,20 @@ def ls(endpoint: str | None, limit: int, as_json: bool, home: Path | None) -> No
 @outbox.command()
 @_endpoint_option
 @_limit_option
-@_json_option
+@json_option
 @home_option
 def dead(endpoint: str | None, limit: int, as_json: bool, home: Path | None) -> None:
-    """List events that could not be delivered, and why, the latest first."""
+    """List the events that could not be delivered, and why, the latest first."""
     with _outbox(home) as (box, _):
         entries = box.entries("dead", endpoint=endpoint, limit=limit)
     if as_json:
-        click.echo(json.dumps([_to_json(e) for e in entries], indent=2, default=str))
+        print_json([asdict(e) for e in entries])
         return
     if not entries:
         echo("No dead letters.")
         return
     _show(entries, ("id", "endpoint", "event", "batch", "given up", "attempts", "last error"))
-    echo("Once the receiver is mended: argus outbox retry ID… or argus outbox retry --all")
+    echo("Once the receiver is repaired: argus outbox retry ID… or argus outbox retry --all")
 
 
 @outbox.command()
@@ -79,15 +76,15 @@ def dead(endpoint: str | None, limit: int, as_json: bool, home: Path | None) -> 
 @_endpoint_option
 @home_option
 def retry(ids: tuple[str, ...], everything: bool, endpoint: str | None, home: Path | None) -> None:
-    """Send dead letters again: those named by IDS, or all.
+    """Send dead letters again: those with IDS, or all.
 
-    Their endpoints speak again, those too that had said that they are gone. Exits with 1 when nothing was found.
+    Their endpoints are enabled again, also those that had answered 410 Gone. Exits with 1 when none was found.
     """
     if everything == bool(ids):
-        raise BadSetting("Nothing was named.", help="Name ids of `argus outbox dead`, or give --all.")
+        raise BadSetting("Give either ids or --all.", help="`argus outbox dead` lists the ids.")
     with _outbox(home) as (box, _):
         brought = box.retry(ids=ids, endpoint=endpoint, now=datetime.now(UTC))
-    echo(f"{brought} dead letters wait for delivery again.")
+    echo(f"{counted(brought, 'dead letter')} will be delivered again.")
     if ids and not brought:
         raise SystemExit(1)
 
@@ -96,19 +93,19 @@ def retry(ids: tuple[str, ...], everything: bool, endpoint: str | None, home: Pa
 @_endpoint_option
 @home_option
 def test(endpoint: str | None, home: Path | None) -> None:
-    """Send a test event to each endpoint now, signed like all others. Exits with 1 when one does not take it.
+    """Send a signed test event to each endpoint now. Exits with 1 if one does not accept it.
 
-    It is an argus.AlertRaised of the vehicle `argus-test`. It is not put into the outbox.
+    It is an argus.AlertRaised of the vehicle `argus-test`, and is not put into the outbox.
     """
     from argus_assets.notifications.events import envelope, example_alert
     from argus_assets.resources.webhooks import Sender
-    from argus_assets.runtime.platform import settings_for
 
-    settings = settings_for(home, os.environ)
+    settings = settings_of(home)
     chosen = [e for e in _endpoints(home) if endpoint in (None, e.name)]
     if not chosen:
         raise BadSetting(
-            f"There is no endpoint {endpoint or ''}".strip() + ".", help="Name endpoints in ARGUS_WEBHOOKS."
+            f"No endpoint is named {endpoint!r}." if endpoint else "There are no endpoints.",
+            help="ARGUS_WEBHOOKS names them.",
         )
     failed = 0
     for one in chosen:
@@ -118,16 +115,15 @@ def test(endpoint: str | None, home: Path | None) -> None:
             reply = sender.send(event.id, envelope(event, source=settings.event_source), at=now)
         taken = reply.status is not None and 200 <= reply.status < 300
         failed += not taken
-        echo(f"{one.name} at {one.host}: {f'took it ({reply.status})' if taken else reply.error}")
+        echo(f"{one.name} at {one.host}: {f'accepted ({reply.status})' if taken else reply.error}")
     if failed:
         raise SystemExit(1)
 
 
 def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
     from argus_assets.notifications.endpoints import parse_endpoints
-    from argus_assets.runtime.platform import settings_for
 
-    settings = settings_for(home, os.environ)
+    settings = settings_of(home)
     if settings.webhooks is None:
         return ()
     secrets = settings.webhook_secrets.get_secret_value() if settings.webhook_secrets else ""
@@ -136,48 +132,36 @@ def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
 
 @contextmanager
 def _outbox(home: Path | None) -> "Generator[tuple[Outbox, tuple[Endpoint, ...]]]":
-    from argus_assets.adapters.postgres.database import Database
     from argus_assets.adapters.postgres.outbox import Outbox
-    from argus_assets.runtime.platform import connect
 
     endpoints = _endpoints(home)
-    with connect(home):
-        yield Outbox(Database(os.environ["ARGUS_DATABASE_URL"])), endpoints
-
-
-def _to_json(entry: "Entry") -> dict[str, object]:
-    return asdict(entry)
+    with connected(home) as context:
+        yield Outbox(context.database), endpoints
 
 
 def _show_states(states: "Sequence[EndpointState]", hosts: dict[str, str]) -> None:
-    from rich.table import Table
-
     if not states:
-        echo("No endpoints: ARGUS_WEBHOOKS names none. See docs/outcomes.md.")
+        echo("There are no endpoints: ARGUS_WEBHOOKS names none. See docs/outcomes.md.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("endpoint", "at", "state", "waiting", "oldest", "dead"):
-        table.add_column(column, overflow="fold")
+    made = table("endpoint", "host", "state", "pending", "oldest", "dead", right=["pending", "dead"])
     now = datetime.now(UTC)
     for s in states:
         state = "ok"
         if s.endpoint not in hosts:
             state = "not in ARGUS_WEBHOOKS: nothing is sent"
         elif s.disabled_at is not None:
-            state = f"stopped on {s.disabled_at:%Y-%m-%d %H:%M}: {s.disabled_why}"
+            state = f"disabled on {s.disabled_at:%Y-%m-%d %H:%M}: {s.disabled_why}"
         elif s.paused_until is not None and s.paused_until > now:
-            state = f"{s.failures} failures in a row, waits until {s.paused_until.astimezone(UTC):%H:%M:%S} UTC"
+            state = (
+                f"{counted(s.failures, 'failure')} in a row, paused until {s.paused_until.astimezone(UTC):%H:%M:%S} UTC"
+            )
         oldest = f"{s.oldest.astimezone(UTC):%Y-%m-%d %H:%M}" if s.oldest else ""
-        table.add_row(s.endpoint, hosts.get(s.endpoint, ""), state, f"{s.pending:,}", oldest, f"{s.dead:,}")
-    terminal().print(table)
+        made.add_row(s.endpoint, hosts.get(s.endpoint, ""), state, f"{s.pending:,}", oldest, f"{s.dead:,}")
+    terminal().print(made)
 
 
 def _show(entries: "Sequence[Entry]", columns: "Sequence[str]") -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    made = table(*columns)
     for e in entries:
         cells = {
             "id": e.id,
@@ -189,5 +173,5 @@ def _show(entries: "Sequence[Entry]", columns: "Sequence[str]") -> None:
             "attempts": str(e.attempts),
             "last error": printable(e.last_error or ""),
         }
-        table.add_row(*(rich_text(cells[column]) for column in columns))
-    terminal().print(table)
+        made.add_row(*(rich_text(cells[column]) for column in columns))
+    terminal().print(made)

@@ -1,15 +1,14 @@
-"""`argus quarantine`: what was dropped and cannot be used, why, and once more."""
+"""`argus quarantine`: what was dropped and cannot be used, why, and its retry."""
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.output import echo, terminal
-from argus_assets.cli.status import home_option
+from argus_assets.cli.context import bucket_of, settings_of
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import echo, print_json, table, terminal
 from argus_assets.common.texts import rich_text
 from argus_assets.drop.keys import printable
 from argus_assets.errors import BadSetting
@@ -18,25 +17,23 @@ if TYPE_CHECKING:
     from argus_assets.drop.bucket import Bucket
     from argus_assets.drop.quarantine import QuarantineRecord, Reason
 
-KINDS = ("bad_manifest", "bad_key", "missing_file", "wrong_size", "wrong_sha256", "too_large", "too_many_files")
-SHOWN_REASONS = 20
+KINDS: Final = ("bad_manifest", "bad_key", "missing_file", "wrong_size", "wrong_sha256", "too_large", "too_many_files")
+MAX_REASONS: Final = 20
 
 
 @click.group()
 def quarantine() -> None:
-    """What was dropped and cannot be used: list it, see why, try it again."""
+    """What was dropped and cannot be used: list it, show why, retry it."""
 
 
 @quarantine.command()
-@click.option("--vehicle", help="Only of this vehicle.")
-@click.option("--kind", type=click.Choice(KINDS), help="Only with such a reason.")
-@click.option("--settled", is_flag=True, help="Also what a later drop has settled.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.option("--vehicle", help="Only this vehicle.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only with this kind of reason.")
+@click.option("--settled", is_flag=True, help="Include what a later drop has settled.")
+@json_option
 @home_option
 def ls(vehicle: str | None, kind: str | None, settled: bool, as_json: bool, home: Path | None) -> None:
     """List what is in quarantine."""
-    from rich.table import Table
-
     from argus_assets.drop.retry import state_of
 
     bucket, _ = _bucket(home)
@@ -46,33 +43,29 @@ def ls(vehicle: str | None, kind: str | None, settled: bool, as_json: bool, home
         if (state := state_of(bucket, record)) != "settled" or settled
     ]
     if as_json:
-        click.echo(
-            json.dumps([{**r.model_dump(mode="json"), "name": name_of(r), "state": s} for r, s in found], indent=2)
-        )
+        print_json([{**r.model_dump(mode="json"), "name": name_of(r), "state": s} for r, s in found])
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("batch", "state", "since", "why"):
-        table.add_column(column, overflow="fold")
+    made = table("batch", "state", "since", "why")
     for record, state in found:
         first = record.reasons[0]
         more = f" and {len(record.reasons) - 1} more" if len(record.reasons) > 1 else ""
-        table.add_row(
+        made.add_row(
             name_of(record),
             state,
             f"{record.at:%Y-%m-%d %H:%M}",
             rich_text(f"{first.kind}: {printable(first.file)}{more}"),
         )
     if not found:
-        table.add_row("nothing", "", "", "")
-    terminal().print(table)
+        made.add_row("nothing", "", "", "")
+    terminal().print(made)
 
 
 @quarantine.command()
 @click.argument("batch")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @home_option
 def why(batch: str, as_json: bool, home: Path | None) -> None:
-    """Say why BATCH is in quarantine, and what of it is still so.
+    """Show why BATCH is in quarantine, and which of the reasons still hold.
 
     BATCH is VEHICLE/BATCH, or `_unknown/…` as `argus quarantine ls` prints it.
     """
@@ -89,38 +82,38 @@ def why(batch: str, as_json: bool, home: Path | None) -> None:
             "state": state,
             "now": [r.model_dump() for r in checked.reasons],
         }
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
         return
     echo(f"{name_of(record)}: {state}, since {record.at:%Y-%m-%d %H:%M:%S} UTC")
     echo(f"manifest:   {record.manifest}")
     if record.recordings:
         echo(f"recordings: {record.recordings}")
-    _tell(record.reasons)
+    _print_reasons(record.reasons)
     if checked.reasons == record.reasons:
-        echo("All of this is still so.")
+        echo("All of these reasons still hold.")
     elif checked.reasons:
         echo("Now:")
-        _tell(checked.reasons)
+        _print_reasons(checked.reasons)
     else:
-        echo(f"Nothing of this is so any more. Take it with: argus quarantine retry {name_of(record)}")
+        echo(f"None of these reasons holds any more. Put it back with: argus quarantine retry {name_of(record)}")
 
 
 @quarantine.command()
 @click.argument("batches", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Whatever is in quarantine and not settled.")
-@click.option("--vehicle", help="With --all, only of this vehicle.")
-@click.option("--kind", type=click.Choice(KINDS), help="With --all, only with such a reason.")
+@click.option("--all", "everything", is_flag=True, help="All that is in quarantine and not settled.")
+@click.option("--vehicle", help="With --all, only this vehicle.")
+@click.option("--kind", type=click.Choice(KINDS), help="With --all, only with this kind of reason.")
 @home_option
 def retry(batches: tuple[str, ...], everything: bool, vehicle: str | None, kind: str | None, home: Path | None) -> None:
-    """Check BATCHES again, and put back into the inbox what can be used now.
+    """Check BATCHES again, and put those that can be used now back into the inbox.
 
-    What still cannot be used stays, and is told. Exits with 1 when something named stays.
+    The others stay, and their reasons are printed. Exits with 1 if a named batch stays.
     """
     from argus_assets.drop.retry import recheck, state_of
     from argus_assets.drop.retry import retry as put_back
 
     if everything == bool(batches):
-        raise BadSetting("Nothing was named.", help="Name batches, or give --all.")
+        raise BadSetting("Give either batches or --all.", help="`argus quarantine ls` lists the batches.")
     bucket, max_bytes = _bucket(home)
     records = _records(bucket, vehicle, kind) if everything else (_find(bucket, batch) for batch in batches)
     taken = stayed = 0
@@ -128,7 +121,7 @@ def retry(batches: tuple[str, ...], everything: bool, vehicle: str | None, kind:
         name = name_of(record)
         state = state_of(bucket, record)
         if state == "waiting":
-            echo(f"{name}: a manifest waits in the inbox already.")
+            echo(f"{name}: a manifest is already in the inbox.")
             continue
         if state == "settled" and everything:
             continue
@@ -136,30 +129,27 @@ def retry(batches: tuple[str, ...], everything: bool, vehicle: str | None, kind:
         if checked.reasons:
             stayed += 1
             echo(f"{name}: still cannot be used:")
-            _tell(checked.reasons)
+            _print_reasons(checked.reasons)
         elif put_back(bucket, checked):
             taken += 1
             echo(f"{name}: put back into the inbox.")
         else:
-            echo(f"{name}: a manifest waits in the inbox already.")
-    echo(f"{taken} put back, {stayed} stay in quarantine.")
+            echo(f"{name}: a manifest is already in the inbox.")
+    echo(f"{taken:,} put back, {stayed:,} still in quarantine.")
     if stayed and not everything:
         raise SystemExit(1)
 
 
 def name_of(record: "QuarantineRecord") -> str:
-    """`VEHICLE/BATCH`, or `_unknown/…` for a key that names no batch."""
+    """Return `VEHICLE/BATCH`, or `_unknown/…` for a key that names no batch."""
     if record.vehicle_id is None:
         return f"_unknown/{record.digest}"
     return f"{record.vehicle_id}/{record.batch_id}"
 
 
 def _bucket(home: Path | None) -> "tuple[Bucket, int | None]":
-    from argus_assets.drop.bucket import Bucket
-    from argus_assets.runtime.platform import settings_for
-
-    settings = settings_for(home, os.environ)
-    return Bucket.from_url(settings.bucket_url), settings.max_batch_bytes
+    settings = settings_of(home)
+    return bucket_of(settings), settings.max_batch_bytes
 
 
 def _records(bucket: "Bucket", vehicle: str | None, kind: str | None) -> "Iterator[QuarantineRecord]":
@@ -188,11 +178,11 @@ def _find(bucket: "Bucket", name: str) -> "QuarantineRecord":
     return record
 
 
-def _tell(reasons: "tuple[Reason, ...]") -> None:
-    for reason in reasons[:SHOWN_REASONS]:
+def _print_reasons(reasons: "tuple[Reason, ...]") -> None:
+    for reason in reasons[:MAX_REASONS]:
         echo(
             f"  {reason.kind}: {printable(reason.file)}: expected {printable(reason.expected)}, "
             f"found {printable(reason.actual)}. {printable(reason.help)}"
         )
-    if len(reasons) > SHOWN_REASONS:
-        echo(f"  and {len(reasons) - SHOWN_REASONS} more; --json prints all.")
+    if len(reasons) > MAX_REASONS:
+        echo(f"  and {len(reasons) - MAX_REASONS} more; `argus quarantine why BATCH --json` prints all.")

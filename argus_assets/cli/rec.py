@@ -1,6 +1,5 @@
-"""`argus rec`: look into recordings without the platform."""
+"""`argus rec`: inspect recordings without a running Argus."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argus_assets.cli import LazyGroup
-from argus_assets.cli.decoders import decoders_option, load
-from argus_assets.cli.output import echo, terminal
-from argus_assets.cli.reading import limits_option, load_limits, read_files
+from argus_assets.cli.options import decoders_option, limits_option, load_decoders, load_limits
+from argus_assets.cli.output import counted, echo, print_json, table, terminal
+from argus_assets.cli.reading import read_files
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=LazyGroup, commands_at={"events": "argus_assets.cli.rec_events:events"})
 def rec() -> None:
-    """Look into recordings without the platform."""
+    """Inspect recordings without a running Argus."""
 
 
 FILES = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -33,16 +32,16 @@ FILES = click.Path(path_type=Path, exists=True, dir_okay=False)
 def info(files: tuple[Path, ...], as_json: bool, declarations: Path | None, limits_file: Path | None) -> None:
     """Show format, frames, time range, channels and damage of each FILE.
 
-    Exits with 1 when nothing could be read of one of them.
+    Exits with 1 if nothing could be read of one of them.
     """
-    decoders, limits = load(declarations), load_limits(limits_file)
+    decoders, limits = load_decoders(declarations), load_limits(limits_file)
     summaries: list[tuple[Path, RecordingSummary]] = []
     for path in files:
         with read_files([path], decoders=decoders, limits=limits, with_tables=False) as (part,):
             summaries.append((path, part.summary))
     if as_json:
         documents = [_document(path, summary) for path, summary in summaries]
-        click.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
+        print_json(documents[0] if len(documents) == 1 else documents)
     else:
         for path, summary in summaries:
             _print(path, summary)
@@ -63,12 +62,12 @@ def frames(file: Path, to: Path, declarations: Path | None, limits_file: Path | 
 
     from argus_assets.common.atomic_file import atomic_file
 
-    with read_files([file], decoders=load(declarations), limits=load_limits(limits_file)) as (part,):
+    with read_files([file], decoders=load_decoders(declarations), limits=load_limits(limits_file)) as (part,):
         summary = part.summary
         to.parent.mkdir(parents=True, exist_ok=True)
         with (part.folder / "frames.parquet").open("rb") as source, atomic_file(to) as target:
             shutil.copyfileobj(source, target)
-    echo(f"{summary.frames:,} frames in {to}")
+    echo(f"{counted(summary.frames, 'frame')} in {to}")
     for problem in summary.problems:
         echo(
             f"{problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}",
@@ -97,8 +96,6 @@ def _document(path: Path, summary: "RecordingSummary") -> dict[str, Any]:
 def _print(path: Path, summary: "RecordingSummary") -> None:
     from datetime import UTC, datetime
 
-    from rich.table import Table
-
     console = terminal()
     console.print(rich_text(str(path), style="bold"))
     console.print(f"  format    {summary.format}, {summary.size_bytes:,} bytes")
@@ -109,12 +106,10 @@ def _print(path: Path, summary: "RecordingSummary") -> None:
         seconds = (summary.last_timestamp_ns - summary.first_timestamp_ns) / 1e9
         console.print(f"  time      {start:%Y-%m-%d %H:%M:%S} UTC, {seconds:,.3f} s")
     if summary.channels:
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2))
-        for column in ("  channel", "kind", "frames", "schema"):
-            table.add_column(column, justify="right" if column == "frames" else "left")
+        made = table("  channel", "kind", "frames", "schema", right=["frames"])
         for c in summary.channels:
-            table.add_row(rich_text(f"  {c.channel}"), c.kind, f"{c.frames:,}", c.schema)
-        console.print(table)
+            made.add_row(rich_text(f"  {c.channel}"), c.kind, f"{c.frames:,}", c.schema)
+        console.print(made)
     for p in summary.problems:
         at = f" at byte {p.offset}" if p.offset is not None else ""
         console.print(rich_text(f"  {p.kind}{at}: expected {p.expected}, found {p.actual}. {p.help}", style="yellow"))

@@ -1,16 +1,22 @@
-"""`argus rec events`: the faults in recordings, without the platform."""
+"""`argus rec events`: the faults in recordings, without a running Argus."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from argus_assets.cli import decoders as decoders_of
-from argus_assets.cli import faults as faults_of
-from argus_assets.cli.output import echo, terminal
-from argus_assets.cli.reading import limits_option, load_limits, read_files
+from argus_assets.cli.options import (
+    decoders_option,
+    faults_option,
+    json_option,
+    limits_option,
+    load_decoders,
+    load_faults,
+    load_limits,
+)
+from argus_assets.cli.output import counted, echo, print_json, table, terminal
+from argus_assets.cli.reading import read_files
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
@@ -29,9 +35,9 @@ _STATUS_WORDS: Final = {
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object for each fault.")
-@decoders_of.decoders_option
-@faults_of.faults_option
+@json_option
+@decoders_option
+@faults_option
 @limits_option
 def events(
     files: tuple[Path, ...],
@@ -42,19 +48,19 @@ def events(
 ) -> None:
     """Find the faults in FILES, taken as one drive: a row for each code of each ECU, the worst first.
 
-    What could not be read is told on standard error. Exits with 1 when nothing could be read of one of the files.
+    What could not be read is reported on standard error. Exits with 1 if nothing could be read of one of the files.
     """
-    config = faults_of.load(faults)
-    findings, summaries = _find(files, decoders_of.load(declarations), config, load_limits(limits_file))
+    config = load_faults(faults)
+    findings, summaries = _find(files, load_decoders(declarations), config, load_limits(limits_file))
     found = _documents(findings, config.dictionary)
     if as_json:
-        echo(json.dumps(found, indent=2))
+        print_json(found)
     elif any(_was_read(s) for s in summaries):
         _print_faults(found, frames=sum(s.frames for s in summaries))
     for path, summary in zip(files, summaries, strict=True):
         for problem in summary.problems:
-            told = f"{path}: {problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}"
-            echo(told.rstrip(), fg="yellow", err=True)
+            line = f"{path}: {problem.kind}: expected {problem.expected}, found {problem.actual}. {problem.help}"
+            echo(line.rstrip(), fg="yellow", err=True)
     for note in findings.notes:
         echo(note, fg="yellow", err=True)
     if not all(_was_read(s) for s in summaries):
@@ -72,7 +78,7 @@ def _find(
 
     Raises:
         BadRecording: A file cannot be opened.
-        Unavailable: There is no room for the parts.
+        Unavailable: There is no space for the parts.
     """
     from argus_assets.containment.client import pool
     from argus_assets.faults.contained import find_contained
@@ -86,13 +92,13 @@ def _find(
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """File names; whole paths where two files have the same name."""
+    """Return the file names; whole paths where two files have the same name."""
     names = [path.name for path in files]
     return names if len(set(names)) == len(names) else [str(path) for path in files]
 
 
 def _documents(findings: "Findings", dictionary: "Dictionary") -> list[dict[str, Any]]:
-    """One JSON object for each code of each ECU on each channel: worst first, then earliest first."""
+    """Return a JSON object for each code of each ECU on each channel: worst first, then earliest first."""
     import polars as pl
 
     # Events come in order of time, so that "first" is the earliest.
@@ -137,26 +143,18 @@ def _documents(findings: "Findings", dictionary: "Dictionary") -> list[dict[str,
 def _print_faults(faults: Sequence[dict[str, Any]], *, frames: int) -> None:
     from datetime import UTC, datetime
 
-    from rich.table import Table
-
     if not faults:
-        echo(f"no faults found in {frames:,} frames")
+        echo(f"no faults found in {counted(frames, 'frame')}")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("severity", "code", "", "meaning", "ECU", "times", "first seen"):
-        table.add_column(
-            column,
-            justify="right" if column == "times" else "left",
-            # Codes stay whole, to be searched for. In a narrow terminal, the others take several lines.
-            no_wrap=column not in ("meaning", "ECU"),
-            overflow="fold",
-            min_width=16 if column == "meaning" else None,
-        )
+    # Codes stay whole, to be searched for. In a narrow terminal, meaning and ECU take several lines.
+    columns = ("severity", "code", "", "meaning", "ECU", "times", "first seen")
+    made = table(*columns, right=["times"], whole=set(columns) - {"meaning", "ECU"})
+    made.columns[columns.index("meaning")].min_width = 16
     first_seen = [datetime.fromtimestamp(fault["first_seen_ns"] // 10**9, UTC) for fault in faults]
     for fault, moment in zip(faults, first_seen, strict=True):
-        table.add_row(
+        made.add_row(
             rich_text(fault["severity"], style=_STYLES[fault["severity"]]),
-            # Texts of a recording are shown as they are, not read as markup.
+            # Texts of a recording are shown as they are, not taken for markup.
             rich_text(fault["code"]),
             _STATUS_WORDS[fault["status"]],
             *(rich_text(fault[key]) for key in ("description", "ecu")),
@@ -164,5 +162,5 @@ def _print_faults(faults: Sequence[dict[str, Any]], *, frames: int) -> None:
             f"{moment:%H:%M:%S}",
         )
     console = terminal()
-    console.print(table)
+    console.print(made)
     console.print(f"First seen in UTC, from {min(first_seen):%Y-%m-%d %H:%M:%S}.", style="dim")

@@ -1,21 +1,18 @@
 """`argus replay`: what a change would do to batches, before they are processed again."""
 
-import json
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.output import terminal
-from argus_assets.cli.progress import progress
-from argus_assets.cli.status import home_option, partition_of
+from argus_assets.cli.context import Context, connected
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import counted, print_json, progress, table, terminal
 
 if TYPE_CHECKING:
-    import dagster as dg
     from pydantic import SecretStr
 
     from argus_assets.faults.config import FaultConfig
@@ -23,16 +20,15 @@ if TYPE_CHECKING:
     from argus_assets.maintenance.replays import Difference, Outcome
     from argus_assets.recordings.registry import Decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
-    from argus_assets.settings import Settings
 
-DIFFERENT = 1
-SHOWN = 15
+EXIT_DIFFERENT: Final = 1
+MAX_SHOWN: Final = 15
 
-_KINDS = {
+_KINDS: Final = {
     "code_new": "new code",
     "code_gone": "code gone",
     "code_changed": "code changed",
-    "cause": "other cause",
+    "cause": "different cause",
     "cause_order": "order of causes",
     "confidence": "confidence",
     "severity": "severity",
@@ -47,7 +43,7 @@ _KINDS = {
 @click.command()
 @click.argument("batches", nargs=-1)
 @click.option(
-    "--golden", is_flag=True, help="All batches of the golden set, held against the outcome they were pinned with."
+    "--golden", is_flag=True, help="All batches of the golden set, compared with the outcome they were pinned with."
 )
 @click.option(
     "--decoders", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Instead of ARGUS_DECODERS."
@@ -57,9 +53,9 @@ _KINDS = {
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Instead of ARGUS_FAULTS: rules, DBC, signals.",
 )
-@click.option("--model", help="Instead of ARGUS_LLM_MODEL; `none` for rules alone.")
-@click.option("--check", is_flag=True, help=f"End with {DIFFERENT} when anything came out differently.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--model", help="Instead of ARGUS_LLM_MODEL; `none` for rules only.")
+@click.option("--check", is_flag=True, help=f"Exit with {EXIT_DIFFERENT} if anything came out differently.")
+@json_option
 @home_option
 def replay(
     batches: tuple[str, ...],
@@ -71,25 +67,21 @@ def replay(
     as_json: bool,
     home: Path | None,
 ) -> None:
-    """Process BATCHES once more with the code and settings of this command, and show what comes out differently.
+    """Process BATCHES again with the code and settings of this command, and show what comes out differently.
 
-    Nothing is kept: no table, no event, no alert, no memory. Recordings are parsed anew; a language model is asked anew
-    and its tokens count against the day's budget. When the differences are wanted, `argus rerun --stale` brings them
-    to all batches.
+    Nothing is kept: no table, event, alert or memory. Recordings are parsed again; a language model is called again, and
+    its tokens count against the daily budget. If the differences are wanted, `argus rerun --stale` applies them to all
+    batches.
     """
     from argus_assets.assets.replay import replay as replay_one
     from argus_assets.errors import ArgusError, BadSetting
-    from argus_assets.lake.store import Lake
     from argus_assets.maintenance.replays import differences
-    from argus_assets.runtime.platform import connect, settings_for
 
     if golden == bool(batches):
-        raise BadSetting("Nothing says which batches, or too much does.", help="Name batches, or give --golden.")
-    settings = settings_for(home, os.environ)
-    lake = Lake.from_url(settings.lake_url)
-    with connect(home) as (instance, bucket):
-        wanted = _pinned(lake) if golden else _named(instance, lake, batches)
-        formats, config, diagnostician = _in_force(settings, decoders=decoders, faults=faults, model=model)
+        raise BadSetting("Give either batches or --golden.", help="`argus status` lists the batches.")
+    with connected(home) as context:
+        wanted = _pinned(context.lake) if golden else _named(context, batches)
+        formats, config, diagnostician = _active(context, decoders=decoders, faults=faults, model=model)
         found: dict[str, list[Difference]] = {}
         failed: dict[str, str] = {}
         tokens = 0
@@ -99,8 +91,8 @@ def replay(
                     after = replay_one(
                         partition,
                         digest,
-                        bucket=bucket,
-                        lake=lake,
+                        bucket=context.bucket,
+                        lake=context.lake,
                         decoders=formats,
                         faults=config,
                         diagnostician=diagnostician,
@@ -113,11 +105,11 @@ def replay(
                 advance(1)
     if as_json:
         rows = {key: [asdict(d) for d in of_one] for key, of_one in found.items()}
-        click.echo(json.dumps({"differences": rows, "failed": failed, "tokens": tokens}, indent=2))
+        print_json({"differences": rows, "failed": failed, "tokens": tokens})
     else:
         _show(found, failed, tokens)
     if failed or (check and any(found.values())):
-        sys.exit(DIFFERENT)
+        sys.exit(EXIT_DIFFERENT)
 
 
 def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
@@ -126,34 +118,37 @@ def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
 
     found = {pin.partition: (pin.digest, pin.outcome) for pin in pins(lake)}
     if not found:
-        raise BadSetting("The golden set is empty.", help="Put batches into it: `argus golden pin BATCH`.")
+        raise BadSetting("The golden set is empty.", help="Add batches to it with `argus golden pin BATCH`.")
     return found
 
 
-def _named(instance: "dg.DagsterInstance", lake: "Lake", names: Iterable[str]) -> "dict[str, tuple[str, Outcome]]":
-    from argus_assets.assets.batch import latest_digest
+def _named(context: Context, names: Iterable[str]) -> "dict[str, tuple[str, Outcome]]":
     from argus_assets.assets.replay import recorded_outcome
     from argus_assets.errors import BadSetting
+    from argus_assets.event_log.queries import latest_digest
+    from argus_assets.pipeline import BATCH_REPORT
 
     found: dict[str, tuple[str, Outcome]] = {}
-    for partition in (partition_of(instance, name) for name in names):
-        digest = latest_digest(instance, "batch_report", partition)
+    for partition in map(context.partition_of, names):
+        digest = latest_digest(context.instance, BATCH_REPORT.name, partition)
         if digest is None:
             raise BadSetting(
-                f"{partition} was not processed to its end: there is nothing to hold a replay against.",
+                f"{partition} is not completely processed: there is nothing to compare a replay with.",
                 help="See `argus status`.",
             )
-        found[partition] = (digest, recorded_outcome(lake, partition))
+        found[partition] = (digest, recorded_outcome(context.lake, partition))
     return found
 
 
-def _in_force(
-    settings: "Settings", *, decoders: Path | None, faults: Path | None, model: str | None
+def _active(
+    context: Context, *, decoders: Path | None, faults: Path | None, model: str | None
 ) -> "tuple[Decoders, FaultConfig, DiagnosisResource]":
-    """What the settings say, or what was given instead."""
+    """Return what the settings name, or what was given instead."""
     from argus_assets.faults.plugins.packages import load_faults
     from argus_assets.recordings.plugins.loading import load_decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
+
+    settings = context.settings
 
     def secret(name: str) -> str | None:
         value: SecretStr | None = getattr(settings, name)
@@ -161,33 +156,30 @@ def _in_force(
 
     if model is not None:
         settings = settings.model_copy(update={"llm_model": None if model == "none" else model})
-    # The database's URL is that of the embedded server too.
-    diagnostician = DiagnosisResource.of(settings, database_url=os.environ["ARGUS_DATABASE_URL"], secret=secret)
+    diagnostician = DiagnosisResource.of(settings, database_url=context.database_url, secret=secret)
     return load_decoders(decoders or settings.decoders), load_faults(faults or settings.faults), diagnostician
 
 
 def _show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], tokens: int) -> None:
-    """The differences of each batch, and how many batches share them."""
-    from rich.table import Table
-
+    """Print the differences of each batch, and how many batches share them."""
     from argus_assets.maintenance.replays import summed
 
     console = terminal()
     changed = {key: of_one for key, of_one in found.items() if of_one}
-    spent = f" {tokens:,} tokens were used." if tokens else ""
-    console.print(f"{len(found):,} batches replayed, {len(changed):,} came out differently.{spent}")
+    spent = f" {counted(tokens, 'token')} used." if tokens else ""
+    console.print(f"{counted(len(found), 'batch')} replayed, {len(changed):,} came out differently.{spent}")
     if changed:
-        table = Table("Batch", "What", "Which", "Before", "After", box=None, padding=(0, 2, 0, 0))
+        made = table("batch", "what", "which", "before", "after")
         for key, of_one in changed.items():
-            for number, d in enumerate(of_one[:SHOWN]):
-                table.add_row(key if number == 0 else "", _KINDS[d.kind], d.name, d.before, d.after)
-            if len(of_one) > SHOWN:
-                table.add_row("", f"and {len(of_one) - SHOWN} more", "", "", "")
-        console.print(table)
+            for number, d in enumerate(of_one[:MAX_SHOWN]):
+                made.add_row(key if number == 0 else "", _KINDS[d.kind], d.name, d.before, d.after)
+            if len(of_one) > MAX_SHOWN:
+                made.add_row("", f"and {len(of_one) - MAX_SHOWN} more", "", "", "")
+        console.print(made)
         if len(changed) > 1:
             console.print()
-            console.print("In how many batches:")
-            for kind, name, count in summed(changed.values())[:SHOWN]:
+            console.print("Batches with the same difference:")
+            for kind, name, count in summed(changed.values())[:MAX_SHOWN]:
                 console.print(f"  {count:>5}  {_KINDS[kind]} {name}")
     for key, why in failed.items():
         console.print(f"{key} could not be replayed: ", style="red", end="")

@@ -1,8 +1,6 @@
 """`argus rerun`: process batches again, as far as they would not come out the same."""
 
 import getpass
-import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -11,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from argus_assets.cli.output import echo, terminal
-from argus_assets.cli.progress import progress
-from argus_assets.cli.status import home_option
-from argus_assets.maintenance.staleness import STAGES
+from argus_assets.cli.context import Context, connected
+from argus_assets.cli.options import home_option
+from argus_assets.cli.output import counted, echo, print_json, progress, table, terminal
+from argus_assets.pipeline import ASSETS, DROP, STAGES
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from argus_assets.maintenance.staleness import MadeAs, Recipe, StaleBatch
+    from argus_assets.maintenance.staleness import MaterializationRecord, Recipe, StaleBatch
     from argus_assets.settings import Settings
 
 SHOWN = 20
@@ -75,10 +73,8 @@ def rerun(
     it runs. `argus replay` shows beforehand what would change.
     """
     from argus_assets.errors import BadSetting
-    from argus_assets.lake.store import Lake
     from argus_assets.maintenance.reruns import new_request
     from argus_assets.partitions import BATCHES
-    from argus_assets.runtime.platform import connect, settings_for
     from argus_assets.sensors.rerun_requests import save_request
 
     filters = [*vehicles, *releases, first_day, last_day, *code_versions, failed, failed_at, stale, everything]
@@ -87,11 +83,11 @@ def rerun(
             "Nothing says which batches." if not batches else "Batches are named, and selected by options too.",
             help="Name batches, or select them: --vehicle, --release, --from, --to, --failed, --stale, --all.",
         )
-    settings = settings_for(home, os.environ)
-    with connect(home) as (instance, _):
+    with connected(home) as context:
+        instance, settings = context.instance, context.settings
         order = instance.get_dynamic_partitions(BATCHES)
         if batches:
-            chosen = _named(instance, batches)
+            chosen = _named(context, batches)
         else:
             chosen = _by_key(
                 order, vehicles, first_day.date() if first_day else None, last_day.date() if last_day else None
@@ -114,13 +110,13 @@ def rerun(
             chosen = [key for key in chosen if key in why]
         todo = chosen if from_stage else [key for key in chosen if key in why]
         if as_json:
-            click.echo(_as_json(chosen, why, from_stage))
+            print_json(_rows(chosen, why, from_stage))
         else:
             _show(chosen, todo, why, from_stage)
         if dry_run or not todo:
             return
         if not (yes or as_json):
-            click.confirm(f"Process {len(todo):,} batches again?", abort=True)
+            click.confirm(f"Process {counted(len(todo), 'batch')} again?", abort=True)
         request = new_request(
             todo,
             order=order,
@@ -129,7 +125,7 @@ def rerun(
             from_stage=from_stage,
             now=datetime.now(UTC),
         )
-        save_request(Lake.from_url(settings.lake_url), request)
+        save_request(context.lake, request)
     echo(f"Asked for as {request.id}; runs carry the tag argus/request={request.id}. See `argus status`.", err=as_json)
 
 
@@ -141,10 +137,8 @@ def _words(context: click.Context) -> Iterable[str]:
             yield shown if name == "batches" else f"{name}={shown}"
 
 
-def _named(instance: "dg.DagsterInstance", names: Iterable[str]) -> list[str]:
-    from argus_assets.cli.status import partition_of
-
-    return list(dict.fromkeys(partition_of(instance, name) for name in names))
+def _named(context: Context, names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(map(context.partition_of, names)))
 
 
 def _by_key(order: Iterable[str], vehicles: tuple[str, ...], first: date | None, last: date | None) -> list[str]:
@@ -164,26 +158,27 @@ def _by_key(order: Iterable[str], vehicles: tuple[str, ...], first: date | None,
 
 
 def _by_release(instance: "dg.DagsterInstance", keys: list[str], releases: tuple[str, ...]) -> list[str]:
-    from argus_assets.assets.provenance import latest_metadata
+    from argus_assets.event_log.queries import last_drops
 
-    found = latest_metadata(instance, "vehicle_drop", keys, "release")
-    return [key for key in keys if found.get(key) in releases]
+    drops = last_drops(instance, keys)
+    return [key for key in keys if key in drops and drops[key].release in releases]
 
 
 def _by_failure(instance: "dg.DagsterInstance", keys: list[str], stages: tuple[str, ...]) -> list[str]:
-    from argus_assets.status import BatchState, partition_states
+    from argus_assets.event_log.states import partition_states
+    from argus_assets.pipeline import BatchState
 
     states = partition_states(instance, keys)
     return [key for key in keys if states[key][0] is BatchState.FAILED and (not stages or states[key][1] in stages)]
 
 
 def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
-    from argus_assets.assets.batch import CODE_VERSIONS
-    from argus_assets.assets.provenance import recipes_in_force
+    from argus_assets.assets.recipes import current_recipes
+    from argus_assets.assets.specs import CODE_VERSIONS
     from argus_assets.faults.plugins.packages import load_faults
     from argus_assets.recordings.plugins.loading import load_decoders
 
-    return recipes_in_force(
+    return current_recipes(
         CODE_VERSIONS,
         decoders=load_decoders(settings.decoders),
         faults=load_faults(settings.faults),
@@ -191,25 +186,26 @@ def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
     )
 
 
-def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str, "MadeAs"]]:
-    from argus_assets.assets.provenance import made_as
+def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str, "MaterializationRecord"]]:
+    from argus_assets.event_log.queries import materialization_records
 
-    assets = ("vehicle_drop", *STAGES)
-    with progress(f"Looking at {len(keys):,} batches", len(keys) * len(assets)) as advance:
-        return made_as(instance, keys, assets=assets, on_progress=advance)
+    with progress(f"Reading records of {counted(len(keys), 'batch')}", len(keys) * len(ASSETS)) as advance:
+        return materialization_records(instance, keys, assets=ASSETS, on_progress=advance)
 
 
-def _first_stale(key: str, made: dict[str, "MadeAs"], recipes: dict[str, "Recipe"]) -> "StaleBatch | None":
+def _first_stale(
+    key: str, made: dict[str, "MaterializationRecord"], recipes: dict[str, "Recipe"]
+) -> "StaleBatch | None":
     from argus_assets.maintenance.staleness import first_stale
 
-    if "vehicle_drop" not in made:
+    if DROP not in made:
         return None
-    drop = made["vehicle_drop"]
+    drop = made[DROP]
     return first_stale(key, made, stages=STAGES, digest=drop.digest, recipes=recipes, input_version=drop.data_version)
 
 
-def _as_json(chosen: list[str], why: dict[str, "StaleBatch"], from_stage: str | None) -> str:
-    rows = [
+def _rows(chosen: list[str], why: dict[str, "StaleBatch"], from_stage: str | None) -> list[dict[str, str | None]]:
+    return [
         {
             "partition": key,
             "from_stage": why[key].stage if key in why else from_stage,
@@ -217,21 +213,18 @@ def _as_json(chosen: list[str], why: dict[str, "StaleBatch"], from_stage: str | 
         }
         for key in chosen
     ]
-    return json.dumps(rows, indent=2)
 
 
 def _show(chosen: list[str], todo: list[str], why: dict[str, "StaleBatch"], from_stage: str | None) -> None:
-    """What runs again, by reason, with the first few batches of each."""
-    from rich.table import Table
-
+    """Print what runs again, by reason, with an example of each."""
     console = terminal()
     current = len(chosen) - len(todo)
-    console.print(f"{len(chosen):,} batches selected, {current:,} of them up to date.")
+    console.print(f"{counted(len(chosen), 'batch')} selected, {current:,} up to date.")
     if not todo:
         return
     reasons = {key: (why[key].stage, why[key].why) if key in why else (from_stage or "", "asked for") for key in todo}
-    table = Table("Batches", "From", "Why", "Such as")
+    made = table("batches", "from", "why", "for example", right=["batches"])
     for (stage, text), count in Counter(reasons.values()).most_common(SHOWN):
         example = next(key for key, reason in reasons.items() if reason == (stage, text))
-        table.add_row(f"{count:,}", stage, text, example)
-    console.print(table)
+        made.add_row(f"{count:,}", stage, text, example)
+    console.print(made)

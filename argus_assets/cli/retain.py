@@ -1,44 +1,39 @@
-"""`argus retain`: see what is old enough to go, and let it go."""
+"""`argus retain`: show what has expired, and delete it."""
 
-import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from argus_assets.cli.output import echo
-from argus_assets.cli.status import home_option
+from argus_assets.cli.context import connected
+from argus_assets.cli.options import home_option, json_option
+from argus_assets.cli.output import echo, print_json
 
 
 @click.command()
-@click.option("--dry-run/--apply", "dry_run", default=True, help="Look only (the default), or remove it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--dry-run/--apply", "dry_run", default=True, help="Only show it (the default), or delete it.")
+@json_option
 @home_option
 def retain(dry_run: bool, as_json: bool, home: Path | None) -> None:
-    """Remove what is older than the settings ARGUS_RETAIN_… say. Without --apply nothing is removed.
+    """Delete what is older than the settings ARGUS_RETAIN_… allow. Without --apply nothing is deleted.
 
-    Batches that failed, are in flight, or whose outcome was not delivered stay. Tables and pages stay. The schedule
-    `retain` does the same once a day.
+    Batches that failed, are in flight, or whose outcome was not delivered are kept. So are tables and pages. The
+    schedule `retain` does the same once a day.
     """
-    from argus_assets.adapters.postgres.database import Database
-    from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import connect, settings_for
     from argus_assets.schedules.retain import policy_of, run_retention
 
-    settings = settings_for(home, os.environ)
-    with connect(home) as (instance, bucket):
+    with connected(home) as context:
         report = run_retention(
-            instance,
-            bucket,
-            Lake.from_url(settings.lake_url),
-            Database(os.environ["ARGUS_DATABASE_URL"]),
-            policy=policy_of(settings),
+            context.instance,
+            context.bucket,
+            context.lake,
+            context.database,
+            policy=policy_of(context.settings),
             now=datetime.now(UTC),
             dry_run=dry_run,
         )
     if as_json:
-        click.echo(json.dumps(report.model_dump(mode="json"), indent=2))
+        print_json(report.model_dump(mode="json"))
         return
     for line in report.lines():
         echo(line)
@@ -47,4 +42,4 @@ def retain(dry_run: bool, as_json: bool, home: Path | None) -> None:
         for name in kept.batches:
             echo(f"  {name}")
     if dry_run and any(g.count for g in report.gone):
-        echo("Nothing was removed. `argus retain --apply` removes it.")
+        echo("Nothing was deleted. `argus retain --apply` deletes it.")

@@ -1,11 +1,11 @@
-"""`argus simulate`: write a fleet's recordings with known faults."""
+"""`argus simulate`: write the recordings of a fleet with known faults."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.output import terminal
+from argus_assets.cli.output import table, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argus_assets.simulate.fleet import Drive
     from argus_assets.simulate.releases import ReleaseFleet
 
-STARTED_NS = 1_795_000_000 * 10**9
+STARTED_NS: Final = 1_795_000_000 * 10**9
 
 
 @click.command()
@@ -26,15 +26,17 @@ STARTED_NS = 1_795_000_000 * 10**9
     help="Folder to write to.",
 )
 @click.option("--scenario", "scenarios", multiple=True, help="Scenario; may be repeated (default: all).")
-@click.option("--release-change", help="A fleet over two releases, of which one changed something, instead.")
-@click.option("--vehicles", default=20, show_default=True, type=click.IntRange(1), help="Of a --release-change.")
+@click.option("--release-change", help="Simulate a fleet over two releases instead, one of which changed something.")
 @click.option(
-    "--seed", default=1, show_default=True, type=click.IntRange(0), help="The same seed gives the same fleet."
+    "--vehicles", default=20, show_default=True, type=click.IntRange(1), help="Vehicles of a --release-change."
+)
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed; the same one gives the same fleet."
 )
 @click.option(
     "--seconds", default=60.0, show_default=True, type=click.FloatRange(50, 86_400), help="Length of each drive."
 )
-@click.option("--list", "only_list", is_flag=True, help="List the scenarios and release changes, and stop.")
+@click.option("--list", "only_list", is_flag=True, help="List the scenarios and release changes, and exit.")
 def simulate(
     out: Path,
     scenarios: tuple[str, ...],
@@ -60,7 +62,9 @@ def simulate(
     if unknown:
         raise BadSetting(f"Unknown scenario: {', '.join(unknown)}.", help="`argus simulate --list` shows them.")
     if release_change is not None and scenarios:
-        raise BadSetting("Both --scenario and --release-change were given.", help="A release change has its own.")
+        raise BadSetting(
+            "Both --scenario and --release-change were given.", help="A release change has its own scenarios."
+        )
     change = None if release_change is None else RELEASE_CHANGES.get(release_change)
     if release_change is not None and change is None:
         raise BadSetting(f"Unknown release change: {release_change}.", help="`argus simulate --list` shows them.")
@@ -75,14 +79,14 @@ def simulate(
             drives = simulate_fleet(
                 out, seed=seed, scenarios=chosen, started_ns=STARTED_NS, seconds=seconds, on_drive=advance
             )
-            told = _drives_table(drives)
+            made = _drives_table(drives)
         else:
             fleet = simulate_release_change(
                 out, change, seed=seed, vehicles=vehicles, started_ns=STARTED_NS, seconds=seconds, on_drive=advance
             )
             drives = fleet.drives
-            told = _releases_table(fleet)
-    console.print(told)
+            made = _releases_table(fleet)
+    console.print(made)
     console.print(
         f"In {out}. Drop one with: argus drop {drives[0].folder} --vehicle … --vin … --release …", markup=False
     )
@@ -94,8 +98,8 @@ def _list(console: "Console") -> None:
     from argus_assets.simulate.releases import RELEASE_CHANGES
     from argus_assets.simulate.scenarios import SCENARIOS
 
-    def entry(name: str, told: str, description: str) -> None:
-        console.print(Text.assemble((name, "bold"), f"  {told}\n    ", (description, "dim")), soft_wrap=True)
+    def entry(name: str, summary: str, description: str) -> None:
+        console.print(Text.assemble((name, "bold"), f"  {summary}\n    ", (description, "dim")), soft_wrap=True)
 
     for s in SCENARIOS.values():
         entry(s.name, f"{s.root_cause or 'no fault'}: {', '.join(s.codes) or 'no codes'}", s.description)
@@ -108,27 +112,21 @@ def _list(console: "Console") -> None:
 
 
 def _drives_table(drives: "list[Drive]") -> "Table":
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("vehicle/batch", "scenario, planted cause", "vin", "release", "frames"):
-        table.add_column(column, overflow="fold", justify="right" if column == "frames" else "left")
+    made = table("vehicle/batch", "scenario, planted cause", "vin", "release", "frames", right=["frames"])
     for d in drives:
         damage = f" ({d.damage.replace('_', ' ')})" if d.damage else ""
         planted = Text.assemble(f"{d.scenario}\n", (f"{d.root_cause or 'no fault'}{damage}", "dim"))
-        table.add_row(f"{d.vehicle_id}/{d.batch_id}", planted, d.vin, d.release, f"{d.frames:,}")
-    return table
+        made.add_row(f"{d.vehicle_id}/{d.batch_id}", planted, d.vin, d.release, f"{d.frames:,}")
+    return made
 
 
 def _releases_table(fleet: "ReleaseFleet") -> "Table":
-    from rich.table import Table
-
+    numbers = ("drives", "hours", "with the fault", "per hour")
     title = f"{fleet.change.scenario}: {fleet.change.description}"
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="bold")
-    for column in ("release", "drives", "hours", "with the fault", "per hour"):
-        table.add_column(column, justify="left" if column == "release" else "right")
+    made = table("release", *numbers, right=numbers, title=title)
     for truth in fleet.truth:
         rate = f"{truth.faulty_drives_per_hour:.1f}"
-        table.add_row(truth.release, str(truth.drives), f"{truth.hours:.2f}", str(truth.drives_with_fault), rate)
-    return table
+        made.add_row(truth.release, str(truth.drives), f"{truth.hours:.2f}", str(truth.drives_with_fault), rate)
+    return made

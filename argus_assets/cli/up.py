@@ -1,4 +1,4 @@
-"""`argus up`: run the platform until Ctrl-C or SIGTERM."""
+"""`argus up`: run Argus until Ctrl-C or SIGTERM."""
 
 import os
 import signal
@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
+from argus_assets.cli.context import settings_of
+from argus_assets.cli.options import home_option
 from argus_assets.cli.output import terminal
 
 
 @click.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the platform (default: ARGUS_HOME, else ~/.argus).",
-)
+@home_option
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -30,17 +28,17 @@ from argus_assets.cli.output import terminal
 @click.option(
     "--metrics-port",
     type=click.IntRange(1, 65535),
-    help="Tell Prometheus the figures at http://127.0.0.1:PORT/metrics, as `argus metrics` does (default: not).",
+    help="Serve Prometheus metrics at http://127.0.0.1:PORT/metrics, as `argus metrics` does (default: off).",
 )
 @click.option(
     "--viewer-port",
     type=click.IntRange(0, 65535),
-    help="Port on loopback of a second Dagster UI that only shows; 0 takes any free one.",
+    help="Port on loopback of a second, read-only Dagster UI; 0 takes any free one.",
 )
 @click.option(
     "--code-port",
     type=click.IntRange(1, 65535),
-    help="TCP port on loopback of the code server (default: a Unix socket in the home, which other users cannot reach).",
+    help="TCP port on loopback of the code server (default: a Unix socket in the home, out of reach of other users).",
 )
 def up(
     home: Path | None,
@@ -52,24 +50,24 @@ def up(
 ) -> None:
     """Run PostgreSQL, code server, Dagster webserver and daemon until Ctrl-C or SIGTERM.
 
-    Data stay in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
+    Data stays in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
     embedded PostgreSQL and the folders; `argus doctor` checks them.
     """
-    from argus_assets.runtime.platform import Platform, settings_for
+    from argus_assets.runtime.platform import Platform
 
     console = terminal(soft_wrap=True)
-    settings = settings_for(home, os.environ)
+    settings = settings_of(home)
     if port is not None:
         settings = settings.model_copy(update={"port": port})
 
-    def tell(name: str, text: str) -> None:
+    def report(name: str, text: str) -> None:
         console.print(f"{name:<12} ", style="bold", end="")
         console.print(text)
 
     stop = threading.Event()
 
     def on_signal(_signum: int, _frame: object) -> None:
-        if stop.is_set():  # the second one: no more patience
+        if stop.is_set():  # the second one: do not wait any longer
             os._exit(1)
         stop.set()
 
@@ -83,29 +81,29 @@ def up(
         viewer_port=viewer_port,
         metrics_port=metrics_port,
         code_port=code_port,
-        on_event=tell,
+        on_event=report,
     )
     console.print(f"Starting Argus in {settings.home} …")
     try:
         platform.start()
     except KeyboardInterrupt:
-        console.print("Stopped while starting.")
+        console.print("Stopped during start-up.")
         return
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
-    tell("bucket", settings.bucket_url)
-    tell("lake", settings.lake_url)
-    tell("logs", str(settings.home / "logs"))
+    report("bucket", settings.bucket_url)
+    report("lake", settings.lake_url)
+    report("logs", str(settings.home / "logs"))
     console.print(f"\nThe Dagster UI is at {platform.ui_url}. Drop a drive with:")
     console.print(
         f"  argus drop FOLDER --vehicle truck-1 --vin 1XKYD49X0EJ400001 --release 1.0 --to {settings.bucket_url}"
     )
-    console.print("Ctrl-C stops everything and keeps the data.\n")
+    console.print("Ctrl-C stops everything; the data is kept.\n")
     try:
         while not stop.wait(1.0):
             platform.watch()
     finally:
         try:
             console.print("\nStopping …")
-        finally:  # even when nobody reads any more
+        finally:  # also when the output is closed
             platform.stop()

@@ -1,4 +1,4 @@
-"""`argus webserver`: the Dagster UI, for operators or only to look."""
+"""`argus webserver`: the Dagster UI, for operators or read-only."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import click
     "--workspace",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     required=True,
-    help="Dagster's workspace file, which says where the code server is.",
+    help="Dagster's workspace file, which names the code server's address.",
 )
 @click.option(
     "--host",
@@ -19,17 +19,17 @@ import click
     help="Address to listen on. There is no login: keep it on loopback.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port to listen on.")
-@click.option("--read-only", is_flag=True, help="Only show: refuse all that changes anything.")
+@click.option("--read-only", is_flag=True, help="Refuse everything that changes anything.")
 @click.option(
     "--allow-host",
     "hosts",
     multiple=True,
-    help="Name under which it may be asked, beside those of loopback. On another address than loopback: none means any.",
+    help="Host name to accept besides those of loopback; may be repeated. On any other address, none means all.",
 )
 def webserver(workspace: Path, host: str, port: int, read_only: bool, hosts: tuple[str, ...]) -> None:
     """Run the Dagster UI; DAGSTER_HOME names the folder of dagster.yaml.
 
-    As `dagster-webserver`, but requests that a page of another site makes are refused.
+    Like `dagster-webserver`, but requests made by pages of other sites are refused.
     """
     from argus_assets.runtime.servers.webserver import serve
 

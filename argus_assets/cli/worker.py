@@ -1,4 +1,4 @@
-"""`argus worker`: run a Celery worker of a platform on several hosts until SIGTERM."""
+"""`argus worker`: run a Celery worker, for Argus on several hosts, until SIGTERM."""
 
 import os
 import socket
@@ -7,22 +7,20 @@ import click
 
 
 @click.command()
-@click.option(
-    "--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at the same time on this host."
-)
-@click.option("--name", help="Name of the worker; every worker needs one of its own (default: argus).")
+@click.option("--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Concurrent runs on this host.")
+@click.option("--name", help="Name of the worker, unique on its host (default: argus).")
 def worker(slots: int, name: str | None) -> None:
     """Run a Celery worker that takes runs from the queue (deploy/celery).
 
-    DAGSTER_HOME has to hold a `dagster.yaml` with the run launcher for Celery, and the ARGUS_ variables have to be those
-    of the platform. SIGTERM lets runs end first, SIGQUIT does not.
+    DAGSTER_HOME must hold a `dagster.yaml` with the run launcher for Celery, and the ARGUS_ variables must be the same
+    on all hosts. SIGTERM lets runs finish first, SIGQUIT does not.
     """
     from argus_assets.common.capacity import MEMORY_SHARE, MIB, machine_memory
     from argus_assets.containment.client import share_server
     from argus_assets.errors import BadSetting
 
     if not os.environ.get("DAGSTER_HOME"):
-        raise BadSetting("DAGSTER_HOME is not set.", help="Name the folder that holds deploy/celery/dagster.yaml.")
+        raise BadSetting("DAGSTER_HOME is not set.", help="Set it to the folder that holds deploy/celery/dagster.yaml.")
     try:
         from argus_assets.dagster_instance.celery_launcher import WatchedCeleryLauncher
     except ModuleNotFoundError as error:

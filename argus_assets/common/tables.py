@@ -74,6 +74,19 @@ class Table:
             raise BadTable(msg) from error
         return self.check(out)
 
+    def read(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return `frame`, which an earlier version may have written, as this table: an enum may have more values since.
+
+        Raises:
+            BadTable: It differs from the declaration in anything else.
+        """
+        grown = {
+            name: dtype
+            for name, dtype in self.schema.items()
+            if isinstance(dtype, pl.Enum) and _is_part(frame.schema.get(name), dtype)
+        }
+        return self.check(frame.cast(grown) if grown else frame)  # type: ignore[arg-type] # its stub
+
     def check(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return `frame` unchanged if it is exactly this table.
 
@@ -97,3 +110,7 @@ class Table:
         return head + "".join(
             f"| `{c.name}` | {c.dtype}{', may be null' if c.nullable else ''} | {c.meaning} |\n" for c in self.columns
         )
+
+
+def _is_part(dtype: pl.DataType | None, whole: pl.Enum) -> bool:
+    return isinstance(dtype, pl.Enum) and dtype != whole and set(dtype.categories) <= set(whole.categories)

@@ -1,12 +1,12 @@
-"""Evidence → diagnosis, by the cheapest way that can be trusted.
+"""Turn evidence into a diagnosis by the cheapest path that can be trusted.
 
-    1. rules and similar cases        the offline diagnosis: always there, and the fallback of all that follows
-    2. fast path                      a rule that is sure enough: no call
-    3. saved answer                   the same fault signature, prompt and model: no call
+    1. rules and similar cases        the offline diagnosis: always available, and the fallback for everything below
+    2. fast path                      a rule with enough confidence: no call
+    3. saved answer                   same fault signature, prompt and model: no call
     4. budget, model, validation      one call with retries; one repair of an invalid answer
-    5. else                           the offline diagnosis, marked with the reason
+    5. otherwise                      the offline diagnosis, marked with the reason
 
-Confirmed outcomes correct the confidences of whatever answered.
+Confidences are calibrated with confirmed predictions, whichever path answered.
 """
 
 import time
@@ -27,7 +27,7 @@ from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.calibration import Calibration
 from argus_assets.diagnosis.fast_path import known_answer
 from argus_assets.diagnosis.knowledge import Knowledge
-from argus_assets.diagnosis.llm_call import Asked, AskFailed, ask
+from argus_assets.diagnosis.llm_call import Answered, AskFailed, Spending, ask
 from argus_assets.diagnosis.model import Degraded, Diagnosis, Evidence, Mode, SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import (
@@ -53,14 +53,14 @@ MAX_ANSWER_TOKENS: Final = 1_500
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a diagnosis may use; all but the knowledge base may be missing.
+    """Services that a diagnosis may use; everything but the knowledge base is optional.
 
     Attributes:
-        model: A language model; needs `ledger`.
-        deadline_s: Seconds for all calls of one diagnosis together.
-        max_tokens: Of one answer.
-        clock: Seconds of a clock that never goes back.
-        describe: What a code means.
+        model: A language model; requires `ledger`.
+        deadline_s: Time limit for all calls of one diagnosis together, seconds.
+        max_tokens: Maximum length of one answer.
+        describe: Look up the meaning of a code.
+        clock: Monotonic clock, seconds.
     """
 
     knowledge: Knowledge
@@ -76,39 +76,21 @@ class Services:
     clock: Callable[[], float] = time.monotonic
 
 
-@dataclass(slots=True)
-class _Spent:
-    """Calls, tokens and cost of one diagnosis, failed calls included."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float | None = 0.0
-
-    def add(self, asked: Asked | AskFailed) -> None:
-        self.calls += asked.calls
-        self.prompt_tokens += asked.usage.prompt_tokens
-        self.completion_tokens += asked.usage.completion_tokens
-        self.cached_tokens += asked.usage.cached_tokens
-        self.cost_usd = None if self.cost_usd is None or asked.cost_usd is None else self.cost_usd + asked.cost_usd
-
-
 def diagnose(
     evidence: Evidence, services: Services, *, facts: CitationLookup, batch: str, at: datetime, now: datetime
 ) -> Diagnosis:
     """Diagnose one drive.
 
     Args:
-        evidence: What is known of it.
-        services: What may be used.
-        facts: The tables in which citations are looked up again.
-        batch: Its partition.
-        at: When the drive was: recency of cases counts from here.
-        now: The time, for what is saved.
+        evidence: Evidence of the drive.
+        services: Services that may be used.
+        facts: Tables in which citations are verified.
+        batch: Partition of the drive's batch.
+        at: Time of the drive, from which the recency of cases is measured.
+        now: Current time, stored with a saved answer.
 
     Raises:
-        Unavailable: The database did not answer.
+        Unavailable: The database did not respond.
     """
     signature = fault_signature(evidence)
     similar: Sequence[SimilarCase] = ()
@@ -124,19 +106,19 @@ def diagnose(
         return made.model_copy(update={"signature": signature})
 
     if not evidence.coverage.frames:
-        return by_rules("nothing could be read", None)
+        return by_rules("no recording could be read", None)
     rules = by_rules("no language model is configured", "no_model")
     known = known_answer(evidence, rules, [case for case in same if case.partition != batch_name(batch)])
     if known is not None:
         return services.calibration.apply(known.diagnosis)
     if services.model is None or services.ledger is None:
         return services.calibration.apply(rules)
-    asking = _Asking(evidence, services, services.model, services.ledger, facts, batch, signature, rules, now)
-    answered = asking.from_saved() or asking.from_model(similar)
+    by_model = _ModelDiagnosis(evidence, services, services.model, services.ledger, facts, batch, signature, rules, now)
+    answered = by_model.from_saved_answer() or by_model.from_call(similar)
     if isinstance(answered, Diagnosis):
         return services.calibration.apply(answered)
     fallback = by_rules(answered.reason, answered.degraded)
-    return services.calibration.apply(asking.with_cost(fallback))
+    return services.calibration.apply(by_model.with_spending(fallback))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +128,8 @@ class _NoAnswer:
 
 
 @dataclass
-class _Asking:
-    """One diagnosis on its way to a language model's answer."""
+class _ModelDiagnosis:
+    """Diagnosis of one drive by a language model's answer: a saved one, or one that is asked for."""
 
     evidence: Evidence
     services: Services
@@ -158,7 +140,7 @@ class _Asking:
     signature: str
     rules: Diagnosis
     now: datetime
-    spent: _Spent = field(default_factory=_Spent)
+    spent: Spending = field(default_factory=Spending)
 
     @property
     def key(self) -> str:
@@ -169,8 +151,8 @@ class _Asking:
             knowledge_version=self.services.knowledge.version,
         )
 
-    def from_saved(self) -> Diagnosis | None:
-        """The saved answer for the same faults, when there is one and it holds for this drive."""
+    def from_saved_answer(self) -> Diagnosis | None:
+        """Return the saved answer for the same faults, if there is one and it is valid for this drive."""
         saved = self.services.answers.get(self.key) if self.services.answers is not None else None
         if saved is None:
             return None
@@ -183,54 +165,54 @@ class _Asking:
         reason = f"the same faults were diagnosed for {saved.precedent} on {saved.made_at:%Y-%m-%d}"
         return self._diagnosis(valid, "cached", reason, saved.model).model_copy(update={"precedent": saved.precedent})
 
-    def from_model(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
-        """Ask; once more with what was wrong when the answer is invalid."""
+    def from_call(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
+        """Ask the model; if the answer is invalid, ask once more with the problems found."""
         request = build_request(self.evidence, self.services.knowledge, similar, max_tokens=self.services.max_tokens)
         until = self.services.clock() + self.services.deadline_s
         problems: Sequence[str] = ()
         for attempt in ("answer", "repair"):
             left = until - self.services.clock()
             if left <= 0:
-                return _NoAnswer(f"no valid answer in {self.services.deadline_s:g} s", "model_failed")
+                return _NoAnswer(f"no valid answer within {self.services.deadline_s:g} s", "model_failed")
             try:
-                asked = self._ask(request, left)
+                answered = self._ask(request, left)
             except OverBudget as refusal:
                 why = f"the answer was invalid ({problems[0]}); " if problems else ""
                 return _NoAnswer(f"{why}{refusal}", "over_budget")
             except AskFailed as failure:
-                self.spent.add(failure)
+                self.spent.add(failure.usage, failure.cost_usd, calls=failure.calls)
                 return _NoAnswer(f"{self.model.name} did not answer: {failure}", "model_failed")
-            self.spent.add(asked)
-            parsed = parse_answer(asked.reply.text)
+            self.spent.add(answered.usage, answered.cost_usd, calls=answered.calls)
+            parsed = parse_answer(answered.reply.text)
             if not isinstance(parsed, list):
                 valid = validate_answer(parsed, self.evidence, self.services.knowledge, self.facts)
                 if not valid.problems:
-                    self._save(asked.reply.text, asked.reply.model)
+                    self._save(answered.reply.text, answered.reply.model)
                     reason = "answered after one repair" if attempt == "repair" else "answered"
-                    return self._diagnosis(valid, "llm", reason, asked.reply.model)
+                    return self._diagnosis(valid, "llm", reason, answered.reply.model)
                 problems = valid.problems
             else:
                 problems = parsed
-            previous = (asked.reply.text[:MAX_ANSWER_CHARS], repair_message(problems))
+            previous = (answered.reply.text[:MAX_ANSWER_CHARS], repair_message(problems))
             request = ModelRequest(request.system, request.user, request.schema, request.max_tokens, previous)
-        return _NoAnswer(f"{self.model.name} answered twice what is not valid: {problems[0]}", "invalid_answer")
+        return _NoAnswer(f"{self.model.name} gave two invalid answers: {problems[0]}", "invalid_answer")
 
-    def with_cost(self, diagnosis: Diagnosis) -> Diagnosis:
-        """The diagnosis with what was spent on it."""
+    def with_spending(self, diagnosis: Diagnosis) -> Diagnosis:
+        """Return the diagnosis with the calls, tokens and cost spent on it."""
         spent = self.spent
         return diagnosis.model_copy(
             update={
                 "model": diagnosis.model or (self.model.name if spent.calls else None),
                 "prompt_version": PROMPT_VERSION if diagnosis.model or spent.calls else None,
                 "calls": spent.calls,
-                "prompt_tokens": spent.prompt_tokens,
-                "completion_tokens": spent.completion_tokens,
-                "cached_tokens": spent.cached_tokens,
+                "prompt_tokens": spent.usage.prompt_tokens,
+                "completion_tokens": spent.usage.completion_tokens,
+                "cached_tokens": spent.usage.cached_tokens,
                 "cost_usd": spent.cost_usd,
             }
         )
 
-    def _ask(self, request: ModelRequest, left_s: float) -> Asked:
+    def _ask(self, request: ModelRequest, left_s: float) -> Answered:
         return ask(
             self.model,
             request,
@@ -266,4 +248,4 @@ class _Asking:
                 "notes": valid.notes,
             }
         )
-        return self.with_cost(made)
+        return self.with_spending(made)

@@ -97,7 +97,7 @@ class Lake:
 
     def read_table(self, relative: str, table: Table) -> pl.DataFrame:
         """Read a declared table and check that it is that table."""
-        return table.check(pl.read_parquet(io.BytesIO(self.read_bytes(relative))))
+        return table.read(pl.read_parquet(io.BytesIO(self.read_bytes(relative))))
 
     def put_folder(self, local: Path, relative: str, *, last: str) -> None:
         """Copy the files of a flat local folder, the file named `last` at the end: it marks the folder as whole.

@@ -15,7 +15,7 @@ _Done = TypeVar("_Done")
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, at most four: more do not pay for one recording."""
+    """Return the cores that this process may run on, at most four: more do not pay for one recording."""
     return min(4, len(os.sched_getaffinity(0)))
 
 
@@ -33,7 +33,7 @@ class InlineExecutor(Executor):
 
 
 def pass_on(_: Executor, item: _T) -> "list[Future[_T]]":
-    """A second step that leaves nothing to do."""
+    """Pass the item on: a second step without work."""
     done: Future[_T] = Future()
     done.set_result(item)
     return [done]

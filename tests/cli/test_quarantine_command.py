@@ -71,7 +71,7 @@ def test_a_missing_file_is_told_until_it_is_there(argus, store: Bucket) -> None:
     assert "truck-1/b1" in argus("ls").output
     assert "missing_file: a.mf4 and 1 more" in argus("ls", "--kind", "missing_file").output
     assert "truck-1" not in argus("ls", "--kind", "wrong_size").output
-    assert "All of this is still so" in argus("why", "truck-1/b1").output
+    assert "All of these reasons still hold" in argus("why", "truck-1/b1").output
 
     store.put(recording_key("truck-1", "b1", "a.mf4"), b"aa")
     store.put(recording_key("truck-1", "b1", "b.mf4"), b"b")
@@ -82,11 +82,11 @@ def test_a_missing_file_is_told_until_it_is_there(argus, store: Bucket) -> None:
     assert not store.list_inbox(limit=1)
 
     store.put(recording_key("truck-1", "b1", "b.mf4"), b"bbb")
-    assert "Nothing of this is so any more" in argus("why", "truck-1/b1").output
+    assert "None of these reasons holds any more" in argus("why", "truck-1/b1").output
     tried = argus("retry", "truck-1/b1")
     assert (tried.exit_code, "put back" in tried.output) == (0, True)
     assert store.read(inbox_key("truck-1", "b1"), max_bytes=10_000) == manifest_bytes(manifest)
-    assert "waits in the inbox already" in argus("retry", "truck-1/b1").output
+    assert "is already in the inbox" in argus("retry", "truck-1/b1").output
     assert json.loads(argus("ls", "--json").output)[0]["state"] == "waiting"
 
 
@@ -99,7 +99,7 @@ def test_what_a_later_drop_settled_is_only_shown_when_asked(argus, store: Bucket
     write_result(store, later)
     assert "truck-1" not in argus("ls").output
     assert "settled" in argus("ls", "--settled").output
-    assert "0 put back, 0 stay" in argus("retry", "--all").output
+    assert "0 put back, 0 still in quarantine" in argus("retry", "--all").output
 
 
 def test_wrong_content_stays_wrong_until_it_is_put_again(argus, store: Bucket) -> None:
@@ -108,7 +108,7 @@ def test_wrong_content_stays_wrong_until_it_is_put_again(argus, store: Bucket) -
     store.put(key, b"xx")
     at = datetime.now(UTC) + timedelta(seconds=0.01)
     set_aside(store, manifest, [wrong_sha256(manifest.files[0], "x")], at=at)
-    assert "All of this is still so" in argus("why", "truck-1/b1").output
+    assert "All of these reasons still hold" in argus("why", "truck-1/b1").output
     assert argus("retry", "truck-1/b1").exit_code == 1
     while datetime.now(UTC) <= at:
         pass
@@ -126,7 +126,7 @@ def test_all_of_a_kind_are_tried_and_only_what_can_be_used_is_taken(argus, store
     store.put(recording_key("v", "b0", "a"), b"a")
     store.put(recording_key("v", "b2", "a"), b"a")
     told = argus("retry", "--all", "--kind", "missing_file")
-    assert (told.exit_code, "2 put back, 1 stay" in told.output) == (0, True)
+    assert (told.exit_code, "2 put back, 1 still in quarantine" in told.output) == (0, True)
     assert [i.key for i in store.list_inbox(limit=9)] == ["inbox/v/b0.json", "inbox/v/b2.json"]
     assert "bad_manifest" in argus("retry", "--all", "--vehicle", "v").output
     assert isinstance(argus("retry").exception, BadSetting)
@@ -147,7 +147,7 @@ def test_a_manifest_under_a_bad_key_comes_back_only_for_its_own_vehicle(argus, s
     assert "\u202e" not in argus("ls").output
     told = argus("retry", *names)
     assert told.exit_code == 1
-    assert "1 put back, 1 stay" in told.output
+    assert "1 put back, 1 still in quarantine" in told.output
     assert "\u202e" not in told.output
     assert [i.key for i in store.list_inbox(limit=9)] == ["inbox/truck-1/b9.json"]
 

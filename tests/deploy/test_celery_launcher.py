@@ -20,19 +20,19 @@ import pytest
 import redis
 from dagster._core.launcher.base import WorkerStatus
 
-from argus_assets.assets.batch import STAGES
 from argus_assets.dagster_instance.celery_launcher import WatchedCeleryLauncher
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import IN_FLIGHT, PARTITION, RANGE_START
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.runtime.platform import LOCATION, Child, free_port
 from argus_assets.runtime.servers.code_server import MODULE
 from argus_assets.simulate.fleet import Drive, simulate_drive
-from argus_assets.status import BatchState, partition_states
 
 pytestmark = [
     pytest.mark.integration,

@@ -12,16 +12,16 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from argus_assets.assets.batch import STAGES
 from argus_assets.cli import root
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import BATCHES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.platform import LOCATION, Platform
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import simulate_drive
-from argus_assets.status import BatchState, partition_states
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 
