@@ -21,6 +21,7 @@ from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.errors import ArgusError
+from argus_assets.lake.reports import RECONCILE, RETENTION, STALE_UPLOADS
 from argus_assets.lake.store import Lake
 from argus_assets.monitoring.metrics import Inbox, Records, Snapshot, Tokens, Totals, Undelivered, Upkeep
 from argus_assets.monitoring.overview import (
@@ -331,12 +332,8 @@ class Watcher:
         return len({tuple(info.key.split("/")[1:3]) for info in objects})
 
     def _upkeep(self) -> Upkeep:
-        from argus_assets.schedules.reconcile_bucket import load_report
-        from argus_assets.schedules.retain import load_report as load_retention
-        from argus_assets.sensors.stale_uploads import load_stale_uploads
-
-        stale, reconciled = load_stale_uploads(self._lake), load_report(self._lake)
-        retained = load_retention(self._lake)
+        stale, reconciled = STALE_UPLOADS.load(self._lake), RECONCILE.load(self._lake)
+        retained = RETENTION.load(self._lake)
         ended = reconciled is not None and reconciled.ended_at is not None
         return Upkeep(
             stale_uploads=stale.count if stale is not None else None,

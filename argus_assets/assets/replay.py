@@ -3,26 +3,20 @@
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
 
 from argus_assets.assets import stages
-from argus_assets.assets.batch import manifest_path
 from argus_assets.common.tempdirs import scratch_folder
-from argus_assets.diagnosis.model import Diagnosis
 from argus_assets.diagnosis.ports import DriveFacts, DriveMemory, Past
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.keys import parse_partition_key
-from argus_assets.drop.manifest import parse_manifest
-from argus_assets.errors import PermanentError
 from argus_assets.faults.config import FaultConfig
+from argus_assets.lake import layout
+from argus_assets.lake.batches import BatchStore
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.replays import Outcome, Pin
 from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import RECORDINGS
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.stats.schema import ERROR_STATS
-
-GOLDEN: Final = "golden"
 
 
 class _ReadOnlyMemory:
@@ -45,11 +39,9 @@ def recorded_outcome(lake: Lake, partition: str) -> Outcome:
     Raises:
         PermanentError: The batch was not processed to its end.
     """
-    folder = f"batches/{partition}"
+    store = BatchStore(lake)
     return Outcome.of(
-        lake.read_table(f"{folder}/recordings.parquet", RECORDINGS),
-        lake.read_table(f"{folder}/error_stats.parquet", ERROR_STATS),
-        Diagnosis.model_validate_json(lake.read_bytes(f"{folder}/diagnosis.json")),
+        store.table(partition, RECORDINGS), store.table(partition, ERROR_STATS), store.diagnosis(partition)
     )
 
 
@@ -80,11 +72,7 @@ def replay(
         FilesDiffer: Recordings are no longer there.
         Unavailable: Storage or the database did not answer.
     """
-    ref = parse_partition_key(partition)
-    if ref is None:
-        raise PermanentError(f"{partition!r} is not a batch.", help="See `argus status`.")
-    raw = lake.read_bytes(manifest_path(partition, digest))
-    manifest = parse_manifest(raw, vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
+    manifest = BatchStore(lake).manifest(partition, digest)
     with scratch_folder() as folder:
         scratch = Lake.from_url(str(folder))
         parsed = stages.parse_recordings(
@@ -106,7 +94,7 @@ def replay(
         services=replace(diagnostician.services(), answers=None),
         now=datetime.now(UTC),
         memory=_ReadOnlyMemory(diagnostician.memory()),
-        vehicle=diagnostician.pseudonym(ref.vehicle_id),
+        vehicle=diagnostician.pseudonym(manifest.vehicle_id),
         dictionary=faults.dictionary,
     )
     return Outcome.of(parsed.recordings, made.error_stats, diagnosis)
@@ -117,26 +105,22 @@ def replay(
 
 def pins(lake: Lake) -> list[Pin]:
     """The golden set, by partition."""
-    return [Pin.model_validate_json(lake.read_bytes(f"{GOLDEN}/{name}")) for name in lake.names(GOLDEN)]
+    return [Pin.model_validate_json(lake.read_bytes(f"{layout.GOLDEN}/{name}")) for name in lake.names(layout.GOLDEN)]
 
 
 def pinned(lake: Lake) -> set[str]:
     """Partitions of the golden set; their recordings are to be kept."""
-    return {name.removesuffix(".json") for name in lake.names(GOLDEN)}
+    return {name.removesuffix(".json") for name in lake.names(layout.GOLDEN)}
 
 
 def save_pin(lake: Lake, pin: Pin) -> None:
     """Put a batch into the golden set, or replace the outcome that it is to have."""
-    lake.write_bytes(_path(pin.partition), pin.model_dump_json(indent=2).encode())
+    lake.write_bytes(layout.golden(pin.partition), pin.model_dump_json(indent=2).encode())
 
 
 def remove_pin(lake: Lake, partition: str) -> bool:
     """Take a batch out of the golden set; returns whether it was in it."""
-    if not lake.exists(_path(partition)):
+    if not lake.exists(layout.golden(partition)):
         return False
-    lake.delete(_path(partition))
+    lake.delete(layout.golden(partition))
     return True
-
-
-def _path(partition: str) -> str:
-    return f"{GOLDEN}/{partition}.json"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from argus_assets.adapters.postgres.database import Database
     from argus_assets.drop.bucket import Bucket
+    from argus_assets.lake.batches import BatchStore
     from argus_assets.lake.store import Lake
     from argus_assets.metrics_collector import Watcher
     from argus_assets.settings import Settings
@@ -56,6 +57,13 @@ class Context:
     def lake(self) -> "Lake":
         """The lake."""
         return lake_of(self.settings)
+
+    @cached_property
+    def batches(self) -> "BatchStore":
+        """What the lake keeps of batches."""
+        from argus_assets.lake.batches import BatchStore
+
+        return BatchStore(self.lake)
 
     @property
     def database_url(self) -> str:

@@ -281,11 +281,13 @@ def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
 
 def _say_where(console: "Console", lake: Path, expected: list[_Expected], found: "dict[str, BatchStatus]") -> None:
     """Print where the pages are; the whole address of one that shows a fault, to be clicked."""
-    console.print(f"\nPages of all batches: {lake / 'batches'}/…/report.html")
+    from argus_assets.lake import layout
+
+    console.print(f"\nPages of all batches: {lake / layout.BATCHES}/…/report.html")
     for entry in expected:
         status = found.get(entry.drive.vehicle_id)
         if entry.drive.root_cause and status is not None and status.partition_key:
-            page = lake / "batches" / status.partition_key / "report.html"
+            page = lake / layout.document(status.partition_key, layout.PAGE)
             if page.exists():
                 console.print(f"For example: {page.as_uri()}")
                 return

@@ -220,10 +220,12 @@ def _bucket(settings: "Settings") -> Finding:
 
 
 def _lake(settings: "Settings") -> Finding:
-    lake = lake_of(settings)
-    lake.write_bytes(f".doctor/{os.getpid()}", b"argus")
-    right = lake.read_bytes(f".doctor/{os.getpid()}") == b"argus"
-    lake.delete(f".doctor/{os.getpid()}")
+    from argus_assets.lake import layout
+
+    lake, path = lake_of(settings), layout.probe(os.getpid())
+    lake.write_bytes(path, b"argus")
+    right = lake.read_bytes(path) == b"argus"
+    lake.delete(path)
     if not right:
         return Finding(
             "lake",

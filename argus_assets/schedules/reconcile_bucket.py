@@ -1,7 +1,7 @@
 """The schedule, and its small job, that hold the whole bucket against Dagster's records once a day.
 
 A schedule's evaluation has 60 seconds, a bucket may have millions of objects: a job does the work. A run works for
-`RUN_SECONDS` at most and leaves the rest to the next hour. How far the pass is stands in the lake, `REPORT`.
+`RUN_SECONDS` at most and leaves the rest to the next hour. How far the pass is stands in the lake, `lake.reports.RECONCILE`.
 """
 
 import time
@@ -18,6 +18,7 @@ from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef
+from argus_assets.lake.reports import RECONCILE
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
 from argus_assets.partitions import BATCHES, DATA_VERSION, IN_FLIGHT, partitions_in_flight
@@ -26,7 +27,6 @@ from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.status import partition_states
 
-REPORT: Final = "upkeep/reconcile.json"
 CRON: Final = "17 * * * *"
 HOUR: Final = 3
 """Of the day, UTC, at which a pass begins."""
@@ -82,7 +82,7 @@ def build_reconcile_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         if context.instance.get_runs(filters=dg.RunsFilter(job_name=job.name, statuses=list(IN_FLIGHT)), limit=1):
             return dg.SkipReason("The last run is not at its end.")
         at = context.scheduled_execution_time
-        if not is_due(load_report(lake.lake()), at):
+        if not is_due(RECONCILE.load(lake.lake()), at):
             return dg.SkipReason(f"A pass begins at {HOUR}:17 UTC.")
         return dg.RunRequest(run_key=at.isoformat())
 
@@ -117,13 +117,13 @@ def run_pass(
         dry_run: Look at everything, change nothing.
         log: Where to tell of it.
     """
-    report = begin_pass(load_report(lake), now=bucket.now(), dry_run=dry_run)
+    report = begin_pass(RECONCILE.load(lake), now=bucket.now(), dry_run=dry_run)
     began = saved = time.monotonic()
 
     def on_vehicle(report: ReconcileReport) -> None:
         nonlocal saved
         if not dry_run and time.monotonic() - saved > _SAVE_SECONDS:
-            _save(lake, report)
+            RECONCILE.save(lake, report)
             log(one_line(report.text()))
             saved = time.monotonic()
 
@@ -136,7 +136,7 @@ def run_pass(
         on_vehicle=on_vehicle,
     )
     if not dry_run:
-        _save(lake, report)
+        RECONCILE.save(lake, report)
     log(one_line(report.text()))
     return report
 
@@ -171,20 +171,6 @@ def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
         )
 
     return {ref: known(key) for ref, key in key_of.items()}
-
-
-def load_report(lake: Lake) -> ReconcileReport | None:
-    """The report of the last pass that changed something, `None` before the first."""
-    if not lake.exists(REPORT):
-        return None
-    try:
-        return ReconcileReport.model_validate_json(lake.read_bytes(REPORT))
-    except ValueError:
-        return None
-
-
-def _save(lake: Lake, report: ReconcileReport) -> None:
-    lake.write_bytes(REPORT, report.model_dump_json(indent=2).encode())
 
 
 def _observed(report: ReconcileReport) -> dg.AssetObservation:

@@ -15,6 +15,7 @@ from argus_assets.adapters.postgres.database import Database, DatabaseResource
 from argus_assets.adapters.postgres.retention_store import PostgresRecords
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.drop.bucket import Bucket
+from argus_assets.lake.reports import RETENTION
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT
@@ -33,7 +34,6 @@ LISTED: Final = timedelta(hours=20)
 """The whole bucket is looked through when the last look was so long ago."""
 
 RUN_SECONDS: Final = 1800.0
-REPORT: Final = "upkeep/retain.json"
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -69,7 +69,7 @@ def build_retain_job(policy: Policy) -> dg.JobDefinition:
         context: dg.OpExecutionContext, bucket: BucketResource, lake: LakeResource, database: DatabaseResource
     ) -> None:
         now = datetime.now(UTC)
-        last = load_report(lake.lake())
+        last = RETENTION.load(lake.lake())
         listed_at = last.listed_at if last is not None else None
         report = run_retention(
             context.instance,
@@ -118,7 +118,7 @@ def build_retain_schedule(job: dg.JobDefinition, *, most_batches: int) -> dg.Sch
             return dg.SkipReason("The last run is not at its end.")
         at = context.scheduled_execution_time
         live = len(context.instance.get_dynamic_partitions(BATCHES))
-        if not is_due(load_report(lake.lake()), at, too_many=live > most_batches):
+        if not is_due(RETENTION.load(lake.lake()), at, too_many=live > most_batches):
             return dg.SkipReason(f"{live:,} of {most_batches:,} batches; the next pass begins at {HOUR}:43 UTC.")
         return dg.RunRequest(run_key=at.isoformat())
 
@@ -180,22 +180,12 @@ def run_retention(
     if not stopped:
         report.ended_at = now + timedelta(seconds=time.monotonic() - began)
     if not dry_run:
-        last = load_report(lake)
+        last = RETENTION.load(lake)
         report.listed_at = report.listed_at or (last.listed_at if last is not None else None)
-        lake.write_bytes(REPORT, report.model_dump_json(indent=2).encode())
+        RETENTION.save(lake, report)
     for line in report.lines():
         log(line)
     return report
-
-
-def load_report(lake: Lake) -> RetentionReport | None:
-    """The report of the last pass that removed something, `None` before the first."""
-    if not lake.exists(REPORT):
-        return None
-    try:
-        return RetentionReport.model_validate_json(lake.read_bytes(REPORT))
-    except ValueError:
-        return None
 
 
 def _observed(report: RetentionReport) -> dg.AssetObservation:

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.assets.batch import EVENT_KEY, Drop, latest_digest, manifest_path, vehicle_drop
+from argus_assets.assets.batch import EVENT_KEY, Drop, latest_digest, vehicle_drop
 from argus_assets.drop.bucket import Bucket, ObjectInfo
 from argus_assets.drop.intake import (
     Candidate,
@@ -37,6 +37,7 @@ from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest, PermanentError, Unavailable
+from argus_assets.lake.batches import BatchStore
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
     BATCHES,
@@ -330,7 +331,7 @@ def _pace(instance: dg.DagsterInstance) -> float:
 
 def _keep(lake: Lake, batch: PlannedBatch) -> None:
     assert batch.candidate.raw is not None, "a planned batch has a manifest"
-    lake.write_bytes(manifest_path(batch.partition, batch.candidate.digest), batch.candidate.raw)
+    BatchStore(lake).save_manifest(batch.partition, batch.candidate.digest, batch.candidate.raw)
 
 
 def _stamp(marker: ObjectInfo) -> str:

@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 from pydantic import BaseModel, ConfigDict
 
+from argus_assets.lake import layout
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.reruns import MAX_RUNS_A_LOOK, RerunProgress, RerunRequest, plan_step
 from argus_assets.partitions import (
@@ -24,7 +25,6 @@ from argus_assets.partitions import (
 )
 from argus_assets.resources.lake import LakeResource
 
-FOLDER: Final = "upkeep/reruns"
 INTERVAL_S: Final = 10
 PRIORITY: Final = "-1"
 """In Dagster's queue, where new drops have 0."""
@@ -70,14 +70,14 @@ def build_rerun_requests_sensor(job: ExecutableDefinition) -> dg.SensorDefinitio
 
 def save_request(lake: Lake, request: RerunRequest) -> str:
     """Put a request where the sensor finds it; returns the path."""
-    return lake.write_bytes(_waiting(request.id), request.model_dump_json(indent=2).encode())
+    return lake.write_bytes(layout.rerun_waiting(request.id), request.model_dump_json(indent=2).encode())
 
 
 def requested_partitions(lake: Lake) -> set[str]:
     """Keys of all batches of requests that wait."""
     found: set[str] = set()
     for name in _names(lake):
-        found.update(RerunRequest.model_validate_json(lake.read_bytes(_waiting(name))).partitions)
+        found.update(RerunRequest.model_validate_json(lake.read_bytes(layout.rerun_waiting(name))).partitions)
     return found
 
 
@@ -94,9 +94,9 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
     """
     cursor = Cursor.model_validate_json(cursor_text) if cursor_text else Cursor()
     for name in cursor.done:
-        if lake.exists(_waiting(name)):
-            lake.write_bytes(f"{FOLDER}/done/{name}.json", lake.read_bytes(_waiting(name)))
-            lake.delete(_waiting(name))
+        if lake.exists(layout.rerun_waiting(name)):
+            lake.write_bytes(layout.rerun_done(name), lake.read_bytes(layout.rerun_waiting(name)))
+            lake.delete(layout.rerun_waiting(name))
     waiting = [name for name in _names(lake) if name not in cursor.done]
     progress = {name: cursor.progress.get(name, RerunProgress()) for name in waiting}
     if not waiting:
@@ -113,7 +113,7 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
     done: list[str] = []
     notes: list[str] = []
     for name in waiting:
-        request = RerunRequest.model_validate_json(lake.read_bytes(_waiting(name)))
+        request = RerunRequest.model_validate_json(lake.read_bytes(layout.rerun_waiting(name)))
         step = plan_step(request, progress[name], order=existing, busy=busy, most_runs=min(room, MAX_RUNS_A_LOOK))
         requests += [_run_request(request, key, partitions) for key, partitions in step.runs]
         progress[name] = step.progress
@@ -143,10 +143,6 @@ def _run_request(request: RerunRequest, run_key: str, partitions: tuple[str, ...
     )
 
 
-def _waiting(name: str) -> str:
-    return f"{FOLDER}/waiting/{name}.json"
-
-
 def _names(lake: Lake) -> list[str]:
     """Ids of the requests, oldest first."""
-    return sorted(name.removesuffix(".json") for name in lake.names(f"{FOLDER}/waiting") if name.endswith(".json"))
+    return sorted(name.removesuffix(".json") for name in lake.names(layout.RERUNS_WAITING) if name.endswith(".json"))

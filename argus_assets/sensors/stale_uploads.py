@@ -1,7 +1,7 @@
 """The sensor that reports uploads which never completed, with what is missing of each.
 
 A pass over the vehicles begins once an hour. A look works for `LOOK_SECONDS` and the next one goes on after the same
-vehicle. The last whole pass stands in the lake, `REPORT`, for whoever watches.
+vehicle. The last whole pass stands in the lake, `lake.reports.STALE_UPLOADS`, for whoever watches.
 """
 
 import time
@@ -15,12 +15,12 @@ from pydantic import BaseModel
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
+from argus_assets.lake.reports import STALE_UPLOADS
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.stale_uploads import StaleUpload, StaleUploads, find_stale
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
 
-REPORT: Final = "upkeep/stale_uploads.json"
 EVERY: Final = timedelta(hours=1)
 INTERVAL_S: Final = 300
 LOOK_SECONDS: Final = 20.0
@@ -103,29 +103,19 @@ def report_stale_uploads(
             skip_reason=dg.SkipReason(f"{found.count} so far; goes on after {found.after_vehicle}."),
             cursor=StaleCursor(current=found).model_dump_json(),
         )
-    last = load_stale_uploads(lake)
+    last = STALE_UPLOADS.load(lake)
     told = {upload.name for upload in last.uploads} if last is not None else set()
     new = [upload for upload in found.uploads if upload.name not in told]
     for upload in new[:MAX_EVENTS]:
         log(one_line(upload.text()))
     if found.parts_not_listed is not None:
         log(f"Files that were sent in parts and not completed were not looked for: {found.parts_not_listed}")
-    lake.write_bytes(REPORT, found.model_dump_json(indent=2).encode())
+    STALE_UPLOADS.save(lake, found)
     return dg.SensorResult(
         asset_events=[_observed(upload) for upload in new[:MAX_EVENTS]],
         skip_reason=dg.SkipReason(f"{found.count} uploads never completed, {len(new)} of them new."),
         cursor=StaleCursor(last_began=at).model_dump_json(),
     )
-
-
-def load_stale_uploads(lake: Lake) -> StaleUploads | None:
-    """What the last whole pass found, `None` before the first."""
-    if not lake.exists(REPORT):
-        return None
-    try:
-        return StaleUploads.model_validate_json(lake.read_bytes(REPORT))
-    except ValueError:
-        return None
 
 
 def _observed(upload: StaleUpload) -> dg.AssetObservation:

@@ -9,9 +9,10 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, accepted_key, inbox_key, recording_key
 from argus_assets.drop.quarantine import Reason, quarantine
 from argus_assets.drop.results import BatchResult, write_result
+from argus_assets.lake.reports import STALE_UPLOADS
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.stale_uploads import StaleUploads, find_stale
-from argus_assets.sensors.stale_uploads import EVERY, StaleCursor, load_stale_uploads, report_stale_uploads
+from argus_assets.sensors.stale_uploads import EVERY, StaleCursor, report_stale_uploads
 
 QUIET = timedelta(hours=6)
 
@@ -100,7 +101,7 @@ def test_a_pass_in_pieces_finds_the_same_once(tmp_path, monkeypatch: pytest.Monk
     assert looks == 5, "a vehicle at a time, when there is no time"
     assert [e.metadata["vehicle_id"].value for e in told] == [f"v{n}" for n in range(5)]
     assert len(lines) == 5
-    kept = load_stale_uploads(lake)
+    kept = STALE_UPLOADS.load(lake)
     assert kept is not None
     assert kept.count == 5
 
@@ -109,7 +110,7 @@ def test_a_pass_in_pieces_finds_the_same_once(tmp_path, monkeypatch: pytest.Monk
     monkeypatch.setattr("argus_assets.sensors.stale_uploads.LOOK_SECONDS", 60)
     result = report_stale_uploads(cursor, bucket, lake, quiet=QUIET, at=at + EVERY)
     assert [e.metadata["vehicle_id"].value for e in result.asset_events] == ["v9"], "the others were told before"
-    assert load_stale_uploads(lake).count == 6
+    assert STALE_UPLOADS.load(lake).count == 6
 
 
 def test_a_cursor_that_cannot_be_read_begins_a_pass() -> None:

@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from argus_assets.cli import root
 from argus_assets.drop.manifest import manifest_digest
 from argus_assets.drop.results import BatchResult, write_result
+from argus_assets.lake.reports import RECONCILE
 from argus_assets.maintenance.reconcile import GRACE, ReconcileReport
 from argus_assets.partitions import BATCHES
 from argus_assets.schedules import reconcile_bucket as schedule
-from argus_assets.schedules.reconcile_bucket import build_reconcile_job, is_due, known_batches, load_report, run_pass
+from argus_assets.schedules.reconcile_bucket import build_reconcile_job, is_due, known_batches, run_pass
 
 RETAIN = timedelta(days=90)
 
@@ -45,7 +46,7 @@ def test_a_lost_database_brings_back_what_has_no_outcome(site, drives, monkeypat
     site.cursor = None
     result = build_reconcile_job(retain=RETAIN).execute_in_process(instance=site.instance, resources=site.resources)
     assert result.success
-    report = load_report(site.lake)
+    report = RECONCILE.load(site.lake)
     assert report is not None
     assert report.put_back == [f"{lost.vehicle_id}/b1"], "the completed one has its outcome"
     (event,) = site.instance.fetch_observations(dg.AssetKey("vehicle_drop"), limit=10).records
@@ -81,7 +82,7 @@ def test_the_command_looks_without_touching(site, drives, tmp_path, monkeypatch:
     monkeypatch.setenv("ARGUS_HOME", str(tmp_path / "home"))
     told = CliRunner().invoke(root, ["reconcile", "--dry-run"], catch_exceptions=False).output
     assert "lost: car-healthy/b1" in told
-    assert load_report(site.lake) is None
+    assert RECONCILE.load(site.lake) is None
     assert not site.bucket.list_inbox(limit=1)
     told = CliRunner().invoke(root, ["reconcile", "--json"], catch_exceptions=False).output
     assert ReconcileReport.model_validate_json(told).put_back == ["car-healthy/b1"]

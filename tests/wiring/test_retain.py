@@ -17,12 +17,13 @@ from argus_assets.adapters.postgres.retention_store import PostgresRecords
 from argus_assets.cli import root
 from argus_assets.drop.keys import BatchRef, batch_prefix
 from argus_assets.drop.results import read_result, write_result
+from argus_assets.lake.reports import RETENTION
 from argus_assets.maintenance.reconcile import GRACE
 from argus_assets.maintenance.reruns import new_request
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES
 from argus_assets.schedules.reconcile_bucket import run_pass
-from argus_assets.schedules.retain import build_retain_job, is_due, load_report
+from argus_assets.schedules.retain import build_retain_job, is_due
 from argus_assets.sensors.rerun_requests import save_request
 
 DAYS = timedelta(days=100)
@@ -299,7 +300,7 @@ def test_the_job_tells_what_it_removed_and_the_command_removes_nothing_unasked(
     assert "3 batches would go" in told
     assert "--apply" in told
     assert rows(site) == before
-    assert load_report(site.lake) is None
+    assert RETENTION.load(site.lake) is None
     # Manifests are to be kept longer than their batches.
     policy = replace(POLICY, accepted=DAYS * 2)
     result = build_retain_job(policy).execute_in_process(
@@ -309,7 +310,7 @@ def test_the_job_tells_what_it_removed_and_the_command_removes_nothing_unasked(
     assert result.success
     (event,) = site.instance.fetch_observations(dg.AssetKey("vehicle_drop"), limit=1).records
     assert event.asset_observation.metadata["batches"].value == 3
-    report = load_report(site.lake)
+    report = RETENTION.load(site.lake)
     assert report is not None
     assert report.ended_at is not None
     assert report.listed_at is not None

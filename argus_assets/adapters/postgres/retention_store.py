@@ -15,10 +15,11 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.assets.batch import BATCH_CHECKS, manifest_path, vehicle_drop
+from argus_assets.assets.batch import BATCH_CHECKS, vehicle_drop
 from argus_assets.assets.replay import pinned
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
+from argus_assets.lake import layout
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import LiveBatch, Memory, OldRun, Span
 from argus_assets.partitions import BATCHES, DATA_VERSION, PARTITION, RANGE_END, RANGE_START, partitions_in_flight
@@ -279,7 +280,7 @@ class PostgresRecords:
 
     def manifest(self, partition: str, digest: str) -> bytes | None:
         """The manifest that a batch was made from."""
-        path = manifest_path(partition, digest)
+        path = layout.manifest(partition, digest)
         return self._lake.read_bytes(path) if self._lake.exists(path) else None
 
     def delete_object(self, key: str) -> None:
