@@ -18,7 +18,7 @@ from math import sqrt
 
 from argus_assets.diagnosis.calibration import brier_score
 from argus_assets.diagnosis.model import Diagnosis
-from argus_assets.diagnosis.ports import Outcome
+from argus_assets.diagnosis.ports import ConfirmedPrediction
 from argus_assets.diagnosis.vocabulary import UNEXPLAINED
 from argus_assets.faults.schema import Severity
 from evals.scenario import Scenario
@@ -183,9 +183,9 @@ def score(answers: Iterable[Answer]) -> Scores:
     )
 
 
-def outcomes(answers: Iterable[Answer]) -> list[Outcome]:
+def outcomes(answers: Iterable[Answer]) -> list[ConfirmedPrediction]:
     """Confidence and outcome of the first cause of each batch in which one was named."""
-    return [Outcome(a.mode, a.confidence, a.right) for a in answers if a.first != HEALTHY and not a.healthy]
+    return [ConfirmedPrediction(a.mode, a.confidence, a.right) for a in answers if a.first != HEALTHY and not a.healthy]
 
 
 def macro_f1(pairs: Sequence[tuple[str, str]]) -> float | None:

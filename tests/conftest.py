@@ -22,6 +22,8 @@ from tests.support.reliability_report import IS_FULL
 
 ROOT = Path(__file__).resolve().parents[1]
 
+pytest_plugins = ("tests.support.site",)
+
 LONG = (
     "tests/integration/test_whole",
     "tests/deploy/test_celery",
@@ -29,7 +31,10 @@ LONG = (
     "tests/integration",
     "tests/deploy",
     "tests/s3",
-    "tests/wiring",
+    "tests/assets",
+    "tests/schedules",
+    "tests/sensors",
+    "tests/cli",
 )
 """Tests that start whole platforms and servers, the longest first."""
 

@@ -37,7 +37,7 @@ TOKENS_A_MESSAGE: Final = 8
 VEHICLE_SHARE: Final = 0.25
 """Of the day's tokens, where no setting says otherwise."""
 
-LEAST_SHARE: Final = 0.4
+MIN_SHARE: Final = 0.4
 FULL_SHARE_PRIORITY: Final = 0.7
 
 _SEVERITY: Final = {Severity.INFO: 0.0, Severity.WARNING: 0.4, Severity.ERROR: 0.7, Severity.CRITICAL: 1.0}
@@ -71,4 +71,4 @@ def priority_of(evidence: Evidence) -> float:
 
 def share_of_budget(priority: float) -> float:
     """The share of the day's tokens that a call of this priority may bring the total up to."""
-    return LEAST_SHARE + (1.0 - LEAST_SHARE) * min(1.0, max(0.0, priority) / FULL_SHARE_PRIORITY)
+    return MIN_SHARE + (1.0 - MIN_SHARE) * min(1.0, max(0.0, priority) / FULL_SHARE_PRIORITY)

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from argus_assets.diagnosis.model import Diagnosis
-from argus_assets.diagnosis.ports import Outcome
+from argus_assets.diagnosis.ports import ConfirmedPrediction
 
 BINS: Final = 10
 PRIOR: Final = 10.0
@@ -44,9 +44,9 @@ class Calibration:
     )
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> "Calibration":
+    def of(cls, outcomes: Sequence[ConfirmedPrediction]) -> "Calibration":
         """Learn from confirmed outcomes; those of unknown modes are left out."""
-        families: dict[str, list[Outcome]] = {}
+        families: dict[str, list[ConfirmedPrediction]] = {}
         for outcome in outcomes:
             if outcome.mode in _FAMILY:
                 families.setdefault(_FAMILY[outcome.mode], []).append(outcome)
@@ -70,9 +70,9 @@ class Calibration:
         return diagnosis.model_copy(update={"root_causes": causes})
 
 
-def reliability(outcomes: Sequence[Outcome], bins: int = BINS) -> list[Bin]:
+def reliability(outcomes: Sequence[ConfirmedPrediction], bins: int = BINS) -> list[Bin]:
     """Outcomes in equal bins of stated confidence, the lowest first; empty bins are left out."""
-    by_bin: dict[int, list[Outcome]] = {}
+    by_bin: dict[int, list[ConfirmedPrediction]] = {}
     for outcome in outcomes:
         by_bin.setdefault(min(int(outcome.confidence * bins), bins - 1), []).append(outcome)
     return [
@@ -85,14 +85,14 @@ def reliability(outcomes: Sequence[Outcome], bins: int = BINS) -> list[Bin]:
     ]
 
 
-def brier_score(outcomes: Sequence[Outcome]) -> float | None:
+def brier_score(outcomes: Sequence[ConfirmedPrediction]) -> float | None:
     """Mean square of confidence minus outcome (Brier 1950): 0 is best, 0.25 what "50%" always gets."""
     if not outcomes:
         return None
     return sum((o.confidence - o.correct) ** 2 for o in outcomes) / len(outcomes)
 
 
-def _curve(outcomes: Sequence[Outcome]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _curve(outcomes: Sequence[ConfirmedPrediction]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     xs: list[float] = []
     blocks: list[tuple[float, float, int]] = []  # weight, corrected, bins in it
     for of_bin in reliability(outcomes):

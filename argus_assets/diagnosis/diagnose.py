@@ -27,7 +27,7 @@ from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.calibration import Calibration
 from argus_assets.diagnosis.fast_path import known_answer
 from argus_assets.diagnosis.knowledge import Knowledge
-from argus_assets.diagnosis.llm_call import Asked, AskFailed, ask
+from argus_assets.diagnosis.llm_call import Answered, AskFailed, Spending, ask
 from argus_assets.diagnosis.model import Degraded, Diagnosis, Evidence, Mode, SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import (
@@ -76,24 +76,6 @@ class Services:
     clock: Callable[[], float] = time.monotonic
 
 
-@dataclass(slots=True)
-class _Spent:
-    """Calls, tokens and cost of one diagnosis, failed calls included."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float | None = 0.0
-
-    def add(self, asked: Asked | AskFailed) -> None:
-        self.calls += asked.calls
-        self.prompt_tokens += asked.usage.prompt_tokens
-        self.completion_tokens += asked.usage.completion_tokens
-        self.cached_tokens += asked.usage.cached_tokens
-        self.cost_usd = None if self.cost_usd is None or asked.cost_usd is None else self.cost_usd + asked.cost_usd
-
-
 def diagnose(
     evidence: Evidence, services: Services, *, facts: CitationLookup, batch: str, at: datetime, now: datetime
 ) -> Diagnosis:
@@ -131,12 +113,12 @@ def diagnose(
         return services.calibration.apply(known.diagnosis)
     if services.model is None or services.ledger is None:
         return services.calibration.apply(rules)
-    asking = _Asking(evidence, services, services.model, services.ledger, facts, batch, signature, rules, now)
-    answered = asking.from_saved() or asking.from_model(similar)
+    by_model = _ModelDiagnosis(evidence, services, services.model, services.ledger, facts, batch, signature, rules, now)
+    answered = by_model.from_saved_answer() or by_model.from_call(similar)
     if isinstance(answered, Diagnosis):
         return services.calibration.apply(answered)
     fallback = by_rules(answered.reason, answered.degraded)
-    return services.calibration.apply(asking.with_cost(fallback))
+    return services.calibration.apply(by_model.with_spending(fallback))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +128,8 @@ class _NoAnswer:
 
 
 @dataclass
-class _Asking:
-    """One diagnosis on its way to a language model's answer."""
+class _ModelDiagnosis:
+    """Diagnosis of one drive by a language model's answer: a saved one, or one that is asked for."""
 
     evidence: Evidence
     services: Services
@@ -158,7 +140,7 @@ class _Asking:
     signature: str
     rules: Diagnosis
     now: datetime
-    spent: _Spent = field(default_factory=_Spent)
+    spent: Spending = field(default_factory=Spending)
 
     @property
     def key(self) -> str:
@@ -169,7 +151,7 @@ class _Asking:
             knowledge_version=self.services.knowledge.version,
         )
 
-    def from_saved(self) -> Diagnosis | None:
+    def from_saved_answer(self) -> Diagnosis | None:
         """The saved answer for the same faults, when there is one and it holds for this drive."""
         saved = self.services.answers.get(self.key) if self.services.answers is not None else None
         if saved is None:
@@ -183,7 +165,7 @@ class _Asking:
         reason = f"the same faults were diagnosed for {saved.precedent} on {saved.made_at:%Y-%m-%d}"
         return self._diagnosis(valid, "cached", reason, saved.model).model_copy(update={"precedent": saved.precedent})
 
-    def from_model(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
+    def from_call(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
         """Ask; once more with what was wrong when the answer is invalid."""
         request = build_request(self.evidence, self.services.knowledge, similar, max_tokens=self.services.max_tokens)
         until = self.services.clock() + self.services.deadline_s
@@ -193,29 +175,29 @@ class _Asking:
             if left <= 0:
                 return _NoAnswer(f"no valid answer in {self.services.deadline_s:g} s", "model_failed")
             try:
-                asked = self._ask(request, left)
+                answered = self._ask(request, left)
             except OverBudget as refusal:
                 why = f"the answer was invalid ({problems[0]}); " if problems else ""
                 return _NoAnswer(f"{why}{refusal}", "over_budget")
             except AskFailed as failure:
-                self.spent.add(failure)
+                self.spent.add(failure.usage, failure.cost_usd, calls=failure.calls)
                 return _NoAnswer(f"{self.model.name} did not answer: {failure}", "model_failed")
-            self.spent.add(asked)
-            parsed = parse_answer(asked.reply.text)
+            self.spent.add(answered.usage, answered.cost_usd, calls=answered.calls)
+            parsed = parse_answer(answered.reply.text)
             if not isinstance(parsed, list):
                 valid = validate_answer(parsed, self.evidence, self.services.knowledge, self.facts)
                 if not valid.problems:
-                    self._save(asked.reply.text, asked.reply.model)
+                    self._save(answered.reply.text, answered.reply.model)
                     reason = "answered after one repair" if attempt == "repair" else "answered"
-                    return self._diagnosis(valid, "llm", reason, asked.reply.model)
+                    return self._diagnosis(valid, "llm", reason, answered.reply.model)
                 problems = valid.problems
             else:
                 problems = parsed
-            previous = (asked.reply.text[:MAX_ANSWER_CHARS], repair_message(problems))
+            previous = (answered.reply.text[:MAX_ANSWER_CHARS], repair_message(problems))
             request = ModelRequest(request.system, request.user, request.schema, request.max_tokens, previous)
         return _NoAnswer(f"{self.model.name} answered twice what is not valid: {problems[0]}", "invalid_answer")
 
-    def with_cost(self, diagnosis: Diagnosis) -> Diagnosis:
+    def with_spending(self, diagnosis: Diagnosis) -> Diagnosis:
         """The diagnosis with what was spent on it."""
         spent = self.spent
         return diagnosis.model_copy(
@@ -223,14 +205,14 @@ class _Asking:
                 "model": diagnosis.model or (self.model.name if spent.calls else None),
                 "prompt_version": PROMPT_VERSION if diagnosis.model or spent.calls else None,
                 "calls": spent.calls,
-                "prompt_tokens": spent.prompt_tokens,
-                "completion_tokens": spent.completion_tokens,
-                "cached_tokens": spent.cached_tokens,
+                "prompt_tokens": spent.usage.prompt_tokens,
+                "completion_tokens": spent.usage.completion_tokens,
+                "cached_tokens": spent.usage.cached_tokens,
                 "cost_usd": spent.cost_usd,
             }
         )
 
-    def _ask(self, request: ModelRequest, left_s: float) -> Asked:
+    def _ask(self, request: ModelRequest, left_s: float) -> Answered:
         return ask(
             self.model,
             request,
@@ -266,4 +248,4 @@ class _Asking:
                 "notes": valid.notes,
             }
         )
-        return self.with_cost(made)
+        return self.with_spending(made)

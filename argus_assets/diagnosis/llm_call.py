@@ -1,7 +1,8 @@
-"""Asking a language model: attempts, waits and one deadline over all of them; every attempt is paid for.
+"""One call to a language model: attempts, waits and a single deadline over all of them; every attempt is accounted for.
 
-For each attempt: wait for a place, reserve its upper bound, ask, settle with what it took. What nobody knows (a
-connection that broke while the model wrote) counts with the whole reservation, also when the process is interrupted.
+Each attempt waits for a free slot, reserves its upper bound of tokens, asks, and settles what it used. Where the usage
+is unknown (the connection broke while the model was writing), the whole reservation counts, also when the process is
+interrupted.
 
 Waits before the retries are 1, 2 and 4 s, each times a random factor of 0.5 to 1.5. A `Retry-After` of the server
 counts instead when it is longer. A wait that would pass the deadline is not begun.
@@ -28,15 +29,34 @@ from argus_assets.diagnosis.ports import (
 
 RETRIES: Final = 3
 FIRST_WAIT_S: Final = 1.0
-LEAST_ATTEMPT_S: Final = 1.0
-"""An attempt with less time than this is not begun."""
+MIN_ATTEMPT_S: Final = 1.0
+"""An attempt is not started with less time left than this."""
 
 Cost = Callable[[str, Usage], float | None]
-"""Dollars that tokens of a model cost; `None` when nobody knows."""
+"""Cost in US dollars of a model's tokens; `None` when the price is unknown."""
+
+
+@dataclass(slots=True)
+class Spending:
+    """Calls, tokens and cost so far, failed attempts included.
+
+    Attributes:
+        cost_usd: US dollars; `None` once the price of any call is unknown.
+    """
+
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = 0.0
+
+    def add(self, usage: Usage, cost_usd: float | None, *, calls: int = 1) -> None:
+        """Add what further calls took."""
+        self.calls += calls
+        self.usage = self.usage.plus(usage)
+        self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Answered:
     """An answer, and what all attempts took together."""
 
     reply: ModelReply
@@ -49,7 +69,7 @@ class AskFailed(Exception):
     """No answer, and what all attempts took together.
 
     Attributes:
-        kind: What the last attempt failed by.
+        kind: How the last attempt failed.
     """
 
     def __init__(self, kind: FailureKind, what: str, *, calls: int, usage: Usage, cost_usd: float | None) -> None:
@@ -73,33 +93,33 @@ def ask(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     chance: Callable[[], float] = random.random,
-) -> Asked:
-    """Ask until there is an answer.
+) -> Answered:
+    """Ask until the model answers, the retries are used up, or the deadline passes.
 
     Args:
-        model: Whom.
-        request: What.
-        ledger: Who keeps the tokens.
-        batch: Partition it is for.
-        priority: 0 to 1.
-        cost: Prices.
-        deadline_s: For everything, waits included.
+        model: The model to ask.
+        request: The prompt and the schema of the answer.
+        ledger: Accounts for the tokens.
+        batch: Partition that the call is for.
+        priority: 0 to 1; see `budget.priority_of`.
+        cost: Prices of tokens.
+        deadline_s: Time limit for all attempts together, waits included.
         retries: Attempts after the first.
-        clock: Seconds of a clock that never goes back.
-        sleep: Waits so many seconds.
-        chance: Random numbers, 0 to 1.
+        clock: Monotonic clock, seconds.
+        sleep: Wait for a number of seconds.
+        chance: Random numbers from 0 to 1.
 
     Raises:
-        OverBudget: The tokens for the first attempt are not there.
-        AskFailed: There is no answer; it holds what was spent.
+        OverBudget: The budget does not allow the first attempt.
+        AskFailed: There is no answer; the exception holds what was spent.
     """
     until = clock() + deadline_s
-    spent = _Spent()
+    spent = Spending()
     failure = ModelFailed("timeout", f"no time was left to ask (deadline {deadline_s:g} s)", retryable=False)
     for number in range(1 + retries):
         if number:
             wait = max(FIRST_WAIT_S * 2 ** (number - 1) * (0.5 + chance()), failure.retry_after_s or 0.0)
-            if clock() + wait + LEAST_ATTEMPT_S > until:
+            if clock() + wait + MIN_ATTEMPT_S > until:
                 break
             sleep(wait)
         if clock() >= until:
@@ -117,30 +137,10 @@ def ask(
             if not failed.retryable:
                 break
         else:
-            return Asked(reply, spent.calls, spent.usage, spent.cost_usd)
+            return Answered(reply, spent.calls, spent.usage, spent.cost_usd)
     raise AskFailed(
         failure.kind, str(failure), calls=spent.calls, usage=spent.usage, cost_usd=spent.cost_usd
     ) from failure
-
-
-@dataclass(slots=True)
-class _Spent:
-    """What all attempts took until now."""
-
-    calls: int = 0
-    usage: Usage = field(default_factory=Usage)
-    cost_usd: float | None = 0.0
-
-    def add(self, usage: Usage, cost_usd: float | None) -> None:
-        before = self.usage
-        self.calls += 1
-        self.usage = Usage(
-            before.prompt_tokens + usage.prompt_tokens,
-            before.completion_tokens + usage.completion_tokens,
-            before.cached_tokens + usage.cached_tokens,
-            before.estimated or usage.estimated,
-        )
-        self.cost_usd = None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd
 
 
 def _attempt(
@@ -151,9 +151,9 @@ def _attempt(
     *,
     cost: Cost,
     timeout_s: float,
-    spent: _Spent,
+    spent: Spending,
 ) -> ModelReply:
-    """One attempt, settled whatever comes."""
+    """Make one attempt and settle its reservation, whatever happens."""
     prompt = reservation.tokens - request.max_tokens
     usage = Usage(prompt, request.max_tokens, estimated=True)
     outcome, name = "interrupted", model.name

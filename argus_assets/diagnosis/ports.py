@@ -34,8 +34,17 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """Prompt and completion."""
+        """Prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
+
+    def plus(self, other: "Usage") -> "Usage":
+        """Return the tokens of both; estimated if either is."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.estimated or other.estimated,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +268,7 @@ class CaseQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ConfirmedPrediction:
     """A confirmed prediction: how sure, and whether it was right."""
 
     mode: str
@@ -278,7 +287,7 @@ class CaseStore(Protocol):
         """Cases of exactly this fault signature, newest first."""
         ...
 
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[ConfirmedPrediction]:
         """All confirmed predictions."""
         ...
 

@@ -74,7 +74,7 @@ _CREDENTIALS: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
     (re.compile(r"(?<![\w+/=-])[\w+/-]{32,}={0,2}(?![\w+/=-])", re.ASCII), lambda match: _unless_words(match[0])),
 )
 
-_MOST_CHANGES: Final = 0.3
+_MAX_WORD_CHANGES: Final = 0.3
 """Changes between upper case, lower case and digits, for each character: random base64 has 0.65, words below 0.3."""
 
 
@@ -82,7 +82,7 @@ def _unless_words(run: str) -> str:
     """A run of letters and digits as it is when it is made of words, else nothing of it."""
     kinds = [2 if c.isdigit() else c.isupper() for c in run if c.isalnum()]
     changes = sum(a != b for a, b in pairwise(kinds))
-    return "<secret>" if len(set(kinds)) == 3 and changes >= _MOST_CHANGES * len(kinds) else run
+    return "<secret>" if len(set(kinds)) == 3 and changes >= _MAX_WORD_CHANGES * len(kinds) else run
 
 
 # ------------------------------------------------------------------------------------------------ VIN

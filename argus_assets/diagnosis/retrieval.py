@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 
 from argus_assets.diagnosis.model import Diagnosis, Evidence, SimilarCase
-from argus_assets.diagnosis.ports import Case, CaseQuery, CodeCount, Outcome
+from argus_assets.diagnosis.ports import Case, CaseQuery, CodeCount, ConfirmedPrediction
 from argus_assets.diagnosis.redaction import redact
 from argus_assets.diagnosis.releases import release_key
 from argus_assets.diagnosis.vectors import IdfTable, Vector, code_vector, component_of, features
@@ -33,7 +33,7 @@ SAME_SIGNATURE: Final = 100
 HALF_LIFE_DAYS: Final = 5.0
 """94% of incidents that come again do so within 20 days (RCACopilot, EuroSys 2024): four half-lives."""
 
-LEAST_RECENCY: Final = 0.5
+MIN_RECENCY: Final = 0.5
 """What an old case keeps: one with the very same codes stands against a new one that is half as similar."""
 
 Scope = Literal["near releases", "all releases"]
@@ -55,12 +55,12 @@ class Found:
 
 
 def recency_weight(age_days: float) -> float:
-    """What a case of this age counts, 1 down to `LEAST_RECENCY`: the excess over that halves every 5 days.
+    """What a case of this age counts, 1 down to `MIN_RECENCY`: the excess over that halves every 5 days.
 
     Args:
         age_days: Between the two drives; a case from after the drive is as good as new.
     """
-    return LEAST_RECENCY + (1 - LEAST_RECENCY) * 0.5 ** (max(0.0, age_days) / HALF_LIFE_DAYS)
+    return MIN_RECENCY + (1 - MIN_RECENCY) * 0.5 ** (max(0.0, age_days) / HALF_LIFE_DAYS)
 
 
 def nearby(release: str, releases: Iterable[str]) -> frozenset[str]:
@@ -231,7 +231,7 @@ class MemoryCaseStore:
         found = [c for c in self._cases.values() if c.signature == signature and c.platform == platform]
         return sorted(found, key=_newest_first)[:SAME_SIGNATURE]
 
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[ConfirmedPrediction]:
         """All confirmed predictions."""
         return [o for case in self._cases.values() if (o := _outcome_of(case)) is not None]
 
@@ -261,10 +261,10 @@ def _newest_first(case: Case) -> tuple[float, str]:
     return -case.confirmed_at.timestamp(), case.id
 
 
-def _outcome_of(case: Case) -> Outcome | None:
+def _outcome_of(case: Case) -> ConfirmedPrediction | None:
     if case.predicted_cause is None or case.predicted_confidence is None:
         return None
-    return Outcome(case.predicted_mode or "", case.predicted_confidence, case.predicted_cause == case.cause)
+    return ConfirmedPrediction(case.predicted_mode or "", case.predicted_confidence, case.predicted_cause == case.cause)
 
 
 def case_text(codes: Sequence[CodeCount], meaning: Callable[[str], str]) -> str:

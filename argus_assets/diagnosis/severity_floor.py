@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from argus_assets.diagnosis.model import Evidence, EvidenceItem
-from argus_assets.diagnosis.vocabulary import LEAST_DRIVABLE, Drivable
+from argus_assets.diagnosis.vocabulary import STRICTEST_DRIVABLE_FIRST, Drivable
 from argus_assets.faults.schema import Severity
 
 NOT_NOW: Final = frozenset({"previously_active", "pending"})
 """Statuses of what was active in the past, or was seen once and is not confirmed."""
 
-BADNESS: Final = tuple(Severity)
+MILDEST_SEVERITY_FIRST: Final = tuple(Severity)
 """Severities, the mildest first."""
 
 _DRIVABLE_BY_SEVERITY: Final[dict[Severity, Drivable]] = {
@@ -32,7 +32,7 @@ def is_there_now(item: EvidenceItem) -> bool:
 def severity_floor(evidence: Evidence) -> Severity:
     """The worst severity of what is there now."""
     present = (item.severity for item in evidence.items if item.status not in NOT_NOW)
-    return max(present, key=BADNESS.index, default=Severity.INFO)
+    return max(present, key=MILDEST_SEVERITY_FIRST.index, default=Severity.INFO)
 
 
 def drivable_floor(evidence: Evidence, severity: Severity) -> Drivable:
@@ -43,12 +43,12 @@ def drivable_floor(evidence: Evidence, severity: Severity) -> Drivable:
 
 def worse(*severities: Severity) -> Severity:
     """The worst of them."""
-    return max(severities, key=BADNESS.index)
+    return max(severities, key=MILDEST_SEVERITY_FIRST.index)
 
 
 def stricter(*words: Drivable) -> Drivable:
     """The strictest of them."""
-    return min(words, key=LEAST_DRIVABLE.index)
+    return min(words, key=STRICTEST_DRIVABLE_FIRST.index)
 
 
 def merged_checks(checks: Sequence[Sequence[str]], limit: int = 10) -> tuple[str, ...]:

@@ -51,8 +51,8 @@ class CauseKind(StrEnum):
 Drivable = Literal["yes", "with_care", "no"]
 """Whether the vehicle may be driven."""
 
-LEAST_DRIVABLE: Final[tuple[Drivable, ...]] = ("no", "with_care", "yes")
-"""From the strictest on."""
+STRICTEST_DRIVABLE_FIRST: Final[tuple[Drivable, ...]] = ("no", "with_care", "yes")
+"""What may be said of driving, the strictest first."""
 
 UNEXPLAINED: Final = "unexplained_code:"
 """What the identifier of a cause starts with when no known cause explains a code; the code follows."""

@@ -15,10 +15,10 @@ from google.protobuf import descriptor_pb2
 
 from fuzz.damage import corpus
 from fuzz.seeds import seeds
-from tests.containment.audited import WATCHED
-from tests.containment.planted import DEEDS, MARK
 from tests.support import hostile_recordings as hostile
+from tests.support.audited import WATCHED
 from tests.support.hostile_recordings import HOSTILE, SMALL
+from tests.support.planted import DEEDS, MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "deploy/requirements.lock")
@@ -45,7 +45,7 @@ def audit(honest: Path, folder: Path, *more: str) -> Audit:
     """Read a folder of recordings in a process of its own, whose working folder is empty."""
     work = folder.parent / f"{folder.name}-work"
     work.mkdir()
-    command = [sys.executable, "-m", "tests.containment.audited", str(honest), str(folder), *more]
+    command = [sys.executable, "-m", "tests.support.audited", str(honest), str(folder), *more]
     path = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     process = subprocess.Popen(command, cwd=work, env=path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -19,7 +19,7 @@ from argus_assets.diagnosis.model import Citation, Evidence
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.reuse import reuse, saved_answer
 from argus_assets.diagnosis.severity_floor import drivable_floor, severity_floor
-from argus_assets.diagnosis.vocabulary import LEAST_DRIVABLE
+from argus_assets.diagnosis.vocabulary import STRICTEST_DRIVABLE_FIRST
 from argus_assets.faults.schema import Severity
 from tests.support.diagnosis_evidence import coverage, evidence, item
 from tests.support.injections import INJECTIONS, VIN
@@ -124,13 +124,20 @@ told = st.lists(
 )  # fmt: skip
 
 
-@given(told, st.sampled_from(["info", "warning", "error", "critical"]), st.sampled_from(LEAST_DRIVABLE), st.booleans())
+@given(
+    told,
+    st.sampled_from(["info", "warning", "error", "critical"]),
+    st.sampled_from(STRICTEST_DRIVABLE_FIRST),
+    st.booleans(),
+)
 def test_no_answer_breaks_the_rules(causes, severity, drivable, second_fails) -> None:
     facts = HoldsBut("E2") if second_fails else Holds()
     valid = checked(*causes, facts=facts, severity=severity, drivable=drivable, summary=" ".join(INJECTIONS[:6]))
     floor = severity_floor(DOCUMENT)
     assert list(Severity).index(valid.severity) >= list(Severity).index(floor)
-    assert LEAST_DRIVABLE.index(valid.drivable) <= LEAST_DRIVABLE.index(drivable_floor(DOCUMENT, valid.severity))
+    assert STRICTEST_DRIVABLE_FIRST.index(valid.drivable) <= STRICTEST_DRIVABLE_FIRST.index(
+        drivable_floor(DOCUMENT, valid.severity)
+    )
     assert bool(valid.root_causes) != bool(valid.problems)
     confidences = [c.confidence for c in valid.root_causes]
     assert confidences == sorted(confidences, reverse=True)

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from argus_assets.diagnosis.calibration import Calibration, brier_score, reliability
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.offline import diagnose_offline
-from argus_assets.diagnosis.ports import Outcome
+from argus_assets.diagnosis.ports import ConfirmedPrediction
 from tests.support.diagnosis_evidence import evidence, item
 
 outcomes = st.lists(
     st.builds(
-        Outcome,
+        ConfirmedPrediction,
         mode=st.sampled_from(["offline", "fast_path", "llm", "cached"]),
         confidence=st.floats(0, 0.95),
         correct=st.booleans(),
@@ -37,13 +37,13 @@ def test_the_order_of_causes_stays(seen, one, other) -> None:
 @given(st.integers(20, 400), st.floats(0.05, 0.94), st.integers(0, 100))
 def test_many_outcomes_outweigh_what_was_stated(count, stated, right_pct) -> None:
     right = count * right_pct // 100
-    seen = [Outcome("offline", stated, number < right) for number in range(count)]
+    seen = [ConfirmedPrediction("offline", stated, number < right) for number in range(count)]
     corrected = Calibration.of(seen)("offline", stated)
     assert corrected == pytest.approx(min(0.95, (right + 10 * stated) / (count + 10)), abs=1e-9)
 
 
 def test_models_and_rules_are_corrected_apart() -> None:
-    calibration = Calibration.of([Outcome("llm", 0.9, correct=False)] * 50)
+    calibration = Calibration.of([ConfirmedPrediction("llm", 0.9, correct=False)] * 50)
     assert calibration("cached", 0.9) < 0.3
     assert calibration("fast_path", 0.9) == 0.9
 
@@ -58,12 +58,14 @@ def test_bins_hold_every_outcome_once(seen) -> None:
 
 def test_brier_score_by_hand() -> None:
     assert brier_score([]) is None
-    assert brier_score([Outcome("llm", 0.8, correct=True), Outcome("llm", 0.6, correct=False)]) == pytest.approx(0.2)
+    assert brier_score(
+        [ConfirmedPrediction("llm", 0.8, correct=True), ConfirmedPrediction("llm", 0.6, correct=False)]
+    ) == pytest.approx(0.2)
 
 
 def test_a_diagnosis_keeps_its_order_and_all_else() -> None:
     answer = diagnose_offline(evidence(item(1, "P0301"), item(2, "P0351"), item(3, "P1ABC")), load_knowledge())
-    corrected = Calibration.of([Outcome("offline", 0.9, correct=False)] * 30).apply(answer)
+    corrected = Calibration.of([ConfirmedPrediction("offline", 0.9, correct=False)] * 30).apply(answer)
     assert [c.cause for c in corrected.root_causes] == [c.cause for c in answer.root_causes]
     assert corrected.root_causes[0].confidence < answer.root_causes[0].confidence
     assert corrected.model_copy(update={"root_causes": answer.root_causes}) == answer

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
-from argus_assets.diagnosis.ports import CaseQuery, Outcome
+from argus_assets.diagnosis.ports import CaseQuery, ConfirmedPrediction
 from argus_assets.diagnosis.releases import release_key
 from argus_assets.diagnosis.retrieval import (
-    LEAST_RECENCY,
+    MIN_RECENCY,
     MemoryCaseStore,
     batch_name,
     case_of,
@@ -43,12 +43,12 @@ def similar_case(cause: str, weight: float) -> SimilarCase:
 @given(st.floats(-100, 10_000), st.floats(-100, 10_000))
 def test_an_older_case_never_counts_more(one: float, other: float) -> None:
     young, old = sorted((one, other))
-    assert 1 >= recency_weight(young) >= recency_weight(old) >= LEAST_RECENCY
+    assert 1 >= recency_weight(young) >= recency_weight(old) >= MIN_RECENCY
 
 
 def test_six_in_a_hundred_of_the_excess_is_left_after_twenty_days() -> None:
     assert recency_weight(0) == 1
-    assert (recency_weight(20) - LEAST_RECENCY) / (1 - LEAST_RECENCY) == pytest.approx(0.0625)
+    assert (recency_weight(20) - MIN_RECENCY) / (1 - MIN_RECENCY) == pytest.approx(0.0625)
 
 
 @given(st.sampled_from(RELEASES), st.sets(st.sampled_from(RELEASES)))
@@ -159,7 +159,10 @@ def test_outcomes_are_the_predictions_that_were_confirmed_or_corrected() -> None
         case(2, "P0420", predicted_cause="oxygen_sensor", predicted_confidence=0.4, predicted_mode="llm"),
         case(3, "P0420"),
     ]
-    assert MemoryCaseStore(cases).outcomes() == [Outcome("offline", 0.8, True), Outcome("llm", 0.4, False)]
+    assert MemoryCaseStore(cases).outcomes() == [
+        ConfirmedPrediction("offline", 0.8, True),
+        ConfirmedPrediction("llm", 0.4, False),
+    ]
 
 
 # ------------------------------------------------------------------------------------------- cases of batches

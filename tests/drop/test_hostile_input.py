@@ -24,22 +24,8 @@ from argus_assets.drop.keys import (
 from argus_assets.drop.manifest import MAX_FILES, MAX_MANIFEST_BYTES, Manifest, name_problem, parse_manifest
 from argus_assets.drop.quarantine import quarantine_unknown, read_record, reasons_of
 from argus_assets.errors import BadManifest, PermanentError
-
-FILE = {"name": "rec/0001.mcap", "size": 3, "sha256": "a" * 64}
-
-
-def document(**changes: Any) -> dict[str, Any]:
-    return {
-        "vehicle_id": "truck-1",
-        "vin": "1M8GDM9AXKP042788",
-        "batch_id": "b_1",
-        "release": "2026.10",
-        "platform": "truck",
-        "recorded_from": "2026-11-23T08:00:00Z",
-        "recorded_to": "2026-11-23T09:00:00Z",
-        "files": [FILE],
-        **changes,
-    }
+from tests.support.buckets import place_of, put_unchecked
+from tests.support.hostile_drops import FILE, HOSTILE_KEYS, HOSTILE_MANIFESTS, document, dumped
 
 
 def refused(raw: bytes) -> BadManifest:
@@ -56,39 +42,14 @@ def refused(raw: bytes) -> BadManifest:
 
 def read_or_refused(raw: bytes) -> None:
     try:
-        parse_manifest(raw, vehicle_id="truck-1", batch_id="b_1")
+        manifest = parse_manifest(raw, vehicle_id="truck-1", batch_id="b_1")
     except BadManifest:
         refused(raw)
+    else:
+        assert (manifest.vehicle_id, manifest.batch_id) == ("truck-1", "b_1")
 
 
-def dumped(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
-RAW = [
-    dumped(document(recorded_from=0)).replace(b'_from": 0', b'_from": 1e400'),
-    dumped(document(recorded_from=0)).replace(b'_from": 0', b'_from": ' + b"9" * 5000),
-    dumped(document(files=[{**FILE, "size": 0}])).replace(b'"size": 0', b'"size": 1e3'),
-    dumped(document(files=[{**FILE, "size": 0}])).replace(b'"size": 0', b'"size": NaN'),
-    dumped(document(files=[{**FILE, "size": 0}])).replace(b'"size": 0', b'"size": -Infinity'),
-    dumped(document(files=[{**FILE, "size": 0}])).replace(b'"size": 0', b'"size": ' + b"9" * 4000),
-    dumped(document(files=[{**FILE, "size": True}])),
-    dumped(document(files=[{**FILE, "size": "3"}])),
-    dumped(document())[:-1] + b', "vehicle_id": "truck-2"}',
-    dumped(document()).replace(b'"size": 3', b'"size": 4, "size": 3'),
-    b"\xef\xbb\xbf" + dumped(document()),
-    dumped(document()).decode().encode("utf-16"),
-    dumped(document()) + b"\x00",
-    dumped(document(**{"k" * 5_000_000: 1})),
-    dumped(document(**{"\ud800\u202e\x00": 1})),
-    dumped(document(release="\ud800")),
-    dumped(document(ecu_releases={"\udfff": "1"})),
-    b'{"a":' * 50_000,
-    b'{"files":' + b"[" * 100_000,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("raw", RAW, ids=range(len(RAW)))
+@pytest.mark.parametrize("raw", HOSTILE_MANIFESTS, ids=range(len(HOSTILE_MANIFESTS)))
 def test_what_json_readers_stumble_over_is_refused(raw: bytes) -> None:
     refused(raw)
 
@@ -224,18 +185,10 @@ def test_a_key_is_read_in_one_way_or_not_at_all(text: str) -> None:
     assert printable(text).isprintable()
 
 
-HOSTILE_KEYS = [
-    "inbox/v/../../accepted/x.json", "inbox/v/..", "inbox//x.json", "inbox/v/%2e%2e.json", "inbox/v/./y.json",
-    "inbox/v/a/b.json", "inbox/v/\x01.json", "inbox/v/a\u202ejson.", "inbox/v/a b+c&d=é.json", "inbox/v/" + "é" * 400,
-    "inbox/v/b.json ", "inbox/V_1/b.json", "inbox/v/*", "inbox/v/[a-z].json",
-    "inbox/v/?",
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("bucket", ["moto"], indirect=True)
 def test_every_key_that_a_store_lists_is_moved_out_of_the_way(bucket: Bucket) -> None:
     for key in HOSTILE_KEYS:
-        bucket.fs.pipe_file(f"{bucket._root}/{key}", b"{}")
+        put_unchecked(bucket, key)
     listed = [info.key for info in bucket.list_inbox(limit=100)]
     assert sorted(listed) == sorted(HOSTILE_KEYS)
     at = datetime(2026, 11, 25, tzinfo=UTC)
@@ -252,7 +205,7 @@ def test_every_key_that_a_store_lists_is_moved_out_of_the_way(bucket: Bucket) ->
 @pytest.mark.parametrize("bucket", ["moto"], indirect=True)
 def test_a_key_that_the_client_would_take_for_another_touches_nothing(bucket: Bucket) -> None:
     """s3fs reads `?versionId=` at the end of a key as a version of another object."""
-    name, lead = bucket._bucket_and_lead()
+    name, lead = place_of(bucket)
     bucket.put("inbox/v/b.json", b"manifest")
     hostile = "inbox/v/b.json?versionId=1"
     bucket.fs.call_s3("put_object", Bucket=name, Key=f"{lead}{hostile}", Body=b"{}")

@@ -3,73 +3,24 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.upload import collect_files, upload_files
+from argus_assets.drop.upload import collect_files
 from argus_assets.errors import BadFile
 from argus_assets.runtime.embedded.s3 import S3Server
-
-START = datetime(2026, 11, 23, tzinfo=UTC)
+from tests.support.bucket_contract import UploadContract, recorded_drive
 
 
 @pytest.fixture
 def drive(tmp_path: Path) -> Path:
-    folder = tmp_path / "drive"
-    (folder / "cam").mkdir(parents=True)
-    (folder / "a.mcap").write_bytes(os.urandom(300_000))
-    (folder / "cam" / "b.mcap").write_bytes(os.urandom(9 * 1024**2))
-    (folder / "empty.mcap").write_bytes(b"")
-    (folder / ".hidden").write_bytes(b"not dropped")
-    return folder
+    return recorded_drive(tmp_path)
 
 
-def test_files_arrive_with_their_names_and_hashes(bucket: Bucket, drive: Path) -> None:
-    files = collect_files([drive])
-    done = upload_files(bucket, files, vehicle_id="v", batch_id="b")
-    assert [f.entry.name for f in done] == ["a.mcap", "cam/b.mcap", "empty.mcap"]
-    for f in done:
-        raw = (drive / f.entry.name).read_bytes()
-        assert f.entry.sha256 == sha256(raw).hexdigest()
-        with bucket.open(f"batches/v/b/{f.entry.name}") as there:
-            assert there.read() == raw
-    assert bucket.list_inbox(limit=1) == [], "no manifest before drop_manifest"
-
-
-def test_what_is_there_is_not_sent_again(bucket: Bucket, drive: Path) -> None:
-    upload_files(bucket, collect_files([drive]), vehicle_id="v", batch_id="b")
-    bucket.delete("batches/v/b/a.mcap")
-    (drive / "cam" / "b.mcap").write_bytes(os.urandom(9 * 1024**2))  # same size, other content
-    again = upload_files(bucket, collect_files([drive]), vehicle_id="v", batch_id="b")
-    assert {f.entry.name for f in again if f.sent} == {"a.mcap", "cam/b.mcap"}
-
-
-def test_progress_counts_every_byte_twice(bucket: Bucket, drive: Path) -> None:
-    files = collect_files([drive])
-    for _ in range(2):  # sent, then found to be there
-        counted: list[int] = []
-        upload_files(bucket, files, vehicle_id="v", batch_id="b", on_bytes=counted.append)
-        assert sum(counted) == 2 * sum(f.size for f in files)
-
-
-def test_a_file_that_changes_on_the_way_is_refused(bucket: Bucket, tmp_path: Path) -> None:
-    path = tmp_path / "growing.mcap"
-    path.write_bytes(b"x" * 3 * 1024**2)
-    changed = False
-
-    def touch(_: int) -> None:
-        nonlocal changed
-        if not changed:
-            changed = True
-            path.write_bytes(b"y" * 3 * 1024**2)
-
-    with pytest.raises(BadFile, match=r"changed|grew"):
-        upload_files(bucket, collect_files([path]), vehicle_id="v", batch_id="b", on_bytes=touch)
-    assert not bucket.exists("batches/v/b/growing.mcap")
+class TestUpload(UploadContract):
+    """On a folder and on moto."""
 
 
 @pytest.mark.parametrize("make", [lambda p: [p / "none"], lambda p: [p]])

@@ -13,6 +13,7 @@ from argus_assets.lake.reports import STALE_UPLOADS
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.stale_uploads import StaleUploads, find_stale
 from argus_assets.sensors.stale_uploads import EVERY, StaleCursor, report_stale_uploads
+from tests.support.buckets import place_of
 
 QUIET = timedelta(hours=6)
 
@@ -57,7 +58,7 @@ def test_a_quarantined_batch_is_stale_while_its_files_are_missing(bucket: Bucket
 
 @pytest.mark.parametrize("bucket", ["moto"], indirect=True)
 def test_a_file_that_was_sent_in_parts_and_not_completed_is_named(bucket: Bucket) -> None:
-    name, lead = bucket._bucket_and_lead()
+    name, lead = place_of(bucket)
     for key in ("batches/v/b1/big.mcap", "batches/v/b1/big.mcap", "batches/v/b1/other", "batches/loose"):
         bucket.fs.call_s3("create_multipart_upload", Bucket=name, Key=f"{lead}{key}")
     (upload,) = after(bucket).uploads

@@ -85,7 +85,7 @@ def test_no_faults_no_plot(healthy: MadeDrive) -> None:
 
 def test_a_drive_of_one_moment_can_be_drawn(faulty: MadeDrive) -> None:
     first = faulty.recordings["first_timestamp"].dt.timestamp("ns").min()
-    ET.fromstring(plot(faulty, drive_to_ns=first))
+    assert ET.fromstring(plot(faulty, drive_to_ns=first)).tag.endswith("svg")
 
 
 @pytest.mark.parametrize("name", ["$x^2$", "$\\frac$", "a$b$c", "$$", "</text><script>", '"><x', "]]>", "&lt;", "a\nb"])

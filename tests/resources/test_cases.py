@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from argus_assets.adapters.postgres.cases import BATCH, EF_SEARCH, PostgresCaseStore
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.diagnosis.model import SimilarCase
-from argus_assets.diagnosis.ports import Case, CaseQuery, Outcome
+from argus_assets.diagnosis.ports import Case, CaseQuery, ConfirmedPrediction
 from argus_assets.diagnosis.retrieval import CANDIDATES, SAME_SIGNATURE, MemoryCaseStore, is_visible
 from argus_assets.diagnosis.vectors import IdfTable, code_vector, features
 from argus_assets.errors import BadSetting, Unavailable
@@ -156,7 +156,7 @@ def test_a_case_is_replaced_removed_and_found_by_what_is_asked(store: PostgresCa
     assert len(store.find(limit=2)) == 2
     assert [c.id for c in store.with_signature("s", platform="car")] == ["c1"]
     assert store.with_signature("", platform="car") == []
-    assert list(store.outcomes()) == [Outcome("offline", 0.5, False)]
+    assert list(store.outcomes()) == [ConfirmedPrediction("offline", 0.5, False)]
     assert store.remove("c1")
     assert not store.remove("c1")
     assert store.get("c1") is None

@@ -15,8 +15,8 @@ from argus_assets.drop.quarantine import quarantine_unknown
 from argus_assets.errors import AccessDenied, BadFile
 from argus_assets.maintenance.stale_uploads import StaleUploads, find_stale
 from argus_assets.runtime.embedded.s3 import S3Server
-from tests.drop.test_hostile_input import HOSTILE_KEYS
-from tests.support.buckets import fresh_bucket
+from tests.support.buckets import fresh_bucket, place_of, put_unchecked
+from tests.support.hostile_drops import HOSTILE_KEYS
 
 pytestmark = pytest.mark.s3
 
@@ -188,7 +188,7 @@ def test_a_form_takes_a_file_of_bounded_size_at_one_key(bucket: Bucket) -> None:
 
 
 def test_an_upload_in_parts_that_was_not_completed_is_found(bucket: Bucket) -> None:
-    name, lead = bucket._bucket_and_lead()
+    name, lead = place_of(bucket)
     bucket.fs.call_s3("create_multipart_upload", Bucket=name, Key=f"{lead}batches/v/b1/big.mcap")
     now = bucket.now()
     early = find_stale(bucket, StaleUploads(started_at=now), quiet=timedelta(hours=1))
@@ -200,7 +200,7 @@ def test_an_upload_in_parts_that_was_not_completed_is_found(bucket: Bucket) -> N
 def test_hostile_keys_are_moved_out_of_the_way(bucket: Bucket) -> None:
     keys = [*HOSTILE_KEYS, "inbox/v/\n.json"]
     for key in keys:
-        bucket.fs.pipe_file(f"{bucket._root}/{key}", b"{}")
+        put_unchecked(bucket, key)
     listed = [info.key for info in bucket.list_inbox(limit=100)]
     assert sorted(listed) == sorted(keys)
     for key in listed:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 START, END = "<!-- scenarios: written by make test-reliability -->", "<!-- end of scenarios -->"
 COLUMNS = ("Fault", "When", "Batches", "What happened", "Outcomes after (s)", "Tried again", "Tables equal")
 

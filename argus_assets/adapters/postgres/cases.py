@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.common.texts import json_document
 from argus_assets.diagnosis.model import SimilarCase
-from argus_assets.diagnosis.ports import Case, CaseQuery, CodeCount, Embedder, Outcome
+from argus_assets.diagnosis.ports import Case, CaseQuery, CodeCount, ConfirmedPrediction, Embedder
 from argus_assets.diagnosis.retrieval import (
     CANDIDATES,
     SAME_SIGNATURE,
@@ -141,14 +141,14 @@ class PostgresCaseStore:
             arguments = {"signature": signature, "platform": platform, "limit": SAME_SIGNATURE}
             return _select(cursor, where, arguments)
 
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[ConfirmedPrediction]:
         """All confirmed predictions."""
         with self._reading() as cursor:
             cursor.execute(
                 "SELECT coalesce(predicted_mode, ''), predicted_confidence, predicted_cause = cause FROM argus.cases "
                 "WHERE predicted_cause IS NOT NULL AND predicted_confidence IS NOT NULL ORDER BY id"
             )
-            return [Outcome(*row) for row in cursor.fetchall()]
+            return [ConfirmedPrediction(*row) for row in cursor.fetchall()]
 
     def find(self, *, platform: str | None = None, cause: str | None = None, limit: int | None = None) -> list[Case]:
         """Cases, newest first.

@@ -15,10 +15,10 @@ from argus_assets.diagnosis.ports import (
     Case,
     CaseQuery,
     CodeCount,
+    ConfirmedPrediction,
     ModelFailed,
     ModelReply,
     ModelRequest,
-    Outcome,
     OverBudget,
     Reservation,
     SavedAnswer,
@@ -125,7 +125,7 @@ class Cases:
     def with_signature(self, signature: str, *, platform: str) -> Sequence[Case]:
         return self.same
 
-    def outcomes(self) -> Sequence[Outcome]:
+    def outcomes(self) -> Sequence[ConfirmedPrediction]:
         return ()
 
 

@@ -40,10 +40,10 @@ def scrape(watched):
     }
 
 
-def test_the_figures_are_those_of_the_batches(site, drives, database_url, monkeypatch):
+def test_the_figures_are_those_of_the_batches(site, drives, argus_database_url, monkeypatch):
     monkeypatch.setattr(figures, "CACHE_S", 0.0)
     monkeypatch.setattr(figures, "SLOW_CACHE_S", 0.0)
-    watched = watcher(site, database_url)
+    watched = watcher(site, argus_database_url)
     empty = scrape(watched)
     assert empty["argus_frames_total",] == empty["argus_batches_completed_total",] == 0
     assert empty["argus_batches", ("state", "completed")] == 0
@@ -132,7 +132,7 @@ def test_an_event_that_is_committed_late_is_counted_once(site, drives):
     assert late.read().frames == whole
 
 
-def test_ages_of_ticks_and_heartbeats(site, database_url, monkeypatch):
+def test_ages_of_ticks_and_heartbeats(site, argus_database_url, monkeypatch):
     from dagster._core.definitions.run_request import InstigatorType
     from dagster._core.remote_origin import (
         RegisteredCodeLocationOrigin,
@@ -154,15 +154,15 @@ def test_ages_of_ticks_and_heartbeats(site, database_url, monkeypatch):
         )
     )
     site.instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 50, "SENSOR", None, []))
-    found = scrape(watcher(site, database_url))
+    found = scrape(watcher(site, argus_database_url))
     assert found[
         "argus_last_tick_age_seconds", ("name", "completed_batches_sensor"), ("type", "sensor")
     ] == pytest.approx(100, abs=20)
     assert found["argus_daemon_heartbeat_age_seconds", ("daemon", "SENSOR")] == pytest.approx(50, abs=20)
 
 
-def test_a_source_that_is_away_is_told_and_not_zero(site, drives, database_url, tmp_path):
-    watched = watcher(site, database_url.replace("/t_", "/nobody_"))
+def test_a_source_that_is_away_is_told_and_not_zero(site, drives, argus_database_url, tmp_path):
+    watched = watcher(site, argus_database_url.replace("/t_", "/nobody_"))
     found = scrape(watched)
     assert found["argus_source_up", ("source", "budget")] == found["argus_source_up", ("source", "outbox")] == 0
     assert found["argus_source_up", ("source", "records")] == 1

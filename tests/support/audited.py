@@ -1,6 +1,6 @@
 """Reads recordings in this process with an audit hook (PEP 578) that refuses whatever a decoder has no business with.
 
-    python -m tests.containment.audited HONEST FOLDER [--lock FILE] [--planted]
+    python -m tests.support.audited HONEST FOLDER [--lock FILE] [--planted]
 
 The recordings in the folder `HONEST` are read first, so that nothing has to be imported any more. Then those in `FOLDER`:
 each event that is not a decoder's is refused and printed as a line of JSON, with the recording that was being read. The
@@ -113,7 +113,7 @@ def read(arguments: argparse.Namespace, scratch: Path, guard: Guard) -> None:
 
     decoders = BUILT_IN
     if arguments.planted:
-        from tests.containment.planted import Planted
+        from tests.support.planted import Planted
 
         decoders = Decoders(plug_ins=(Planted(),))
     limits = Limits(workers=1)

@@ -63,9 +63,9 @@ class Teller:
 
 
 @pytest.fixture
-def teller(site, database_url: str) -> Iterator[Teller]:
+def teller(site, argus_database_url: str) -> Iterator[Teller]:
     with receiver() as there:
-        made = Teller(site, Outbox(Database(database_url)), there)
+        made = Teller(site, Outbox(Database(argus_database_url)), there)
         assert made.tell() == "What happens from now on is told."
         yield made
 
@@ -123,11 +123,11 @@ def test_a_batch_is_told_in_order_and_its_rerun_alerts_nobody(site, drives, tell
     assert len({e["id"] for e in teller.there.events}) == len(teller.there.events)
 
 
-def test_what_was_diagnosed_before_there_was_an_outbox_alerts_nobody(site, drives, teller, database_url) -> None:
+def test_what_was_diagnosed_before_there_was_an_outbox_alerts_nobody(site, drives, teller, argus_database_url) -> None:
     site.drop(drives["truck_oil_pressure"])
     (request,) = site.tick().run_requests
     assert site.run(request).success
-    connection = psycopg2.connect(database_url)
+    connection = psycopg2.connect(argus_database_url)
     with connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM argus.outbox_cursor")
     connection.close()

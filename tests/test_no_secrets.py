@@ -82,9 +82,9 @@ def files(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def secret_site(site, moto_server, database_url, tmp_path, monkeypatch):
+def secret_site(site, moto_server, argus_database_url, tmp_path, monkeypatch):
     """The site on an S3 server, all of it set up from an environment full of secrets."""
-    host = database_url.partition("://")[2].rpartition("@")[2]
+    host = argus_database_url.partition("://")[2].rpartition("@")[2]
     monkeypatch.setenv("ARGUS_DATABASE_URL", f"postgresql://postgres:{PLANTED['database']}@{host}")
     for name, value in moto_server.environment().items():
         monkeypatch.setenv(name, value)
@@ -103,7 +103,7 @@ def secret_site(site, moto_server, database_url, tmp_path, monkeypatch):
 
 
 def test_nothing_that_is_written_or_printed_holds_a_secret(
-    secret_site, drives, database_url, moto_server, tmp_path, monkeypatch, capfd, caplog
+    secret_site, drives, argus_database_url, moto_server, tmp_path, monkeypatch, capfd, caplog
 ):
     caplog.set_level(logging.DEBUG, "argus_assets")
     caplog.set_level(logging.INFO)
@@ -200,7 +200,7 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
         with pytest.raises(SystemExit):
             main()
 
-    told |= rows(database_url)
+    told |= rows(argus_database_url)
     assert any("401" in text for name, text in told.items() if "event_logs" in name), "the failure was recorded"
     told |= {
         name: text

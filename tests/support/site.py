@@ -1,4 +1,7 @@
-"""A real Dagster instance on a real PostgreSQL, and drives to drop."""
+"""Fixtures of the tests with a real Dagster instance on a real PostgreSQL, and drives to drop.
+
+A plug-in of tests/conftest.py, so that the folders of all rooms have them.
+"""
 
 import os
 import tempfile
@@ -53,7 +56,7 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drive]:
 
 
 @pytest.fixture(scope="session")
-def tables(postgres: str) -> Iterator[str]:
+def database_template(postgres: str) -> Iterator[str]:
     """Name of a database with the tables of Dagster and of Argus, which nobody uses; a copy is made in a moment."""
     with new_database(postgres) as url, tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         with instance_on(url, Path(home), patch), Database(url).transaction():
@@ -67,16 +70,16 @@ def tables(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(postgres: str, tables: str) -> Iterator[str]:
-    """URL of a database of this test alone, with all tables."""
-    with new_database(postgres, tables) as url:
+def argus_database_url(postgres: str, database_template: str) -> Iterator[str]:
+    """URL of a database of this test alone, with all tables; that of its `instance` and `site`."""
+    with new_database(postgres, database_template) as url:
         yield url
 
 
 @pytest.fixture
-def instance(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+def instance(argus_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """An instance with the project's own dagster.yaml, in a database of its own."""
-    with instance_on(database_url, tmp_path / "dagster", monkeypatch) as made:
+    with instance_on(argus_database_url, tmp_path / "dagster", monkeypatch) as made:
         yield made
 
 

@@ -46,14 +46,14 @@ def look(site, database_url):
     ).overview()
 
 
-def test_a_run_at_work_its_progress_and_what_failed(site, drives, database_url, tmp_path, monkeypatch, capsys):
+def test_a_run_at_work_its_progress_and_what_failed(site, drives, argus_database_url, tmp_path, monkeypatch, capsys):
     for number in range(3):
         site.drop(drives["car_healthy"], batch_id=f"b{number}")
     (request,) = site.tick().run_requests
     spoilt = site.bucket.list_prefix("batches/car-healthy/b1/")[0]
     site.bucket.put(spoilt.key, b"x" * spoilt.size)
     run = site.run(request)
-    seen = look(site, database_url)
+    seen = look(site, argus_database_url)
     assert seen.rate.batches == pytest.approx(2 / 5)
     assert seen.rate.frames > 0
     (failure,) = seen.failures
@@ -62,7 +62,7 @@ def test_a_run_at_work_its_progress_and_what_failed(site, drives, database_url, 
 
     # The same run as if it were at work, and another that waits.
     again = site.instance.create_run_for_job(at_work, tags=dict(request.tags), status=dg.DagsterRunStatus.STARTED)
-    seen = look(site, database_url)
+    seen = look(site, argus_database_url)
     (shown,) = seen.runs
     assert (shown.run_id, shown.batches, shown.done, shown.status) == (again.run_id, 3, 2, "started")
     assert shown.name == "2026-11-18_car-healthy_b0 and 2 more"
@@ -125,15 +125,15 @@ def test_check_fails_when_a_run_gets_no_worker(site, tmp_path, monkeypatch, seco
 
 @pytest.mark.parametrize("command", [["status", "--check"], ["metrics", "--once"]])
 def test_a_database_without_free_connections_is_told_without_a_traceback(
-    site, tmp_path, monkeypatch, database_url, command
+    site, tmp_path, monkeypatch, argus_database_url, command
 ):
     monkeypatch.setenv("ARGUS_BUCKET_URL", site.bucket.url)
-    monkeypatch.setenv("ARGUS_DATABASE_URL", database_url)
+    monkeypatch.setenv("ARGUS_DATABASE_URL", argus_database_url)
     taken: list[psycopg2.extensions.connection] = []
     try:
         with pytest.raises(psycopg2.OperationalError, match="too many clients"):
             while True:
-                taken.append(psycopg2.connect(database_url))
+                taken.append(psycopg2.connect(argus_database_url))
         done = subprocess.run(
             [sys.executable, "-m", "argus_assets", *command, "--home", str(tmp_path / "home")],
             env=dict(os.environ), capture_output=True, text=True, check=False,
