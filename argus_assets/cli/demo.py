@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from argus_assets.cli.context import bucket_of
-from argus_assets.cli.output import table, terminal
+from argus_assets.cli.output import counted, table, terminal
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.drop.manifest import Manifest, ManifestFile
     from argus_assets.runtime.platform import Platform
     from argus_assets.simulate.fleet import Drive
     from argus_assets.status import BatchStatus
@@ -126,8 +125,9 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
     from rich.progress import Progress
 
     from argus_assets.drop.keys import recording_key
-    from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+    from argus_assets.drop.upload import drop_manifest
     from argus_assets.simulate.damage import flip_bits
+    from argus_assets.simulate.drop import upload_drive
     from argus_assets.simulate.fleet import simulate_drive, simulate_fleet
     from argus_assets.simulate.scenarios import DEMO
     from argus_assets.simulate.vin import make_vin
@@ -158,36 +158,18 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
         progress.advance(task)
         task = progress.add_task("   dropping", total=len(drives) + 1)
         for drive in [*drives, broken]:
-            files = collect_files([drive.folder])
-            done = upload_files(bucket, files, vehicle_id=drive.vehicle_id, batch_id=drive.batch_id)
+            manifest = upload_drive(bucket, drive)
             if drive is broken:
                 damaged = drive.files[-1]
                 flip_bits(damaged, 1, seed)
                 bucket.put(recording_key(drive.vehicle_id, drive.batch_id, damaged.name), damaged.read_bytes())
-            drop_manifest(bucket, _manifest(drive, tuple(f.entry for f in done)))
+            drop_manifest(bucket, manifest)
             progress.advance(task)
     expected = [_Expected(d, broken=d is broken) for d in [*drives, broken]]
     size = sum(f.stat().st_size for e in expected for f in e.drive.files)
     frames = sum(e.drive.frames for e in expected)
-    console.print(f"   {len(expected)} batches, {size / 1e6:.1f} MB, {frames:,} frames\n")
+    console.print(f"   {counted(len(expected), 'batch')}, {size / 1e6:.1f} MB, {frames:,} frames\n")
     return expected
-
-
-def _manifest(drive: "Drive", files: "tuple[ManifestFile, ...]") -> "Manifest":
-    from datetime import UTC, datetime
-
-    from argus_assets.drop.manifest import Manifest
-
-    return Manifest(
-        vehicle_id=drive.vehicle_id,
-        vin=drive.vin,
-        batch_id=drive.batch_id,
-        release=drive.release,
-        platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=files,
-    )
 
 
 def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
@@ -228,7 +210,9 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
                 break
             platform.watch()
             time.sleep(1.0)
-    console.print(f"   {len(found)} batches ended {time.monotonic() - started:.0f} s after the last was dropped\n")
+    console.print(
+        f"   {counted(len(found), 'batch')} finished {time.monotonic() - started:.0f} s after the last was dropped\n"
+    )
     return found
 
 

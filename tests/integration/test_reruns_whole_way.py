@@ -4,7 +4,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from argus_assets.pipeline import STAGES
 from argus_assets.cli import root
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.manifest import Manifest
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.partitions import BATCHES
+from argus_assets.pipeline import STAGES
 from argus_assets.runtime.platform import LOCATION, Platform
 from argus_assets.settings import Settings
+from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.status import BatchState, partition_states
 
@@ -65,14 +64,7 @@ def drop(home: Path, folder: Path, count: int) -> None:
     )  # fmt: skip
     bucket = Bucket.from_url(str(home / "bucket"))
     for number in range(count):
-        done = upload_files(bucket, collect_files([drive.folder]), vehicle_id="truck", batch_id=f"b{number}")
-        manifest = Manifest(
-            vehicle_id="truck", vin=drive.vin, batch_id=f"b{number}", release="1", platform=drive.platform,
-            recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-            recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-            files=tuple(f.entry for f in done),
-        )  # fmt: skip
-        drop_manifest(bucket, manifest)
+        drop_drive(bucket, replace(drive, batch_id=f"b{number}"))
 
 
 def made(instance: dg.DagsterInstance, key: str) -> list[int]:

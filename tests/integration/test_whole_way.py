@@ -14,20 +14,19 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
-from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import BatchResult, read_result
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.errors import BadSetting
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
+from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
@@ -89,18 +88,7 @@ def still_there(home: Path) -> list[str]:
 
 
 def drop(bucket: Bucket, drive: Drive, batch_id: str) -> BatchRef:
-    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id=drive.vehicle_id, batch_id=batch_id)
-    manifest = Manifest(
-        vehicle_id=drive.vehicle_id,
-        vin=drive.vin,
-        batch_id=batch_id,
-        release=drive.release,
-        platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=tuple(f.entry for f in done),
-    )
-    drop_manifest(bucket, manifest)
+    drop_drive(bucket, replace(drive, batch_id=batch_id))
     return BatchRef(drive.vehicle_id, batch_id)
 
 

@@ -14,8 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
 from argus_assets.assets.batch import EVENT_KEY
-from argus_assets.pipeline import STAGES
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key, recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile, manifest_digest
@@ -36,9 +34,11 @@ from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, manifest_bytes, upload_files
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import BATCHES, IN_FLIGHT
+from argus_assets.pipeline import STAGES
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.runtime.platform import Platform
 from argus_assets.settings import Settings
+from argus_assets.simulate.drop import drive_manifest
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import BatchState, partition_states
 from tests.support.fault_proxy import FaultProxy
@@ -219,20 +219,8 @@ class Site:
     def _batch(
         self, scenario: str, rig: str, batch_id: str, files: Sequence[ManifestFile], **changes: object
     ) -> Dropped:
-        drive = self.drives[scenario]
-        manifest = Manifest.model_validate(
-            {
-                "vehicle_id": rig,
-                "vin": drive.vin,
-                "batch_id": batch_id,
-                "release": drive.release,
-                "platform": rig,
-                "recorded_from": datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-                "recorded_to": datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-                "files": tuple(files),
-                **changes,
-            }
-        )
+        drive = replace(self.drives[scenario], vehicle_id=rig, batch_id=batch_id, platform=rig)
+        manifest = Manifest.model_validate({**drive_manifest(drive, files).model_dump(), **changes})
         return Dropped(scenario, manifest, manifest_bytes(manifest))
 
     def put_manifest(self, manifest: Manifest) -> bytes:
