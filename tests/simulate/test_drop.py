@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.keys import inbox_key
 from argus_assets.drop.intake import check_files
+from argus_assets.drop.keys import inbox_key
 from argus_assets.drop.manifest import parse_manifest
 from argus_assets.simulate.drop import drop_drive, upload_drive
 from argus_assets.simulate.fleet import simulate_drive
