@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from argus_assets import status
-from argus_assets.pipeline import STAGES
 from argus_assets.partitions import starts_again
+from argus_assets.pipeline import STAGES
 from argus_assets.schedules import rerun_failed_batches
 from argus_assets.status import BatchFacts, derive_state, partition_states
 

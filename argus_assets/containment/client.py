@@ -180,10 +180,10 @@ class Confined:
             Unavailable: No process could be started, or it was killed from outside.
             ArgusError: The source raised it.
         """
-        connection = self._connection or self._start(allowance)
+        connection = self._connection or self._start()
         order = {
             "job": job, "arguments": dict(arguments), "place": place.name, "cpu_s": allowance.cpu_s,
-            "memory_bytes": allowance.memory_bytes, "is_last_try": is_last_try,
+            "memory_bytes": allowance.memory_bytes, "output_bytes": allowance.output_bytes, "is_last_try": is_last_try,
             "source_bytes": None if source is None else source.seek(0, 2),
         }  # fmt: skip
         self._at_work = True
@@ -226,14 +226,12 @@ class Confined:
                     pass
         connection.close()
 
-    def _start(self, allowance: Allowance) -> socket.socket:
+    def _start(self) -> socket.socket:
         connection = connect()
         try:
             # A drive may have thousands of parts, which no message holds.
             (self._folder / worker.READS_FILE).write_text(json.dumps(self._reads))
-            order = {
-                "folder": str(self._folder), "output_bytes": allowance.output_bytes, "drop_user": os.geteuid() == 0,
-            }  # fmt: skip
+            order = {"folder": str(self._folder), "drop_user": os.geteuid() == 0}
             connection.settimeout(_START_S)
             connection.send(json.dumps(order).encode())
             ready = json.loads(connection.recv(worker.MAX_MESSAGE) or b"{}")

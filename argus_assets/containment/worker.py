@@ -33,6 +33,7 @@ JOBS: Final = {
     "find": "argus_assets.faults.jobs:find",
     "collect_events": "argus_assets.faults.jobs:collect_events",
     "measure": "argus_assets.stats.jobs:measure",
+    "count": "argus_assets.stats.jobs:count",
 }
 """Every job there is, and the function that does it. Nothing else is ever run."""
 
@@ -129,7 +130,6 @@ def _confine(order: _Json, connection: socket.socket, server: int, readable: tup
     for what, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, _MAX_OPEN_FILES),
-        (resource.RLIMIT_FSIZE, int(order["output_bytes"])),
     ):
         kernel.limit(what, value)
     has_landlock = kernel.landlock_version() > 0
@@ -158,7 +158,7 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
     if order.get("in_file"):
         order |= pickle.loads((place / ORDER_FILE).read_bytes())  # noqa: S301 - of the platform's own
         (place / ORDER_FILE).unlink()
-    _take_limits(cpu_s=order["cpu_s"], memory_bytes=order["memory_bytes"])
+    _take_limits(cpu_s=order["cpu_s"], memory_bytes=order["memory_bytes"], output_bytes=order["output_bytes"])
     try:
 
         def progress(**done: int) -> None:
@@ -186,8 +186,8 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
     return {"ended": "done"}
 
 
-def _take_limits(*, cpu_s: int, memory_bytes: int) -> None:
-    """Allow a job so much more than was used before it."""
+def _take_limits(*, cpu_s: int, memory_bytes: int, output_bytes: int) -> None:
+    """Allow a job so much more than was used before it, and files of at most `output_bytes`."""
     used = resource.getrusage(resource.RUSAGE_SELF)
 
     def reached(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -195,6 +195,7 @@ def _take_limits(*, cpu_s: int, memory_bytes: int) -> None:
 
     signal.signal(signal.SIGXCPU, reached)
     kernel.limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + cpu_s, kind="soft")
+    kernel.limit(resource.RLIMIT_FSIZE, output_bytes, kind="soft")
     addresses, data = kernel.memory_bytes()
     kernel.limit(resource.RLIMIT_DATA, data + memory_bytes, kind="soft")
     kernel.limit(resource.RLIMIT_AS, addresses + 2 * memory_bytes + _SPARE_ADDRESSES, kind="soft")

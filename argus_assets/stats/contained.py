@@ -1,4 +1,4 @@
-"""Measuring how far and how fast a drive went in a confined process."""
+"""Measure a drive and count its traffic in a confined process."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from argus_assets.faults.contained import compute_contained
 from argus_assets.stats.distance import Distance
 from argus_assets.stats.jobs import SPEED_FILE
 from argus_assets.stats.schema import SPEED
+from argus_assets.stats.vehicle_platform import Traffic
 
 
 def measure_contained(
@@ -45,3 +46,23 @@ def measure_contained(
             return Distance(float(km), source, signal), speed
         case _:
             return None, speed
+
+
+def count_contained(
+    confined: Confined, parts: Sequence[tuple[str, Path]], *, frames: int, reserve: Reserve = no_reserve
+) -> Traffic:
+    """Count the traffic of a drive; see `measure_contained`.
+
+    Raises:
+        PermanentError: It needs more than it may use.
+        Unavailable: No process could be started.
+    """
+    ended, _ = compute_contained(
+        confined, "count", {"parts": [(name, str(folder)) for name, folder in parts]}, frames=frames,
+        what="Counting the traffic", reserve=reserve,
+    )  # fmt: skip
+    match ended.result:
+        case {"can": int(can), "heavy": int(heavy), "messages": int(messages)}:
+            return Traffic(can, heavy, messages)
+        case _:
+            raise PermanentError("Counting the traffic gave no counts.", help="Report it.")

@@ -1,4 +1,4 @@
-"""The job of a confined process (`containment.worker`) that measures how far and how fast a drive went."""
+"""Jobs of a confined process (`containment.worker`): measure how far and how fast a drive went, count its traffic."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +10,7 @@ from argus_assets.recordings.drive import Drive
 from argus_assets.stats import distance
 from argus_assets.stats.readings import motion_frames
 from argus_assets.stats.speed import speed_series
+from argus_assets.stats.vehicle_platform import count_traffic
 
 SPEED_FILE: Final = "speed.parquet"
 
@@ -26,3 +27,12 @@ def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
     far = distance.measure(drive, frames)
     speed_series(drive, frames).write_parquet(job.folder / SPEED_FILE)
     return {"distance": None if far is None else asdict(far)}
+
+
+def count(_: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Count the traffic of a drive; returns the fields of `vehicle_platform.Traffic`.
+
+    Args:
+        parts: Each recording with the folder of its part.
+    """
+    return asdict(count_traffic(Drive.of_parts((name, Path(folder)) for name, folder in parts)))

@@ -9,11 +9,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from argus_assets.pipeline import STAGES
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.faults.plugins.packages import load_faults
 from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.pipeline import STAGES
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.faults import FaultsResource

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from argus_assets.assets.batch import CODE_VERSIONS
-from argus_assets.pipeline import STAGES
 from argus_assets.assets.provenance import MADE_WITH
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting
 from argus_assets.maintenance.reruns import new_request
 from argus_assets.partitions import BATCHES, FROM_STAGE, ONLY_STALE
+from argus_assets.pipeline import STAGES
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.sensors.rerun_requests import save_request, take_rerun_requests
 

@@ -181,6 +181,12 @@ def test_a_job_that_goes_wrong_stops_no_other_process(processes: Pool) -> None:
         assert works(first)
 
 
+def test_each_job_may_write_what_it_is_allowed_whatever_others_were(process: Confined) -> None:
+    small, large = replace(ALLOWED, output_bytes=2 * MIB), replace(ALLOWED, output_bytes=64 * MIB)
+    for allowed, kinds in ((small, {"output", "error"}), (large, {"done"}), (small, {"output", "error"})):
+        assert misbehave(process, "write 8 MiB", allowed).kind in kinds
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="as another user, there is no user whom others share")
 def test_tasks_of_another_process_keep_none_from_starting_a_thread(process: Confined) -> None:
     code = (

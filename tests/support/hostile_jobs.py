@@ -131,6 +131,8 @@ def misbehave(job: Job, *, how: str, after: int = 0) -> dict[str, object]:
             with (job.folder / "large").open("wb") as file:
                 while True:
                     file.write(bytes(1 << 20))
+        case "write 8 MiB":
+            (job.folder / "large").write_bytes(bytes(8 << 20))
         case "write many":
             for n in range(1000):
                 (job.folder / f"{n}").write_bytes(bytes(1 << 20))

@@ -54,7 +54,7 @@ class Report:
 
     def write(self) -> None:
         """Put the rows into the page, in the place of those of the same number."""
-        if not self.rows or not PAGE.exists():
+        if not self.rows:
             return
         text = PAGE.read_text("utf-8")
         before, _, rest = text.partition(START)

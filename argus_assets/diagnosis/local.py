@@ -1,0 +1,161 @@
+"""The whole way of one drive without a platform: local recordings in, a diagnosis out.
+
+Nothing is kept: no lake, no database, no memory of earlier drives, no language model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from argus_assets.containment.client import Confined, pool
+from argus_assets.diagnosis.citations import Facts
+from argus_assets.diagnosis.diagnose import Services, diagnose
+from argus_assets.diagnosis.evidence import build_evidence
+from argus_assets.diagnosis.knowledge import Knowledge, load_knowledge
+from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.errors import BadRecording
+from argus_assets.faults.config import FaultConfig, default_config
+from argus_assets.faults.contained import find_contained
+from argus_assets.recordings.contained import ReadPart, read_contained
+from argus_assets.recordings.model import DEFAULT_LIMITS, Limits
+from argus_assets.recordings.parts import problem_rows, recording_row
+from argus_assets.recordings.registry import BUILT_IN, Decoders
+from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
+from argus_assets.stats.contained import count_contained, measure_contained
+from argus_assets.stats.drive import DriveStatistics, aggregate
+from argus_assets.stats.recorded import RecordedTime
+from argus_assets.stats.vehicle_platform import VehiclePlatform, infer_platform
+
+DRIVE: Final = "drive"
+"""Name of a drive that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDrive:
+    """A diagnosed drive.
+
+    Attributes:
+        vehicle_platform: As given, or as inferred; empty when nothing shows it.
+        inferred_from: The sentence that says what shows the vehicle platform; empty when it was given.
+        recordings: `recordings.schema.RECORDINGS`.
+        problems: `recordings.schema.PROBLEMS`.
+        events: `faults.schema.ERROR_EVENTS`.
+        statistics: What the faults come to.
+        evidence: What the diagnosis rests on.
+        diagnosis: The answer.
+        notes: What the detectors left out.
+    """
+
+    vehicle_platform: str
+    inferred_from: str
+    recordings: pl.DataFrame
+    problems: pl.DataFrame
+    events: pl.DataFrame
+    statistics: DriveStatistics
+    evidence: Evidence
+    diagnosis: Diagnosis
+    notes: tuple[str, ...]
+
+
+def diagnose_files(
+    files: Sequence[tuple[str, Path]],
+    *,
+    now: datetime,
+    vehicle_platform: VehiclePlatform | None = None,
+    decoders: Decoders = BUILT_IN,
+    limits: Limits = DEFAULT_LIMITS,
+    faults: FaultConfig | None = None,
+    knowledge: Knowledge | None = None,
+    on_read: Callable[[str], None] = lambda _: None,
+) -> LocalDrive:
+    """Diagnose local recordings, taken as one drive. Foreign bytes are read in a confined process.
+
+    Args:
+        files: Names and paths of the recordings.
+        now: The time.
+        vehicle_platform: Of the vehicle; inferred from the traffic unless given.
+        decoders: The active formats.
+        limits: What each recording may cost.
+        faults: How faults are looked for; the shipped rules and dictionary unless given.
+        knowledge: The causes; the shipped ones unless given.
+        on_read: Called with the name of each recording when it has been read.
+
+    Raises:
+        BadRecording: A file cannot be opened.
+        PermanentError: The drive needs more than finding faults may use.
+        Unavailable: There is no room for temporary files.
+    """
+    config = default_config() if faults is None else faults
+    with pool() as processes, processes.process() as process:
+        rows: list[dict[str, object]] = []
+        problems = [PROBLEMS.empty()]
+        parts: list[tuple[str, Path]] = []
+        for name, path in files:
+            part, digest = _read(process, name, path, decoders=decoders, limits=limits)
+            rows.append(recording_row(name, part.summary, sha256=digest, sha256_verified=True, parse_s=0.0, part=""))
+            problems.append(problem_rows(name, part.summary))
+            if part.summary.frames:
+                parts.append((name, part.folder))
+            on_read(name)
+        times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}
+        recordings = RECORDINGS.cast(pl.DataFrame(rows, schema={**RECORDINGS.schema, **times}))
+        frames = int(recordings["frames"].sum())
+        inferred_from = ""
+        if vehicle_platform is None:
+            vehicle_platform, inferred_from = infer_platform(count_contained(process, parts, frames=frames))
+        findings = find_contained(process, parts, frames=frames, config=config)
+        distance, speed = measure_contained(process, parts, frames=frames)
+    made = aggregate(findings.events, recordings, distance=distance, speed=speed, buses=findings.buses)
+    told = PROBLEMS.cast(pl.concat(problems))
+    evidence = build_evidence(
+        made.error_stats,
+        recordings,
+        events=findings.events,
+        problems=told,
+        pairs=made.pairs,
+        platform=vehicle_platform or "",
+        release="",
+        drive_s=RecordedTime.of(recordings).recorded_s,
+        describe=lambda code: config.dictionary.describe(code).text,
+    )
+    answer = diagnose(
+        evidence,
+        Services(knowledge=load_knowledge() if knowledge is None else knowledge, describe=config.dictionary.describe),
+        facts=Facts.of(findings.events, recordings),
+        batch=DRIVE,
+        at=now,
+        now=now,
+    )
+    return LocalDrive(
+        vehicle_platform=vehicle_platform or "",
+        inferred_from=inferred_from,
+        recordings=recordings,
+        problems=told,
+        events=findings.events,
+        statistics=made,
+        evidence=evidence,
+        diagnosis=answer,
+        notes=findings.notes,
+    )
+
+
+def _read(process: Confined, name: str, path: Path, *, decoders: Decoders, limits: Limits) -> tuple[ReadPart, str]:
+    """Read a recording; returns its part and the SHA-256 of the file.
+
+    Raises:
+        BadRecording: It cannot be opened.
+    """
+    try:
+        with path.open("rb") as source:
+            part = read_contained(process, source, name=name, decoders=decoders, limits=limits)
+            source.seek(0)
+            return part, file_digest(source, "sha256").hexdigest()
+    except OSError as error:
+        raise BadRecording(
+            f"Could not read {path}: {error.strerror or error}.", help="Check that you may read it."
+        ) from error
