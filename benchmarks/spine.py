@@ -27,7 +27,7 @@ from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.lake.store import Lake
 from argus_assets.runtime.embedded.s3 import S3Server, s3_server
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.simulate.scenarios import DEMO, SCENARIOS
@@ -82,7 +82,7 @@ def _drop_to_diagnosis(home: Path, server: S3Server, count: int, seconds: float)
         home=home / "argus", bucket_url=server.url, lake_url=str(home / "lake"), sensor_interval_s=1, port=0
     )
     started = time.perf_counter()
-    platform = Platform(settings, webserver=False)
+    platform = Supervisor(settings, webserver=False)
     platform.start()
     try:
         ready_s = time.perf_counter() - started
@@ -140,7 +140,7 @@ def _manifest(bucket: Bucket, drive: Drive) -> Manifest:
 
 
 def _measure(
-    platform: Platform, bucket: Bucket, drives: Sequence[Drive], processes: Sequence[psutil.Process]
+    platform: Supervisor, bucket: Bucket, drives: Sequence[Drive], processes: Sequence[psutil.Process]
 ) -> tuple[float, Peak]:
     _say(f"{len(drives)} batches: drop to diagnosis")
     with watch_memory(lambda: processes) as peak:
@@ -148,7 +148,7 @@ def _measure(
     return seconds, peak
 
 
-def _process(platform: Platform, bucket: Bucket, drives: Sequence[Drive]) -> float:
+def _process(platform: Supervisor, bucket: Bucket, drives: Sequence[Drive]) -> float:
     """Seconds from the first manifest's put to the last result; the diagnoses have to be right."""
     manifests = [_manifest(bucket, drive) for drive in drives]
     started = time.perf_counter()

@@ -37,7 +37,7 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
     from argus_assets.adapters.postgres.database import Database
     from argus_assets.adapters.postgres.ledger import PostgresLedger
     from argus_assets.cli.status import partition_of
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
 
     with connect(home) as (instance, _):
         settings = settings_for(home, os.environ)

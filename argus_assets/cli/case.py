@@ -63,7 +63,7 @@ def opened(home: Path | None) -> Generator[Site]:
     from argus_assets.adapters.postgres.cases import PostgresCaseStore
     from argus_assets.adapters.postgres.database import Database
     from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
 
     settings = settings_for(home, os.environ)
     with connect(home) as (instance, _):

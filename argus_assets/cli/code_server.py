@@ -30,7 +30,7 @@ def code_server(socket: Path | None, host: str, port: int | None, location_name:
     """
     from argus_assets.errors import BadSetting
     from argus_assets.runtime.code_address import CodeAddress, home_socket
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
     from argus_assets.runtime.servers.code_server import serve
 
     if socket is not None and port is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from argus_assets.drop.bucket import Bucket
     from argus_assets.drop.manifest import Manifest, ManifestFile
-    from argus_assets.runtime.platform import Platform
+    from argus_assets.runtime.supervisor import Supervisor
     from argus_assets.simulate.fleet import Drive
     from argus_assets.status import BatchStatus
 
@@ -55,7 +55,7 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     """
     from argus_assets.drop.bucket import Bucket
     from argus_assets.runtime.embedded.s3 import s3_server
-    from argus_assets.runtime.platform import Platform
+    from argus_assets.runtime.supervisor import Supervisor
     from argus_assets.settings import Settings
 
     def give_up(_signum: int, _frame: object) -> None:
@@ -69,7 +69,7 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
         os.environ.update(s3.environment())
         settings = Settings(home=home, bucket_url=s3.url, lake_url=str(home / "lake"), sensor_interval_s=2, port=port)
         _step(console, 1, f"Starting the platform in {home}")
-        platform = Platform(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
+        platform = Supervisor(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
         console.print(f"   {'s3 server':<12} {s3.endpoint}, bucket {s3.bucket}")
         started = time.monotonic()
         platform.start()
@@ -98,7 +98,7 @@ def _empty(home: Path) -> None:
     """Start from nothing, but never remove a folder that is not a demo's."""
     from argus_assets.errors import BadSetting
     from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
-    from argus_assets.runtime.platform import home_is_taken, owner_of
+    from argus_assets.runtime.home_lock import home_is_taken, owner_of
     from argus_assets.runtime.private_folder import own_home
 
     marker = home / ".argus-demo"
@@ -108,7 +108,7 @@ def _empty(home: Path) -> None:
         if owner_of(home) is not None:
             raise home_is_taken(home)
         left = EmbeddedPostgres(home / "postgres")  # by a demo that was killed
-        left.end()
+        left.stop("immediate")
         shutil.rmtree(left.place, ignore_errors=True)
         shutil.rmtree(home)
     own_home(home)
@@ -190,7 +190,7 @@ def _manifest(drive: "Drive", files: "tuple[ManifestFile, ...]") -> "Manifest":
     )
 
 
-def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
+def _wait(console: "Console", platform: "Supervisor", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
     """Wait until every batch has come to its end; returns their states by vehicle."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -294,7 +294,7 @@ def _say_where(console: "Console", lake: Path, expected: list[_Expected], found:
                 return
 
 
-def _hold(console: "Console", platform: "Platform") -> None:
+def _hold(console: "Console", platform: "Supervisor") -> None:
     console.print(f"\nThe Dagster UI is at {platform.ui_url}. Ctrl-C stops it.")
     try:
         while True:

@@ -72,7 +72,7 @@ def doctor(home: Path | None, as_json: bool) -> None:
 
 def run_checks(home: Path | None) -> list[Finding]:
     """All checks, in the order in which they depend on each other. None raises."""
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     findings = [_check("python", _python), _check("packages", _packages)]
     try:
@@ -162,10 +162,10 @@ def _home(settings: "Settings") -> Finding:
 def _database_url(settings: "Settings") -> Generator[tuple[str, str]]:
     """URL of the database and what to call it; the embedded one is started for the time of the check."""
     from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
-    from argus_assets.runtime.platform import redacted
+    from argus_assets.settings import without_password
 
     if settings.database_url is not None:
-        yield settings.database_url, redacted(settings.database_url)
+        yield settings.database_url, without_password(settings.database_url)
         return
     server = EmbeddedPostgres(settings.home / "postgres")
     try:
@@ -373,7 +373,8 @@ def _clock(settings: "Settings") -> Finding:
 
 
 def _port(settings: "Settings") -> Finding:
-    from argus_assets.runtime.platform import owner_of, port_is_free
+    from argus_assets.runtime.home_lock import owner_of
+    from argus_assets.runtime.ports import port_is_free
 
     if settings.port == 0 or port_is_free("127.0.0.1", settings.port):
         return Finding("ui port", "ok", f"{settings.port or 'any free one'}")
@@ -398,7 +399,8 @@ def _definitions(settings: "Settings") -> Finding:
 def _platform(settings: "Settings") -> Finding:
     from dagster._daemon.controller import get_daemon_statuses
 
-    from argus_assets.runtime.platform import connect, owner_of
+    from argus_assets.runtime.connection import connect
+    from argus_assets.runtime.home_lock import owner_of
 
     process = owner_of(settings.home)
     if process is None:
@@ -420,7 +422,8 @@ def _inbox(settings: "Settings") -> Finding:
     """Whether manifests wait and nobody looks: with a dead daemon nothing else would say so."""
     from argus_assets.drop.bucket import Bucket
     from argus_assets.metrics_collector import inbox_silence
-    from argus_assets.runtime.platform import connect, owner_of
+    from argus_assets.runtime.connection import connect
+    from argus_assets.runtime.home_lock import owner_of
 
     if not Bucket.from_url(settings.bucket_url).list_inbox(limit=1):
         return Finding("inbox", "ok", "no manifest waits")

@@ -32,7 +32,7 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
     from argus_assets.errors import BadSetting
     from argus_assets.lake.store import Lake
     from argus_assets.maintenance.replays import Pin
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
 
     lake = Lake.from_url(settings_for(home, os.environ).lake_url)
     with connect(home) as (instance, _):
@@ -66,7 +66,7 @@ def unpin(batches: tuple[str, ...], home: Path | None) -> None:
     from argus_assets.assets.replay import pinned, remove_pin
     from argus_assets.errors import BadSetting
     from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     lake = Lake.from_url(settings_for(home, os.environ).lake_url)
     for name in batches:
@@ -88,7 +88,7 @@ def ls(as_json: bool, home: Path | None) -> None:
 
     from argus_assets.assets.replay import pins
     from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     found = pins(Lake.from_url(settings_for(home, os.environ).lake_url))
     if as_json:

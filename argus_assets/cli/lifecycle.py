@@ -39,7 +39,7 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
     """
     from argus_assets.errors import BadSetting
     from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
     from argus_assets.stats.lifecycle import lifecycles
 
     with connect(home) as (instance, _):

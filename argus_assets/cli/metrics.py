@@ -147,7 +147,7 @@ def watching(home: Path | None, *, since: float | None = None) -> "Generator[Wat
     from argus_assets.lake.store import Lake
     from argus_assets.metrics_collector import Watcher
     from argus_assets.runtime.code_address import addresses_in, all_answer
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
 
     with connect(home) as (instance, bucket):
         settings = settings_for(home, os.environ)

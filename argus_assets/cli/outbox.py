@@ -102,7 +102,7 @@ def test(endpoint: str | None, home: Path | None) -> None:
     """
     from argus_assets.notifications.events import envelope, example_alert
     from argus_assets.resources.webhooks import Sender
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     settings = settings_for(home, os.environ)
     chosen = [e for e in _endpoints(home) if endpoint in (None, e.name)]
@@ -125,7 +125,7 @@ def test(endpoint: str | None, home: Path | None) -> None:
 
 def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
     from argus_assets.notifications.endpoints import parse_endpoints
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     settings = settings_for(home, os.environ)
     if settings.webhooks is None:
@@ -138,7 +138,7 @@ def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
 def _outbox(home: Path | None) -> "Generator[tuple[Outbox, tuple[Endpoint, ...]]]":
     from argus_assets.adapters.postgres.database import Database
     from argus_assets.adapters.postgres.outbox import Outbox
-    from argus_assets.runtime.platform import connect
+    from argus_assets.runtime.connection import connect
 
     endpoints = _endpoints(home)
     with connect(home):

@@ -156,7 +156,7 @@ def name_of(record: "QuarantineRecord") -> str:
 
 def _bucket(home: Path | None) -> "tuple[Bucket, int | None]":
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     settings = settings_for(home, os.environ)
     return Bucket.from_url(settings.bucket_url), settings.max_batch_bytes

@@ -21,7 +21,7 @@ def reconcile(dry_run: bool, as_json: bool, home: Path | None) -> None:
     The schedule `reconcile_bucket` does the same once a day.
     """
     from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
     from argus_assets.schedules.reconcile_bucket import run_pass
 
     settings = settings_for(home, os.environ)

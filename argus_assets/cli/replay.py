@@ -81,7 +81,7 @@ def replay(
     from argus_assets.errors import ArgusError, BadSetting
     from argus_assets.lake.store import Lake
     from argus_assets.maintenance.replays import differences
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
 
     if golden == bool(batches):
         raise BadSetting("Nothing says which batches, or too much does.", help="Name batches, or give --golden.")

@@ -78,7 +78,7 @@ def rerun(
     from argus_assets.lake.store import Lake
     from argus_assets.maintenance.reruns import new_request
     from argus_assets.partitions import BATCHES
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
     from argus_assets.sensors.rerun_requests import save_request
 
     filters = [*vehicles, *releases, first_day, last_day, *code_versions, failed, failed_at, stale, everything]

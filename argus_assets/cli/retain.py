@@ -23,7 +23,7 @@ def retain(dry_run: bool, as_json: bool, home: Path | None) -> None:
     """
     from argus_assets.adapters.postgres.database import Database
     from argus_assets.lake.store import Lake
-    from argus_assets.runtime.platform import connect, settings_for
+    from argus_assets.runtime.connection import connect, settings_for
     from argus_assets.schedules.retain import policy_of, run_retention
 
     settings = settings_for(home, os.environ)

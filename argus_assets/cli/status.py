@@ -26,7 +26,7 @@ WATCH_SECONDS = 2.0
 @contextmanager
 def _connected(home: Path | None) -> Generator[tuple["dg.DagsterInstance", "Bucket"]]:
     """The Dagster instance and the bucket of the running (or configured) platform."""
-    from argus_assets.runtime.platform import connect
+    from argus_assets.runtime.connection import connect
 
     with connect(home) as (instance, bucket):
         yield instance, bucket
@@ -92,7 +92,7 @@ def _warn(instance: "dg.DagsterInstance", bucket: "Bucket", home: Path | None) -
     import os
 
     from argus_assets.metrics_collector import inbox_silence
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     told = inbox_silence(instance, bucket, interval_s=settings_for(home, os.environ).sensor_interval_s)
     if told is not None:

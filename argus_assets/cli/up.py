@@ -55,7 +55,8 @@ def up(
     Data stay in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
     embedded PostgreSQL and the folders; `argus doctor` checks them.
     """
-    from argus_assets.runtime.platform import Platform, settings_for
+    from argus_assets.runtime.connection import settings_for
+    from argus_assets.runtime.supervisor import Supervisor
 
     console = terminal(soft_wrap=True)
     settings = settings_for(home, os.environ)
@@ -77,7 +78,7 @@ def up(
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, give_up)
-    platform = Platform(
+    platform = Supervisor(
         settings,
         host=host,
         viewer_port=viewer_port,

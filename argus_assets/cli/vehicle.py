@@ -83,7 +83,7 @@ def form(vehicle_id: str, batch: str, file: str, max_mb: float, hours: float, ho
     from argus_assets.drop.keys import BATCH_ID, VEHICLE_ID, recording_key
     from argus_assets.drop.manifest import name_problem
     from argus_assets.errors import BadSetting
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     problem = name_problem(file)
     if not VEHICLE_ID.fullmatch(vehicle_id) or not BATCH_ID.fullmatch(batch) or problem:

@@ -18,7 +18,7 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.partitions import BATCHES
-from argus_assets.runtime.platform import LOCATION, Platform
+from argus_assets.runtime.supervisor import LOCATION, Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.status import BatchState, partition_states
@@ -47,8 +47,8 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def platform(home: Path) -> Iterator[Platform]:
-    made = Platform(
+def platform(home: Path) -> Iterator[Supervisor]:
+    made = Supervisor(
         Settings(home=home, bucket_url=str(home / "bucket"), lake_url=str(home / "lake"), sensor_interval_s=1, port=0)
     )
     made.start()
@@ -83,7 +83,7 @@ def made(instance: dg.DagsterInstance, key: str) -> list[int]:
     return [count(stage) for stage in STAGES]
 
 
-def wait(platform: Platform, reached: Callable[[], bool], what: str) -> None:
+def wait(platform: Supervisor, reached: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not reached():
         assert time.monotonic() < deadline, what + "\n" + "\n".join(c.tail(30) for c in platform.children)
@@ -91,7 +91,7 @@ def wait(platform: Platform, reached: Callable[[], bool], what: str) -> None:
         time.sleep(0.3)
 
 
-def ask(platform: Platform, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+def ask(platform: Supervisor, query: str, variables: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{platform.ui_url}/graphql",
         data=json.dumps({"query": query, "variables": variables}).encode(),
@@ -102,7 +102,7 @@ def ask(platform: Platform, query: str, variables: dict[str, Any]) -> dict[str, 
 
 
 def test_a_backfill_of_keys_that_are_no_neighbours_and_a_rerun(
-    platform: Platform, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    platform: Supervisor, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(home, tmp_path, 4)
     with platform.instance() as instance:

@@ -30,7 +30,7 @@ def hold_for_ever(url: str, ready) -> None:
 
 
 def test_no_more_than_there_are_places(database_url) -> None:
-    Database(database_url)._migrate()
+    Database(database_url).migrate()
     with ProcessPoolExecutor(6, mp_context=SPAWN) as pool:
         jobs = [pool.submit(hold, database_url, 5) for _ in range(12)]
         connection = psycopg2.connect(database_url)

@@ -26,7 +26,7 @@ from argus_assets.cli.metrics import registry_of, watching
 from argus_assets.definitions import build_defs
 from argus_assets.drop.bucket import Bucket
 from argus_assets.lake.store import Lake
-from argus_assets.runtime.platform import free_port
+from argus_assets.runtime.ports import free_port
 from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
 from argus_assets.settings import Settings
 from tests.support.scripted_model import ScriptedModel, error

@@ -50,7 +50,7 @@ class Database:
         import psycopg2
         from sqlalchemy.exc import SQLAlchemyError
 
-        self._migrate()
+        self.migrate()
         engine = pooled(("argus", self.url), self._engine)
         try:
             kept = engine.raw_connection()
@@ -76,7 +76,7 @@ class Database:
         """
         import psycopg2
 
-        self._migrate()
+        self.migrate()
         _take_no_nul()
         try:
             connection = psycopg2.connect(self.url, **DEADLINES)
@@ -99,7 +99,13 @@ class Database:
 
         return sqlalchemy.create_engine("postgresql+psycopg2://", creator=connect, **POOL)
 
-    def _migrate(self) -> None:
+    def migrate(self) -> None:
+        """Bring Argus's tables up to date, once for each `Database`; `transaction` and `session` begin with it.
+
+        Raises:
+            Unavailable: The database did not answer.
+            BadSetting: It lacks pgvector, or a newer version of Argus has changed it.
+        """
         with self._lock:
             if not self._ready:
                 _apply_migrations(self.url)
