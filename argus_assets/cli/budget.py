@@ -41,7 +41,7 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
 
     with connect(home) as (instance, _):
         settings = settings_for(home, os.environ)
-        ledger = PostgresLedger(Database(os.environ["ARGUS_DATABASE_URL"]), daily_tokens=settings.llm_daily_tokens)
+        ledger = PostgresLedger(Database(os.environ["ARGUS_DATABASE_URL"]), daily_tokens=settings.llm.daily_tokens)
         if batch is not None:
             calls = ledger.calls_of(partition_of(instance, batch))
             if as_json:
@@ -61,7 +61,7 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
 def _show_today(console: "Console", today: "TokenDay", settings: "Settings") -> None:
     from rich.text import Text
 
-    model = settings.llm_model or "none: rules answer. Set ARGUS_LLM_MODEL to ask one"
+    model = settings.llm.model or "none: rules answer. Set ARGUS_LLM_MODEL to ask one"
     console.print("model", style="bold", end="")
     console.print(f"  {model}")
     share = min(1.0, (today.spent + today.reserved) / today.limit) if today.limit else 1.0

@@ -329,12 +329,13 @@ def _webhooks(settings: "Settings") -> Finding:
     from argus_assets.notifications.alerts import AlertRules, read_alerts
     from argus_assets.notifications.endpoints import parse_endpoints
 
-    if settings.webhooks is None:
+    given = settings.notifications
+    if given.webhooks is None:
         return Finding("webhooks", "ok", "none: nobody is told of events")
-    secrets = settings.webhook_secrets.get_secret_value() if settings.webhook_secrets else ""
-    endpoints = parse_endpoints(settings.webhooks.get_secret_value(), secrets)
+    secrets = given.webhook_secrets.get_secret_value() if given.webhook_secrets else ""
+    endpoints = parse_endpoints(given.webhooks.get_secret_value(), secrets)
     names = [endpoint.name for endpoint in endpoints]
-    rules = read_alerts(settings.alerts, endpoints=names) if settings.alerts else AlertRules()
+    rules = read_alerts(given.alerts, endpoints=names) if given.alerts else AlertRules()
     told = ", ".join(f"{endpoint.name} at {endpoint.host}" for endpoint in endpoints)
     return Finding("webhooks", "ok", f"{told}; {len(rules.alert)} alert rules; try one with `argus outbox test`")
 

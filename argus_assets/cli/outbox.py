@@ -115,7 +115,7 @@ def test(endpoint: str | None, home: Path | None) -> None:
         now = datetime.now(UTC)
         event = example_alert(now)
         with Sender(one) as sender:
-            reply = sender.send(event.id, envelope(event, source=settings.event_source), at=now)
+            reply = sender.send(event.id, envelope(event, source=settings.notifications.event_source), at=now)
         taken = reply.status is not None and 200 <= reply.status < 300
         failed += not taken
         echo(f"{one.name} at {one.host}: {f'took it ({reply.status})' if taken else reply.error}")
@@ -128,10 +128,11 @@ def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
     from argus_assets.runtime.connection import settings_for
 
     settings = settings_for(home, os.environ)
-    if settings.webhooks is None:
+    given = settings.notifications
+    if given.webhooks is None:
         return ()
-    secrets = settings.webhook_secrets.get_secret_value() if settings.webhook_secrets else ""
-    return parse_endpoints(settings.webhooks.get_secret_value(), secrets)
+    secrets = given.webhook_secrets.get_secret_value() if given.webhook_secrets else ""
+    return parse_endpoints(given.webhooks.get_secret_value(), secrets)
 
 
 @contextmanager

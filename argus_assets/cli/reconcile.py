@@ -30,7 +30,7 @@ def reconcile(dry_run: bool, as_json: bool, home: Path | None) -> None:
             instance,
             bucket,
             Lake.from_url(settings.lake_url),
-            retain=timedelta(days=settings.retain_days),
+            retain=timedelta(days=settings.retention.days),
             dry_run=dry_run,
         )
     if as_json:

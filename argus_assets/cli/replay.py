@@ -16,7 +16,6 @@ from argus_assets.cli.status import home_option, partition_of
 
 if TYPE_CHECKING:
     import dagster as dg
-    from pydantic import SecretStr
 
     from argus_assets.faults.config import FaultConfig
     from argus_assets.lake.store import Lake
@@ -155,14 +154,13 @@ def _in_force(
     from argus_assets.recordings.plugins.loading import load_decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
 
-    def secret(name: str) -> str | None:
-        value: SecretStr | None = getattr(settings, name)
-        return value.get_secret_value() if value is not None else None
-
     if model is not None:
-        settings = settings.model_copy(update={"llm_model": None if model == "none" else model})
+        llm = settings.llm.model_copy(update={"model": None if model == "none" else model})
+        settings = settings.model_copy(update={"llm": llm})
     # The database's URL is that of the embedded server too.
-    diagnostician = DiagnosisResource.of(settings, database_url=os.environ["ARGUS_DATABASE_URL"], secret=secret)
+    diagnostician = DiagnosisResource.of(
+        settings, database_url=os.environ["ARGUS_DATABASE_URL"], secrets=settings.secrets()
+    )
     return load_decoders(decoders or settings.decoders), load_faults(faults or settings.faults), diagnostician
 
 

@@ -43,13 +43,13 @@ def policy_of(settings: Settings) -> Policy:
         return None if count is None else timedelta(days=count)
 
     return Policy(
-        batches=timedelta(days=settings.retain_days),
-        most_batches=settings.retain_batches,
-        accepted=days(settings.retain_accepted_days),
-        runs=timedelta(days=settings.retain_runs_days),
-        memory=timedelta(days=settings.retain_memory_days),
-        recordings=days(settings.retain_recordings_days),
-        others_are_told=settings.webhooks is not None,
+        batches=timedelta(days=settings.retention.days),
+        most_batches=settings.retention.batches,
+        accepted=days(settings.retention.accepted_days),
+        runs=timedelta(days=settings.retention.runs_days),
+        memory=timedelta(days=settings.retention.memory_days),
+        recordings=days(settings.retention.recordings_days),
+        others_are_told=settings.notifications.webhooks is not None,
     )
 
 
