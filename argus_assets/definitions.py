@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import dagster as dg
 
-from argus_assets.adapters.postgres.database import DatabaseResource
 from argus_assets.assets.batch import batch_assets, vehicle_drop
 from argus_assets.errors import BadSetting
 from argus_assets.jobs import batch_job, rediagnose_job
@@ -15,6 +14,7 @@ from argus_assets.notifications.alerts import read_alerts
 from argus_assets.notifications.endpoints import parse_endpoints
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
+from argus_assets.resources.database import DatabaseResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource

@@ -100,8 +100,8 @@ def test(endpoint: str | None, home: Path | None) -> None:
 
     It is an argus.AlertRaised of the vehicle `argus-test`. It is not put into the outbox.
     """
+    from argus_assets.adapters.webhook_sender import WebhookSender
     from argus_assets.notifications.events import envelope, example_alert
-    from argus_assets.resources.webhooks import Sender
     from argus_assets.runtime.connection import settings_for
 
     settings = settings_for(home, os.environ)
@@ -114,7 +114,7 @@ def test(endpoint: str | None, home: Path | None) -> None:
     for one in chosen:
         now = datetime.now(UTC)
         event = example_alert(now)
-        with Sender(one) as sender:
+        with WebhookSender(one) as sender:
             reply = sender.send(event.id, envelope(event, source=settings.notifications.event_source), at=now)
         taken = reply.status is not None and 200 <= reply.status < 300
         failed += not taken

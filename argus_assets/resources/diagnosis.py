@@ -14,7 +14,7 @@ from argus_assets.adapters.postgres.cases import PostgresCaseStore
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.drives import PostgresDriveMemory
 from argus_assets.adapters.postgres.ledger import PostgresLedger
-from argus_assets.adapters.postgres.llm_slots import CallSlots
+from argus_assets.adapters.postgres.llm_concurrency import LlmConcurrencyLimit
 from argus_assets.adapters.pseudonym_key import load_or_make_key
 from argus_assets.diagnosis.budget import VEHICLE_SHARE
 from argus_assets.diagnosis.calibration import Calibration
@@ -145,7 +145,10 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         if self.model is None:
             return None
         return OpenAiModel(
-            self.model, url=self.url, api_key=self.api_key, slots=CallSlots(self.database(), self.concurrency).slot
+            self.model,
+            url=self.url,
+            api_key=self.api_key,
+            slots=LlmConcurrencyLimit(self.database(), self.concurrency).slot,
         )
 
     def pseudonym(self, vehicle_id: str) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 import dagster as dg
 
-from argus_assets.adapters.postgres.database import Database, DatabaseResource
+from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.retention_store import PostgresRecords
 from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.drop.bucket import Bucket
@@ -19,6 +19,7 @@ from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.database import DatabaseResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.settings import Settings
 

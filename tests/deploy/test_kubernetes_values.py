@@ -339,7 +339,7 @@ def test_rendered_instance_is_that_of_one_machine(
     with_another_database = {k: v for k, v in instance.items() if k not in STORAGES} | {"storage": DATABASE}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(with_another_database))
     with dg.DagsterInstance.from_config(str(tmp_path)) as taken:
-        assert type(taken.run_coordinator).__name__ == "SteadyRunCoordinator"
+        assert type(taken.run_coordinator).__name__ == "ClockStepTolerantRunCoordinator"
         config = taken.get_concurrency_config().run_queue_config
         assert config is not None
         assert config.max_concurrent_runs == 8

@@ -9,9 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.resources import files
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
-
-import dagster as dg
+from typing import TYPE_CHECKING, Final
 
 from argus_assets.adapters.postgres.pooling import DEADLINES, POOL, pooled
 from argus_assets.common.texts import storable
@@ -227,17 +225,3 @@ def _unavailable(error: Exception) -> Unavailable:
     return Unavailable(
         f"The database did not answer: {str(error).strip()}", help="Check that PostgreSQL runs, and ARGUS_DATABASE_URL."
     )
-
-
-class DatabaseResource(dg.ConfigurableResource[Any]):
-    """Argus' tables in the platform's database.
-
-    Attributes:
-        url: `postgresql://…`; from the environment, so that no password stands in a configuration.
-    """
-
-    url: str
-
-    def database(self) -> Database:
-        """The database at `url`."""
-        return Database(self.url)
