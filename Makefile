@@ -56,8 +56,9 @@ lint: $(READY) ## ruff, pyright, import-linter and Dagster's own check
 audit: $(READY) ## Ask whether the locked dependencies have known vulnerabilities (ARGUS_AUDIT=required fails where nobody answers)
 	$(BIN)/python scripts/audit.py requirements.lock
 
-docs: $(READY) ## Make the documents that are made from the code
+docs: $(READY) ## Make the documents that are made from the code, and what deploy/ says as dagster.yaml does
 	$(BIN)/python -m argus_assets.documentation docs
+	$(BIN)/python scripts/deploy_files.py
 
 bench: $(READY) ## Measure drop to diagnosis and upload memory
 	$(BIN)/python -m benchmarks.spine

@@ -161,7 +161,7 @@ class LlmSettings(Group):
     deadline_s: Annotated[
         float, Field(description="Seconds that a diagnosis waits for the model, retries included.", gt=0, le=600)
     ] = 30.0
-    prices: Annotated[ConfigFile | None, Field(description="TOML file of model prices; see diagnosis.md.")] = None
+    prices: Annotated[ConfigFile | None, Field(description="TOML file of model prices; see docs/diagnosis.md.")] = None
 
 
 class EmbeddingSettings(Group):
@@ -184,13 +184,13 @@ class IdleSettings(Group):
     model_config = SettingsConfigDict(env_prefix="ARGUS_QUIET_")
 
     prefix: Annotated[
-        Name | None, Field(description="Prefix under which loggers put sessions without manifests; see drop.md.")
+        Name | None, Field(description="Prefix under which loggers put sessions without manifests; see docs/drop.md.")
     ] = None
     minutes: Annotated[
         float, Field(description="Minutes without a change after which such a session is complete.", gt=0)
     ] = 30.0
     loggers: Annotated[
-        ConfigFile | None, Field(description="TOML file that names the vehicle of each logger; see drop.md.")
+        ConfigFile | None, Field(description="TOML file that names the vehicle of each logger; see docs/drop.md.")
     ] = None
 
 
@@ -226,12 +226,14 @@ class NotificationSettings(Group):
 
     webhooks: Annotated[
         SecretStr | None,
-        Field(description="Endpoints that get events: name=https://host/path, separated by blanks; see outcomes.md."),
+        Field(
+            description="Endpoints that get events: name=https://host/path, separated by blanks; see docs/outcomes.md."
+        ),
     ] = None
     webhook_secrets: Annotated[
         SecretStr | None, Field(description="Keys that sign their events: name=whsec_…, separated by blanks.")
     ] = None
-    alerts: Annotated[ConfigFile | None, Field(description="TOML file of alert rules; see outcomes.md.")] = None
+    alerts: Annotated[ConfigFile | None, Field(description="TOML file of alert rules; see docs/outcomes.md.")] = None
     event_source: Annotated[
         str, Field(description="What events name as their source: a URI reference.", pattern=r"^\S+$")
     ] = "/argus"
@@ -268,14 +270,14 @@ class Settings(Group):
     ]
     decoders: Annotated[
         ConfigFile | None,
-        Field(description="TOML file that declares programs that read further formats; see recordings.md."),
+        Field(description="TOML file that declares programs that read further formats; see docs/recordings.md."),
     ] = None
     limits: Annotated[
-        ConfigFile | None, Field(description="TOML file of what one recording may cost; see recordings.md.")
+        ConfigFile | None, Field(description="TOML file of what one recording may cost; see docs/recordings.md.")
     ] = None
     faults: Annotated[
         ConfigFile | None,
-        Field(description="TOML file of rules, signals and more on how faults are detected; see faults.md."),
+        Field(description="TOML file of rules, signals and more on how faults are detected; see docs/faults.md."),
     ] = None
     pseudonym_key: Annotated[
         SecretStr | None,
