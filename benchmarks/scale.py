@@ -41,9 +41,9 @@ from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
+from argus_assets.runtime.connection import dagster_yaml
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from argus_assets.runtime.embedded.s3 import s3_server
-from argus_assets.runtime.platform import dagster_yaml
 from argus_assets.schedules.reconcile_bucket import known_batches
 from argus_assets.schedules.rerun_failed_batches import find_failed
 from argus_assets.sensors.completed_batches import take_completed_batches

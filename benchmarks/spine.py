@@ -25,7 +25,7 @@ from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import drop_manifest
 from argus_assets.lake.store import Lake
 from argus_assets.runtime.embedded.s3 import S3Server, s3_server
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
@@ -81,7 +81,7 @@ def _drop_to_diagnosis(home: Path, server: S3Server, count: int, seconds: float)
         home=home / "argus", bucket_url=server.url, lake_url=str(home / "lake"), sensor_interval_s=1, port=0
     )
     started = time.perf_counter()
-    platform = Platform(settings, webserver=False)
+    platform = Supervisor(settings, webserver=False)
     platform.start()
     try:
         ready_s = time.perf_counter() - started
@@ -125,7 +125,7 @@ def _simulate(folder: Path, number: int, seconds: float) -> Drive:
 
 
 def _measure(
-    platform: Platform, bucket: Bucket, drives: Sequence[Drive], processes: Sequence[psutil.Process]
+    platform: Supervisor, bucket: Bucket, drives: Sequence[Drive], processes: Sequence[psutil.Process]
 ) -> tuple[float, Peak]:
     _say(f"{len(drives)} batches: drop to diagnosis")
     with watch_memory(lambda: processes) as peak:
@@ -133,7 +133,7 @@ def _measure(
     return seconds, peak
 
 
-def _process(platform: Platform, bucket: Bucket, drives: Sequence[Drive]) -> float:
+def _process(platform: Supervisor, bucket: Bucket, drives: Sequence[Drive]) -> float:
     """Seconds from the first manifest's put to the last result; the diagnoses have to be right."""
     manifests = [upload_drive(bucket, drive) for drive in drives]
     started = time.perf_counter()

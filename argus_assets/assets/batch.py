@@ -29,7 +29,7 @@ from argus_assets.common.capacity import READ_AHEAD_BYTES, Capacity, computing_b
 from argus_assets.common.tables import Table
 from argus_assets.common.texts import markdown_table, one_line
 from argus_assets.containment.client import Pool, pool
-from argus_assets.dagster_instance.storage import mend_storage
+from argus_assets.dagster_instance.storage import patch_storage
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.citations import Facts, citation_problems
 from argus_assets.diagnosis.model import Diagnosis, Evidence
@@ -347,7 +347,7 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
 
     Yields nothing: an automatic event would cover the whole range, failed batches included. Each batch logs its own.
     """
-    mend_storage(context.instance)
+    patch_storage(context.instance)
     log = _RunLog(context)
     formats, config = decoders.decoders(), faults.config()
     for note in (*formats.notes, *config.notes):

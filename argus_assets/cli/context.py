@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def settings_of(home: Path | None) -> "Settings":
     """Return the settings of the environment, for the home that a command was given."""
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     return settings_for(home, os.environ)
 
@@ -111,9 +111,9 @@ class Context:
             self.instance,
             self.bucket,
             self.lake,
-            PostgresLedger(self.database, daily_tokens=settings.llm_daily_tokens),
+            PostgresLedger(self.database, daily_tokens=settings.llm.daily_tokens),
             Outbox(self.database),
-            retain_days=settings.retain_days,
+            retain_days=settings.retention.days,
             interval_s=settings.sensor_interval_s,
             since=since,
             code_server=lambda: all_answer(addresses_in(workspace, os.environ)),
@@ -128,7 +128,7 @@ def connected(home: Path | None) -> Generator[Context]:
         BadSetting: There is none.
         Unavailable: The database did not answer.
     """
-    from argus_assets.runtime.platform import connect
+    from argus_assets.runtime.connection import connect
 
     settings = settings_of(home)
     with connect(home) as (instance, bucket):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.runtime.platform import Platform
+    from argus_assets.runtime.supervisor import Supervisor
     from argus_assets.simulate.fleet import Drive
     from argus_assets.status import BatchStatus
 
@@ -54,7 +54,7 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     cause first, and the broken upload was quarantined with its reason.
     """
     from argus_assets.runtime.embedded.s3 import s3_server
-    from argus_assets.runtime.platform import Platform
+    from argus_assets.runtime.supervisor import Supervisor
     from argus_assets.settings import Settings
 
     def give_up(_signum: int, _frame: object) -> None:
@@ -68,28 +68,29 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
         os.environ.update(s3.environment())
         settings = Settings(home=home, bucket_url=s3.url, lake_url=str(home / "lake"), sensor_interval_s=2, port=port)
         _step(console, 1, f"Starting the platform in {home}")
-        platform = Platform(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
+        supervisor = Supervisor(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
         console.print(f"   {'s3 server':<12} {s3.endpoint}, bucket {s3.bucket}")
         started = time.monotonic()
-        platform.start()
+        supervisor.start()
         try:
             console.print(f"   ready after {time.monotonic() - started:.0f} s\n")
             bucket = bucket_of(settings)
             expected = _drop_fleet(console, bucket, home / "fleet", seed)
-            found = _wait(console, platform, bucket, len(expected))
+            found = _wait(console, supervisor, bucket, len(expected))
             ok = _report(console, expected, found)
             _say_where(console, home / "lake", expected, found)
             if keep:
-                _hold(console, platform)
+                _hold(console, supervisor)
             else:
                 console.print(
-                    "The Dagster UI ran at " + platform.ui_url + "; `make demo KEEP=1` leaves it running.", markup=False
+                    "The Dagster UI ran at " + supervisor.ui_url + "; `make demo KEEP=1` leaves it running.",
+                    markup=False,
                 )
         finally:
             try:
                 console.print("Stopping the platform …")
             finally:  # even when nobody reads any more
-                platform.stop()
+                supervisor.stop()
     sys.exit(0 if ok else 1)
 
 
@@ -97,7 +98,7 @@ def _empty(home: Path) -> None:
     """Start from nothing, but never remove a folder that is not a demo's."""
     from argus_assets.errors import BadSetting
     from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
-    from argus_assets.runtime.platform import home_is_taken, owner_of
+    from argus_assets.runtime.home_lock import home_is_taken, owner_of
     from argus_assets.runtime.private_folder import own_home
 
     marker = home / ".argus-demo"
@@ -107,7 +108,7 @@ def _empty(home: Path) -> None:
         if owner_of(home) is not None:
             raise home_is_taken(home)
         left = EmbeddedPostgres(home / "postgres")  # by a demo that was killed
-        left.end()
+        left.stop("immediate")
         shutil.rmtree(left.place, ignore_errors=True)
         shutil.rmtree(home)
     own_home(home)
@@ -172,7 +173,7 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
     return expected
 
 
-def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
+def _wait(console: "Console", supervisor: "Supervisor", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
     """Wait until every batch has come to its end; returns their states by vehicle."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -188,7 +189,7 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
         TimeElapsedColumn(),
     )
     with (
-        platform.instance() as instance,
+        supervisor.instance() as instance,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("waiting", total=count)
@@ -205,10 +206,10 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
                 break
             if time.monotonic() - started > MAX_WAIT_S:
                 console.print(
-                    f"   gave up after {MAX_WAIT_S:.0f} s; logs are in {platform.settings.home / 'logs'}", style="red"
+                    f"   gave up after {MAX_WAIT_S:.0f} s; logs are in {supervisor.settings.home / 'logs'}", style="red"
                 )
                 break
-            platform.watch()
+            supervisor.watch()
             time.sleep(1.0)
     console.print(
         f"   {counted(len(found), 'batch')} finished {time.monotonic() - started:.0f} s after the last was dropped\n"
@@ -277,11 +278,11 @@ def _say_where(console: "Console", lake: Path, expected: list[_Expected], found:
                 return
 
 
-def _hold(console: "Console", platform: "Platform") -> None:
-    console.print(f"\nThe Dagster UI is at {platform.ui_url}. Ctrl-C stops it.")
+def _hold(console: "Console", supervisor: "Supervisor") -> None:
+    console.print(f"\nThe Dagster UI is at {supervisor.ui_url}. Ctrl-C stops it.")
     try:
         while True:
-            platform.watch()
+            supervisor.watch()
             time.sleep(1.0)
     except KeyboardInterrupt:
         console.print()

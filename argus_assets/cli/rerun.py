@@ -160,7 +160,7 @@ def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
         CODE_VERSIONS,
         decoders=load_decoders(settings.decoders),
         faults=load_faults(settings.faults),
-        model=settings.llm_model,
+        model=settings.llm.model,
     )
 
 

@@ -15,6 +15,7 @@ from dagster import DagsterEventType, EventLogRecord, EventRecordsFilter
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from argus_assets.adapters.postgres.outbox import Outbox, OutboxWriter
+from argus_assets.adapters.webhook_sender import deliver
 from argus_assets.assets.batch import EVENT_KEY, STAGES, vehicle_drop
 from argus_assets.maintenance.retry_policy import LIMITS
 from argus_assets.notifications.alerts import AlertRules, alerts_of, is_held_back
@@ -29,7 +30,7 @@ from argus_assets.notifications.events import (
     outcome_of,
 )
 from argus_assets.partitions import WHY
-from argus_assets.resources.webhooks import WebhooksResource, deliver
+from argus_assets.resources.webhooks import WebhooksResource
 
 POSITION: Final = "event_log"
 INTERVAL_S: Final = 5
@@ -80,7 +81,7 @@ def outcome_events_sensor(context: dg.SensorEvaluationContext, webhooks: Webhook
     description="Sends the events of the outbox, signed, again after failures, until they are delivered or dead.",
 )
 def deliver_webhooks_sensor(context: dg.SensorEvaluationContext, webhooks: WebhooksResource) -> dg.SkipReason:
-    """See `resources.webhooks.deliver`."""
+    """See `webhook_sender.deliver`."""
     outbox = webhooks.outbox()
     done = deliver(outbox, webhooks.endpoints())
     outbox.purge(before=datetime.now(UTC) - KEEP_DELIVERED)

@@ -16,7 +16,7 @@ from argus_assets.cli import root
 from argus_assets.drop.bucket import Bucket
 from argus_assets.partitions import BATCHES
 from argus_assets.pipeline import STAGES
-from argus_assets.runtime.platform import LOCATION, Platform
+from argus_assets.runtime.supervisor import LOCATION, Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import simulate_drive
@@ -46,8 +46,8 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def platform(home: Path) -> Iterator[Platform]:
-    made = Platform(
+def platform(home: Path) -> Iterator[Supervisor]:
+    made = Supervisor(
         Settings(home=home, bucket_url=str(home / "bucket"), lake_url=str(home / "lake"), sensor_interval_s=1, port=0)
     )
     made.start()
@@ -75,7 +75,7 @@ def made(instance: dg.DagsterInstance, key: str) -> list[int]:
     return [count(stage) for stage in STAGES]
 
 
-def wait(platform: Platform, reached: Callable[[], bool], what: str) -> None:
+def wait(platform: Supervisor, reached: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not reached():
         assert time.monotonic() < deadline, what + "\n" + "\n".join(c.tail(30) for c in platform.children)
@@ -83,7 +83,7 @@ def wait(platform: Platform, reached: Callable[[], bool], what: str) -> None:
         time.sleep(0.3)
 
 
-def ask(platform: Platform, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+def ask(platform: Supervisor, query: str, variables: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{platform.ui_url}/graphql",
         data=json.dumps({"query": query, "variables": variables}).encode(),
@@ -94,7 +94,7 @@ def ask(platform: Platform, query: str, variables: dict[str, Any]) -> dict[str, 
 
 
 def test_a_backfill_of_keys_that_are_no_neighbours_and_a_rerun(
-    platform: Platform, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    platform: Supervisor, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(home, tmp_path, 4)
     with platform.instance() as instance:

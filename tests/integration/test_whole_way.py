@@ -24,7 +24,8 @@ from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.errors import BadSetting
 from argus_assets.runtime.embedded.s3 import S3Server
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.home_lock import HomeLock
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
@@ -132,12 +133,12 @@ def test_a_drop_becomes_a_diagnosis_and_the_data_stay(
         assert status(home, environment) == dict.fromkeys((first.partition_key, second.partition_key), "completed")
 
 
-def test_a_second_platform_at_the_same_home_is_refused(home: Path, moto_server: S3Server) -> None:
+def test_a_second_supervisor_in_the_same_home_is_refused(home: Path, moto_server: S3Server) -> None:
     settings = Settings(home=home, bucket_url=f"{moto_server.url}/{home.name}", lake_url=str(home / "lake"), port=0)
-    first, second = (Platform(settings, webserver=False) for _ in range(2))
-    first._take_home()
+    first = HomeLock(home)
+    first.acquire()
     try:
         with pytest.raises(BadSetting, match=f"already runs.*{os.getpid()}"):
-            second.start()
+            Supervisor(settings, webserver=False).start()
     finally:
-        first.stop()
+        first.release()

@@ -36,7 +36,7 @@ from argus_assets.lake.store import Lake
 from argus_assets.partitions import BATCHES, IN_FLIGHT
 from argus_assets.pipeline import STAGES
 from argus_assets.runtime.embedded.s3 import S3Server
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.drop import drive_manifest
 from argus_assets.simulate.fleet import Drive, simulate_drive
@@ -111,7 +111,7 @@ class Site:
     drives: Mapping[str, Drive]
     settings: Settings
     environment: dict[str, str]
-    platform: Platform
+    platform: Supervisor
     told: list[tuple[str, str]] = field(default_factory=list)
     undisturbed: dict[str, Content] = field(default_factory=dict)
     _serial: int = 0
@@ -121,7 +121,7 @@ class Site:
     # ------------------------------------------------------------------------------------------ platform
 
     def start(self) -> None:
-        self.platform = Platform(
+        self.platform = Supervisor(
             self.settings,
             webserver=False,
             environment=self.environment,
@@ -156,7 +156,7 @@ class Site:
 
     def sql(self, text: str) -> list[tuple[Any, ...]]:
         """Ask the database."""
-        postgres = self.platform._postgres
+        postgres = self.platform.postgres
         assert postgres is not None
         connection = psycopg2.connect(postgres.url)
         try:
@@ -521,7 +521,7 @@ def running_site(
             drives=drives,
             settings=made,
             environment=variables,
-            platform=Platform(made, webserver=False, environment=variables),
+            platform=Supervisor(made, webserver=False, environment=variables),
         )
         try:
             if start:
