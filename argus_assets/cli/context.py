@@ -1,4 +1,4 @@
-"""What commands stand on: the settings, and opened by them Dagster's instance, the bucket, the lake and the database.
+"""Context of commands: the settings, and what they open: Dagster's instance, the bucket, the lake and the database.
 
 Everything is imported when it is opened, so that `argus --help` stays quick.
 """
@@ -60,7 +60,7 @@ class Context:
 
     @cached_property
     def batches(self) -> "BatchStore":
-        """What the lake keeps of batches."""
+        """The lake by batch."""
         from argus_assets.lake.batches import BatchStore
 
         return BatchStore(self.lake)

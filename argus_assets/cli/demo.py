@@ -1,4 +1,4 @@
-"""`argus demo`: the whole platform on a simulated fleet, from drop to diagnosis, checked against the ground truth."""
+"""`argus demo`: all of Argus on a simulated fleet, from drop to diagnosis, checked against the ground truth."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ class _Expected:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to run in; emptied first.",
 )
-@click.option("--keep", is_flag=True, help="Leave the platform and its UI running until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep Argus and its UI running until Ctrl-C.")
 @click.option(
     "--port", default=0, type=click.IntRange(0, 65535), help="Port of the Dagster UI (default: any free one)."
 )
@@ -57,17 +57,17 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     from argus_assets.runtime.supervisor import Supervisor
     from argus_assets.settings import Settings
 
-    def give_up(_signum: int, _frame: object) -> None:
+    def interrupt(_signum: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, give_up)
+    signal.signal(signal.SIGTERM, interrupt)
     console = terminal(soft_wrap=True)
     home = home.absolute()
     _empty(home)
     with s3_server(home / "s3-server.log", dict(os.environ)) as s3:
         os.environ.update(s3.environment())
         settings = Settings(home=home, bucket_url=s3.url, lake_url=str(home / "lake"), sensor_interval_s=2, port=port)
-        _step(console, 1, f"Starting the platform in {home}")
+        _step(console, 1, f"Starting Argus in {home}")
         supervisor = Supervisor(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
         console.print(f"   {'s3 server':<12} {s3.endpoint}, bucket {s3.bucket}")
         started = time.monotonic()
@@ -88,14 +88,14 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
                 )
         finally:
             try:
-                console.print("Stopping the platform …")
-            finally:  # even when nobody reads any more
+                console.print("Stopping Argus …")
+            finally:  # also when the output is closed
                 supervisor.stop()
     sys.exit(0 if ok else 1)
 
 
 def _empty(home: Path) -> None:
-    """Start from nothing, but never remove a folder that is not a demo's."""
+    """Empty the folder of an earlier demo; never remove a folder that is not a demo's."""
     from argus_assets.errors import BadSetting
     from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
     from argus_assets.runtime.home_lock import home_is_taken, owner_of
@@ -115,13 +115,13 @@ def _empty(home: Path) -> None:
     marker.touch()
 
 
-def _step(console: "Console", number: int, told: str) -> None:
+def _step(console: "Console", number: int, text: str) -> None:
     console.print(f"{number}. ", style="bold", end="")
-    console.print(told)
+    console.print(text)
 
 
 def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -> list[_Expected]:
-    """Simulate and drop one drive of each of the demo's scenarios, and one of which a bit changes on its way."""
+    """Simulate and drop a drive of each of the demo's scenarios, and one with a bit flipped on its way."""
     import numpy as np
     from rich.progress import Progress
 
@@ -174,7 +174,7 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
 
 
 def _wait(console: "Console", supervisor: "Supervisor", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
-    """Wait until every batch has come to its end; returns their states by vehicle."""
+    """Wait until every batch has ended; return their states by vehicle."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from argus_assets.status import BatchState, list_batches
@@ -193,20 +193,21 @@ def _wait(console: "Console", supervisor: "Supervisor", bucket: "Bucket", count:
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("waiting", total=count)
-        told = ""
+        printed = ""
         while True:
             found = {status.vehicle_id: status for status in list_batches(instance, bucket)}
             states = [status.state for status in found.values()]
             text = ", ".join(f"{states.count(state)} {state}" for state in BatchState if state in states)
             progress.update(task, completed=sum(state in ended for state in states), description=text)
-            if not console.is_terminal and text != told:
+            if not console.is_terminal and text != printed:
                 console.print(f"   {time.monotonic() - started:4.0f} s  {text}")
-                told = text
+                printed = text
             if len(states) >= count and all(state in ended for state in states):
                 break
             if time.monotonic() - started > MAX_WAIT_S:
                 console.print(
-                    f"   gave up after {MAX_WAIT_S:.0f} s; logs are in {supervisor.settings.home / 'logs'}", style="red"
+                    f"   gave up after {MAX_WAIT_S:.0f} s; the logs are in {supervisor.settings.home / 'logs'}",
+                    style="red",
                 )
                 break
             supervisor.watch()
@@ -218,7 +219,7 @@ def _wait(console: "Console", supervisor: "Supervisor", bucket: "Bucket", count:
 
 
 def _report(console: "Console", expected: list[_Expected], found: "dict[str, BatchStatus]") -> bool:
-    """Print what came of each batch beside what was planted; returns whether all is as it should be."""
+    """Print the result of each batch beside what was planted; return whether all are right."""
     from rich.text import Text
 
     _step(console, 4, "Results")
@@ -234,19 +235,19 @@ def _report(console: "Console", expected: list[_Expected], found: "dict[str, Bat
             str(status.state) if status else "not found",
             style="green" if status and status.state == "completed" else "yellow",
         )
-        told = rich_text(text)
-        told.append(f"\nplanted: {planted}", style="dim")
-        made.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, told)
+        outcome = rich_text(text)
+        outcome.append(f"\nplanted: {planted}", style="dim")
+        made.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, outcome)
     console.print(made)
     if all_right:
-        console.print(f"\nAll {len(expected)} batches ended as planted.", style="green")
+        console.print(f"\nAll {counted(len(expected), 'batch')} ended as planted.", style="green")
     else:
         console.print("\nSome batches did not end as planted.", style="bold red")
     return all_right
 
 
 def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
-    """Whether a batch ended as planted, and its outcome in a line."""
+    """Return whether a batch ended as planted, and its outcome in a line."""
     if status is None or status.result is None:
         return False, (status.reason or "no result") if status else "no result"
     result = status.result
@@ -265,7 +266,7 @@ def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
 
 
 def _say_where(console: "Console", lake: Path, expected: list[_Expected], found: "dict[str, BatchStatus]") -> None:
-    """Print where the pages are; the whole address of one that shows a fault, to be clicked."""
+    """Print where the pages are, with a clickable address of one that shows a fault."""
     from argus_assets.lake import layout
 
     console.print(f"\nPages of all batches: {lake / layout.BATCHES}/…/report.html")

@@ -1,4 +1,4 @@
-"""The options that several commands have, and what the files hold that they name."""
+"""Options that several commands share, and loaders of the files that they name."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -71,10 +71,10 @@ def up(
             os._exit(1)
         stop.set()
 
-    def give_up(_signum: int, _frame: object) -> None:
+    def interrupt(_signum: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, give_up)
+    signal.signal(signal.SIGTERM, interrupt)
     supervisor = Supervisor(
         settings,
         host=host,
