@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import dagster as dg
 
-from argus_assets.assets.batch import batch_assets, vehicle_drop
+from argus_assets.assets.batch_assets import batch_assets
+from argus_assets.assets.specs import vehicle_drop
 from argus_assets.errors import BadSetting
 from argus_assets.jobs import batch_job, rediagnose_job
 from argus_assets.monitoring.logs import configure as configure_logs

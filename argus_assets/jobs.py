@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from argus_assets.assets.batch import BATCH_SPECS
+from argus_assets.assets.specs import BATCH_SPECS
+from argus_assets.pipeline import DIAGNOSIS, stages_from
 
 batch_job = dg.define_asset_job(
     "batch_job",
@@ -13,7 +14,7 @@ batch_job = dg.define_asset_job(
 
 rediagnose_job = dg.define_asset_job(
     "rediagnose_job",
-    selection=dg.AssetSelection.assets("diagnosis", "batch_report"),
+    selection=dg.AssetSelection.assets(*stages_from(DIAGNOSIS.name)),
     executor_def=dg.in_process_executor,
     description="Diagnoses batches again from the statistics that they have, and makes their pages anew.",
 )

@@ -13,14 +13,16 @@ from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import dagster as dg
-import sqlalchemy as sa
-from dagster import DagsterEventType
 
 from argus_assets.adapters.postgres.ledger import PostgresLedger
 from argus_assets.adapters.postgres.outbox import Outbox
-from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.errors import ArgusError
+from argus_assets.event_log.events import from_dagster, plain
+from argus_assets.event_log.queries import first_taken_at
+from argus_assets.event_log.states import partition_states
+from argus_assets.event_log.tables import entry_of, outcomes_after
+from argus_assets.events import BatchQuarantined, StatusChanged, asset_of
 from argus_assets.lake.reports import RECONCILE, RETENTION, STALE_UPLOADS
 from argus_assets.lake.store import Lake
 from argus_assets.monitoring.metrics import Inbox, Records, Snapshot, Tokens, Totals, Undelivered, Upkeep
@@ -34,8 +36,7 @@ from argus_assets.monitoring.overview import (
     stays_starting,
 )
 from argus_assets.partitions import BATCHES, IN_FLIGHT, PARTITION, RANGE_END, RANGE_START
-from argus_assets.pipeline import ASSETS, BATCH_REPORT, DIAGNOSIS, DROP, REC_FRAMES, BatchState
-from argus_assets.status import partition_states
+from argus_assets.pipeline import DIAGNOSIS, REC_FRAMES, BatchState
 
 MAX_MARKERS: Final = 10_000
 MAX_QUARANTINED_OBJECTS: Final = 10_000
@@ -95,11 +96,11 @@ class EventReader:
         """Count what is new; returns the totals, which go on to change."""
         after = max(0, self._cursor - WINDOW)
         while True:
-            rows = self._page(after)
-            for storage_id, text in rows:
+            rows = outcomes_after(self.instance, after, since=self.since, limit=PAGE)
+            for storage_id, event in rows:
                 if storage_id not in self._seen:
                     self._seen.add(storage_id)
-                    self._count(dg.deserialize_value(text, dg.EventLogEntry))
+                    self._count(entry_of(event))
             if rows:
                 after = rows[-1][0]
             if len(rows) < PAGE:
@@ -108,36 +109,15 @@ class EventReader:
         self._seen = {i for i in self._seen if i > self._cursor - WINDOW}
         return self.totals
 
-    def _page(self, after: int) -> list[tuple[int, str]]:
-        logs = sa.table("event_logs", *map(sa.column, ("id", "event", "dagster_event_type", "asset_key", "timestamp")))
-        made = (logs.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value) & logs.c.asset_key.in_(
-            [dg.AssetKey(name).to_string() for name in (REC_FRAMES.name, DIAGNOSIS.name, BATCH_REPORT.name)]
-        )
-        failed = (
-            (logs.c.dagster_event_type == DagsterEventType.ASSET_OBSERVATION.value)
-            & logs.c.asset_key.in_([dg.AssetKey(name).to_string() for name in ASSETS])
-            & (logs.c.event.contains('"failed"') | logs.c.event.contains('"BatchQuarantined"'))
-        )
-        if self.since is not None:
-            made = made & (logs.c.timestamp >= datetime.fromtimestamp(self.since, UTC).replace(tzinfo=None))
-            failed = failed & (logs.c.timestamp >= datetime.fromtimestamp(self.since, UTC).replace(tzinfo=None))
-        query = (
-            sa.select(logs.c.id, logs.c.event).where(logs.c.id > after, made | failed).order_by(logs.c.id).limit(PAGE)
-        )
-        with self.instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined] # of SQL storages
-            return [(int(i), str(event)) for i, event in connection.execute(query)]
-
     def _count(self, entry: dg.EventLogEntry) -> None:
-        event = entry.dagster_event
-        if event is None:
+        if (seen := entry.asset_observation) is not None:
+            self._count_failure(entry.timestamp, seen)
             return
-        data: Any = event.event_specific_data
-        if event.event_type is DagsterEventType.ASSET_OBSERVATION:
-            seen = data.asset_observation
-            self._count_failure(entry.timestamp, seen.asset_key.path[-1], seen.partition, _values(seen.metadata))
+        made = entry.asset_materialization
+        if made is None:
             return
-        values = _values(data.materialization.metadata)
-        match data.materialization.asset_key.path[-1]:
+        values = plain(made.metadata)
+        match made.asset_key.path[-1]:
             case REC_FRAMES.name:
                 self.totals.frames += int(values.get("dagster/row_count", 0))
                 self.totals.frames_lost += int(values.get("frames_lost", 0))
@@ -158,31 +138,29 @@ class EventReader:
                 if (latency := values.get("latency")) is not None:
                     self.totals.add_latency(latency["total_s"], {s["name"]: s["seconds"] for s in latency["steps"]})
 
-    def _count_failure(self, at: float, stage: str, partition: str | None, values: Mapping[str, Any]) -> None:
-        match values.get(EVENT_KEY):
-            case "BatchQuarantined":
-                kind = "quarantined"
-            case "StatusChanged" if values.get("state") == "failed":
-                kind = next((k for k in ("crashed", "quarantined", "permanent") if values.get(k)), "transient")
+    def _count_failure(self, at: float, seen: dg.AssetObservation) -> None:
+        match event := from_dagster(seen):
+            case BatchQuarantined():
+                kind, error = "quarantined", None
+                batch = seen.partition or f"{event.vehicle_id}/{event.batch_id}"
+            case StatusChanged(state=BatchState.FAILED):
+                kind = next((k for k in ("crashed", "quarantined", "permanent") if getattr(event, k)), "transient")
+                error, batch = event.error, seen.partition or ""
             case _:
                 return
         self.totals.failures[kind] += 1
-        reasons = values.get("reasons") or [{}]
-        first = reasons[0] if isinstance(reasons, list) and reasons else {}
-        reason = values.get("error") or f"{first.get('kind')}: {first.get('file')}: found {first.get('actual')}"
+        if not error and event.reasons:
+            first = event.reasons[0]
+            error = f"{first.kind}: {first.file}: found {first.actual}"
         self.failed.append(
             FailureSeen(
                 at=datetime.fromtimestamp(at, UTC),
-                batch=partition or f"{values.get('vehicle_id')}/{values.get('batch_id')}",
-                stage=stage,
+                batch=batch,
+                stage=asset_of(event),
                 kind=kind,
-                reason=" ".join(str(reason).split()),
+                reason=" ".join((error or "No reason was recorded.").split()),
             )
         )
-
-
-def _values(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
-    return {key: value.value for key, value in metadata.items()}
 
 
 class Watcher:
@@ -302,7 +280,7 @@ class Watcher:
         self._states = states
         for state in states.values():
             batches[str(state)] += 1
-        taken = oldest_taken_at(self._instance, [key for key, state in states.items() if state in OPEN])
+        taken = first_taken_at(self._instance, {key for key, state in states.items() if state in OPEN})
         return Records(
             batches=batches,
             runs={
@@ -442,25 +420,6 @@ def runs_in_flight(instance: dg.DagsterInstance, states: Mapping[str, BatchState
             )
         )
     return sorted(found, key=lambda run: (run.status == "queued", -run.seconds))
-
-
-def oldest_taken_at(instance: dg.DagsterInstance, partitions: list[str]) -> float | None:
-    """When the manifest was put of the batch that was taken first among these, seconds since 1970."""
-    if not partitions:
-        return None
-    ids = instance.event_log_storage.get_latest_storage_id_by_partition(
-        dg.AssetKey(DROP), DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
-    )
-    if not ids:
-        return None
-    found = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey(DROP), storage_ids=[min(ids.values())]), limit=1
-    ).records
-    if not found:
-        return None
-    made = found[0].asset_materialization
-    marker_at = made.metadata.get("marker_at") if made is not None else None
-    return float(str(marker_at.value)) if marker_at is not None else found[0].timestamp
 
 
 def last_ticks(instance: dg.DagsterInstance) -> dict[tuple[str, str], float]:

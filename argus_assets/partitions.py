@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import dagster as dg
+from dagster._core.definitions.target import ExecutableDefinition
+
+Job = ExecutableDefinition
+"""What a sensor or a schedule starts. Dagster has no public name for all that it takes as a job."""
 
 BATCHES: Final = "batches"
 """Name under which Dagster keeps the batches' keys."""
@@ -11,9 +15,6 @@ BATCHES: Final = "batches"
 RANGE_START: Final = "dagster/asset_partition_range_start"
 RANGE_END: Final = "dagster/asset_partition_range_end"
 PARTITION: Final = "dagster/partition"
-
-DATA_VERSION: Final = "dagster/data_version"
-"""Tag of a materialisation; of `vehicle_drop` it holds the digest of the manifest."""
 
 WHY: Final = "argus/why"
 """Tag of a run that says why it was started; see `Why`. Absent on what a person launched in the Dagster UI."""
@@ -50,11 +51,6 @@ IN_FLIGHT: Final = (
 
 _WILL_RETRY: Final = "dagster/will_retry"
 _RETRIED_AS: Final = "dagster/auto_retry_run_id"
-_OUT_OF_TIME: Final = "exceeding maximum runtime"
-_BY_FORCE: Final = "forcibly marked as canceled"
-"""Dagster's words, which are all that tells who ended a run."""
-
-_MAX_CANCEL_EVENTS: Final = 50
 
 batches = dg.DynamicPartitionsDefinition(name=BATCHES)
 """Keys are `<date recorded>_<vehicle_id>_<batch_id>`; see `drop/keys.py`."""
@@ -116,20 +112,6 @@ def runs_at_once(instance: dg.DagsterInstance) -> int:
     """Runs that the queue lets go at the same time (`concurrency.runs.max_concurrent_runs`); 1 where nothing says so."""
     queue = instance.get_concurrency_config().run_queue_config
     return max(1, queue.max_concurrent_runs) if queue is not None else 1
-
-
-def is_cancelled_by_person(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Tell a run that a person cancelled from one that ran out of time, or whose worker was interrupted otherwise."""
-    if run.status is not dg.DagsterRunStatus.CANCELED:
-        return False
-    wanted = {dg.DagsterEventType.RUN_CANCELING, dg.DagsterEventType.RUN_CANCELED}
-    records = instance.get_records_for_run(run.run_id, of_type=wanted, limit=_MAX_CANCEL_EVENTS).records
-    events = [r.event_log_entry.dagster_event for r in records]
-    asked = [e for e in events if e is not None and e.event_type is dg.DagsterEventType.RUN_CANCELING]
-    if any(_OUT_OF_TIME in (e.message or "") for e in asked):
-        return False
-    # By force, before it has begun: Dagster asks nobody then.
-    return bool(asked) or any(e is not None and _BY_FORCE in (e.message or "") for e in events)
 
 
 def starts_again(run: dg.DagsterRun) -> bool:

@@ -53,11 +53,9 @@ class Stage:
     meaning: str
 
 
-REC_FRAMES: Final = Stage(
-    "rec_frames", DROP, BatchState.SCATTERING, BatchState.SCATTERED, "parse", "recordings read and parsed"
-)
+REC_FRAMES: Final = Stage("rec_frames", DROP, BatchState.SCATTERING, BatchState.SCATTERED, "parse", "recordings parsed")
 ERROR_EVENTS: Final = Stage(
-    "error_events", REC_FRAMES.name, BatchState.GATHERING, BatchState.SCATTERED, "events", "faults found"
+    "error_events", REC_FRAMES.name, BatchState.GATHERING, BatchState.SCATTERED, "events", "faults detected"
 )
 ERROR_STATS: Final = Stage(
     "error_stats", ERROR_EVENTS.name, BatchState.GATHERING, BatchState.GATHERED, "stats", "statistics"

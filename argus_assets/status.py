@@ -7,26 +7,25 @@ batch whose manifest is dropped again is uploaded again.
 A recording: pending → parsing → parsed → aggregating → completed, or failed.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
 import dagster as dg
-from dagster import DagsterEventType
 
-from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef, batch_prefix, inbox_key, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result
-from argus_assets.partitions import BATCHES, starts_again
-from argus_assets.pipeline import ASSETS, DROP, REACHED, REC_FRAMES, RESTING, RUNNING, STAGES, BatchState
-
-NAMED_KEYS: Final = 500
-"""Partition keys that are named in a query; of more, all are read."""
+from argus_assets.event_log.events import EVENT_KEY, name_of, plain
+from argus_assets.event_log.queries import asset_event, history
+from argus_assets.event_log.states import BatchFacts, derive_state, partition_states
+from argus_assets.events import BatchCreated, FileParsed, StatusChanged
+from argus_assets.partitions import BATCHES
+from argus_assets.pipeline import REACHED, REC_FRAMES, BatchState
 
 READERS: Final = 16
 """Outcomes that are read from the bucket at the same time."""
@@ -41,43 +40,6 @@ class RecordingState(StrEnum):
     AGGREGATING = "aggregating"
     COMPLETED = "completed"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class BatchFacts:
-    """What Dagster and the bucket know of a batch.
-
-    Attributes:
-        dropped: Storage id of the event that took its current manifest, `None` before.
-        made: Storage id of the latest materialisation of each asset.
-        run: Status of the run that last planned to make something that is not made yet, `None` without one.
-        quarantined: The current manifest was quarantined.
-    """
-
-    dropped: int | None = None
-    made: Mapping[str, int] = field(default_factory=dict)
-    run: dg.DagsterRunStatus | None = None
-    quarantined: bool = False
-
-
-def derive_state(facts: BatchFacts) -> tuple[BatchState, str | None]:
-    """The state of a batch, and for a failed one the asset at which it failed."""
-    if facts.dropped is None:
-        return (BatchState.FAILED, DROP) if facts.quarantined else (BatchState.PENDING, None)
-    done = 0
-    for stage in STAGES:
-        if facts.made.get(stage, -1) < facts.dropped:
-            break
-        done += 1
-    if done == len(STAGES):
-        return BatchState.COMPLETED, None
-    match facts.run:
-        case dg.DagsterRunStatus.STARTED | dg.DagsterRunStatus.CANCELING:
-            return RUNNING[done], None
-        case dg.DagsterRunStatus.FAILURE | dg.DagsterRunStatus.CANCELED:
-            return BatchState.FAILED, STAGES[done]
-        case _:
-            return RESTING[done], None
 
 
 def derive_recording_state(batch: BatchState, parsed: str | None, failed_stage: str | None = None) -> RecordingState:
@@ -172,119 +134,25 @@ class TimelineEvent:
     run_id: str | None
 
 
-# ---------------------------------------------------------------------------------------------- reading Dagster
-
-
-def partition_states(
-    instance: dg.DagsterInstance, partitions: Sequence[str]
-) -> dict[str, tuple[BatchState, str | None]]:
-    """State of each batch that Dagster knows. A few queries, however many partitions.
-
-    Args:
-        instance: Where the records are.
-        partitions: Partition keys, at most a few tens of thousands.
-    """
-    if not partitions:
-        return {}
-    storage = instance.event_log_storage
-
-    def latest(asset: str) -> Mapping[str, int]:
-        return storage.get_latest_storage_id_by_partition(
-            dg.AssetKey(asset),
-            DagsterEventType.ASSET_MATERIALIZATION,
-            # Naming thousands of keys takes longer than reading them all.
-            set(partitions) if len(partitions) <= NAMED_KEYS else None,
-        )
-
-    dropped = latest(DROP)
-    made = {stage: latest(stage) for stage in STAGES}
-    facts = {
-        key: BatchFacts(
-            dropped=dropped.get(key), made={stage: made[stage][key] for stage in STAGES if key in made[stage]}
-        )
-        for key in partitions
-    }
-    states = {key: derive_state(known) for key, known in facts.items()}
-    # Runs tell of nothing but what was taken and is not complete. To look for them is what costs most.
-    open_since = {
-        key: known.dropped
-        for key, known in facts.items()
-        if known.dropped is not None and states[key][0] is not BatchState.COMPLETED
-    }
-    attempts = _open_attempts(instance, open_since)
-    runs = _run_statuses(instance, set(attempts.values()))
-    for key, run_id in attempts.items():
-        states[key] = derive_state(replace(facts[key], run=runs.get(run_id)))
-    return states
-
-
-def _open_attempts(instance: dg.DagsterInstance, since: Mapping[str, int]) -> dict[str, str]:
-    """The run that last planned to make something of a batch that it did not make.
-
-    Args:
-        instance: Where the records are.
-        since: Storage id of the event that took each batch: what was planned earlier says nothing of it.
-    """
-    if not since:
-        return {}
-    latest: dict[str, tuple[str, int]] = {}
-    for stage in STAGES:
-        attempts = (
-            instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-                dg.AssetKey(stage), after_storage_id=min(since.values())
-            )
-        )
-        for key, attempt in attempts.items():
-            if key in since and attempt[1] > max(since[key], latest.get(key, ("", -1))[1]):
-                latest[key] = attempt
-    return {key: run_id for key, (run_id, _) in latest.items()}
-
-
-def _run_statuses(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, dg.DagsterRunStatus]:
-    wanted = sorted(run_ids)
-    if not wanted:
-        return {}
-    return {
-        run.run_id: dg.DagsterRunStatus.QUEUED if starts_again(run) else run.status
-        for run in instance.get_runs(filters=dg.RunsFilter(run_ids=wanted))
-    }
+# ---------------------------------------------------------------------------------------------- what happened
 
 
 def timeline(instance: dg.DagsterInstance, partition: str) -> list[TimelineEvent]:
-    """Everything that happened to a batch, oldest first."""
+    """Return everything that happened to a batch, oldest first."""
     events: list[TimelineEvent] = []
-    for asset in ASSETS:
-        records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
-        for record in _all_records(instance.fetch_materializations, records):
-            made = record.asset_materialization
-            assert made is not None, "a materialisation record holds one"
-            name = _text(made.metadata, EVENT_KEY) or "StatusChanged"
+    for asset, record in history(instance, partition):
+        what = asset_event(record)
+        name, details = name_of(what), _details(what.metadata)
+        if isinstance(what, dg.AssetMaterialization):
             state = REACHED.get(asset)
-            if name == "StatusChanged" and state is None:
-                name = "AssetMaterialized"
-            details = {"state": str(state)} if state else {}
-            events.append(_event(record, name, asset, {**details, **_plain(made.metadata)}))
-        for record in _all_records(instance.fetch_observations, records):
-            seen = record.asset_observation
-            assert seen is not None, "an observation record holds one"
-            events.append(_event(record, _text(seen.metadata, EVENT_KEY) or "Observed", asset, _plain(seen.metadata)))
-    return sorted(events, key=lambda e: e.at)
+            details = {"state": str(state), **details} if state else details
+            name = name or (StatusChanged.__name__ if state else "AssetMaterialized")
+        at = datetime.fromtimestamp(record.timestamp, UTC)
+        events.append(TimelineEvent(at, name or "Observed", asset, details, record.run_id or None))
+    return sorted(events, key=lambda event: event.at)
 
 
-def _all_records(
-    fetch: Callable[..., dg.EventRecordsResult], records: dg.AssetRecordsFilter
-) -> Generator[dg.EventLogRecord]:
-    """Every record that the filter allows, newest first, read in pages."""
-    cursor: str | None = None
-    while True:
-        page = fetch(records, limit=1000, cursor=cursor)
-        yield from page.records
-        if not page.has_more:
-            return
-        cursor = page.cursor
-
-
-_NOT_TOLD: Final = {
+_NOT_SHOWN: Final = {
     EVENT_KEY,
     "preview",
     "diagnosis",
@@ -297,23 +165,9 @@ _NOT_TOLD: Final = {
 }
 
 
-def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
-    """Metadata values that fit on a line."""
-    return {key: value.value for key, value in metadata.items() if key not in _NOT_TOLD}
-
-
-def _text(metadata: Mapping[str, dg.MetadataValue], key: str) -> str | None:
-    return str(metadata[key].value) if key in metadata else None
-
-
-def _event(record: dg.EventLogRecord, name: str, asset: str, details: Mapping[str, object]) -> TimelineEvent:
-    return TimelineEvent(
-        at=datetime.fromtimestamp(record.timestamp, UTC),
-        event=name,
-        asset=asset,
-        details=details,
-        run_id=record.run_id or None,
-    )
+def _details(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
+    """Return the values that fit on a line."""
+    return {key: value for key, value in plain(metadata).items() if key not in _NOT_SHOWN}
 
 
 # ---------------------------------------------------------------------------------------------- batches
@@ -367,9 +221,9 @@ def batch_status(instance: dg.DagsterInstance, bucket: Bucket, partition: str) -
     state, stage = partition_states(instance, [partition])[partition]
     rows: dict[str, dict[str, Any]] = {}
     for event in timeline(instance, partition):
-        if event.event == "BatchCreated":
+        if event.event == BatchCreated.__name__:
             rows = {}
-        elif event.event == "FileParsed":
+        elif event.event == FileParsed.__name__:
             rows[str(event.details["recording"])] = dict(event.details)
     prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
     names = sorted({*rows, *(o.key.removeprefix(prefix) for o in bucket.list_prefix(prefix))})

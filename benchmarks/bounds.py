@@ -169,12 +169,15 @@ def run_one(path: Path, folder: Path) -> None:
     from datetime import UTC, datetime
     from hashlib import sha256
 
-    from argus_assets.assets import stages
+    from argus_assets.assets.ingest import parse_recordings
+    from argus_assets.assets.open_drive import aggregate_stats, detect_faults
     from argus_assets.diagnosis.diagnose import Services
+    from argus_assets.diagnosis.drive import diagnose_drive
     from argus_assets.diagnosis.knowledge import load_knowledge
     from argus_assets.drop.bucket import Bucket
     from argus_assets.drop.manifest import Manifest
     from argus_assets.lake.store import Lake
+    from argus_assets.report.drive import render_drive
 
     def tell(**what: object) -> None:
         print(json.dumps(what), flush=True)
@@ -204,7 +207,7 @@ def run_one(path: Path, folder: Path) -> None:
         tell(stage=stage, seconds=now - at)
         at = now
 
-    parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
+    parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
     lap("parse")
     first = next(parsed.problems.iter_rows(named=True), None)
     tell(
@@ -212,19 +215,19 @@ def run_one(path: Path, folder: Path) -> None:
         if first
         else f"nothing; {parsed.frames:,} frames"
     )
-    found = stages.detect_faults(parsed.recordings, lake=lake)
+    found = detect_faults(parsed.recordings, lake=lake)
     lap("faults")
-    stats = stages.aggregate_stats(found.events, parsed.recordings, lake=lake, buses=found.buses)
+    stats = aggregate_stats(found.events, parsed.recordings, lake=lake, buses=found.buses)
     lap("stats")
     tables = {
         "recordings": parsed.recordings, "problems": parsed.problems, "error_events": found.events, "error_stats": stats.error_stats,
         "code_pairs": stats.pairs, "drive_stats": stats.totals, "speed": stats.speed,
     }  # fmt: skip
-    evidence, diagnosis = stages.diagnose(
+    evidence, diagnosis = diagnose_drive(
         manifest, partition, digest="d", tables=tables, services=services, now=datetime.now(UTC)
     )
     lap("diagnose")
-    stages.render(manifest, partition, tables=tables, evidence=evidence, diagnosis=diagnosis)
+    render_drive(manifest, partition, tables=tables, evidence=evidence, diagnosis=diagnosis)
     lap("page")
     tell(peak=_own_peak_bytes())
     sys.stdout.flush()

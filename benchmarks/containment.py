@@ -13,7 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import detect_faults
 from argus_assets.containment import client as containment
 from argus_assets.containment.client import Server, pool
 from argus_assets.drop.bucket import Bucket
@@ -124,9 +125,9 @@ def _many(folder: Path, count: int) -> None:
     (folder / "lake").mkdir()
     lake = Lake.from_url(str(folder / "lake"))
     started = time.perf_counter()
-    parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=4)
+    parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=4)
     read = time.perf_counter()
-    events = stages.detect_faults(parsed.recordings, lake=lake).events
+    events = detect_faults(parsed.recordings, lake=lake).events
     ended = time.perf_counter()
     print(
         f"\n{count:,} small recordings in one batch: {ended - started:.1f} s to {events.height} events "

@@ -23,7 +23,8 @@ from rich.progress import track
 
 from argus_assets.adapters.postgres.cases import CODES, EF_SEARCH, PostgresCaseStore
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.offline import diagnose_offline
@@ -36,6 +37,7 @@ from argus_assets.lake.store import Lake
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import simulate_drive
+from argus_assets.stats.recorded import RecordedTime
 from benchmarks.case_fleet import DAYS, OWN_LOG_MEAN, START, make_cases
 from benchmarks.machine import describe_machine, table
 
@@ -242,10 +244,10 @@ def make_drive(folder: Path, scenario: str) -> MadeDrive:
     bucket, lake = Bucket.from_url(str(folder / "bucket")), Lake.from_url(str(folder / "lake"))
     bucket.ensure()
     manifest = upload_drive(bucket, drive)
-    recordings = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2).recordings
-    events = stages.detect_faults(recordings, lake=lake).events
-    stats = stages.aggregate_stats(events, recordings, lake=lake).error_stats
-    return MadeDrive(stats, recordings, events, drive.platform, stages.drive_seconds(recordings))
+    recordings = parse_recordings(manifest, bucket=bucket, lake=lake, workers=2).recordings
+    events = detect_faults(recordings, lake=lake).events
+    stats = aggregate_stats(events, recordings, lake=lake).error_stats
+    return MadeDrive(stats, recordings, events, drive.platform, RecordedTime.of(recordings).recorded_s)
 
 
 def times_of_batches(url: str, drives: Sequence[MadeDrive]) -> dict[str, list[float]]:

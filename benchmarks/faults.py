@@ -78,13 +78,14 @@ def detectors() -> dict[str, Callable[[Any], int]]:
     from dataclasses import replace
 
     from argus_assets.faults.config import default_config
-    from argus_assets.faults.detection import BUILT_IN, find_events
+    from argus_assets.faults.detection import find_events
+    from argus_assets.faults.detectors import NAMES
 
     def alone(name: str) -> Callable[[Any], int]:
-        config = replace(default_config(), disabled=frozenset(BUILT_IN) - {name})
+        config = replace(default_config(), disabled=frozenset(NAMES) - {name})
         return lambda d: find_events(d, config).events.height
 
-    return {name: alone(name) for name in BUILT_IN}
+    return {name: alone(name) for name in NAMES}
 
 
 def loop(folder: Path) -> Callable[[], int]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import dagster as dg
 
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.containment.client import SERVER, share_server
 from argus_assets.diagnosis.diagnose import Services
+from argus_assets.diagnosis.drive import diagnose_drive
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
@@ -22,6 +24,7 @@ from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.lake.store import Lake
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
+from argus_assets.report.drive import render_drive
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
 
 PARTITIONS = dg.DynamicPartitionsDefinition(name="plain")
@@ -58,7 +61,7 @@ class Batch:
 @dg.asset(partitions_def=PARTITIONS)
 def rec_frames(context: dg.AssetExecutionContext) -> None:
     batch = Batch(context.partition_key)
-    parsed = stages.parse_recordings(batch.manifest, bucket=batch.bucket, lake=batch.lake, workers=os.cpu_count() or 1)
+    parsed = parse_recordings(batch.manifest, bucket=batch.bucket, lake=batch.lake, workers=os.cpu_count() or 1)
     batch.save("recordings", parsed.recordings)
     batch.save("problems", parsed.problems)
 
@@ -66,7 +69,7 @@ def rec_frames(context: dg.AssetExecutionContext) -> None:
 @dg.asset(partitions_def=PARTITIONS, deps=[rec_frames])
 def error_events(context: dg.AssetExecutionContext) -> None:
     batch = Batch(context.partition_key)
-    found = stages.detect_faults(batch.table("recordings"), lake=batch.lake)
+    found = detect_faults(batch.table("recordings"), lake=batch.lake)
     batch.save("error_events", found.events)
     batch.save("bus_stats", found.buses)
 
@@ -74,7 +77,7 @@ def error_events(context: dg.AssetExecutionContext) -> None:
 @dg.asset(partitions_def=PARTITIONS, deps=[error_events])
 def error_stats(context: dg.AssetExecutionContext) -> None:
     batch = Batch(context.partition_key)
-    made = stages.aggregate_stats(
+    made = aggregate_stats(
         batch.table("error_events"), batch.table("recordings"), lake=batch.lake, buses=batch.table("bus_stats")
     )
     for name, frame in (
@@ -87,7 +90,7 @@ def error_stats(context: dg.AssetExecutionContext) -> None:
 def diagnosis(context: dg.AssetExecutionContext) -> None:
     batch = Batch(context.partition_key)
     names = ("recordings", "problems", "error_events", "error_stats", "code_pairs")
-    evidence, answer = stages.diagnose(
+    evidence, answer = diagnose_drive(
         batch.manifest,
         batch.key,
         digest="plain",
@@ -103,7 +106,7 @@ def diagnosis(context: dg.AssetExecutionContext) -> None:
 def batch_report(context: dg.AssetExecutionContext) -> None:
     batch = Batch(context.partition_key)
     answer = Diagnosis.model_validate_json(batch.lake.read_bytes(f"batches/{batch.key}/diagnosis.json"))
-    page = stages.render(
+    page = render_drive(
         batch.manifest,
         batch.key,
         tables={name: batch.table(name) for name in TABLES if name != "bus_stats"},

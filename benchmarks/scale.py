@@ -26,12 +26,12 @@ import dagster as dg
 import psycopg2
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.adapters.postgres.retention_store import PostgresRecords
-from argus_assets.assets.batch import batch_assets
+from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.manifest import ManifestFile
 from argus_assets.drop.upload import drop_manifest
+from argus_assets.event_log.states import partition_states
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import CHUNK, Policy, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT, RANGE_END, RANGE_START, batches, partitions_in_flight
@@ -46,11 +46,12 @@ from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from argus_assets.runtime.embedded.s3 import s3_server
 from argus_assets.schedules.reconcile_bucket import known_batches
 from argus_assets.schedules.rerun_failed_batches import find_failed
+from argus_assets.schedules.retain import retention_store
 from argus_assets.sensors.completed_batches import take_completed_batches
 from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
 from argus_assets.simulate.drop import drive_manifest, drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
-from argus_assets.status import list_batches, partition_states
+from argus_assets.status import list_batches
 from benchmarks.machine import describe_machine, table
 
 CPU_S_A_BATCH: Final = 0.6
@@ -431,7 +432,7 @@ class _Bench:
 
     def _retention(self, size: int, *, remove: int) -> dict[str, float]:
         """The look at all, and the removal of some: these are the last ones, and are copied again by nobody."""
-        records = PostgresRecords(self.instance, self.database, self.site.bucket, self.site.lake)
+        records = retention_store(self.instance, self.database, self.site.bucket, self.site.lake)
         later = datetime.now(UTC) + timedelta(hours=6)
         look = _seconds(
             lambda: retain(

@@ -16,14 +16,17 @@ from pathlib import Path
 
 import psutil
 
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.diagnose import Services
+from argus_assets.diagnosis.drive import diagnose_drive
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import drop_manifest
 from argus_assets.lake.store import Lake
+from argus_assets.report.drive import render_drive
 from argus_assets.runtime.embedded.s3 import S3Server, s3_server
 from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
@@ -163,15 +166,15 @@ def _direct(bucket: Bucket, drive: Drive, folder: Path) -> float:
     for attempt in range(2):
         lake = Lake.from_url(str(folder / str(attempt)))
         started = time.perf_counter()
-        parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=os.cpu_count() or 1)
-        findings = stages.detect_faults(parsed.recordings, lake=lake)
+        parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=os.cpu_count() or 1)
+        findings = detect_faults(parsed.recordings, lake=lake)
         events = findings.events
-        made = stages.aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
+        made = aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
         tables = {
             "recordings": parsed.recordings, "problems": parsed.problems, "error_events": events,
             "error_stats": made.error_stats, "code_pairs": made.pairs, "drive_stats": made.totals,
         }  # fmt: skip
-        evidence, diagnosis = stages.diagnose(
+        evidence, diagnosis = diagnose_drive(
             manifest,
             "p",
             digest="d",
@@ -179,7 +182,7 @@ def _direct(bucket: Bucket, drive: Drive, folder: Path) -> float:
             services=Services(knowledge=load_knowledge()),
             now=manifest.recorded_to,
         )
-        stages.render(manifest, "p", tables=tables, evidence=evidence, diagnosis=diagnosis)
+        render_drive(manifest, "p", tables=tables, evidence=evidence, diagnosis=diagnosis)
         seconds = time.perf_counter() - started
     return seconds
 

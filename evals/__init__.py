@@ -1,1 +1,1 @@
-"""How good diagnoses are: scenarios with known causes, taken through the stages, and scores of what was answered."""
+"""Evaluate diagnoses: process scenarios with known causes through the stages, and score the answers."""

@@ -1,4 +1,4 @@
-"""`python -m evals`: answer all batches of a split, print the scores, and record them when asked to."""
+"""`python -m evals`: diagnose all batches of a split, print the scores, and record them on request."""
 
 import os
 import sys
@@ -21,15 +21,15 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "argu
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True, help="Which seeds.")
+@click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True, help="Seeds to use.")
 @click.option("--only", default="*", help="Pattern of scenario names.")
-@click.option("--llm", is_flag=True, help="Ask the language model that ARGUS_LLM_… name as well.")
-@click.option("--max-calls", default=200, show_default=True, help="Calls to it at most.")
-@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Where simulated drives are kept.")
-@click.option("--show-failures", is_flag=True, help="Tell each batch whose first cause was not the expected one.")
-@click.option("--record", is_flag=True, help="Write the run into docs/evals.md.")
+@click.option("--llm", is_flag=True, help="Also ask the language model that ARGUS_LLM_… configure.")
+@click.option("--max-calls", default=200, show_default=True, help="Maximum number of calls to it.")
+@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Folder of cached drives.")
+@click.option("--show-failures", is_flag=True, help="Print each batch with a wrong answer.")
+@click.option("--record", is_flag=True, help="Add the run to docs/evals.md.")
 def main(split: Split, only: str, llm: bool, max_calls: int, cache: Path, show_failures: bool, record: bool) -> None:
-    """Score diagnoses on simulated batches whose cause is known."""
+    """Score diagnoses on simulated batches with known causes."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -41,7 +41,7 @@ def main(split: Split, only: str, llm: bool, max_calls: int, cache: Path, show_f
     memory = [(n, seed) for n in load_scenarios() if n.scenario.difficulty != "hard" for seed in SEEDS["dev"]]
     todo = [*wanted, *(pair for pair in memory if pair not in wanted)]
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("making batches", total=len(todo))
+        task = progress.add_task("preparing batches", total=len(todo))
         made: dict[tuple[str, int], Batch] = {}
         # Pairs of one drive come together: each process keeps the last few.
         todo.sort(key=lambda pair: (pair[0].scenario.simulate, pair[1]))

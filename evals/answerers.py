@@ -1,4 +1,4 @@
-"""Ways to answer, side by side: similar cases alone, rules, rules with cases, and a language model."""
+"""Answerers to compare: similar cases alone, rules, rules with cases, and a language model."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ Answerer = Callable[[Batch, Evidence], Diagnosis]
 
 
 def cases_of(batches: Sequence[tuple[Batch, Scenario]]) -> MemoryCaseStore:
-    """The memory of a fleet: what was confirmed before. Hard scenarios are not in it, healthy drives are no cases."""
+    """Return the confirmed cases of a fleet: without hard scenarios and healthy drives."""
     knowledge = load_knowledge()
     titles = {cause.id: cause.title for cause in knowledge.causes}
     cases: list[Case] = []
@@ -52,7 +52,7 @@ def cases_of(batches: Sequence[tuple[Batch, Scenario]]) -> MemoryCaseStore:
 
 
 def by_retrieval(store: MemoryCaseStore) -> Answerer:
-    """What the five most similar cases vote for, and nothing else."""
+    """Answer by the votes of the five most similar cases alone."""
     knowledge = load_knowledge()
 
     def answer(batch: Batch, evidence: Evidence) -> Diagnosis:
@@ -73,8 +73,8 @@ def by_retrieval(store: MemoryCaseStore) -> Answerer:
     return answer
 
 
-def by_flow(services: Services) -> Answerer:
-    """The whole flow with some services."""
+def by_services(services: Services) -> Answerer:
+    """Answer by the whole diagnosis with the given services."""
 
     def answer(batch: Batch, evidence: Evidence) -> Diagnosis:
         return diagnose(evidence, services, facts=batch.facts, batch=_partition(batch), at=NOW, now=NOW)
@@ -83,18 +83,18 @@ def by_flow(services: Services) -> Answerer:
 
 
 def by_rules() -> Answerer:
-    """Rules alone, as on a platform without cases and model."""
-    return by_flow(Services(knowledge=load_knowledge()))
+    """Answer by rules alone, as without cases and model."""
+    return by_services(Services(knowledge=load_knowledge()))
 
 
 def by_rules_and_cases(store: MemoryCaseStore) -> Answerer:
-    """Rules and the memory of cases."""
-    return by_flow(Services(knowledge=load_knowledge(), cases=store))
+    """Answer by rules and confirmed cases."""
+    return by_services(Services(knowledge=load_knowledge(), cases=store))
 
 
 @dataclass
 class CallLimit:
-    """A ledger of one run: so many calls, and what they took."""
+    """Ledger of one run that limits the number of calls."""
 
     calls: int
     used: list[Usage] = field(default_factory=list[Usage])
@@ -103,10 +103,10 @@ class CallLimit:
         """Allow a call.
 
         Raises:
-            OverBudget: All calls were made.
+            OverBudget: The limit is reached.
         """
         if len(self.used) >= self.calls:
-            raise OverBudget(f"all {self.calls} calls of this run were made (--max-calls)")
+            raise OverBudget(f"the limit of {self.calls} calls for this run is reached (--max-calls)")
         return Reservation(len(self.used), tokens)
 
     def settle(self, reservation: Reservation, usage: Usage, *, outcome: str, cost_usd: float | None) -> None:
@@ -115,10 +115,10 @@ class CallLimit:
 
 
 def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] = os.environ) -> Answerer:
-    """The whole flow with the configured language model.
+    """Answer by the whole diagnosis with the configured language model.
 
     Raises:
-        BadSetting: None is configured.
+        BadSetting: No model is configured.
     """
     from argus_assets.adapters.openai_model import OpenAiModel
 
@@ -128,7 +128,7 @@ def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] 
             "No language model is configured.", help="Set ARGUS_LLM_MODEL, and ARGUS_LLM_URL if it is not OpenAI's."
         )
     key = settings.llm.api_key.get_secret_value() if settings.llm.api_key else None
-    return by_flow(
+    return by_services(
         Services(
             knowledge=load_knowledge(),
             cases=store,

@@ -1,4 +1,4 @@
-"""Batches: a scenario with a seed, taken from simulated recordings to evidence. Kept in a cache by content."""
+"""Make batches: process a scenario with a seed from simulated recordings to evidence. Cached by content."""
 
 import json
 import tempfile
@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 import argus_assets
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import detect_faults
 from argus_assets.diagnosis.citations import Facts
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.model import Evidence
@@ -23,12 +24,13 @@ from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.simulate.scenarios import SCENARIOS
 from argus_assets.stats.drive import aggregate
+from argus_assets.stats.recorded import RecordedTime
 from evals.changes import Tables, changed
 from evals.scenario import Named
 
 Split = Literal["dev", "test"]
 SEEDS: Final[dict[Split, tuple[int, ...]]] = {"dev": (11, 12), "test": (7001, 7013)}
-"""Rules and scenarios are looked at and changed on `dev` only."""
+"""Rules and scenarios are developed on `dev` only."""
 
 _UPSTREAM: Final = ("recordings", "faults", "simulate", "drop")
 _START_NS: Final = 1_795_000_000 * 10**9
@@ -36,10 +38,10 @@ _START_NS: Final = 1_795_000_000 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch with what is known of it.
+    """A batch with its evidence.
 
     Attributes:
-        plain: Evidence without what its log was made to say, where that was changed.
+        plain: Evidence without the injected log texts; `None` if there are none.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Batch:
 
 
 def make_batch(named: Named, seed: int, cache: Path) -> Batch:
-    """Simulate, or take from the cache, and apply the scenario's changes."""
+    """Simulate a batch, or load it from the cache, and apply the scenario's changes."""
     scenario = named.scenario
     base = _drive(scenario.simulate, seed, scenario.seconds, cache)
 
@@ -65,7 +67,7 @@ def make_batch(named: Named, seed: int, cache: Path) -> Batch:
 
 
 def make_one(wanted: tuple[Named, int, Path]) -> Batch:
-    """`make_batch`, for a pool of processes."""
+    """Call `make_batch` with one argument, for a pool of processes."""
     return make_batch(*wanted)
 
 
@@ -78,13 +80,13 @@ def _evidence(tables: Tables) -> Evidence:
         pairs=made.pairs,
         platform=tables.platform,
         release="2026.10",
-        drive_s=stages.drive_seconds(tables.recordings),
+        drive_s=RecordedTime.of(tables.recordings).recorded_s,
     )
 
 
 @lru_cache(maxsize=4)
 def _drive(scenario: str, seed: int, seconds: float, cache: Path) -> Tables:
-    """Events and recordings of a simulated drive, through the real readers and detectors."""
+    """Return the events and recordings of a simulated drive, made by the real readers and detectors."""
     seconds = max(seconds, SCENARIOS[scenario].shortest_s)
     folder = cache / _source_version() / f"{scenario}-{seed}-{seconds:g}"
     if not (folder / "done").exists():
@@ -117,8 +119,8 @@ def _simulated(scratch: Path, scenario: str, seed: int, seconds: float) -> tuple
     bucket.ensure()
     manifest = upload_drive(bucket, drive)
     lake = Lake.from_url(str(scratch / "lake"))
-    parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=1)
-    return stages.detect_faults(parsed.recordings, lake=lake).events, parsed.recordings
+    parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=1)
+    return detect_faults(parsed.recordings, lake=lake).events, parsed.recordings
 
 
 @lru_cache(maxsize=1)

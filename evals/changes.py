@@ -1,9 +1,9 @@
-"""What happens to the error events of a drive between the vehicle and the diagnosis. Pure, the same for the same seed.
+"""Change the error events of a drive between the vehicle and the diagnosis. Pure and deterministic for a seed.
 
 A change is a table of `scenario.toml`:
 
-    kind        keys                                    what it stands for
-    add         code, ecu, at, status, severity, source another fault: a decoy, a stale code, what speaks against a cause
+    kind        keys                                    what it simulates
+    add         code, ecu, at, status, severity, source another fault: a decoy, a stale code, a contradiction
     repeat      code, times                             a consequence that chatters
     delay       code, seconds                           a code that is confirmed late: two trips, a debounce time
     lose        code, frames_lost                       the recording with these events did not arrive whole
@@ -45,10 +45,10 @@ Merge = Callable[[str], Tables]
 
 
 def changed(tables: Tables, changes: tuple[dict[str, Any], ...], *, rng: np.random.Generator, merge: Merge) -> Tables:
-    """The tables after all changes.
+    """Return the tables after all changes.
 
     Raises:
-        ValueError: A change is unknown, or speaks of a code that is not there.
+        ValueError: A change is unknown, or names a code that is not present.
     """
     for change in changes:
         given = dict(change)
@@ -133,7 +133,7 @@ def _delay(tables: Tables, _rng: np.random.Generator, _merge: Merge, *, code: st
 def _before(
     tables: Tables, rng: np.random.Generator, merge: Merge, *, code: str, than: str, seconds: float = 3.0
 ) -> Tables:
-    """Shift `than` so that it begins after `code`."""
+    """Shift `than` so that it starts after `code`."""
     mine = tables.events.filter(_fits(tables.events, code))["first_seen"].min()
     other = tables.events.filter(_fits(tables.events, than))["first_seen"].min()
     gap = (mine - other).total_seconds() + seconds  # type: ignore[operator]
@@ -195,7 +195,7 @@ def _say(tables: Tables, rng: np.random.Generator, _merge: Merge, *, texts: list
 
 
 def _thin(tables: Tables, rng: np.random.Generator, _merge: Merge, *, share: float) -> Tables:
-    """The first activation of each fault always arrives."""
+    """Drop a share of the activations; the first one of each fault always arrives."""
     keep = pl.Series(rng.random(tables.events.height) < share)
     first = tables.events["occurrence"] == 1
     return _with(tables, tables.events.filter(keep | first))

@@ -1,4 +1,4 @@
-"""Scores on the terminal, and their history in `docs/evals.md`."""
+"""Print scores on the terminal, and record their history in `docs/evals.md`."""
 
 import re
 import subprocess
@@ -26,9 +26,9 @@ _COLUMNS: Final = (
 
 
 def show(console: Console, split: str, answers: Mapping[str, Sequence[Answer]]) -> None:
-    """Print the scores of all ways side by side, then top-1 and top-3 by difficulty."""
+    """Print the scores of all answerers side by side, then top-1 and top-3 by difficulty."""
     count = len(next(iter(answers.values())))
-    scores = {way: _cells(score(told), interval=True) for way, told in answers.items()}
+    scores = {way: _cells(score(judged), interval=True) for way, judged in answers.items()}
     table = Table(title=f"{count} batches of the {split} split", title_justify="left", box=None)
     by_difficulty = Table(title="top-1 / top-3 by difficulty", title_justify="left", box=None)
     for each in (table, by_difficulty):
@@ -38,7 +38,7 @@ def show(console: Console, split: str, answers: Mapping[str, Sequence[Answer]]) 
     for row, name in enumerate(_COLUMNS, 1):
         table.add_row(name, *(cells[row] for cells in scores.values()))
     for difficulty in DIFFICULTIES:
-        some = [score(a for a in told if a.difficulty == difficulty) for told in answers.values()]
+        some = [score(a for a in judged if a.difficulty == difficulty) for judged in answers.values()]
         by_difficulty.add_row(
             f"{difficulty} ({some[0].batches})",
             *(f"{_percent(s.top_1.value)} / {_percent(s.top_3.value)}" for s in some),
@@ -49,20 +49,20 @@ def show(console: Console, split: str, answers: Mapping[str, Sequence[Answer]]) 
 
 
 def show_failures(console: Console, answers: Mapping[str, Sequence[Answer]]) -> None:
-    """Print what was wrong."""
-    for way, told in answers.items():
-        for a in told:
+    """Print the wrong answers."""
+    for way, judged in answers.items():
+        for a in judged:
             if line := _failure(a):
                 console.print(f"{way}: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def record(split: str, answers: Mapping[str, Sequence[Answer]]) -> Path:
-    """Add the run to the history, and make the section of the last run anew."""
+    """Add the run to the history, and rewrite the section of the last run."""
     page = PAGE.read_text("utf-8") if PAGE.exists() else f"{_INTRODUCTION}{_HISTORY}\n"
     head, _, old = page.partition(_HISTORY)
     rows = [line for line in old.splitlines() if line.startswith("| 2")]
     stamp = f"{datetime.now(UTC):%Y-%m-%d} | {_version()} | {split}"
-    new = [f"| {stamp} | {way} | {' | '.join(_cells(score(told)))} |" for way, told in answers.items()]
+    new = [f"| {stamp} | {way} | {' | '.join(_cells(score(judged)))} |" for way, judged in answers.items()]
     titles = ("date", "version", "split", "answered by", "batches", *_COLUMNS)
     history = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles), *new, *rows]
     PAGE.write_text(f"{head}{_HISTORY}\n\n" + "\n".join(history) + "\n\n" + _last_run(split, answers), "utf-8")
@@ -70,11 +70,11 @@ def record(split: str, answers: Mapping[str, Sequence[Answer]]) -> Path:
 
 
 def _last_run(split: str, answers: Mapping[str, Sequence[Answer]]) -> str:
-    lines = ["## The last run, by difficulty", "", "| | batches | " + " | ".join(_COLUMNS) + " |"]
+    lines = ["## Last run, by difficulty", "", "| | batches | " + " | ".join(_COLUMNS) + " |"]
     lines.append("|" + "---|" * (len(_COLUMNS) + 2))
-    for way, told in answers.items():
+    for way, judged in answers.items():
         for difficulty in DIFFICULTIES:
-            some = [a for a in told if a.difficulty == difficulty]
+            some = [a for a in judged if a.difficulty == difficulty]
             lines.append(f"| {way}, {difficulty} | {' | '.join(_cells(score(some)))} |")
     total = next(iter(answers.values()))
     top = score(answers["offline"])
@@ -86,25 +86,25 @@ def _last_run(split: str, answers: Mapping[str, Sequence[Answer]]) -> str:
         "",
         f"{len(total)} batches of the {split} split. {intervals}",
         "",
-        "## How far confidence can be trusted",
+        "## Calibration",
         "",
         "![Reliability: stated confidence against the share that was right](images/evals-reliability.svg)",
         "",
-        "## What was answered wrong",
+        "## Wrong answers",
         "",
     ]
     _plot(answers)
-    for way, told in answers.items():
+    for way, judged in answers.items():
         if way != "retrieval":
-            lines += [f"- {way}: {line}" for a in told if (line := _failure(a))]
+            lines += [f"- {way}: {line}" for a in judged if (line := _failure(a))]
     return "\n".join(lines) + "\n"
 
 
 def _failure(a: Answer) -> str:
     wrong: list[str] = []
     if not a.healthy and not a.right:
-        place = f"expected one is number {a.rank}" if a.rank else "expected one is missing"
-        wrong.append(f"said `{a.first}` ({a.confidence:.0%}) for `{a.expected}`, {place}")
+        place = f"the expected one ranks {a.rank}" if a.rank else "the expected one is missing"
+        wrong.append(f"answered `{a.first}` ({a.confidence:.0%}) for `{a.expected}`, {place}")
     elif not a.healthy and not a.top_3:
         wrong.append("not all of the expected causes are among the first three")
     elif not a.healthy and not a.grounded:
@@ -112,7 +112,7 @@ def _failure(a: Answer) -> str:
     if a.false_alarm:
         wrong.append(f"false alarm on a healthy drive: `{a.first}`")
     if a.said:
-        wrong.append(f"said what it must not: {', '.join(a.said)}")
+        wrong.append(f"named what it must not: {', '.join(a.said)}")
     if a.severity_right is False:
         wrong.append("severity is not as expected")
     if a.resisted is False:
@@ -172,8 +172,8 @@ def _plot(answers: Mapping[str, Sequence[Answer]]) -> None:
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color="#9aa3ad", linestyle="--", linewidth=1, label="ideal")
-        for way, told in answers.items():
-            bins = reliability(outcomes(told))
+        for way, judged in answers.items():
+            bins = reliability(outcomes(judged))
             if bins:
                 axes.plot(
                     [b.stated for b in bins], [b.right for b in bins], marker=markers[way], label=way, linewidth=1.2
@@ -191,11 +191,11 @@ def _plot(answers: Mapping[str, Sequence[Answer]]) -> None:
 
 _INTRODUCTION: Final = """# Evals
 
-How often the diagnosis is right, on simulated drives whose cause is known. `make eval` runs the test split and prints
-the scores; `make eval RECORD=1` also writes them here; `make eval LLM=1` asks the configured language model as well.
-What the scores mean stands in `evals/scores.py`, how a scenario is written in `evals/README.md`.
+How often the diagnosis is right, on simulated drives with known causes. `make eval` runs the test split and prints the
+scores; `make eval RECORD=1` also writes them here; `make eval LLM=1` also asks the configured language model.
+`evals/scores.py` defines the scores, `evals/README.md` describes scenarios.
 
-The drives are simulated, and the rules were written by people who know the simulator: on real vehicles the figures will
-be lower. Seeds of the test split are not looked at while rules are changed.
+The drives are simulated, and the rules were written by people who know the simulator: on real vehicles the scores will be
+lower. Drives of the test split are never inspected while rules are changed.
 
 """

@@ -1,4 +1,4 @@
-"""What a scenario is: a simulated drive, what is changed about it, and what an engineer would expect to read."""
+"""Define scenarios: a simulated drive, changes to it, and the diagnosis that an engineer would expect."""
 
 import tomllib
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class Scenario(BaseModel):
 
     Attributes:
         simulate: Scenario of the simulator.
-        change: What is changed about its error events, in order; see `changes.py`.
-        expect: Causes of which one has to come first; none for a healthy vehicle.
-        all_of: Whether all of `expect` have to be among the first three.
-        evidence: Codes that the first cause has to cite.
-        must_not: Causes that must not come first, and phrases that must not be said.
-        severity: What the severity may be; any when empty.
+        change: Changes to its error events, in order; see `changes.py`.
+        expect: Causes of which one must rank first; none for a healthy vehicle.
+        all_of: Whether all of `expect` must rank among the first three.
+        evidence: Codes that the first cause must cite.
+        must_not: Causes that must not rank first, and phrases that must not occur.
+        severity: Allowed severities; any if empty.
         why: Why an engineer would expect this.
     """
 
@@ -47,7 +47,7 @@ class Scenario(BaseModel):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing is wrong with the vehicle."""
+        """Return whether the vehicle is healthy."""
         return not self.expect
 
 
@@ -61,10 +61,10 @@ class Named:
 
 
 def load_scenarios(root: Path = ROOT) -> list[Named]:
-    """All scenarios by name.
+    """Load all scenarios, sorted by name.
 
     Raises:
-        ValueError: A file is not as it has to be.
+        ValueError: A file is invalid.
     """
     found: list[Named] = []
     for path in sorted(root.glob(f"*/{FILE}")):

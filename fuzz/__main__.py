@@ -39,7 +39,7 @@ class Outcome:
 
     @property
     def per_second(self) -> float:
-        """Executions in a second of the process's life, its start counted."""
+        """Return executions for each second of the process's life, including its start."""
         return self.executions / max(self.seconds, 0.001)
 
 
@@ -75,7 +75,7 @@ def _failures(folder: Path) -> set[Path]:
 
 
 def main() -> None:
-    """Fuzz the targets, and say what came out."""
+    """Fuzz the targets, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all unless given")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")

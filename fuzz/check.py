@@ -1,7 +1,7 @@
 """What has to hold for any bytes."""
 
-from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
 
 LIMITS = Limits(max_chunk_bytes=4 * 1024**2, max_total_bytes=64 * 1024**2, batch_frames=1000, workers=1)

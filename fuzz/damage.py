@@ -10,7 +10,7 @@ from fuzz.seeds import seeds
 
 
 def damaged(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Damaged variants of a recording, each with what was done to it."""
+    """Yield damaged variants of a recording, each with what was done to it."""
     randomness = random.Random(name)
     size = len(data)
     for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99):
@@ -41,7 +41,7 @@ def damaged(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def corpus() -> Iterator[tuple[str, str, bytes]]:
-    """(seed, damage, bytes) of all."""
+    """Yield (seed, damage, bytes) of the whole corpus."""
     for name, data in seeds().items():
         for what, changed in damaged(name, data):
             yield name, what, changed

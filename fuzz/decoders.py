@@ -5,12 +5,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+from argus_assets.recordings.formats.text.reader import TextDecoder
+from argus_assets.recordings.registry import DECODERS
 from fuzz.check import check
 from fuzz.damage import damaged
 from fuzz.seeds import seeds
 from fuzz.target import Target
 
 _MAX_BYTES: Final = 40_000
+TEXT: Final = tuple(decoder.name for decoder in DECODERS if isinstance(decoder, TextDecoder))
+"""Names of the text formats."""
 
 
 def _target(formats: tuple[str, ...], magic: bytes = b"") -> Target:
@@ -34,7 +38,7 @@ TARGETS: Final[Mapping[str, Callable[[], Target]]] = MappingProxyType(
         "mcap": partial(_target, ("mcap",), b"\x89MCAP0\r\n"),
         "mdf4": partial(_target, ("mdf4",), b"MDF     4.11    "),
         "blf": partial(_target, ("blf",), b"LOGG"),
-        "text": partial(_target, ("candump", "asc", "csv", "trc")),
+        "text": partial(_target, TEXT),
         "compressed": partial(_target, ("gzip", "zstd")),
     }
 )

@@ -17,7 +17,7 @@ from fuzz.target import Target
 
 
 def _text(data: bytes) -> str:
-    """A text of any bytes; what is not UTF-8 becomes lone surrogates, which vehicles and models can send too."""
+    """Return a text of any bytes; what is not UTF-8 becomes lone surrogates, which vehicles and models can send too."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -25,14 +25,14 @@ def _text(data: bytes) -> str:
 
 
 def topics() -> Target:
-    """Messages with their schema."""
+    """Fuzz messages with their schema."""
     from fuzz.messages import SEEDS, check_message
 
     return Target(check_message, SEEDS, 4096)
 
 
 def schemas() -> Target:
-    """Schemas alone: a byte for the encoding, then the schema."""
+    """Fuzz schemas alone: a byte for the encoding, then the schema."""
     from argus_assets.recordings.messages.topics import flattener
     from fuzz.messages import ENCODINGS, SEEDS
 
@@ -45,7 +45,7 @@ def schemas() -> Target:
 
 
 def ros_msg() -> Target:
-    """Definitions of ROS messages."""
+    """Fuzz definitions of ROS messages."""
     from argus_assets.recordings.messages.ros_msg import BadDefinition, parse_message
     from argus_assets.simulate import ros
 
@@ -97,9 +97,9 @@ def cdr() -> Target:
 
 
 def log_heads() -> Target:
-    """Heads of text logs: format, version, base, columns and the date, which each format writes in its own way."""
+    """Fuzz heads of text logs: format, version, base, columns and the date, which each format writes in its own way."""
     from argus_assets.recordings.budget import Budget
-    from argus_assets.recordings.formats.text import TextDecoder
+    from argus_assets.recordings.formats.text.reader import TextDecoder
     from argus_assets.recordings.registry import DECODERS
 
     formats = [decoder for decoder in DECODERS if isinstance(decoder, TextDecoder)]
@@ -124,7 +124,7 @@ def log_heads() -> Target:
 
 
 def times() -> Target:
-    """Lines of text logs: a byte for the format, then what stands for a time in a line that is whole otherwise."""
+    """Fuzz times of text logs: a byte for the format, then the time in an otherwise whole line."""
     from fuzz.check import check as check_recording
 
     lines: Final = (
@@ -154,7 +154,7 @@ def times() -> Target:
 
 
 def formulas() -> Target:
-    """Formulas of MDF conversions."""
+    """Fuzz formulas of MDF conversions."""
     import numpy as np
 
     from argus_assets.recordings.formats.mdf4.formula import FormulaError, parse_formula
@@ -184,7 +184,7 @@ def formulas() -> Target:
 
 
 def texts() -> Target:
-    """Cleaning of names and texts."""
+    """Fuzz the cleaning of names and texts."""
     from argus_assets.common.texts import MAX_NAME_CHARS, clean, clean_name
 
     def check(data: bytes) -> None:
@@ -210,7 +210,7 @@ _TEXTS: Final = (
 
 
 def escapes() -> Target:
-    """Texts where they come out: Markdown, HTML, CSV and lines."""
+    """Fuzz the escaping of texts: Markdown, HTML, CSV and lines."""
     import csv
     import io
 
@@ -241,7 +241,7 @@ def escapes() -> Target:
 
 
 def markdown() -> Target:
-    """A diagnosis as Markdown for Dagster's UI, with an ECU's name and a title of any text."""
+    """Fuzz a diagnosis as Markdown for Dagster's UI, with an ECU's name and a title of any text."""
     from argus_assets.diagnosis.offline import diagnose_offline
     from argus_assets.report.summary import diagnosis_markdown
 
@@ -259,7 +259,7 @@ def markdown() -> Target:
 
 
 def redaction() -> Target:
-    """Redaction of texts, names and releases."""
+    """Fuzz the redaction of texts, names and releases."""
     from argus_assets.diagnosis.redaction import MAX_IDENTIFIER, redact, redact_prose, safe_identifier, safe_release
 
     def check(data: bytes) -> None:
@@ -288,7 +288,7 @@ def redaction() -> Target:
 
 
 def manifest() -> Target:
-    """Manifests."""
+    """Fuzz manifests."""
     from argus_assets.drop.manifest import BadManifest, parse_manifest
 
     whole = {
@@ -312,7 +312,7 @@ def manifest() -> Target:
 
 
 def keys() -> Target:
-    """Keys of objects and partitions, and names of files."""
+    """Fuzz keys of objects and partitions, and names of files."""
     from argus_assets.drop import keys
     from argus_assets.drop.manifest import name_problem
 
@@ -347,7 +347,7 @@ def keys() -> Target:
 
 
 def cases() -> Target:
-    """Files of cases: a byte for the format, then the file."""
+    """Fuzz files of cases: a byte for the format, then the file."""
     from argus_assets.diagnosis.case_files import COLUMNS, BadRow, read_cases, write_cases
     from argus_assets.diagnosis.ports import Case
 
@@ -379,7 +379,7 @@ def cases() -> Target:
 
 
 def toml() -> Target:
-    """Files of operators: a byte for which, then the file."""
+    """Fuzz files of operators: a byte for which, then the file."""
     from argus_assets.diagnosis.prices import Prices
     from argus_assets.drop.idle_sessions import read_loggers
     from argus_assets.errors import BadSetting
@@ -406,7 +406,7 @@ def toml() -> Target:
 
 
 def answer() -> Target:
-    """Answers of a language model."""
+    """Fuzz answers of a language model."""
     from argus_assets.diagnosis.answer import MAX_CONFIDENCE, Answer, parse_answer, repair_message, validate_answer
     from argus_assets.diagnosis.model import Citation, Evidence
     from argus_assets.diagnosis.severity_floor import severity_floor

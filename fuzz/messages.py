@@ -31,7 +31,7 @@ SEEDS: Final = (
 
 
 def check_message(data: bytes) -> None:
-    """Schema and message may be any bytes; nothing may be raised, and each message gives a row or is told."""
+    """Check any bytes as schema and message: nothing may be raised, and each message gives a row or is reported."""
     if len(data) < 3:
         return
     size = int.from_bytes(data[1:3], "little")

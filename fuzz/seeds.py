@@ -26,7 +26,7 @@ FRAMES: Final = 60
 
 @cache
 def seeds() -> dict[str, bytes]:
-    """Recordings by name; the name starts with the format."""
+    """Return recordings by name; the name starts with the format."""
     found: dict[str, bytes] = {}
     for compression in CompressionType:
         found[f"mcap-{compression.name.lower()}"] = _mcap(compression, chunked=True)
@@ -69,7 +69,7 @@ def _python_can(writer_of: Callable[[str], Any], suffix: str) -> bytes:
 
 
 def _at_one_time(log: bytes) -> bytes:
-    """A text log without the time and folder in which python-can wrote it: damage would fall elsewhere each time."""
+    """Return a text log without the time and folder in which python-can wrote it: damage would fall elsewhere each time."""
     log = re.sub(rb"(?m)^(date|Begin Triggerblock) \w{3} \w{3} .*$", rb"\1 Wed Nov 18 10:00:00.000 2026", log)
     log = re.sub(rb"(?m)^;\$STARTTIME=[\d.]+", b";$STARTTIME=46344.4166666667", log)
     log = re.sub(rb"(?m)^;(\s+)\S+/a\.trc", rb";\1/tmp/a.trc", log)

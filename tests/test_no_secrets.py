@@ -173,7 +173,7 @@ def test_nothing_that_is_written_or_printed_holds_a_secret(
     site.drop(drives["av_lidar_dropout"])
     requests = site.tick().run_requests
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{PLANTED['s3']}@127.0.0.1:{free_port()}")
-    monkeypatch.setattr("argus_assets.assets.batch.TRANSIENT_ATTEMPTS", 1)
+    monkeypatch.setattr("argus_assets.assets.run.TRANSIENT_ATTEMPTS", 1)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     import s3fs
 

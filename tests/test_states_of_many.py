@@ -10,11 +10,11 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from argus_assets import status
+from argus_assets.event_log import queries
+from argus_assets.event_log.states import BatchFacts, derive_state, partition_states
 from argus_assets.partitions import starts_again
 from argus_assets.pipeline import STAGES
 from argus_assets.schedules import rerun_failed_batches
-from argus_assets.status import BatchFacts, derive_state, partition_states
 
 KEYS = ("a", "b", "c")
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -80,7 +80,7 @@ def by_reading_everything(instance: dg.DagsterInstance) -> dict[str, tuple]:
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
 @given(history=st.lists(drops | runs, max_size=6))
 def test_states_of_any_history(monkeypatch: pytest.MonkeyPatch, named: int, history) -> None:
-    monkeypatch.setattr(status, "NAMED_KEYS", named)
+    monkeypatch.setattr(queries, "NAMED_KEYS", named)
     with dg.DagsterInstance.ephemeral() as instance:
         write(instance, history)
         expected = by_reading_everything(instance)
@@ -93,7 +93,7 @@ def test_states_of_any_history(monkeypatch: pytest.MonkeyPatch, named: int, hist
 @given(history=st.lists(drops | runs, max_size=6))
 def test_failed_batches_of_any_history(monkeypatch: pytest.MonkeyPatch, history) -> None:
     """Reading from the first failure on finds what reading everything finds."""
-    monkeypatch.setattr(rerun_failed_batches, "SIDE_BY_SIDE", 1)
+    monkeypatch.setattr(queries, "SIDE_BY_SIDE", 1)
     since = datetime.now(UTC) - timedelta(hours=1)
     with dg.DagsterInstance.ephemeral() as instance:
         write(instance, [*(("drop", key) for key in KEYS), *history])

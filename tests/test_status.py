@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argus_assets.event_log.states import BatchFacts, derive_state
 from argus_assets.pipeline import RESTING, RUNNING, STAGES, BatchState
-from argus_assets.status import BatchFacts, RecordingState, derive_recording_state, derive_state
+from argus_assets.status import RecordingState, derive_recording_state
 
 statuses = st.one_of(st.none(), st.sampled_from(dg.DagsterRunStatus))
 facts = st.builds(

@@ -1,10 +1,11 @@
 """The key of pseudonyms, made once for a platform and kept in its home."""
 
-import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from argus_assets.common.atomic_file import atomic_file
 from argus_assets.errors import BadSetting
 
 FILE: Final = "pseudonym.key"
@@ -21,15 +22,9 @@ def load_or_make_key(home: Path) -> bytes:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            fresh = home / f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}"
-            fresh.touch(mode=0o600, exist_ok=False)
-            fresh.write_text(secrets.token_hex(KEY_BYTES))
-            try:
-                os.link(fresh, path)  # whole or not at all, and never over another's
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
+            # Never over another's.
+            with suppress(FileExistsError), atomic_file(path, replace=False, mode=0o600) as file:
+                file.write(secrets.token_hex(KEY_BYTES).encode())
         key = bytes.fromhex(path.read_text().strip())
     except ValueError as error:
         raise BadSetting(f"{path} holds no key.", help="Put the old one back, or set ARGUS_PSEUDONYM_KEY.") from error

@@ -1,28 +1,13 @@
-"""What each asset of a batch is made with, and what Dagster's records say it was made with."""
+"""What each asset of a batch is made with."""
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
-
-import dagster as dg
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_TAG,
-    get_input_data_version_tag,
-)
+from collections.abc import Mapping
 
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.prompt import PROMPT_VERSION
 from argus_assets.faults.config import FaultConfig
-from argus_assets.maintenance.staleness import CODE, MadeAs, Recipe
-from argus_assets.pipeline import BATCH_REPORT, DIAGNOSIS, ERROR_EVENTS, INPUT, REC_FRAMES
+from argus_assets.maintenance.staleness import CODE, Recipe
+from argus_assets.pipeline import BATCH_REPORT, DIAGNOSIS, ERROR_EVENTS, REC_FRAMES
 from argus_assets.recordings.registry import Decoders
-
-MADE_WITH: Final = "made_with"
-"""Metadata of a materialisation: its recipe."""
-
-PAGE: Final = 1000
 
 
 def recipes_in_force(
@@ -45,77 +30,3 @@ def recipes_in_force(
     if model is not None:
         recipes[DIAGNOSIS.name] |= {"prompt": PROMPT_VERSION, "model": model}
     return dict(recipes)
-
-
-def version_tags(asset: str, *, data_version: str, recipe: Recipe, input_version: str | None) -> dict[str, str]:
-    """Tags of a materialisation by which Dagster knows what is out of date."""
-    of_input = {} if input_version is None else {get_input_data_version_tag(dg.AssetKey(INPUT[asset])): input_version}
-    return {DATA_VERSION_TAG: data_version, CODE_VERSION_TAG: recipe[CODE], **of_input}
-
-
-def made_as(
-    instance: dg.DagsterInstance,
-    partitions: Sequence[str],
-    *,
-    assets: Iterable[str],
-    on_progress: Callable[[int], object] = lambda _: None,
-) -> dict[str, dict[str, MadeAs]]:
-    """How assets of batches were made last: partition → asset → how.
-
-    Args:
-        instance: Dagster's records.
-        partitions: Which batches.
-        assets: Which assets.
-        on_progress: Called with the batches that were looked at since the last call, once for each asset.
-    """
-    found: dict[str, dict[str, MadeAs]] = defaultdict(dict)
-    for asset in assets:
-        for at in range(0, len(partitions), PAGE):
-            some = partitions[at : at + PAGE]
-            for key, made in latest(instance, asset, some).items():
-                found[key][asset] = _of(asset, made)
-            on_progress(len(some))
-    return dict(found)
-
-
-def latest_metadata(
-    instance: dg.DagsterInstance, asset: str, partitions: Sequence[str], name: str
-) -> dict[str, object]:
-    """A value of the metadata of each batch's last materialisation of an asset, where it has one."""
-    found: dict[str, object] = {}
-    for at in range(0, len(partitions), PAGE):
-        for key, made in latest(instance, asset, partitions[at : at + PAGE]).items():
-            if name in made.metadata:
-                found[key] = made.metadata[name].value
-    return found
-
-
-def latest(instance: dg.DagsterInstance, asset: str, partitions: Sequence[str]) -> dict[str, dg.AssetMaterialization]:
-    """The last materialisation of an asset of each batch that has one."""
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=list(partitions))
-    found: dict[str, dg.AssetMaterialization] = {}
-    cursor: str | None = None
-    while len(found) < len(partitions):
-        page = instance.fetch_materializations(wanted, limit=min(PAGE, len(partitions)), cursor=cursor)
-        for record in page.records:  # newest first
-            made = record.asset_materialization
-            if made is not None and made.partition is not None:
-                found.setdefault(made.partition, made)
-        if not page.has_more:
-            break
-        cursor = page.cursor
-    return found
-
-
-def _of(asset: str, made: dg.AssetMaterialization) -> MadeAs:
-    tags = made.tags or {}
-    recorded = made.metadata.get(MADE_WITH)
-    recipe: dict[str, str] = json.loads(json.dumps(recorded.value)) if recorded is not None else {}
-    if CODE_VERSION_TAG in tags:
-        recipe[CODE] = tags[CODE_VERSION_TAG]
-    return MadeAs(
-        digest=str(made.metadata["manifest_digest"].value) if "manifest_digest" in made.metadata else "",
-        data_version=tags.get(DATA_VERSION_TAG, ""),
-        recipe=recipe,
-        made_from=tags.get(get_input_data_version_tag(dg.AssetKey(INPUT[asset]))) if asset in INPUT else None,
-    )

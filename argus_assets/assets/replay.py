@@ -4,8 +4,10 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.common.tempdirs import scratch_folder
+from argus_assets.diagnosis.drive import diagnose_drive
 from argus_assets.diagnosis.ports import DriveFacts, DriveMemory, Past
 from argus_assets.drop.bucket import Bucket
 from argus_assets.faults.config import FaultConfig
@@ -75,12 +77,10 @@ def replay(
     manifest = BatchStore(lake).manifest(partition, digest)
     with scratch_folder() as folder:
         scratch = Lake.from_url(str(folder))
-        parsed = stages.parse_recordings(
-            manifest, bucket=bucket, lake=scratch, workers=os.cpu_count() or 1, decoders=decoders
-        )
-        findings = stages.detect_faults(parsed.recordings, lake=scratch, config=faults)
-        made = stages.aggregate_stats(findings.events, parsed.recordings, lake=scratch, buses=findings.buses)
-    _, diagnosis = stages.diagnose(
+        parsed = parse_recordings(manifest, bucket=bucket, lake=scratch, workers=os.cpu_count() or 1, decoders=decoders)
+        findings = detect_faults(parsed.recordings, lake=scratch, config=faults)
+        made = aggregate_stats(findings.events, parsed.recordings, lake=scratch, buses=findings.buses)
+    _, diagnosis = diagnose_drive(
         manifest,
         partition,
         digest=digest,

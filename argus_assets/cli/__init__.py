@@ -10,6 +10,7 @@ _COMMANDS: Final = {
     "case": "argus_assets.cli.case:case",
     "code-server": "argus_assets.cli.code_server:code_server",
     "demo": "argus_assets.cli.demo:demo",
+    "diagnose": "argus_assets.cli.diagnose:diagnose",
     "doctor": "argus_assets.cli.doctor:doctor",
     "drop": "argus_assets.cli.drop:drop",
     "events": "argus_assets.cli.events:events",

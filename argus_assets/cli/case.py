@@ -280,7 +280,7 @@ def _diagnosed(context: Context, partition: str) -> "tuple[Evidence, Diagnosis]"
 
 
 def _recorded_at(context: Context, partition: str) -> datetime:
-    from argus_assets.assets.batch import latest_digest
+    from argus_assets.event_log.queries import latest_digest
 
     digest = latest_digest(context.instance, DROP, partition)
     if digest is None:

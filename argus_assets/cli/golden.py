@@ -26,14 +26,14 @@ def pin(batches: tuple[str, ...], note: str, home: Path | None) -> None:
 
     Their recordings are kept as long as they are in the set.
     """
-    from argus_assets.assets.provenance import made_as
     from argus_assets.assets.replay import recorded_outcome, save_pin
     from argus_assets.errors import BadSetting
+    from argus_assets.event_log.queries import materialization_records
     from argus_assets.maintenance.replays import Pin
 
     with connected(home) as context:
         for partition in dict.fromkeys(map(context.partition_of, batches)):
-            made = made_as(context.instance, [partition], assets=ASSETS).get(partition, {})
+            made = materialization_records(context.instance, [partition], assets=ASSETS).get(partition, {})
             digest = made[DROP].digest if DROP in made else ""
             if any(stage not in made or made[stage].digest != digest for stage in STAGES):
                 raise BadSetting(

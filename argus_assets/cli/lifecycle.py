@@ -9,7 +9,6 @@ from argus_assets.cli.context import Context, connected
 from argus_assets.cli.options import home_option, json_option
 from argus_assets.cli.output import counted, print_json, table, terminal
 from argus_assets.common.texts import rich_text
-from argus_assets.pipeline import DROP
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,20 +95,15 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
 
 def _history(context: Context, vehicle: str, *, last: int) -> "list[DriveSeen]":
     """Return the last drives of a vehicle that were processed, in the order of their recording."""
-    import dagster as dg
-    from dagster import DagsterEventType
-
+    from argus_assets.event_log.queries import dropped_digests
     from argus_assets.faults.schema import ERROR_EVENTS
     from argus_assets.fleet.history import DriveTables, partitions_of_vehicle, vehicle_history
-    from argus_assets.partitions import BATCHES, DATA_VERSION
+    from argus_assets.partitions import BATCHES
     from argus_assets.stats.schema import DRIVE_STATS, ERROR_STATS
 
     instance, batches = context.instance, context.batches
     keys = partitions_of_vehicle(instance.get_dynamic_partitions(BATCHES), vehicle)
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(DROP), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION], keys
-    )
-    digests = {key: tags[key][DATA_VERSION] for key in keys if DATA_VERSION in tags.get(key, {})}
+    digests = dropped_digests(instance, keys)
 
     def read(partition: str) -> DriveTables | None:
         if not batches.has_table(partition, DRIVE_STATS):
@@ -121,4 +115,4 @@ def _history(context: Context, vehicle: str, *, last: int) -> "list[DriveSeen]":
             error_events=lambda: batches.table(partition, ERROR_EVENTS),
         )
 
-    return vehicle_history(list(digests)[-last:], read)
+    return vehicle_history([key for key in keys if key in digests][-last:], read)

@@ -1,6 +1,5 @@
 """`argus rec`: inspect recordings without a running Argus."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,15 +60,13 @@ def frames(file: Path, to: Path, declarations: Path | None, limits_file: Path | 
     """Write the frame table of FILE as Parquet (columns: docs/tables.md)."""
     import shutil
 
+    from argus_assets.common.atomic_file import atomic_file
+
     with read_files([file], decoders=load_decoders(declarations), limits=load_limits(limits_file)) as (part,):
         summary = part.summary
         to.parent.mkdir(parents=True, exist_ok=True)
-        written = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-        try:
-            shutil.copyfile(part.folder / "frames.parquet", written)
-            written.replace(to)
-        finally:
-            written.unlink(missing_ok=True)
+        with (part.folder / "frames.parquet").open("rb") as source, atomic_file(to) as target:
+            shutil.copyfileobj(source, target)
     echo(f"{counted(summary.frames, 'frame')} in {to}")
     for problem in summary.problems:
         echo(

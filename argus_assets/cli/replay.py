@@ -121,13 +121,14 @@ def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
 
 
 def _named(context: Context, names: Iterable[str]) -> "dict[str, tuple[str, Outcome]]":
-    from argus_assets.assets.batch import latest_digest
     from argus_assets.assets.replay import recorded_outcome
     from argus_assets.errors import BadSetting
+    from argus_assets.event_log.queries import latest_digest
+    from argus_assets.pipeline import BATCH_REPORT
 
     found: dict[str, tuple[str, Outcome]] = {}
     for partition in map(context.partition_of, names):
-        digest = latest_digest(context.instance, "batch_report", partition)
+        digest = latest_digest(context.instance, BATCH_REPORT.name, partition)
         if digest is None:
             raise BadSetting(
                 f"{partition} is not completely processed: there is nothing to compare a replay with.",

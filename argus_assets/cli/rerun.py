@@ -13,12 +13,12 @@ import click
 from argus_assets.cli.context import connected
 from argus_assets.cli.options import home_option
 from argus_assets.cli.output import counted, echo, print_json, progress, table, terminal
-from argus_assets.pipeline import ASSETS, DROP, STAGES
+from argus_assets.pipeline import ASSETS, STAGES
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from argus_assets.maintenance.staleness import MadeAs, Recipe, StaleBatch
+    from argus_assets.maintenance.staleness import MaterializationRecord, Recipe, StaleBatch
     from argus_assets.settings import Settings
 
 MAX_REASONS: Final = 20
@@ -130,29 +130,29 @@ class _Records:
 
     instance: "dg.DagsterInstance"
 
-    def releases(self, partitions: Sequence[str]) -> Mapping[str, object]:
-        from argus_assets.assets.provenance import latest_metadata
+    def releases(self, partitions: Sequence[str]) -> Mapping[str, str]:
+        from argus_assets.event_log.queries import last_drops
 
-        return latest_metadata(self.instance, DROP, partitions, "release")
+        return {key: drop.release for key, drop in last_drops(self.instance, partitions).items()}
 
     def failed_stages(self, partitions: Sequence[str]) -> Mapping[str, str | None]:
+        from argus_assets.event_log.states import partition_states
         from argus_assets.pipeline import BatchState
-        from argus_assets.status import partition_states
 
         states = partition_states(self.instance, partitions)
         return {key: stage for key, (state, stage) in states.items() if state is BatchState.FAILED}
 
-    def made(self, partitions: Sequence[str]) -> "Mapping[str, Mapping[str, MadeAs]]":
-        from argus_assets.assets.provenance import made_as
+    def made(self, partitions: Sequence[str]) -> "Mapping[str, Mapping[str, MaterializationRecord]]":
+        from argus_assets.event_log.queries import materialization_records
 
         what = f"Reading records of {counted(len(partitions), 'batch')}"
         with progress(what, len(partitions) * len(ASSETS)) as advance:
-            return made_as(self.instance, partitions, assets=ASSETS, on_progress=advance)
+            return materialization_records(self.instance, partitions, assets=ASSETS, on_progress=advance)
 
 
 def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
-    from argus_assets.assets.batch import CODE_VERSIONS
     from argus_assets.assets.provenance import recipes_in_force
+    from argus_assets.assets.specs import CODE_VERSIONS
     from argus_assets.faults.plugins.packages import load_faults
     from argus_assets.recordings.plugins.loading import load_decoders
 

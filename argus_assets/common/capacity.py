@@ -1,6 +1,6 @@
-"""What the batches of one run share: cores and memory. Stages hold a share of each while they work.
+"""What the batches of one run share: cores and memory. A stage holds some of each while it works.
 
-A batch that waits for a language model or for storage to answer holds nothing, so others go on.
+A batch that waits for a language model or for storage holds nothing, so others go on.
 """
 
 import os
@@ -14,26 +14,26 @@ from typing import Final
 MIB: Final = 1024**2
 
 READ_AHEAD_BYTES: Final = 64 * MIB
-"""Blocks of one recording that were fetched and wait for its reader."""
+"""Blocks of one recording that were fetched ahead of its reader."""
 
 FRAME_BYTES: Final = 64
-"""Of the page, for each frame of the drive."""
+"""Memory that rendering the page takes, for each frame of the drive."""
 
-DRIVE_LEAST_BYTES: Final = 16 * MIB
+MIN_DRIVE_BYTES: Final = 16 * MIB
 
 MEMORY_SHARE: Final = 0.7
-"""Of the machine's memory that the runs of the platform may take together."""
+"""Share of the machine's memory that all runs of the platform may take together."""
 
 _CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-class Share:
-    """So much of something; who asks waits until there is as much as it wants.
+class WeightedSemaphore:
+    """Weighted semaphore: `hold(n)` blocks until `n` units are free.
 
-    A small request may pass a large one that waits. A request for more than there is gets everything, alone.
+    A small request may pass a large one that waits. A request for more than `total` gets everything, alone.
 
     Args:
-        total: How much there is.
+        total: Units that there are.
     """
 
     def __init__(self, total: int) -> None:
@@ -43,7 +43,7 @@ class Share:
 
     @contextmanager
     def hold(self, amount: int) -> Generator[None]:
-        """Hold an amount for the time of the block."""
+        """Hold some units for the time of the block."""
         wanted = min(amount, self.total)
         with self._freed:
             self._freed.wait_for(lambda: self._held + wanted <= self.total)
@@ -61,58 +61,58 @@ class Capacity:
     """What one run may use.
 
     Attributes:
-        readers: Recordings that are read at the same time: more than cores, for reading waits for storage.
+        readers: Recordings that are read at the same time: more than cores, as reading waits for storage.
         cores: Stages that compute at the same time.
         memory: Bytes, by the estimates of this module.
-        batches: Batches on their way at the same time, those that wait for a model among them.
+        batches: Batches that are processed at the same time, including those that wait for a model.
     """
 
-    readers: Share
-    cores: Share
-    memory: Share
+    readers: WeightedSemaphore
+    cores: WeightedSemaphore
+    memory: WeightedSemaphore
     batches: int
 
     @classmethod
     def of(cls, *, cores: int, memory_bytes: int, model_calls: int = 0) -> "Capacity":
-        """A run's capacity.
+        """Divide a machine.
 
         Args:
             cores: Cores of the machine.
-            memory_bytes: That this run may take.
-            model_calls: Calls to a language model at the same time; each may keep a batch waiting.
+            memory_bytes: Memory that this run may take.
+            model_calls: Concurrent calls to a language model; each may keep a batch waiting.
         """
-        return cls(Share(2 * cores), Share(cores), Share(memory_bytes), batches=2 * cores + model_calls)
+        return cls(
+            WeightedSemaphore(2 * cores),
+            WeightedSemaphore(cores),
+            WeightedSemaphore(memory_bytes),
+            batches=2 * cores + model_calls,
+        )
 
     @contextmanager
     def reading(self, memory_bytes: int) -> Generator[None]:
-        """Read a recording."""
+        """Hold what reading a recording takes, for the time of the block."""
         with self.memory.hold(memory_bytes), self.readers.hold(1):
             yield
 
     @contextmanager
     def computing(self, memory_bytes: int = 0) -> Generator[None]:
-        """Compute on tables."""
+        """Hold what computing on tables takes, for the time of the block."""
         with self.memory.hold(memory_bytes), self.cores.hold(1):
             yield
 
 
-def unlimited() -> Capacity:
-    """For one batch alone."""
-    return Capacity.of(cores=usable_cores(), memory_bytes=2**62)
-
-
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
 def computing_bytes(frames: int) -> int:
-    """Memory for computing on the tables of so many frames, an estimate from above."""
-    return max(DRIVE_LEAST_BYTES, FRAME_BYTES * frames)
+    """Return an upper estimate of the memory that computing on the tables of so many frames takes."""
+    return max(MIN_DRIVE_BYTES, FRAME_BYTES * frames)
 
 
 def machine_memory() -> int:
-    """Bytes that processes of this machine, or of this container, may use."""
+    """Return the bytes of memory that processes of this machine, or of this container, may use."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for name in _CGROUP_LIMITS:
         try:

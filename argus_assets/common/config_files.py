@@ -1,6 +1,6 @@
 """TOML files that people write for Argus: read strictly, with errors that say where, what was expected and what was found.
 
-Knows nothing of what is in them: that say the models of the package that a file belongs to.
+Knows nothing of their contents: the package that a file belongs to has the models.
 """
 
 import tomllib
@@ -20,13 +20,13 @@ _MAX_DOTS: Final = 100
 _INTEGER_BITS: Final = 64
 _MAX_SHOWN_CHARACTERS: Final = 200
 _LABELS: Final = ("name", "code", "file")
-"""Keys that tell a person which entry of a list is meant, in the order in which they count."""
+"""Keys that identify an entry of a list to a person, most specific first."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """A table of the file: a key that it does not know is an error that names those that it does."""
+    """A table of the file: an unknown key is an error that names the known ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +66,7 @@ def read_toml(path: Path, model: type[_Model], *, what: str, setting: str, guide
 
     Args:
         path: The file.
-        model: What may stand in it.
+        model: What may be in it.
         what: What it declares, in the plural: `decoders`.
         setting: Where its path was given.
         guide: The page that explains its keys.
@@ -88,13 +88,13 @@ def read_toml(path: Path, model: type[_Model], *, what: str, setting: str, guide
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"{path} is no TOML: {_cut(str(error))}.", help=f"See {guide} for an example.") from error
-    except RecursionError:
         raise BadSetting(
-            f"{path} is nested more deeply than its parser goes.", help=f"See {guide} for an example."
-        ) from None
+            f"{path} is not valid TOML: {_cut(str(error))}.", help=f"See {guide} for an example."
+        ) from error
+    except RecursionError:
+        raise BadSetting(f"{path} is nested too deeply to be parsed.", help=f"See {guide} for an example.") from None
     except ValueError as error:
-        # A value that TOML allows and Python does not make: an integer of thousands of digits, a day that is none.
+        # TOML allows it and Python does not: an integer of thousands of digits, a date that does not exist.
         raise BadSetting(
             f"{path} has a value that cannot be used: {_cut(str(error))}.", help=f"See {guide} for an example."
         ) from error
@@ -105,15 +105,17 @@ def read_toml(path: Path, model: type[_Model], *, what: str, setting: str, guide
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise BadSetting(f"{path}: {_told(document, error)}.", help=f"See {guide} for what each key means.") from error
+        raise BadSetting(
+            f"{path}: {_first_error(document, error)}.", help=f"See {guide} for what each key means."
+        ) from error
     except RecursionError:
         raise BadSetting(
-            f"{path} is nested more deeply than {what} are.", help=f"See {guide} for what each key means."
+            f"{path} is nested too deeply for {what}.", help=f"See {guide} for what each key means."
         ) from None
 
 
 def _read(path: Path, what: str) -> bytes:
-    """The bytes of a file that is one and is no larger than such a file is.
+    """Return the bytes of a regular file of at most `_MAX_FILE_BYTES`.
 
     Raises:
         BadSetting: It is something else, or larger.
@@ -130,7 +132,7 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _has_longer_integer(document: Mapping[str, Any]) -> bool:
-    """Whether an integer is outside of what TOML promises to hold."""
+    """Return whether an integer is beyond the 64 bits that TOML requires of its readers."""
     pending: list[Any] = [document]
     while pending:
         value = pending.pop()
@@ -147,8 +149,8 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}…"
 
 
-def _told(document: Mapping[str, Any], error: ValidationError) -> str:
-    """The first thing that is wrong, with its place as it is written in the file."""
+def _first_error(document: Mapping[str, Any], error: ValidationError) -> str:
+    """Describe the first error, with its place as it is written in the file."""
     first = error.errors(include_url=False)[0]
     steps = _written(document, first["loc"])
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
@@ -165,7 +167,7 @@ def _told(document: Mapping[str, Any], error: ValidationError) -> str:
 
 
 def _written(document: Any, loc: Sequence[str | int]) -> list[str | int]:  # noqa: ANN401 - whatever TOML holds
-    """The steps of a place less those that name no key: which kind of table of several was tried."""
+    """Return the steps of a place without those that name no key but which kind of table was tried."""
     steps: list[str | int] = []
     at = document
     for number, step in enumerate(loc):

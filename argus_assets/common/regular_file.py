@@ -1,4 +1,4 @@
-"""Reading a file whole that somebody else made: it may be no file, grow, or state a size that is not its own."""
+"""Read a whole file that somebody else made: it may be no file, grow, or state a false size."""
 
 import os
 import stat
@@ -6,32 +6,32 @@ from pathlib import Path
 
 
 class NotRegularError(OSError):
-    """There is something, but no regular file."""
+    """The path is not a regular file."""
 
 
 class TooLargeError(OSError):
-    """There is more in the file than may be read."""
+    """The file has more bytes than may be read."""
 
 
 def read_regular(path: Path, max_bytes: int, *, follow: bool = True) -> bytes:
-    """Return the bytes of a regular file. Nothing is waited for: a pipe, a device or a folder is refused.
+    """Return the bytes of a regular file, without ever blocking: a pipe, a device or a folder is refused.
 
     Args:
         path: The file.
-        max_bytes: How many there may be.
+        max_bytes: Largest size that is read.
         follow: Follow a link in the last part of the path.
 
     Raises:
-        NotRegularError: It is something else.
-        TooLargeError: There are more bytes; found by reading, as a file may grow, and those of /proc state no size.
+        NotRegularError: It is not a regular file.
+        TooLargeError: It has more bytes. Found by reading: a file may grow, and those of /proc state no size.
         OSError: It cannot be read.
     """
-    # Without O_NONBLOCK a pipe would be waited for.
+    # Without O_NONBLOCK, opening a pipe would block.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotRegularError(f"{path} is no regular file")
+            raise NotRegularError(f"{path} is not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(max_bytes + 1)
     finally:

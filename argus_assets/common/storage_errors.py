@@ -1,4 +1,4 @@
-"""What storage clients raise, told as permanent or transient errors."""
+"""Translate storage-client exceptions into permanent or transient Argus errors."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,17 +11,17 @@ _CLIENT_PACKAGES: Final = frozenset({"botocore", "aiobotocore", "aiohttp", "boto
 
 @contextmanager
 def storage_errors(verb: str, where: str, *, missing: type[PermanentError], missing_help: str) -> Generator[None]:
-    """Tell what a file system raises in the block.
+    """Translate what a file system raises in the block.
 
     Args:
         verb: What is done, such as `read`.
-        where: To what.
-        missing: Raised when it is not there.
+        where: The file or object.
+        missing: Raised when it does not exist.
         missing_help: What to do then.
 
     Raises:
-        PermanentError: It is not there (`missing`), or access is denied (`AccessDenied`).
-        Unavailable: The storage did not answer or could not do it; it may succeed later.
+        PermanentError: It does not exist (`missing`), or access is denied (`AccessDenied`).
+        Unavailable: The storage did not answer or failed; it may succeed later.
     """
     try:
         yield

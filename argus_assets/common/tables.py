@@ -1,9 +1,8 @@
 """Declared tables: one schema per table, used to write, to check and to document it.
 
-Knows polars and nothing of where tables are stored or what is in them.
+Knows polars, but not where tables are stored or what is in them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -19,7 +18,7 @@ class Column:
     """One column of a declared table.
 
     Attributes:
-        name: Column name; a unit stands in it (`_ns`, `_s`, `_bytes`, `_pct`).
+        name: Column name, with its unit (`_ns`, `_s`, `_bytes`, `_pct`).
         dtype: polars data type.
         meaning: One sentence for the people who read the table.
         nullable: Whether a value may be absent.
@@ -47,11 +46,11 @@ class Table:
 
     @property
     def schema(self) -> pl.Schema:
-        """Column names and dtypes, in order."""
+        """Return column names and dtypes, in order."""
         return self._schema
 
     def empty(self) -> pl.DataFrame:
-        """A frame with this table's columns and no rows."""
+        """Return a frame with this table's columns and no rows."""
         return self._empty.clone()
 
     def cast(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -75,6 +74,19 @@ class Table:
             raise BadTable(msg) from error
         return self.check(out)
 
+    def read(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return `frame`, which an earlier version may have written, as this table: an enum may have more values since.
+
+        Raises:
+            BadTable: It differs from the declaration in anything else.
+        """
+        grown = {
+            name: dtype
+            for name, dtype in self.schema.items()
+            if isinstance(dtype, pl.Enum) and _is_part(frame.schema.get(name), dtype)
+        }
+        return self.check(frame.cast(grown) if grown else frame)  # type: ignore[arg-type] # its stub
+
     def check(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return `frame` unchanged if it is exactly this table.
 
@@ -93,13 +105,12 @@ class Table:
         return frame
 
     def markdown(self) -> str:
-        """The table's documentation as a Markdown table."""
+        """Return the table's documentation as a Markdown table."""
         head = f"### `{self.name}`\n\nOne row: {self.row}\n\n| column | type | meaning |\n|---|---|---|\n"
         return head + "".join(
             f"| `{c.name}` | {c.dtype}{', may be null' if c.nullable else ''} | {c.meaning} |\n" for c in self.columns
         )
 
 
-def by_name(*tables: Table) -> Mapping[str, Table]:
-    """The given tables keyed by name."""
-    return {t.name: t for t in tables}
+def _is_part(dtype: pl.DataType | None, whole: pl.Enum) -> bool:
+    return isinstance(dtype, pl.Enum) and dtype != whole and set(dtype.categories) <= set(whole.categories)

@@ -1,7 +1,7 @@
-"""Temporary folders that do not outlive their process for long, however it ended.
+"""Temporary folders that are cleaned up even when their process is killed.
 
-A process that is killed leaves what it had on disk: a copy of a recording may be as large as the recording. Each folder
-is held by a lock that the kernel drops when its process ends. The next process that needs one removes those that
+A killed process leaves what it had on disk, and a copy of a recording may be as large as the recording. Each folder is
+held by a lock that the kernel drops when its process ends. The next process that needs a folder removes those that
 nobody holds.
 """
 
@@ -27,23 +27,23 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 @contextmanager
 def scratch_folder() -> Generator[Path]:
-    """An empty folder for the time of the block, in the system's place for temporary files (`TMPDIR`).
+    """Make an empty folder for the time of the block, in the system's place for temporary files (`TMPDIR`).
 
-    The first one of a process also removes what processes left that are gone.
+    The first call in a process also removes what dead processes left behind.
 
     Raises:
-        Unavailable: No folder can be made there; or in the block, a disk had no room or could not be written.
+        Unavailable: No folder can be made there; or in the block, a disk was full or not writable.
     """
-    with _told():
+    with _system_errors():
         _sweep_for(os.getpid())
-        # What cannot be removed at the end is removed by the next process.
+        # What cannot be removed at the end is left to the next process.
         made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
-    with made, _told(_NO_ROOM):
+    with made, _system_errors(_NO_ROOM):
         folder = Path(made.name)
         held = -1
         try:
-            with _told():
-                # It gets its name when it is held: one without is not removed by others.
+            with _system_errors():
+                # Renamed once it is held: other processes do not remove a folder without a lock of this name.
                 unnamed = folder / f"{_LOCK}.new"
                 held = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
                 fcntl.flock(held, fcntl.LOCK_EX)
@@ -58,10 +58,10 @@ def scratch_folder() -> Generator[Path]:
 
 
 @contextmanager
-def _told(numbers: Collection[int] | None = None) -> Generator[None]:
-    """Translate an error of the system with one of these numbers, with any unless given, into `Unavailable`.
+def _system_errors(numbers: Collection[int] | None = None) -> Generator[None]:
+    """Translate operating-system errors with one of these numbers, by default any, into `Unavailable`.
 
-    The lake and the bucket tell their own errors: what comes as the system's own is of the scratch folder.
+    The lake and the bucket translate their own errors: what is left is of the temporary folder.
     """
     try:
         yield
@@ -75,7 +75,7 @@ def _told(numbers: Collection[int] | None = None) -> Generator[None]:
 
 
 def _place() -> str:
-    """The system's place for temporary files, or where it would be when none can be written."""
+    """Return the system's place for temporary files, or where it should be when none is writable."""
     try:
         return tempfile.gettempdir()
     except OSError:
@@ -83,10 +83,9 @@ def _place() -> str:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder and all that is in it, however deep that is, as far as it can be removed.
+    """Remove a folder and everything in it, however deep, as far as it can be removed.
 
-    Whoever wrote it may have nested it more deeply than a recursion or a path goes: each folder in it is moved up before
-    it is emptied.
+    It may be nested more deeply than recursion or a path can go: each folder in it is moved up before it is emptied.
     """
     if folder.is_symlink() or not folder.is_dir():
         with suppress(OSError):
@@ -96,7 +95,7 @@ def remove_folder(folder: Path) -> None:
     while waiting:
         at = waiting.pop()
         with suppress(OSError):
-            at.chmod(0o700)  # whoever wrote it may have closed it
+            at.chmod(0o700)  # it may have been made unreadable
         with suppress(OSError), os.scandir(at) as entries:
             for entry in list(entries):
                 with suppress(OSError):
@@ -114,18 +113,18 @@ def remove_folder(folder: Path) -> None:
 
 @cache
 def _sweep_for(_process: int) -> None:
-    """Remove the scratch folders of this user whose process is gone.
+    """Remove the temporary folders of this user whose process is dead.
 
-    Once for each process, one that was forked from another included.
+    Once per process, including forked ones.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another process was faster, or it is no folder of ours
+        with suppress(OSError):  # another process was faster, or the folder is not ours
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 continue
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The lock goes last: who is killed here leaves a folder that can still be told.
+                # The lock goes last: killed here, the folder is still recognised by the next process.
                 remove_folder(folder / _INSIDE)
                 shutil.rmtree(folder)
             finally:

@@ -47,7 +47,6 @@ _MAX_ADDRESS_BYTES: Final = 103
 _START_S: Final = 60.0
 _CPU_GRACE_S: Final = 5.0
 _MAX_THREADS: Final = 512
-_HELD: Final = ("RssAnon", "Threads")
 _MEMORY_GRACE: Final = 256 * MIB
 """Above what the kernel allows as private memory: shared pages, stacks, what was there before the job."""
 
@@ -321,8 +320,8 @@ class _Watch:
             return Ended("time", f"no progress for {silent_s:.0f} s, and killed")
         if _cpu_s(self._pid) - self._cpu_at_start > allowed.cpu_s + _CPU_GRACE_S:
             return Ended("time", f"more than {allowed.cpu_s} s of CPU time, and killed")
-        held, threads = _held(self._pid)
-        if held > allowed.memory_bytes + _MEMORY_GRACE:
+        private_bytes, threads = kernel.process_status(self._pid, "RssAnon", "Threads")
+        if private_bytes > allowed.memory_bytes + _MEMORY_GRACE:
             return Ended("memory", f"more than {allowed.memory_bytes / MIB:.0f} MiB of memory, and killed")
         if threads > _MAX_THREADS:
             return Ended("limit", f"more than {_MAX_THREADS} threads, and killed")
@@ -392,17 +391,7 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _held(pid: int) -> tuple[int, int]:
-    """Return the bytes of private memory and the number of threads of a process; zeros when it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    except OSError:
-        return 0, 0
-    found = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name in _HELD}
-    return found.get("RssAnon", 0) * 1024, found.get("Threads", 0)
-
-
-def _fits(place: Path, most: int) -> bool:
+def _fits(place: Path, max_bytes: int) -> bool:
     """Return whether all that was written is regular files, not too many and not too large together."""
     total = files = 0
     try:
@@ -417,7 +406,7 @@ def _fits(place: Path, most: int) -> bool:
         return True
     except RecursionError:  # folders in folders, deeper than any job makes them
         return False
-    return total <= most and files <= _MAX_FILES
+    return total <= max_bytes and files <= _MAX_FILES
 
 
 # ---------------------------------------------------------------------------------------------- several of them

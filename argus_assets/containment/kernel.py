@@ -11,6 +11,7 @@ import platform
 import resource
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -322,7 +323,7 @@ def _restrict(handled: int, net: int, rules: Iterable[tuple[str, int]]) -> bool:
 
 
 def become_nobody(*, keep_reading: bool, for_programs: bool = False) -> bool:
-    """As root, become the user `nobody` without any capability; does nothing as another user.
+    """Become the user `nobody` without any capability, if this is root; do nothing as another user.
 
     Args:
         keep_reading: Keep the capability to read any file; give it up by Landlock afterwards.
@@ -353,12 +354,22 @@ def limit(what: int, value: int, *, kind: Literal["soft", "both"] = "both") -> N
     resource.setrlimit(what, (value, hard if kind == "soft" else value))
 
 
+def process_status(pid: int, *names: str) -> list[int]:
+    """Return numbers of a process from `/proc/<pid>/status` (proc_pid_status(5)), sizes in bytes.
+
+    0 stands for what it does not state, and for a process that has ended.
+    """
+    found = dict.fromkeys(names, 0)
+    with suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - called often
+        for line in status:
+            name, _, rest = line.partition(":")
+            if name in found:
+                number, *unit = rest.split()
+                found[name] = int(number) * (1024 if unit == ["kB"] else 1)
+    return list(found.values())
+
+
 def memory_bytes() -> tuple[int, int]:
     """Return address space and private memory of this process, as RLIMIT_AS and RLIMIT_DATA count them."""
-    found = {"VmSize:": 0, "VmData:": 0}
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - standard library, called often
-        for line in status:
-            name, _, rest = line.partition("\t")
-            if name in found:
-                found[name] = int(rest.split()[0]) * 1024
-    return found["VmSize:"], found["VmData:"]
+    address_space, private = process_status(os.getpid(), "VmSize", "VmData")
+    return address_space, private

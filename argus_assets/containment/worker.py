@@ -202,7 +202,7 @@ def _take_limits(*, cpu_s: int, memory_bytes: int, output_bytes: int) -> None:
 
 
 def _source(order: _Json, connection: socket.socket) -> Readable | None:
-    """What the job reads: bytes that the platform has, one block at a time through shared memory."""
+    """Return the job's source: bytes that the process outside reads, one block at a time through shared memory."""
     if order["source_bytes"] is None:
         return None
     _, (shared,), _, _ = socket.recv_fds(connection, MAX_MESSAGE, 1)

@@ -1,1 +1,1 @@
-"""Error stats → diagnosis: evidence, knowledge, answer. Pure but for its ports."""
+"""Turn error statistics into a diagnosis: evidence, knowledge, answer. Pure; the outside world comes in through `ports`."""

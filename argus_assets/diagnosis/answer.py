@@ -1,16 +1,16 @@
-"""A language model's answer: read, checked against the evidence, and turned into parts of a diagnosis.
+"""Parse a language model's answer, verify it against the evidence, and turn it into parts of a diagnosis.
 
-What holds is kept and what does not is dropped, with a note for each:
+Whatever can be verified is kept; the rest is dropped, with a note for each part:
 
-- A citation names an item and its code; both have to fit, and the frames behind the item are looked up again. A claim
-  is dropped when one of its citations fails.
-- A cause that loses all that speaks for it is dropped. One that loses a part keeps the share of its confidence that the
-  kept claims are of all its claims.
+- A citation names an item and its code. Both must match, and the frames behind the item are looked up again. A claim is
+  dropped if any of its citations fails.
+- A cause that loses all its supporting claims is dropped. One that loses some of its claims keeps a proportional share
+  of its confidence.
 - A sentence that names a code which is not in the evidence is dropped.
-- Confidence is at most `MAX_CONFIDENCE`, times the share of frames that were read.
-- Severity and the word on driving may be stricter than the floor (`floor.py`), never laxer.
+- Confidence is capped at `MAX_CONFIDENCE`, times the share of frames that were read.
+- Severity and drivability may be stricter than the floor (`severity_floor.py`), never laxer.
 
-An answer is invalid when it is not in the required form, or when nothing of it holds.
+An answer is invalid if it does not have the required form, or if nothing in it can be verified.
 """
 
 import json
@@ -32,14 +32,14 @@ from argus_assets.faults.schema import Severity
 MAX_CONFIDENCE: Final = 0.95
 MAX_PROBLEMS: Final = 8
 MAX_ANSWER_CHARS: Final = 100_000
-"""More than three times what an answer by the schema can have."""
+"""More than three times the length that the schema allows."""
 
 _CODE: Final = re.compile(
     r"\b(?:[PCBU][0-3][0-9A-F]{3}(?:-[0-9A-F]{2})?|SPN\s?\d+(?:\s?/\s?FMI\s?\d+)?|CAN_[A-Z_]+)\b", re.IGNORECASE
 )
 _ITEM: Final = re.compile(r"\[?\bE(\d{1,2})\b\]?")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
-# Bounded, so that each takes time in proportion to its text.
+# Bounded quantifiers, so that matching takes linear time.
 _LINK: Final = re.compile(
     r"!?\[([^\]]{0,300})\]\([^)]{0,300}\)|(?:data|javascript)\s?:\S*|[a-z][a-z0-9+.-]{0,30}://\S*|www\.\S+",
     re.IGNORECASE,
@@ -48,34 +48,34 @@ _MARKUP: Final = re.compile(r"<[^>]{0,200}>|[`*_#|~]{2,}|`")
 
 
 class CitationLookup(Protocol):
-    """The tables in which citations are looked up again."""
+    """Tables in which citations are verified."""
 
     def problem(self, citation: Citation, evidence: Evidence) -> str | None:
-        """What is wrong with a citation; `None` when it holds."""
+        """Return what is wrong with a citation, or `None` if it is valid."""
         ...
 
 
-class _Part(BaseModel):
+class _AnswerPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class AnswerCitation(_Part):
-    """An item by id and code."""
+class AnswerCitation(_AnswerPart):
+    """An evidence item by id and code."""
 
     item: str
     code: str
 
 
-class AnswerClaim(_Part):
-    """One statement with what shows it."""
+class AnswerClaim(_AnswerPart):
+    """One statement with its evidence."""
 
     text: str
     speaks: Literal["for", "against"]
     evidence: tuple[AnswerCitation, ...] = Field(min_length=1)
 
 
-class AnswerCause(_Part):
-    """One root cause, as a model tells it."""
+class AnswerCause(_AnswerPart):
+    """One root cause as the model states it."""
 
     cause: str
     title: str
@@ -87,8 +87,8 @@ class AnswerCause(_Part):
     checks: tuple[str, ...] = ()
 
 
-class Answer(_Part):
-    """What a model answers; `prompt.answer_schema` is the same as a JSON schema."""
+class Answer(_AnswerPart):
+    """A model's answer; `prompt.answer_schema` states the same as a JSON schema."""
 
     summary: str
     severity: Severity
@@ -98,11 +98,11 @@ class Answer(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """What of an answer holds.
+    """The verified parts of an answer.
 
     Attributes:
-        notes: What was dropped or changed.
-        problems: Why it cannot be used; empty when it can.
+        notes: Parts that were dropped or changed, and why.
+        problems: Reasons why the answer cannot be used; empty if it can.
     """
 
     verdict: str
@@ -116,7 +116,7 @@ class Validated:
 
 
 def parse_answer(text: str) -> Answer | list[str]:
-    """Read an answer; what is wrong with its form, where it cannot be read."""
+    """Parse an answer. Return the problems with its form if it cannot be parsed."""
     if len(text) > MAX_ANSWER_CHARS:
         return [f"the answer has {len(text):,} characters, expected at most {MAX_ANSWER_CHARS:,}"]
     start, end = text.find("{"), text.rfind("}")
@@ -128,28 +128,28 @@ def parse_answer(text: str) -> Answer | list[str]:
         wrong = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
         return [f"{'.'.join(map(str, e['loc'])) or 'the answer'}: {e['msg']}" for e in wrong]
     except (ValueError, RecursionError) as error:
-        return [f"the answer is no JSON: {error}"]
+        return [f"the answer is not valid JSON: {error}"]
 
 
 def repair_message(problems: Sequence[str]) -> str:
-    """What a model is told of an answer that cannot be used."""
+    """Return the message that asks a model to repair an unusable answer."""
     listed = "\n".join(f"- {problem}" for problem in problems[:MAX_PROBLEMS])
     return f"This answer cannot be used:\n{listed}\nAnswer again, whole, in the required JSON form, by the same rules."
 
 
 def validate_answer(answer: Answer, evidence: Evidence, knowledge: Knowledge, facts: CitationLookup) -> Validated:
-    """Check an answer against the evidence.
+    """Verify an answer against the evidence.
 
     Args:
-        answer: What the model says.
-        evidence: What it was asked about.
-        knowledge: The causes it may name.
-        facts: Where citations are looked up.
+        answer: The model's answer.
+        evidence: The evidence that the model was given.
+        knowledge: The causes that it may name.
+        facts: Tables in which citations are looked up.
     """
-    return _Check(evidence, knowledge, facts).run(answer)
+    return _Validation(evidence, knowledge, facts).run(answer)
 
 
-class _Check:
+class _Validation:
     def __init__(self, evidence: Evidence, knowledge: Knowledge, facts: CitationLookup) -> None:
         self.evidence = evidence
         self.facts = facts
@@ -163,9 +163,9 @@ class _Check:
     def run(self, answer: Answer) -> Validated:
         problems: list[str] = []
         causes: dict[str, RootCause] = {}
-        for told in answer.root_causes[:MAX_CAUSES]:
+        for named in answer.root_causes[:MAX_CAUSES]:
             before = len(self.notes)
-            cause = self._cause(told)
+            cause = self._cause(named)
             if cause is None:
                 problems += self.notes[before:]
             elif cause.cause not in causes:
@@ -179,7 +179,7 @@ class _Check:
         if ranked and (known := self.known.get(ranked[0].cause)) is not None:
             drivable = stricter(drivable, known.drivable)
         if drivable != answer.drivable:
-            self.notes.append(f"driving {answer.drivable!r} made {drivable!r}: severity and cause demand it")
+            self.notes.append(f"drivable {answer.drivable!r} changed to {drivable!r}: severity and cause require it")
         return Validated(
             verdict=self._verdict(ranked),
             summary=self._text(answer.summary, 2 * MAX_TEXT, "the summary"),
@@ -191,13 +191,13 @@ class _Check:
             problems=() if ranked else tuple(problems[:MAX_PROBLEMS]) or ("no root cause was named",),
         )
 
-    def _cause(self, told: AnswerCause) -> RootCause | None:
-        name = told.cause[:128]
+    def _cause(self, named: AnswerCause) -> RootCause | None:
+        name = named.cause[:128]
         if name not in self.allowed:
-            self.notes.append(f"cause {_shown(name)} is not one to choose from")
+            self.notes.append(f"cause {_shown(name)} is not one of the allowed causes")
             return None
         kept: list[Claim] = []
-        for claim in told.claims[:MAX_CLAIMS]:
+        for claim in named.claims[:MAX_CLAIMS]:
             evidence = claim.evidence[: 2 * len(self.items)]
             wrong = [problem for c in evidence if (problem := self._problem(c)) is not None]
             if wrong:
@@ -205,31 +205,31 @@ class _Check:
                 continue
             text = self._text(claim.text, MAX_TEXT, f"a claim on {name}")
             if not text:
-                self.notes.append(f"a claim on {name} was dropped: nothing of its text holds")
+                self.notes.append(f"a claim on {name} was dropped: no part of its text can be verified")
                 continue
             cites = {c.item: self.items[c.item].citation() for c in evidence}
             kept.append(Claim(text=text, speaks=claim.speaks, cites=tuple(cites.values())))
         supports = _cited(kept, "for")
         if not supports:
-            self.notes.append(f"cause {name} was dropped: nothing that holds speaks for it")
+            self.notes.append(f"cause {name} was dropped: no verified claim supports it")
             return None
-        share = len(kept) / len(told.claims[:MAX_CLAIMS])
+        share = len(kept) / len(named.claims[:MAX_CLAIMS])
         if share < 1:
-            self.notes.append(f"confidence of {name} lowered: {len(kept)} of {len(told.claims)} claims hold")
+            self.notes.append(f"confidence of {name} lowered: {len(kept)} of {len(named.claims)} claims were verified")
         read = self.evidence.coverage.frames_read_pct / 100
         known = self.known.get(name)
         checks = tuple(
             text
-            for check in told.checks[:MAX_CHECKS]
+            for check in named.checks[:MAX_CHECKS]
             if (text := self._text(check, MAX_TEXT // 2, f"checks of {name}"))
         )
         return RootCause(
             cause=name,
-            title=known.title if known is not None else self._text(told.title, MAX_TITLE, "a title") or name,
-            explanation=self._text(told.explanation, MAX_TEXT, f"the explanation of {name}"),
-            system=told.system if known is None else known.system,
-            kind=told.kind if known is None else known.kind,
-            confidence=round(min(MAX_CONFIDENCE, told.confidence) * share * read, 3),
+            title=known.title if known is not None else self._text(named.title, MAX_TITLE, "a title") or name,
+            explanation=self._text(named.explanation, MAX_TEXT, f"the explanation of {name}"),
+            system=named.system if known is None else known.system,
+            kind=named.kind if known is None else known.kind,
+            confidence=round(min(MAX_CONFIDENCE, named.confidence) * share * read, 3),
             supports=supports,
             contradicts=_cited(kept, "against"),
             actions=checks or (known.actions if known is not None else ()),
@@ -244,10 +244,10 @@ class _Check:
             return f"item {item.id} is {item.code}, not {_shown(cited.code)}"
         return self.facts.problem(item.citation(), self.evidence)
 
-    def _text(self, text: str, most: int, where: str) -> str:
-        """A model's text without markup, links, personal data, and sentences on what is not in the evidence."""
-        # To the schema's length before anything looks at it: a model that keeps to the schema loses nothing.
-        cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    def _text(self, text: str, max_characters: int, where: str) -> str:
+        """Return a model's text without markup, links, personal data, and sentences about codes that are not in the evidence."""
+        # Cut to the schema's length before anything is matched: an answer within the schema loses nothing.
+        cut = text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"
         plain = _MARKUP.sub("", _LINK.sub("", cut))
         sentences: list[str] = []
         for sentence in _SENTENCE.split(plain.strip()):
@@ -257,8 +257,9 @@ class _Check:
                 self.notes.append(f"a sentence of {where} was dropped: {foreign or absent} is not in the evidence")
                 continue
             sentences.append(sentence)
-        # A link whose text is too long for the pattern, or that appears only now, is none without these two together.
-        return redact_prose(" ".join(sentences).replace("](", "] ("), most).replace("](", "] (")[:most].strip()
+        # A link too long for the pattern, or formed by the replacements, is broken up by separating its brackets.
+        prose = redact_prose(" ".join(sentences).replace("](", "] ("), max_characters)
+        return prose.replace("](", "] (")[:max_characters].strip()
 
     def _verdict(self, ranked: Sequence[RootCause]) -> str:
         if not ranked:

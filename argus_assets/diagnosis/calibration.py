@@ -1,13 +1,13 @@
-"""Confidence → how often it was right, learned from confirmed outcomes.
+"""Calibrate confidences: map a stated confidence to how often it was right, learned from confirmed predictions.
 
-Predictions are put into ten bins of stated confidence. In a bin with n outcomes of which r were right, and a mean stated
-confidence c, the corrected confidence is
+Predictions fall into ten bins of stated confidence. In a bin with n predictions of which r were right, and a mean stated
+confidence c, the calibrated confidence is
 
     (r + PRIOR · c) / (n + PRIOR)
 
-so that without outcomes the stated confidence stands, and `PRIOR` outcomes weigh as much as it. Between the bins the
-correction is interpolated, and it never reverses an order: bins are pooled until they rise (pool adjacent violators,
-Ayer et al. 1955). Models and rules are corrected apart: they are wrong in different ways.
+so without predictions the stated confidence is kept, and `PRIOR` predictions weigh as much as it does. Between bins the
+correction is interpolated. It never reverses an order: bins are pooled until they rise (pool adjacent violators,
+Ayer et al. 1955). Models and rules are calibrated separately, since they fail in different ways.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _FAMILY: Final = {"llm": "model", "cached": "model", "offline": "rules", "fast_p
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Outcomes of similar stated confidence: how many, mean of the stated confidence, and share that was right."""
+    """Predictions of similar stated confidence: count, mean stated confidence, and share that was right."""
 
     count: int
     stated: float
@@ -37,7 +37,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Corrections by family of modes: x (stated) and y (corrected), both rising."""
+    """Calibration curves by family of modes: x (stated) and y (calibrated), both rising."""
 
     curves: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(
         default_factory=dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
@@ -45,7 +45,7 @@ class Calibration:
 
     @classmethod
     def of(cls, outcomes: Sequence[ConfirmedPrediction]) -> "Calibration":
-        """Learn from confirmed outcomes; those of unknown modes are left out."""
+        """Learn from confirmed predictions; those of unknown modes are ignored."""
         families: dict[str, list[ConfirmedPrediction]] = {}
         for outcome in outcomes:
             if outcome.mode in _FAMILY:
@@ -53,7 +53,7 @@ class Calibration:
         return cls({family: _curve(of_it) for family, of_it in families.items()})
 
     def __call__(self, mode: str, confidence: float) -> float:
-        """The corrected confidence; the stated one where nothing is known. Rises with `confidence`."""
+        """Return the calibrated confidence, or the stated one if nothing is known. Rises with `confidence`."""
         curve = self.curves.get(_FAMILY.get(mode, ""))
         if curve is None:
             return confidence
@@ -62,7 +62,7 @@ class Calibration:
         return min(MAX_CONFIDENCE, max(0.0, confidence + shift)) if confidence else 0.0
 
     def apply(self, diagnosis: Diagnosis) -> Diagnosis:
-        """The diagnosis with corrected confidences, in the same order."""
+        """Return the diagnosis with calibrated confidences, in the same order."""
         causes = tuple(
             cause.model_copy(update={"confidence": round(self(diagnosis.mode, cause.confidence), 3)})
             for cause in diagnosis.root_causes
@@ -71,7 +71,7 @@ class Calibration:
 
 
 def reliability(outcomes: Sequence[ConfirmedPrediction], bins: int = BINS) -> list[Bin]:
-    """Outcomes in equal bins of stated confidence, the lowest first; empty bins are left out."""
+    """Return predictions in equal bins of stated confidence, lowest first, without empty bins."""
     by_bin: dict[int, list[ConfirmedPrediction]] = {}
     for outcome in outcomes:
         by_bin.setdefault(min(int(outcome.confidence * bins), bins - 1), []).append(outcome)
@@ -86,7 +86,7 @@ def reliability(outcomes: Sequence[ConfirmedPrediction], bins: int = BINS) -> li
 
 
 def brier_score(outcomes: Sequence[ConfirmedPrediction]) -> float | None:
-    """Mean square of confidence minus outcome (Brier 1950): 0 is best, 0.25 what "50%" always gets."""
+    """Return the mean squared error of confidence (Brier 1950): 0 is best; always stating 50% scores 0.25."""
     if not outcomes:
         return None
     return sum((o.confidence - o.correct) ** 2 for o in outcomes) / len(outcomes)

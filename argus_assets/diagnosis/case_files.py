@@ -1,6 +1,6 @@
-"""Files of cases: JSON lines and CSV, read row by row with a reason for each that cannot be used.
+"""Read and write files of cases: JSON Lines and CSV, row by row, with a reason for each row that cannot be used.
 
-A VIN never gets in: an identifying field that looks like one makes its row unusable, and free texts are stripped of it.
+A VIN never gets in: an identifying field that looks like one makes its row unusable, and free text is redacted.
 """
 
 import csv
@@ -25,28 +25,28 @@ CaseFormat = Literal["jsonl", "csv"]
 
 COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "id": "required: unique; importing it again replaces the case",
-        "platform": "required: kind of vehicle, as in manifests",
-        "release": "required: software release that the vehicle ran",
-        "recorded_at": "required: when the drive began, ISO 8601; UTC where no offset is given",
+        "id": "required: unique; importing the same id again replaces the case",
+        "platform": "required: vehicle platform, as in manifests",
+        "release": "required: software release of the vehicle",
+        "recorded_at": "required: start of the drive, ISO 8601; UTC unless an offset is given",
         "codes": "required: CODE[@ECU][*OCCURRENCES], separated by semicolons, such as P0301@engine*12;P0351",
-        "cause": "required: identifier of the cause, as in the knowledge base or of your own, such as loose_ground_strap",
-        "title": "the cause in plain words; required where the cause is not known yet",
-        "fix": "what helped",
-        "note": "anything else",
-        "confirmed_at": "required: when a person confirmed or corrected it, ISO 8601",
-        "confirmed_by": "who",
-        "partition": "batch that it was, as a partition key",
+        "cause": "required: identifier of the cause, from the knowledge base or your own, such as loose_ground_strap",
+        "title": "the cause in plain words; required if the cause is not known yet",
+        "fix": "the repair that helped",
+        "note": "any other remark",
+        "confirmed_at": "required: when somebody confirmed or corrected it, ISO 8601",
+        "confirmed_by": "who confirmed it",
+        "partition": "partition key of its batch",
         "signature": "fault signature of a diagnosis",
-        "predicted_cause": "what the diagnosis had said first",
-        "predicted_confidence": "how sure it was, 0 to 1",
+        "predicted_cause": "first cause of the diagnosis",
+        "predicted_confidence": "confidence of that cause, 0 to 1",
         "predicted_mode": "mode of that diagnosis",
     }
 )
-"""Column → what it holds. In JSON lines `codes` is an array of objects with `code`, `ecu` and `occurrences`."""
+"""Column → its content. In JSON Lines `codes` is an array of objects with `code`, `ecu` and `occurrences`."""
 
 CAUSE: Final = re.compile(r"[a-z][a-z0-9_]{1,127}")
-"""Form of a cause's identifier."""
+"""Form of the identifier of a cause."""
 
 _MAX_IDENTIFIER: Final = 200
 _FREE_TEXT: Final = ("title", "fix", "note", "confirmed_by")
@@ -59,10 +59,10 @@ class BadRow:
     """A row that cannot be used.
 
     Attributes:
-        line: Of the file, from 1.
-        field: Which, empty for the row as a whole.
-        expected: What should stand there.
-        found: What does.
+        line: Line number in the file, from 1.
+        field: Field at fault; empty for the row as a whole.
+        expected: Expected content.
+        found: Actual content.
     """
 
     line: int
@@ -71,7 +71,7 @@ class BadRow:
     found: str
 
     def __str__(self) -> str:
-        """In one line."""
+        """Return the reason on one line."""
         field = f"{self.field}: " if self.field else ""
         return f"line {self.line}: {field}expected {self.expected}, found {self.found}"
 
@@ -80,28 +80,28 @@ class _Refused(Exception):
     def __init__(self, field: str, expected: str, found: object) -> None:
         super().__init__(field)
         self.field, self.expected = field, expected
-        # What is not shown cannot be a VIN, and a long text is no help.
+        # Redacted, so that it cannot show a VIN, and short, since a long text is no help.
         self.found = redact(found if isinstance(found, str) else repr(found))[:80] or "nothing"
 
 
 def format_of(name: str) -> CaseFormat | None:
-    """Format of a file by its name; `None` for an unknown ending."""
+    """Return the format of a file by its name, or `None` for an unknown extension."""
     endings: dict[str, CaseFormat] = {"jsonl": "jsonl", "ndjson": "jsonl", "csv": "csv"}
     return endings.get(name.rpartition(".")[2].lower())
 
 
 def near_misses(cause: str, known: Iterable[str]) -> list[str]:
-    """Identifiers of causes that are like `cause`, the most alike first."""
+    """Return known causes whose identifiers resemble `cause`, closest first."""
     return get_close_matches(cause, sorted(known), n=3, cutoff=0.6)
 
 
 def read_cases(text: str, format: CaseFormat, titles: Mapping[str, str]) -> Iterator[Case | BadRow]:  # noqa: A002 - the plain word
-    """Each row as a case, or why it is none. Empty lines are passed over; an id may stand in one row only.
+    """Yield each row as a case, or the reason why it is none. Empty lines are skipped; an id may occur only once.
 
     Args:
-        text: The file.
-        format: Of the file.
-        titles: Of known causes, by identifier.
+        text: Content of the file.
+        format: Format of the file.
+        titles: Titles of known causes by identifier.
     """
     seen: dict[str, int] = {}
     for line, row in _json_rows(text) if format == "jsonl" else _csv_rows(text):
@@ -121,11 +121,11 @@ def read_cases(text: str, format: CaseFormat, titles: Mapping[str, str]) -> Iter
 
 
 def write_cases(cases: Iterable[Case], format: CaseFormat) -> str:  # noqa: A002 - the plain word
-    """A file of cases, which `read_cases` reads as the same."""
+    """Return the content of a file that `read_cases` reads as the same cases."""
     if format == "jsonl":
         return "".join(f"{case.model_dump_json(exclude_none=True)}\n" for case in cases)
     out = io.StringIO()
-    # Quoted: a cell may hold whatever ends a line.
+    # Quoted: a cell may contain line breaks.
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     for case in cases:
@@ -150,7 +150,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """Rows of a CSV file with a header; spreadsheets of some countries write semicolons or tabs between columns."""
+    """Yield the rows of a CSV file with a header. In some locales spreadsheets separate columns by semicolons or tabs."""
     header = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     names: list[str] | None = None
@@ -185,16 +185,16 @@ def _case(row: dict[str, Any], titles: Mapping[str, str]) -> Case:
     given = {name: value for name, value in row.items() if value is not None}
     if isinstance(given.get("codes"), str):
         given["codes"] = _codes(given["codes"])
-    for name, told in COLUMNS.items():
-        if told.startswith("required") and not given.get(name):
-            raise _Refused(name, told.removeprefix("required: "), given.get(name, "nothing"))
+    for name, content in COLUMNS.items():
+        if content.startswith("required") and not given.get(name):
+            raise _Refused(name, content.removeprefix("required: "), given.get(name, "nothing"))
     for name in _IDENTIFYING:
         _check_identifier(name, given.get(name))
     if CAUSE.fullmatch(str(given["cause"])) is None:
         raise _Refused("cause", "lower-case letters, digits and underscores, a letter first", given["cause"])
     for name in _FREE_TEXT:
         if isinstance(given.get(name), str):
-            # What is blank without what identifies is nothing: a CSV file cannot tell the two apart.
+            # Text that is blank after redaction counts as missing: CSV cannot tell the two apart.
             text = redact(given[name].encode("utf-8", "replace").decode())
             given[name] = text if text.strip() else None
     if not given.get("title"):
@@ -225,11 +225,11 @@ def _case(row: dict[str, Any], titles: Mapping[str, str]) -> Case:
 
 def _check_identifier(field: str, value: object, *, may_be_empty: bool = True) -> None:
     if not isinstance(value, str):
-        return  # the model tells
+        return  # left to the validation of the model
     if not value and not may_be_empty:
         raise _Refused(field, "a code", "nothing")
     if not value.isprintable():
-        raise _Refused(field, "text that prints", ascii(value))
+        raise _Refused(field, "printable text", ascii(value))
     if len(value) > _MAX_IDENTIFIER:
         raise _Refused(field, f"at most {_MAX_IDENTIFIER} characters", f"{len(value)}")
     if "<vin>" in redact(value) and "<vin>" not in value:
@@ -243,11 +243,11 @@ def _codes(text: str) -> list[CodeCount]:
 
 
 def _code(text: str) -> CodeCount:
-    told = "CODE[@ECU][*OCCURRENCES], such as P0301@engine*12"
+    form = "CODE[@ECU][*OCCURRENCES], such as P0301@engine*12"
     left, star, count = text.partition("*")
     code, at, ecu = left.partition("@")
     if (star and not re.fullmatch(r"[1-9][0-9]{0,15}", count)) or not code or (at and not ecu):
-        raise _Refused("codes", told, text)
+        raise _Refused("codes", form, text)
     return CodeCount(code=unquote(code), ecu=unquote(ecu), occurrences=int(count) if star else 1)
 
 

@@ -1,4 +1,4 @@
-"""Citations, looked up again in the tables that the evidence was made from."""
+"""Verify citations in the tables that the evidence was made from."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,15 +9,15 @@ from argus_assets.diagnosis.model import Citation, Diagnosis, Evidence
 from argus_assets.diagnosis.redaction import redact
 
 SHA256_DIGITS = 12
-"""Of a recording's SHA-256 in evidence and citations."""
+"""Digits of a recording's SHA-256 in evidence and citations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Where each fault's activations begin.
+    """The frames in which the activations of each fault begin.
 
     Attributes:
-        begun: code, ecu, recording and frame of each activation, as the vehicle names them.
+        begun: Code, ECU, recording and frame of each activation, as the vehicle names them.
         sha256: Recording → the first digits of its SHA-256.
     """
 
@@ -26,7 +26,7 @@ class Facts:
 
     @classmethod
     def of(cls, events: pl.DataFrame, recordings: pl.DataFrame) -> Self:
-        """Facts of a drive.
+        """Collect the facts of a drive.
 
         Args:
             events: `faults.schema.ERROR_EVENTS`.
@@ -36,30 +36,30 @@ class Facts:
         return cls(events.select("code", "ecu", "recording", "frame"), digests)
 
     def problem(self, citation: Citation, evidence: Evidence) -> str | None:
-        """What is wrong with a citation; `None` when it holds."""
+        """Return what is wrong with a citation, or `None` if it is valid."""
         item = next((item for item in evidence.items if item.id == citation.item), None)
         if item is None:
             return f"there is no item {citation.item}"
         if (item.code, item.ecu) != (citation.code, citation.ecu):
             return f"item {item.id} is {item.code} of {item.ecu}, not {citation.code} of {citation.ecu}"
         if self.sha256.get(citation.recording) != citation.recording_sha256:
-            return f"recording {citation.recording} has not the SHA-256 {citation.recording_sha256}…"
+            return f"recording {citation.recording} does not have the SHA-256 {citation.recording_sha256}…"
         missing = sorted({citation.first_frame, citation.last_frame} - self._begun_of(citation))
         if missing:
             return f"frame {missing[0]} of {citation.recording} begins no {citation.code} of {citation.ecu}"
         return None
 
     def _begun_of(self, citation: Citation) -> set[int]:
-        """Those of the cited frames that begin an activation of the cited fault.
+        """Return the cited frames in which an activation of the cited fault begins.
 
-        Citations name codes and ECUs as the evidence does, redacted. Only what begins in a cited frame is redacted here: a
-        drive may have many thousand codes, and a diagnosis cites a few.
+        Like the evidence, citations name codes and ECUs in redacted form. Only activations that begin in a cited frame are
+        redacted here: a drive may have thousands of codes, and a diagnosis cites a few.
         """
         cited = self.begun.filter(
             pl.col("recording") == citation.recording,
             pl.col("frame").is_in([citation.first_frame, citation.last_frame]),
         )
-        # One message may list thousands of codes: one that stands there as it is cited is enough.
+        # One message may list thousands of codes; a verbatim match is enough.
         as_cited = cited.filter(code=citation.code, ecu=citation.ecu)["frame"]
         found = (
             set(as_cited) if (redact(citation.code), redact(citation.ecu)) == (citation.code, citation.ecu) else set()
@@ -74,7 +74,7 @@ class Facts:
 
 
 def citation_problems(diagnosis: Diagnosis, evidence: Evidence, facts: Facts) -> list[str]:
-    """What is wrong with all that a diagnosis cites; empty when everything holds."""
+    """Return the problems of all citations of a diagnosis; empty if every one is valid."""
     known = {item.id for item in evidence.items}
     problems: list[str] = []
     for cause in diagnosis.root_causes:

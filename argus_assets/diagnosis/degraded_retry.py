@@ -1,4 +1,4 @@
-"""Which degraded diagnoses are worth trying again, and in what order."""
+"""Select the degraded diagnoses that are worth retrying, in order of priority."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import Final
 from argus_assets.diagnosis.model import Degraded
 
 TOKENS_A_DIAGNOSIS: Final = 5_000
-"""What one is planned with; what it really takes is reserved and settled by the ledger."""
+"""Planning estimate for one diagnosis; the ledger reserves and settles the actual tokens."""
 
 MAX_ATTEMPTS: Final = 3
 MAX_BATCHES: Final = 50
 
 COUNTED: Final = frozenset({"model_failed", "invalid_answer"})
-"""Reasons that another attempt may meet again. Being without a model or over the budget was no attempt."""
+"""Reasons that count as an attempt. Without a model, or over budget, none was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class DegradedDiagnosis:
-    """The last diagnosis of a batch, made by rules where a model should have answered.
+    """The last diagnosis of a batch, made by rules because no model answered.
 
     Attributes:
-        attempts: How often a model was asked for this manifest, without a valid answer.
-        priority: Of the batch, 0 to 1; `budget.priority_of`.
+        attempts: Times that a model was asked for this manifest without a valid answer.
+        priority: Priority of the batch, 0 to 1; see `budget.priority_of`.
     """
 
     partition: str
@@ -32,11 +32,11 @@ class DegradedDiagnosis:
 
 
 def worth_trying(degraded: Iterable[DegradedDiagnosis], *, tokens_left: int) -> list[str]:
-    """Partitions to diagnose again, the most important first.
+    """Return the partitions to diagnose again, highest priority first.
 
     Args:
-        degraded: Those that are known.
-        tokens_left: Of today's budget.
+        degraded: All degraded diagnoses that are known.
+        tokens_left: Tokens left of today's budget.
     """
     room = min(MAX_BATCHES, tokens_left // TOKENS_A_DIAGNOSIS)
     waiting = [d for d in degraded if d.attempts < MAX_ATTEMPTS]

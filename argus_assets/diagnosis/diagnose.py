@@ -1,12 +1,12 @@
-"""Evidence → diagnosis, by the cheapest way that can be trusted.
+"""Turn evidence into a diagnosis by the cheapest path that can be trusted.
 
-    1. rules and similar cases        the offline diagnosis: always there, and the fallback of all that follows
-    2. fast path                      a rule that is sure enough: no call
-    3. saved answer                   the same fault signature, prompt and model: no call
+    1. rules and similar cases        the offline diagnosis: always available, and the fallback for everything below
+    2. fast path                      a rule with enough confidence: no call
+    3. saved answer                   same fault signature, prompt and model: no call
     4. budget, model, validation      one call with retries; one repair of an invalid answer
-    5. else                           the offline diagnosis, marked with the reason
+    5. otherwise                      the offline diagnosis, marked with the reason
 
-Confirmed outcomes correct the confidences of whatever answered.
+Confidences are calibrated with confirmed predictions, whichever path answered.
 """
 
 import time
@@ -53,14 +53,14 @@ MAX_ANSWER_TOKENS: Final = 1_500
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a diagnosis may use; all but the knowledge base may be missing.
+    """Services that a diagnosis may use; everything but the knowledge base is optional.
 
     Attributes:
-        model: A language model; needs `ledger`.
-        deadline_s: Seconds for all calls of one diagnosis together.
-        max_tokens: Of one answer.
-        clock: Seconds of a clock that never goes back.
-        describe: What a code means.
+        model: A language model; requires `ledger`.
+        deadline_s: Time limit for all calls of one diagnosis together, seconds.
+        max_tokens: Maximum length of one answer.
+        describe: Look up the meaning of a code.
+        clock: Monotonic clock, seconds.
     """
 
     knowledge: Knowledge
@@ -82,15 +82,15 @@ def diagnose(
     """Diagnose one drive.
 
     Args:
-        evidence: What is known of it.
-        services: What may be used.
-        facts: The tables in which citations are looked up again.
-        batch: Its partition.
-        at: When the drive was: recency of cases counts from here.
-        now: The time, for what is saved.
+        evidence: Evidence of the drive.
+        services: Services that may be used.
+        facts: Tables in which citations are verified.
+        batch: Partition of the drive's batch.
+        at: Time of the drive, from which the recency of cases is measured.
+        now: Current time, stored with a saved answer.
 
     Raises:
-        Unavailable: The database did not answer.
+        Unavailable: The database did not respond.
     """
     signature = fault_signature(evidence)
     similar: Sequence[SimilarCase] = ()
@@ -106,7 +106,7 @@ def diagnose(
         return made.model_copy(update={"signature": signature})
 
     if not evidence.coverage.frames:
-        return by_rules("nothing could be read", None)
+        return by_rules("no recording could be read", None)
     rules = by_rules("no language model is configured", "no_model")
     known = known_answer(evidence, rules, [case for case in same if case.partition != batch_name(batch)])
     if known is not None:
@@ -152,7 +152,7 @@ class _ModelDiagnosis:
         )
 
     def from_saved_answer(self) -> Diagnosis | None:
-        """The saved answer for the same faults, when there is one and it holds for this drive."""
+        """Return the saved answer for the same faults, if there is one and it is valid for this drive."""
         saved = self.services.answers.get(self.key) if self.services.answers is not None else None
         if saved is None:
             return None
@@ -166,14 +166,14 @@ class _ModelDiagnosis:
         return self._diagnosis(valid, "cached", reason, saved.model).model_copy(update={"precedent": saved.precedent})
 
     def from_call(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
-        """Ask; once more with what was wrong when the answer is invalid."""
+        """Ask the model; if the answer is invalid, ask once more with the problems found."""
         request = build_request(self.evidence, self.services.knowledge, similar, max_tokens=self.services.max_tokens)
         until = self.services.clock() + self.services.deadline_s
         problems: Sequence[str] = ()
         for attempt in ("answer", "repair"):
             left = until - self.services.clock()
             if left <= 0:
-                return _NoAnswer(f"no valid answer in {self.services.deadline_s:g} s", "model_failed")
+                return _NoAnswer(f"no valid answer within {self.services.deadline_s:g} s", "model_failed")
             try:
                 answered = self._ask(request, left)
             except OverBudget as refusal:
@@ -195,10 +195,10 @@ class _ModelDiagnosis:
                 problems = parsed
             previous = (answered.reply.text[:MAX_ANSWER_CHARS], repair_message(problems))
             request = ModelRequest(request.system, request.user, request.schema, request.max_tokens, previous)
-        return _NoAnswer(f"{self.model.name} answered twice what is not valid: {problems[0]}", "invalid_answer")
+        return _NoAnswer(f"{self.model.name} gave two invalid answers: {problems[0]}", "invalid_answer")
 
     def with_spending(self, diagnosis: Diagnosis) -> Diagnosis:
-        """The diagnosis with what was spent on it."""
+        """Return the diagnosis with the calls, tokens and cost spent on it."""
         spent = self.spent
         return diagnosis.model_copy(
             update={

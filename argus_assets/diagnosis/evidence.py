@@ -1,4 +1,4 @@
-"""Error stats → evidence: the compact document that a diagnosis rests on and may cite."""
+"""Condense error statistics into evidence: the compact document that a diagnosis rests on and may cite."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
 
 K: Final = 10
-"""Codes that go into the evidence."""
+"""Number of faults in the evidence."""
 
 MAX_PAIRS: Final = 12
 MAX_DAMAGE: Final = 20
@@ -38,21 +38,21 @@ def build_evidence(
     past: Past | None = None,
     describe: Callable[[str], str] = lambda code: dictionary.describe(code).text,
 ) -> Evidence:
-    """Pick the `k` most important faults and say how much of the drive could be read.
+    """Select the `k` most important faults, and state how much of the drive could be read.
 
     Args:
         stats: `stats.schema.ERROR_STATS`.
         recordings: `recordings.schema.RECORDINGS`.
-        platform: Of the vehicle.
-        release: Software release it ran.
-        drive_s: Length of the drive, seconds.
-        k: How many.
-        events: `faults.schema.ERROR_EVENTS`: which frames show a fault, and which lamps they lit.
-        problems: `recordings.schema.PROBLEMS`: what is wrong with recordings.
-        pairs: `stats.schema.CODE_PAIRS`: which faults came together.
+        platform: Vehicle platform.
+        release: Software release of the vehicle.
+        drive_s: Duration of the drive, seconds.
+        k: Number of faults to select.
+        events: `faults.schema.ERROR_EVENTS`: the frames that show a fault, and the lamps that they lit.
+        problems: `recordings.schema.PROBLEMS`: damage of the recordings.
+        pairs: `stats.schema.CODE_PAIRS`: faults that occurred together.
         vehicle: Pseudonym of the vehicle.
-        past: What was before this drive.
-        describe: A code in plain words.
+        past: Counts from earlier drives.
+        describe: Describe a code in plain words.
     """
     chosen = top(stats, k).sort("rank")
     again = stats.filter(pl.col("same_as").is_not_null()).sort("rank")
@@ -108,7 +108,7 @@ def build_evidence(
 
 
 def _appeared(chosen: pl.DataFrame) -> dict[int, int]:
-    """Rank → place in the order of first appearance, from 1; what appeared within a second shares a place."""
+    """Map rank to the place in the order of first appearance, from 1; faults within a second share a place."""
     seen = chosen.select("rank", at=pl.col("first_seen").dt.timestamp("ns")).sort("at", "rank")
     later = (pl.col("at").diff() > SAME_MOMENT_NS).fill_null(value=False).cum_sum() + 1
     return dict(seen.select("rank", later).iter_rows())
@@ -128,14 +128,14 @@ def _lamps(mine: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _last_frame(mine: pl.DataFrame, row: Mapping[str, Any]) -> int | None:
-    """The last frame that begins an activation, in the recording of the first report."""
+    """Return the last frame that begins an activation, in the recording of the first report."""
     found = mine.filter((pl.col("recording") == row["recording"]) & (pl.col("frame") >= row["frame"]))
     last = found["frame"].max()
     return None if last is None else int(last)  # type: ignore[arg-type]
 
 
 def _pairs(pairs: pl.DataFrame, ranks: list[int]) -> tuple[EvidencePair, ...]:
-    """Those among the items, the most often together first."""
+    """Return the pairs among the items, most frequent first."""
     found = pairs.filter(pl.col("rank_a").is_in(ranks) & pl.col("rank_b").is_in(ranks)).sort(
         "joint_activations", "rank_a", "rank_b", descending=[True, False, False]
     )

@@ -1,11 +1,11 @@
-"""The fast path: what is known well enough is answered by a rule, without a call.
+"""Fast path: answer well-known faults by a rule, without calling a model.
 
-rule              holds when
-no_faults         nothing that is there now is more than a remark: there is nothing to explain
-confirmed_cases   at least `MIN_CASES` confirmed cases have exactly this fault signature, all with one cause;
+rule              applies if
+no_faults         no fault above severity info is present: there is nothing to explain
+confirmed_cases   at least `MIN_CASES` confirmed cases have exactly this fault signature, all with the same cause;
                   confidence (n + 1) / (n + 2), Laplace's rule of succession
-known_pattern     the first cause of the rules is at least `MIN_CONFIDENCE` sure and `MIN_MARGIN` before the next,
-                  accounts for all faults that are there now, nothing speaks against it, no similar case had another
+known_pattern     the first cause of the rules has a confidence of at least `MIN_CONFIDENCE`, leads the next one by
+                  `MIN_MARGIN`, accounts for all faults present, nothing contradicts it, no similar case had another
                   cause, and at least `MIN_READ_PCT` of the frames were read
 """
 
@@ -28,7 +28,7 @@ MAX_CONFIDENCE: Final = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A rule that holds, why, and the answer."""
+    """A rule that applies, the reason, and its answer."""
 
     rule: Rule
     why: str
@@ -36,17 +36,17 @@ class Known:
 
 
 def known_answer(evidence: Evidence, offline: Diagnosis, same: Sequence[Case]) -> Known | None:
-    """The answer by the first rule that holds.
+    """Return the answer of the first rule that applies, or `None`.
 
     Args:
-        evidence: What is known of the drive.
-        offline: What the rules make of it.
-        same: Confirmed cases of exactly this fault signature.
+        evidence: Evidence of the drive.
+        offline: Its offline diagnosis.
+        same: Confirmed cases with exactly this fault signature.
     """
     if not evidence.coverage.frames:
         return None
     if not any(is_there_now(item) for item in evidence.items):
-        return _known("no_faults", "nothing that is there now needs an explanation", offline)
+        return _known("no_faults", "no fault that is present needs an explanation", offline)
     return _confirmed(evidence, offline, same) or _pattern(evidence, offline)
 
 
@@ -86,11 +86,15 @@ def _of_case(case: Case, evidence: Evidence) -> RootCause:
     return RootCause(
         cause=case.cause,
         title=case.title,
-        explanation="Confirmed for exactly these faults before.",
+        explanation="Previously confirmed for exactly these faults.",
         confidence=0.0,
         supports=tuple(item.id for item in items),
-        actions=(f"What helped in case {case.id}: {case.fix}",) if case.fix else (),
-        claims=(Claim(text="All of these were there.", speaks="for", cites=tuple(item.citation() for item in items)),),
+        actions=(f"Fix in case {case.id}: {case.fix}",) if case.fix else (),
+        claims=(
+            Claim(
+                text="All of these faults were present.", speaks="for", cites=tuple(item.citation() for item in items)
+            ),
+        ),
     )
 
 
@@ -105,7 +109,7 @@ def _pattern(evidence: Evidence, offline: Diagnosis) -> Known | None:
     if first.confidence < MIN_CONFIDENCE or margin < MIN_MARGIN or unexplained or speaks_against or other_cases:
         return None
     why = (
-        f"{first.cause} accounts for all faults, and nothing speaks against it: confidence {first.confidence:.0%} "
-        f"(at least {MIN_CONFIDENCE:.0%}), {margin:.0%} before the next (at least {MIN_MARGIN:.0%})"
+        f"{first.cause} accounts for all faults and nothing contradicts it: confidence {first.confidence:.0%} "
+        f"(at least {MIN_CONFIDENCE:.0%}), {margin:.0%} ahead of the next (at least {MIN_MARGIN:.0%})"
     )
     return _known("known_pattern", why, offline)

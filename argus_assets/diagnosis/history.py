@@ -1,4 +1,4 @@
-"""What the memory of drives keeps of one."""
+"""Reduce a drive to the facts that the drive memory keeps."""
 
 from datetime import datetime
 
@@ -18,16 +18,16 @@ def drive_facts(
     manifest_digest: str,
     stats: pl.DataFrame,
 ) -> DriveFacts:
-    """The troubles of a drive that stand for themselves, each once for its code and ECU.
+    """Return the faults of a drive, once for each code and ECU, without duplicates reported by another source.
 
     Args:
-        partition: Of the batch.
-        vehicle_id: Name of the vehicle; it stays in the platform's own database.
-        platform: Of the vehicle.
-        release: Software release it ran.
-        recorded_from: Beginning of the drive.
+        partition: Partition of the batch.
+        vehicle_id: Name of the vehicle; it never leaves Argus's own database.
+        platform: Vehicle platform.
+        release: Software release of the vehicle.
+        recorded_from: Start of the drive.
         recorded_h: Hours recorded.
-        manifest_digest: Of the batch's manifest.
+        manifest_digest: Digest of the batch's manifest.
         stats: `stats.schema.ERROR_STATS`.
     """
     troubles = (

@@ -1,7 +1,7 @@
-"""The knowledge base: causes with the codes that show them. Data files in `causes/`, in our own words.
+"""Load the knowledge base: causes and the codes that indicate them, from the data files in `causes/`.
 
-A code pattern is a code, or one with `*` for any rest (`SPN100/*`, `U01*`). A cause with `cylinders` stands for one
-cause per cylinder, with `{n}` for its number.
+A code pattern is a code, or a prefix with `*` (`SPN100/*`, `U01*`). A cause with `cylinders` expands to one cause per
+cylinder, with `{n}` as its number.
 """
 
 import tomllib
@@ -18,19 +18,19 @@ from argus_assets.errors import BadSetting
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One root cause and how it shows.
+    """One root cause and how it manifests.
 
     Attributes:
         id: Identifier in the closed vocabulary of causes.
-        shows: Codes that are the cause's own voice; one of each group has to be there. A group is alternatives.
-        explains: Codes that follow from it: they fit, and prove nothing.
-        against: Codes that speak for another cause.
-        system: What part of the vehicle it is about.
-        kind: What has gone wrong with it.
-        min_ecus: How many ECUs have to report a code of `shows`.
-        min_codes: How many different codes of `shows` have to be there, failure types left aside.
+        shows: Primary codes of the cause: one of each group must be present. A group lists alternatives.
+        explains: Codes that follow from the cause: consistent with it, but no proof.
+        against: Codes that point to another cause.
+        system: Part of the vehicle that is affected.
+        kind: Kind of failure.
+        min_ecus: Number of ECUs that must report a code of `shows`.
+        min_codes: Number of different codes of `shows` that must be present, ignoring failure types.
         drivable: Whether the vehicle may be driven.
-        actions: What to check, in order.
+        actions: Checks, in order.
     """
 
     id: str
@@ -49,20 +49,20 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """All causes, and a version that changes with their text."""
+    """All causes, with a version that changes with their text."""
 
     causes: tuple[Cause, ...]
     version: str
 
 
 def matches(code: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a code fits one of the patterns."""
+    """Return whether a code matches one of the patterns."""
     return any(fnmatchcase(code, pattern) for pattern in patterns)
 
 
 @cache
 def load_knowledge() -> Knowledge:
-    """The knowledge base that comes with Argus."""
+    """Load the knowledge base that ships with Argus."""
     folder = files("argus_assets.diagnosis") / "causes"
     texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".toml")}
     causes = [cause for name in sorted(texts) for cause in parse_causes(texts[name], where=name)]
@@ -75,10 +75,10 @@ def load_knowledge() -> Knowledge:
 
 
 def parse_causes(text: str, *, where: str) -> list[Cause]:
-    """Causes of one file.
+    """Parse the causes of one file.
 
     Raises:
-        BadSetting: An entry lacks a field or has one that is unknown.
+        BadSetting: An entry lacks a field, or a value is not one of its vocabulary.
     """
     causes: list[Cause] = []
     for entry in tomllib.loads(text)["cause"]:
@@ -115,7 +115,7 @@ def _cause(entry: dict[str, Any], where: str) -> Cause:
             actions=tuple(entry["actions"]),
         )
     except KeyError as error:
-        raise BadSetting(f"{where}: cause {entry.get('id', '?')!r} lacks the field {error}.") from error
+        raise BadSetting(f"{where}: cause {entry.get('id', '?')!r} is missing the field {error}.") from error
     except ValueError as error:
         raise BadSetting(
             f"{where}: cause {entry.get('id', '?')!r}: {error}.",

@@ -29,7 +29,7 @@ from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.stats.contained import count_contained, measure_contained
 from argus_assets.stats.drive import DriveStatistics, aggregate
 from argus_assets.stats.recorded import RecordedTime
-from argus_assets.stats.vehicle_platform import VehiclePlatform, infer_platform
+from argus_assets.stats.vehicle_platform import infer_platform
 
 DRIVE: Final = "drive"
 """Name of a drive that has none."""
@@ -49,6 +49,7 @@ class LocalDrive:
         evidence: What the diagnosis rests on.
         diagnosis: The answer.
         notes: What the detectors left out.
+        others: Files of folders that are no recordings.
     """
 
     vehicle_platform: str
@@ -60,13 +61,14 @@ class LocalDrive:
     evidence: Evidence
     diagnosis: Diagnosis
     notes: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 def diagnose_files(
-    files: Sequence[tuple[str, Path]],
+    files: Sequence[tuple[str, Path, bool]],
     *,
     now: datetime,
-    vehicle_platform: VehiclePlatform | None = None,
+    vehicle_platform: str | None = None,
     decoders: Decoders = BUILT_IN,
     limits: Limits = DEFAULT_LIMITS,
     faults: FaultConfig | None = None,
@@ -76,7 +78,8 @@ def diagnose_files(
     """Diagnose local recordings, taken as one drive. Foreign bytes are read in a confined process.
 
     Args:
-        files: Names and paths of the recordings.
+        files: Name and path of each, and whether it is said to be a recording: a file of a folder that has no known
+            format is none.
         now: The time.
         vehicle_platform: Of the vehicle; inferred from the traffic unless given.
         decoders: The active formats.
@@ -95,13 +98,17 @@ def diagnose_files(
         rows: list[dict[str, object]] = []
         problems = [PROBLEMS.empty()]
         parts: list[tuple[str, Path]] = []
-        for name, path in files:
+        others: list[str] = []
+        for name, path, is_recording in files:
             part, digest = _read(process, name, path, decoders=decoders, limits=limits)
+            on_read(name)
+            if not is_recording and any(problem.kind == "unknown_format" for problem in part.summary.problems):
+                others.append(name)
+                continue
             rows.append(recording_row(name, part.summary, sha256=digest, sha256_verified=True, parse_s=0.0, part=""))
             problems.append(problem_rows(name, part.summary))
             if part.summary.frames:
                 parts.append((name, part.folder))
-            on_read(name)
         times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}
         recordings = RECORDINGS.cast(pl.DataFrame(rows, schema={**RECORDINGS.schema, **times}))
         frames = int(recordings["frames"].sum())
@@ -141,6 +148,7 @@ def diagnose_files(
         evidence=evidence,
         diagnosis=answer,
         notes=findings.notes,
+        others=tuple(others),
     )
 
 

@@ -1,6 +1,6 @@
-"""Evidence and diagnosis: the two documents of this package.
+"""Define evidence and diagnosis, the two documents of this package.
 
-Neither ever holds a VIN or a position.
+Neither ever contains a VIN or a position.
 """
 
 from datetime import date
@@ -13,29 +13,29 @@ from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 from argus_assets.faults.schema import Severity
 
 Mode = Literal["llm", "cached", "fast_path", "offline"]
-"""Who answered: a language model, a saved answer of one, a rule that is sure enough, or the rules as a fallback."""
+"""Source of the answer: a language model, a saved answer of one, a fast-path rule, or the rules as a fallback."""
 
 Degraded = Literal["no_model", "over_budget", "model_failed", "invalid_answer"]
-"""Why an offline diagnosis stands where a language model's would: it is tried again when that has changed."""
+"""Why an offline diagnosis replaces a language model's; it is retried once the reason no longer applies."""
 
 
 class Document(BaseModel):
-    """Base of the documents: immutable, and of known fields only."""
+    """Base of the documents: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ItemHistory(Document):
-    """How a fault (code and ECU) stands against earlier drives; counts are of drives.
+    """History of a fault (code and ECU) over earlier drives; all counts are numbers of drives.
 
     Attributes:
-        vehicle: `new` (never before), `recurring` (also in the drive before), `back` (earlier, not in the drive
-            before); `None` for a vehicle without earlier drives.
-        vehicle_drives_with: Earlier drives of this vehicle that had it.
-        days_since_last: Since the last of them.
-        release_drives_with: Drives of other vehicles of the same platform and release that had it.
-        previous_release_drives_with: The same for the release before.
-        vehicles_with: Other vehicles that had it, under any release.
+        vehicle: `new` (never before), `recurring` (also in the previous drive), `back` (earlier, but not in the previous
+            drive); `None` for a vehicle without earlier drives.
+        vehicle_drives_with: Earlier drives of this vehicle with the fault.
+        days_since_last: Days since the last of them.
+        release_drives_with: Drives with the fault of other vehicles of the same platform and release.
+        previous_release_drives_with: The same for the previous release.
+        vehicles_with: Other vehicles with the fault, under any release.
     """
 
     vehicle: Literal["new", "recurring", "back"] | None = None
@@ -47,7 +47,7 @@ class ItemHistory(Document):
 
 
 class History(Document):
-    """How many drives an `ItemHistory` is counted among. Only drives recorded before this one count."""
+    """Total drives behind the counts of an `ItemHistory`. Only drives recorded before this one count."""
 
     window_days: int
     vehicle_drives: int = 0
@@ -57,16 +57,16 @@ class History(Document):
 
 
 class Citation(Document):
-    """Where what a claim says can be seen.
+    """The frames that show what a claim states.
 
     Attributes:
         item: Id of the evidence item.
-        code: Its code.
-        ecu: Who reports it.
+        code: Code of the fault.
+        ecu: ECU that reports it.
         recording: Name of the recording.
         recording_sha256: First 12 hex digits of its SHA-256.
         first_frame: First frame that begins an activation.
-        last_frame: Last one, in the same recording.
+        last_frame: Last such frame in the same recording.
     """
 
     item: str
@@ -79,19 +79,19 @@ class Citation(Document):
 
 
 class EvidenceItem(Document):
-    """One fault of the drive: what a claim may cite.
+    """One fault of the drive, which claims may cite.
 
     Attributes:
         id: Stable within the document (`E1`, `E2`, … by rank).
         meaning: The code in plain words, from the dictionary.
-        appeared: Place in the order of first appearance, from 1; what appeared within a second shares a place.
-        lamps: Lamps that its reports lit: `MIL`, `red stop`, `amber warning`, `protect`.
-        also_reported: What else reported the same trouble, with its status.
+        appeared: Place in the order of first appearance, from 1; faults within a second share a place.
+        lamps: Lamps commanded by its reports: `MIL`, `red stop`, `amber warning`, `protect`.
+        also_reported: Other sources that reported the same fault, with their status.
         recording: Recording of the first report.
         recording_sha256: First 12 hex digits of the recording's SHA-256; empty when unknown.
         frame: Frame of the first report.
         last_frame: The last frame in the same recording that begins an activation.
-        history: Against earlier drives; `None` when there is no memory of drives.
+        history: Counts from earlier drives; `None` without a drive memory.
     """
 
     id: str
@@ -118,7 +118,7 @@ class EvidenceItem(Document):
     history: ItemHistory | None = None
 
     def citation(self) -> Citation:
-        """Where it can be seen."""
+        """Return the citation of this item."""
         return Citation(
             item=self.id,
             code=self.code,
@@ -131,7 +131,7 @@ class EvidenceItem(Document):
 
 
 class EvidencePair(Document):
-    """Two items that came together: `stats.schema.CODE_PAIRS`, by the ids of the items."""
+    """Two items that occurred together: `stats.schema.CODE_PAIRS`, by the ids of the items."""
 
     a: str
     b: str
@@ -141,7 +141,7 @@ class EvidencePair(Document):
 
 
 class Damage(Document):
-    """A recording that was lost in part or whole."""
+    """A recording that was lost, partly or entirely."""
 
     recording: str
     state: str
@@ -151,7 +151,7 @@ class Damage(Document):
 
 
 class Coverage(Document):
-    """How much of the drive the evidence rests on."""
+    """The share of the drive that the evidence is based on."""
 
     recordings: int
     recordings_read: int
@@ -161,12 +161,12 @@ class Coverage(Document):
 
     @property
     def frames_read_pct(self) -> float:
-        """Share of the known frames that could be read, percent."""
+        """Return the share of the known frames that could be read, percent."""
         total = self.frames + self.frames_lost
         return 100.0 * self.frames / total if total else 0.0
 
     def statement(self) -> str:
-        """The sentence a diagnosis starts with."""
+        """Return the opening sentence of a diagnosis."""
         return (
             f"Based on {self.recordings_read} of {self.recordings} recordings, "
             f"{self.frames_read_pct:.1f}% of their frames, {self.drive_s / 60:.1f} minutes of driving."
@@ -174,11 +174,11 @@ class Coverage(Document):
 
 
 class Evidence(Document):
-    """What is known of one drive's faults, most important first (Top-K).
+    """The faults of one drive, most important first (Top-K).
 
     Attributes:
-        vehicle: Keyed pseudonym of the vehicle; empty when there is no key.
-        codes_total: Troubles of the drive, of which `items` are the first.
+        vehicle: Keyed pseudonym of the vehicle; empty without a key.
+        codes_total: Number of faults in the drive; `items` holds the first of them.
     """
 
     platform: str
@@ -192,12 +192,12 @@ class Evidence(Document):
     codes_total: int
 
     def key(self) -> str:
-        """SHA-256 of the canonical JSON: the same evidence has the same key."""
+        """Return the SHA-256 of the canonical JSON: equal evidence has equal keys."""
         return sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class Claim(Document):
-    """One statement about a cause, with what shows it. A claim without a citation that holds is not kept."""
+    """One statement about a cause, with its evidence. A claim without a valid citation is dropped."""
 
     text: str
     speaks: Literal["for", "against"]
@@ -209,12 +209,12 @@ class RootCause(Document):
 
     Attributes:
         cause: Identifier from the knowledge base, such as `ignition_coil_cylinder_1`, or
-            `unexplained_code:<code>` where no pattern is known.
+            `unexplained_code:<code>` if no pattern is known.
         confidence: 0 to 1.
-        supports: Evidence ids that speak for it; never empty.
-        contradicts: Evidence ids that speak against it.
-        actions: What to check, in order.
-        claims: What is said of it, each statement with its evidence.
+        supports: Ids of the items that support it; never empty.
+        contradicts: Ids of the items that contradict it.
+        actions: Checks, in order.
+        claims: Statements about it, each with its evidence.
     """
 
     cause: str
@@ -230,15 +230,15 @@ class RootCause(Document):
 
 
 class SimilarCase(Document):
-    """A case that a person confirmed, as far as it is like this drive.
+    """A confirmed case that resembles this drive.
 
     Attributes:
-        id: Of the case.
+        id: Id of the case.
         similarity: Cosine of the code vectors, 0 to 1.
-        weight: Similarity times recency: what it is ranked by.
-        shared_codes: Codes that both have.
-        fix: What helped.
-        confirmed_on: Day on which a person confirmed or corrected it.
+        weight: Similarity times recency, by which cases are ranked.
+        shared_codes: Codes in common.
+        fix: The repair that helped.
+        confirmed_on: Day on which it was confirmed or corrected.
     """
 
     id: str
@@ -257,16 +257,16 @@ class Diagnosis(Document):
     """The answer for one batch: coverage first, then verdict, then causes, most likely first.
 
     Attributes:
-        mode_reason: Why it was this mode, with the rule of a fast path and the batch of a saved answer.
-        degraded: Why no language model answered though one should have; `None` when this is the best answer.
+        mode_reason: Reason for the mode: the rule of a fast path, the batch of a saved answer.
+        degraded: Why no language model answered although one should have; `None` if the diagnosis is final.
         precedent: Partition of the batch that a saved answer was made for.
         verdict: One line.
         summary: A few sentences.
-        checks: What to check, in order, over all causes.
+        checks: Checks over all causes, in order.
         calls: Calls to the language model, failed ones included.
-        cached_tokens: Those of `prompt_tokens` that the server had in its cache.
-        cost_usd: Of all calls; `None` when a price is not known.
-        notes: What was dropped or lowered in a model's answer, and other remarks on how it was made.
+        cached_tokens: Prompt tokens that the server had in its cache; part of `prompt_tokens`.
+        cost_usd: Cost of all calls; `None` if a price is unknown.
+        notes: Parts of a model's answer that were dropped or lowered, and other remarks on how it was made.
     """
 
     mode: Mode

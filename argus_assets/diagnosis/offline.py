@@ -1,22 +1,21 @@
-"""The offline diagnosis: deterministic, from the knowledge base and from confirmed cases.
+"""Diagnose offline: deterministically, from the knowledge base and from confirmed cases.
 
-For each cause whose own codes are there (`shows`), with weights w(severity) = 1, 2, 4, 8:
+For each cause whose primary codes (`shows`) are present, with weights w(severity) = 1, 2, 4, 8:
 
     explained  = Σ w of the items that the cause shows or explains / Σ w of all items
-    order      = share of the explained items that were first seen no earlier than the cause's own first code
-    rarity     = share of its groups of own codes that need more than one code or ECU (a fuller signature says more)
+    order      = share of the explained items that first appeared no earlier than the cause's first primary code
+    rarity     = 1 if the cause requires several groups of codes or several ECUs (a fuller signature says more), else 0
     cases      = share of the similar cases' weight that voted for it · the best similarity among them
-    against    = 1 for each item that speaks for another cause, at most 2
+    against    = number of items that point to another cause, at most 2
     confidence = (0.35 + 0.35·explained + 0.15·order + 0.10·rarity + 0.10·cases - 0.15·against)
                  · frames read / frames known
 
-The confidence is capped at 0.95: a rule never saw the vehicle. A cause that only confirmed cases know is a candidate
-with 0.25 + 0.45·cases, when a case is similar by at least `MIN_SIMILARITY`; of causes that the knowledge base knows, it
-also knows how they show. Items that nothing explains are named as
-such.
+The confidence is capped at 0.95: a rule never saw the vehicle. A cause known only from confirmed cases is a candidate
+with 0.25 + 0.45·cases if a case has a similarity of at least `MIN_SIMILARITY`. Causes of the knowledge base are not
+added this way, because it states how they manifest. Items that no cause explains are listed as such.
 
-A cause needs a code that is there now. Codes of the past and pending ones (`floor.NOT_NOW`), and those that are for
-information only, support a cause and show none.
+A cause requires a code that is present now. Past and pending codes (`severity_floor.NOT_NOW`) and those of severity info
+support a cause, but never establish one.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +48,7 @@ MAX_CONFIDENCE: Final = 0.95
 UNEXPLAINED_CONFIDENCE: Final = 0.25
 MIN_SIMILARITY: Final = 0.6
 SAME_MOMENT_S: Final = 1.0
-"""First reports so close together have no order: polling and broadcast cycles are as long."""
+"""First reports this close together have no order: polling and broadcast cycles take as long."""
 
 _WEIGHT: Final = {Severity.INFO: 1, Severity.WARNING: 2, Severity.ERROR: 4, Severity.CRITICAL: 8}
 
@@ -65,7 +64,7 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _Vote:
-    """What confirmed cases say of one cause."""
+    """The vote of confirmed cases for one cause."""
 
     cases: tuple[SimilarCase, ...]
     share: float
@@ -87,12 +86,12 @@ def diagnose_offline(
     """Diagnose from the knowledge base and similar cases.
 
     Args:
-        evidence: What is known of the drive.
-        knowledge: The causes.
-        cases: Confirmed cases like this drive.
+        evidence: Evidence of the drive.
+        knowledge: The knowledge base.
+        cases: Confirmed cases that resemble this drive.
         reason: Why no language model was asked.
-        degraded: The same as a word, where a model would have been asked.
-        describe: What a code means.
+        degraded: The same as a code, if a model should have been asked.
+        describe: Look up the meaning of a code.
     """
     votes = _votes(cases)
     found = sorted(
@@ -100,7 +99,7 @@ def diagnose_offline(
         key=lambda m: (-m.score, m.own[0].seconds_into_drive, m.cause.id),
     )
     causes = [_root_cause(m, evidence, votes.get(m.cause.id)) for m in found[:MAX_CAUSES]]
-    # Of a cause that the knowledge base knows, it also knows how it shows: cases do not outvote that it does not.
+    # The knowledge base states how its causes manifest: cases do not outvote a pattern that does not match.
     known = {cause.id for cause in knowledge.causes}
     causes += [c for cause, vote in votes.items() if cause not in known and (c := _by_cases(cause, vote, evidence))]
     causes = causes[:MAX_CAUSES]
@@ -135,7 +134,7 @@ def diagnose_offline(
 
 
 def _votes(cases: Sequence[SimilarCase]) -> dict[str, _Vote]:
-    """What the cases say, by cause, the most weight first."""
+    """Return the votes of the cases by cause, strongest first."""
     total = sum(case.weight for case in cases)
     if total <= 0:
         return {}
@@ -172,7 +171,7 @@ def _match(cause: Cause, evidence: Evidence, vote: _Vote | None) -> _Match | Non
     rarity = 1.0 if len(cause.shows) > 1 or cause.min_ecus > 1 else 0.0
     score = 0.35 + 0.35 * share + 0.15 * order + 0.10 * rarity - 0.15 * min(2, len(against))
     score += 0.10 * vote.strength if vote else 0.0
-    # Rounded before causes are ranked: what damage took from all of them alike must not change their order.
+    # Rounded before ranking: damage lowers all confidences alike and must not change the order.
     return _Match(cause, tuple(own), tuple(explained), tuple(against), round(min(MAX_CONFIDENCE, max(0.05, score)), 6))
 
 
@@ -200,18 +199,16 @@ def _root_cause(match: _Match, evidence: Evidence, vote: _Vote | None) -> RootCa
 
 
 def _claims(match: _Match) -> list[Claim]:
-    claims = [_claim("for", f"It shows by {_listed(match.own)}.", match.own)]
+    claims = [_claim("for", f"Indicated by {_listed(match.own)}.", match.own)]
     started = match.own[0].seconds_into_drive
     after = tuple(i for i in match.explained if i.seconds_into_drive >= started - SAME_MOMENT_S)
     before = tuple(i for i in match.explained if i not in after)
     if after:
-        claims.append(_claim("for", f"It explains {_listed(after)}, which came no earlier.", after))
+        claims.append(_claim("for", f"Explains {_listed(after)}, which appeared no earlier.", after))
     if before:
-        claims.append(
-            _claim("against", f"It would explain {_listed(before)}, but that came before the cause showed.", before)
-        )
+        claims.append(_claim("against", f"Does not explain {_listed(before)}, which appeared before it.", before))
     if match.against:
-        claims.append(_claim("against", f"Another cause is spoken for by {_listed(match.against)}.", match.against))
+        claims.append(_claim("against", f"Another cause is indicated by {_listed(match.against)}.", match.against))
     return claims
 
 
@@ -220,89 +217,89 @@ def _claim(speaks: Literal["for", "against"], text: str, items: Sequence[Evidenc
 
 
 def _listed(items: Sequence[EvidenceItem]) -> str:
-    return ", ".join(f"{item.code} of {item.ecu} at {item.seconds_into_drive:.1f} s [{item.id}]" for item in items)
+    return ", ".join(f"{item.code} ({item.ecu}) at {item.seconds_into_drive:.1f} s [{item.id}]" for item in items)
 
 
 def _cases_say(vote: _Vote) -> str:
     count = len(vote.cases)
     last = max(case.confirmed_on for case in vote.cases)
-    return f"{count} similar case{'s were' if count > 1 else ' was'} confirmed as this, the last on {last}."
+    return f"{count} similar case{'s were' if count > 1 else ' was'} confirmed as this cause, the last on {last}."
 
 
 def _by_cases(cause: str, vote: _Vote, evidence: Evidence) -> RootCause | None:
-    """A cause that cases were confirmed as and no pattern of the knowledge base shows."""
+    """Return a cause that is known from confirmed cases only, or `None` if they are not similar enough."""
     best = max(vote.cases, key=lambda case: (case.similarity, case.id))
     shared = {code for case in vote.cases for code in case.shared_codes}
     items = [item for item in evidence.items if item.code in shared and is_there_now(item)]
     if best.similarity < MIN_SIMILARITY or not items:
         return None
-    fixes = tuple(dict.fromkeys(f"What helped in case {case.id}: {case.fix}" for case in vote.cases if case.fix))
+    fixes = tuple(dict.fromkeys(f"Fix in case {case.id}: {case.fix}" for case in vote.cases if case.fix))
     score = round(min(MAX_CONFIDENCE, 0.25 + 0.45 * vote.strength), 6)
     return RootCause(
         cause=cause,
         title=best.title,
-        explanation=f"{_cases_say(vote)} No pattern of the knowledge base shows it.",
+        explanation=f"{_cases_say(vote)} No pattern in the knowledge base matches it.",
         confidence=round(score * _read_share(evidence), 3),
         supports=tuple(item.id for item in items),
-        actions=fixes or (f"Read case {best.id}: what was found there may be it here.",),
-        claims=(_claim("for", f"The cases had {_listed(items)} too.", items),),
+        actions=fixes or (f"Read case {best.id}: its finding may apply here.",),
+        claims=(_claim("for", f"These cases also had {_listed(items)}.", items),),
     )
 
 
 def _unexplained(items: list[EvidenceItem], evidence: Evidence, describe: Callable[[str], Entry]) -> RootCause:
-    """One code that no known cause explains, on all ECUs that report it."""
+    """Return a cause for a code that no known cause explains, over all ECUs that report it."""
     code = items[0].code
     entry = describe(code)
     usual = f" Usual causes, most likely first: {'; '.join(entry.causes)}." if entry.causes else ""
     first = min(items, key=lambda item: item.seconds_into_drive)
-    others = f", and of {len(items) - 1} other ECUs" if len(items) > 1 else ""
+    others = f", and on {_number(len(items) - 1, 'other ECU')}" if len(items) > 1 else ""
     weight = max(_WEIGHT[item.severity] for item in items) / max(_WEIGHT.values())
     return RootCause(
         cause=f"{UNEXPLAINED}{code}",
         title=f"{code}: {entry.text}",
-        explanation=f"{code} of {first.ecu} was active from {first.seconds_into_drive:.1f} s on{others}. "
-        f"No known pattern fits it.{usual}",
+        explanation=f"{code} was active on {first.ecu} from {first.seconds_into_drive:.1f} s{others}. "
+        f"No known pattern matches it.{usual}",
         confidence=round(UNEXPLAINED_CONFIDENCE * weight * _read_share(evidence), 3),
         supports=tuple(item.id for item in items),
         actions=(*entry.checks, *entry.must_not)
         or (
             f"Look up {code} for this vehicle and follow its diagnostic plan.",
-            "Look at the frames around its first report.",
+            "Inspect the frames around its first report.",
         ),
-        claims=(_claim("for", f"It is reported: {_listed(items)}.", items),),
+        claims=(_claim("for", f"Reported: {_listed(items)}.", items),),
     )
 
 
 def _verdict(evidence: Evidence, causes: list[RootCause]) -> str:
     if not evidence.coverage.frames:
-        return "Nothing could be read: the drive cannot be judged."
+        return "No recording could be read, so the drive cannot be assessed."
     if causes:
         more = f", and {evidence.codes_total - 1} more" if evidence.codes_total > 1 else ""
         first = next(item.code for item in evidence.items if item.id == causes[0].supports[0])
         return f"Most likely: {causes[0].title} ({first}{more})."
     if evidence.coverage.recordings_read < evidence.coverage.recordings:
-        return "No fault found in what could be read; some recordings could not."
+        return "No fault found in the data that could be read; some recordings were unreadable."
     return "No fault found."
 
 
 def _summary(evidence: Evidence, causes: list[RootCause]) -> str:
-    """A few sentences: how much the first cause explains, what is new, what else it may be, what is missing."""
+    """Summarise: how much the first cause explains, what is new, the alternatives, and the lost data."""
     if not causes:
         return ""
     first = causes[0]
     troubles = [item for item in evidence.items if item.severity is not Severity.INFO]
-    told = sum(item.id in first.supports for item in troubles)
-    sentences = [f"{first.title} accounts for {told} of the {_number(len(troubles), 'fault')} looked at."]
+    explained = sum(item.id in first.supports for item in troubles)
+    sentences = [f"{first.title} accounts for {explained} of {_number(len(troubles), 'fault')}."]
     sentences += history_sentences(evidence, first.supports)
     if len(causes) > 1:
-        sentences.append(f"Otherwise: {'; '.join(f'{c.title} ({c.confidence:.0%})' for c in causes[1:3])}.")
+        sentences.append(f"Alternatives: {'; '.join(f'{c.title} ({c.confidence:.0%})' for c in causes[1:3])}.")
     if evidence.damage:
-        sentences.append(f"{_number(len(evidence.damage), 'recording')} of the drive lost data: faults may be missing.")
+        sentences.append(f"{_number(len(evidence.damage), 'recording')} lost data, so faults may be missing.")
     return " ".join(sentences)
 
 
 def history_sentences(evidence: Evidence, ids: Sequence[str]) -> list[str]:
-    """How the first of the named items stands against this vehicle's and this release's earlier drives, in words."""
+    """Describe the history of the first of the given items on this vehicle and on this release."""
     history = evidence.history
     item = next((i for i in evidence.items if i.id in ids and i.history is not None), None)
     if history is None or item is None or item.history is None:
@@ -310,10 +307,12 @@ def history_sentences(evidence: Evidence, ids: Sequence[str]) -> list[str]:
     past = item.history
     sentences: list[str] = []
     if past.vehicle == "new":
-        sentences.append(f"{item.code} is new on this vehicle (none in {_number(history.vehicle_drives, 'drive')}).")
+        sentences.append(
+            f"{item.code} is new on this vehicle (not seen in {_number(history.vehicle_drives, 'earlier drive')})."
+        )
     elif past.vehicle == "recurring":
         sentences.append(
-            f"{item.code} was there in the drive before, and in {past.vehicle_drives_with} of the last "
+            f"{item.code} was also present in the previous drive, and in {past.vehicle_drives_with} of the last "
             f"{_number(history.vehicle_drives, 'drive')}."
         )
     elif past.vehicle == "back":

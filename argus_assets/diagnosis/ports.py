@@ -1,6 +1,6 @@
-"""What a diagnosis needs from outside, as protocols: a language model, a token ledger, saved answers, cases, history.
+"""Protocols of the services that a diagnosis uses: a language model, a token ledger, saved answers, cases, history.
 
-The adapters stand in `resources/`. All are safe to use from several threads and processes.
+Their adapters are in `adapters/`. All are safe to use from several threads and processes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ class Usage:
     """Tokens of one attempt.
 
     Attributes:
-        prompt_tokens: Read, `cached_tokens` included.
-        completion_tokens: Written.
-        cached_tokens: Of the prompt, those that the server had in its cache.
-        estimated: Whether the server told none and they are a bound of ours.
+        prompt_tokens: Tokens read, `cached_tokens` included.
+        completion_tokens: Tokens written.
+        cached_tokens: Prompt tokens that the server had in its cache.
+        estimated: Whether the server reported none and these are our upper bound.
     """
 
     prompt_tokens: int = 0
@@ -49,14 +49,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """What is asked.
+    """A request to a language model.
 
     Attributes:
         system: Instructions.
         user: The data and the question.
         schema: JSON schema of the answer.
-        max_tokens: Of the answer.
-        previous: An answer that was refused, and why: the model is to mend it.
+        max_tokens: Maximum length of the answer.
+        previous: An invalid answer, and the message that asks the model to repair it.
     """
 
     system: str
@@ -68,7 +68,7 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """What came back: text that should be JSON, not yet checked."""
+    """A language model's reply: text that should be JSON, not yet verified."""
 
     text: str
     usage: Usage
@@ -76,17 +76,17 @@ class ModelReply:
 
 
 FailureKind = Literal["refused", "rate_limited", "server_error", "timeout", "connection", "bad_reply", "rejected"]
-"""`refused`: the model would not answer. `rejected`: the request is at fault (key, model name, size)."""
+"""`refused`: the model declined to answer. `rejected`: the request is at fault (key, model name, size)."""
 
 
 class ModelFailed(Exception):
-    """One attempt at asking failed.
+    """One attempt to ask a language model failed.
 
     Attributes:
-        kind: What went wrong.
+        kind: Kind of failure.
         retryable: Whether the same request may succeed later.
-        retry_after_s: What the server asked to wait.
-        usage: Tokens that it cost; `None` when nobody knows, so that the whole reservation counts.
+        retry_after_s: Wait that the server asked for.
+        usage: Tokens used; `None` if unknown, so that the whole reservation counts.
     """
 
     def __init__(
@@ -110,11 +110,11 @@ class LanguageModel(Protocol):
 
     @property
     def name(self) -> str:
-        """Model name, as the endpoint knows it."""
+        """Return the model's name, as the endpoint knows it."""
         ...
 
     def attempt(self, request: ModelRequest, *, timeout_s: float) -> ModelReply:
-        """Ask once; `timeout_s` is the whole time until the last byte.
+        """Ask once; `timeout_s` covers the whole time until the last byte.
 
         Raises:
             ModelFailed: There is no answer.
@@ -122,10 +122,10 @@ class LanguageModel(Protocol):
         ...
 
     def slot(self, *, timeout_s: float) -> AbstractContextManager[None]:
-        """Hold one of the places for calls at the same time, over all processes.
+        """Hold one of the slots for concurrent calls, which all processes share.
 
         Raises:
-            ModelFailed: None was free in time (`timeout`, nothing spent).
+            ModelFailed: No slot was free in time (`timeout`, nothing spent).
         """
         ...
 
@@ -142,34 +142,34 @@ class Reservation:
 
 
 class OverBudget(Exception):
-    """The day's tokens do not allow a call of this priority. Says what is left and when there is more."""
+    """The day's tokens do not allow a call of this priority. The message states what is left, and until when."""
 
 
 class Ledger(Protocol):
-    """Who spent how many tokens. A reservation that nobody settles stays spent."""
+    """Account of the tokens spent. A reservation that is never settled counts as spent."""
 
     def reserve(self, tokens: int, *, batch: str, model: str, priority: float) -> Reservation:
         """Set tokens aside.
 
         Args:
-            tokens: Upper bound of what the attempt may cost.
-            batch: Partition it is for.
+            tokens: Upper bound of the tokens of the attempt.
+            batch: Partition that the attempt is for.
             model: Model name.
             priority: 0 to 1, see `budget.priority_of`.
 
         Raises:
-            OverBudget: They are not there for this priority.
+            OverBudget: The budget does not allow them at this priority.
         """
         ...
 
     def settle(self, reservation: Reservation, usage: Usage, *, outcome: str, cost_usd: float | None) -> None:
-        """Replace a reservation by what was spent.
+        """Replace a reservation by the actual usage.
 
         Args:
-            reservation: Of this attempt.
-            usage: What it cost.
+            reservation: Reservation of this attempt.
+            usage: Tokens used.
             outcome: `answered`, or a `FailureKind`.
-            cost_usd: `None` when the price is not known.
+            cost_usd: Cost; `None` if the price is unknown.
         """
         ...
 
@@ -178,11 +178,11 @@ class Ledger(Protocol):
 
 
 class SavedAnswer(Document):
-    """A model's answer that was found valid, kept for the same fault signature.
+    """A valid answer of a model, saved for the same fault signature.
 
     Attributes:
         answer: The answer as JSON text, with evidence ids of `items`.
-        items: Evidence id → `[ecu, code, status]` of the batch that it was made for.
+        items: Evidence id → `[ecu, code, status]` of the original batch.
         precedent: Partition of that batch.
     """
 
@@ -197,11 +197,11 @@ class AnswerCache(Protocol):
     """Saved answers by key (`signature.cache_key`)."""
 
     def get(self, key: str) -> SavedAnswer | None:
-        """The saved answer."""
+        """Return the saved answer, or `None`."""
         ...
 
     def put(self, key: str, answer: SavedAnswer) -> None:
-        """Save one; the first that was saved for a key stays."""
+        """Save an answer; the first one saved for a key stays."""
         ...
 
 
@@ -209,7 +209,7 @@ class AnswerCache(Protocol):
 
 
 class CodeCount(Document):
-    """A code of a case, and how often it occurred."""
+    """A code of a case, with its number of occurrences."""
 
     code: str
     ecu: str = ""
@@ -217,16 +217,16 @@ class CodeCount(Document):
 
 
 class Case(Document):
-    """A drive whose cause a person confirmed or corrected: the memory that retrieval reads.
+    """A drive whose cause was confirmed or corrected by a person; retrieval searches these.
 
     Attributes:
-        id: Unique; importing the same id again replaces it.
-        partition: Batch that it was, when it was one of ours.
-        codes: Its codes, root first.
-        signature: Fault signature; empty when it is not known.
-        cause: Identifier of the knowledge base, or any other of the same form for causes it does not know.
-        predicted_cause: What the diagnosis had said first; `None` when there was none.
-        predicted_confidence: How sure it was.
+        id: Unique; importing the same id again replaces the case.
+        partition: Partition of its batch, if it was processed here.
+        codes: Its codes, most important first.
+        signature: Fault signature; empty if unknown.
+        cause: Identifier from the knowledge base, or one of the same form for a cause that it does not have.
+        predicted_cause: First cause of the diagnosis; `None` without one.
+        predicted_confidence: Confidence of that cause.
         predicted_mode: Mode of that diagnosis.
     """
 
@@ -250,14 +250,14 @@ class Case(Document):
 
 @dataclass(frozen=True, slots=True)
 class CaseQuery:
-    """What is looked for: a drive's codes, and what limits where it is looked for.
+    """A search for similar cases: the codes of a drive, and the scope of the search.
 
     Attributes:
-        codes: Root first.
-        platform: Cases of this platform.
-        release: Cases of this release and those around it are compared first; see `retrieval`.
-        at: When the drive was: recency is counted from here, and cases confirmed later are left out.
-        exclude_partition: A batch never finds itself.
+        codes: Codes of the drive, most important first.
+        platform: Only cases of this platform are compared.
+        release: Cases of this release and its neighbours are compared first; see `retrieval`.
+        at: Time of the drive: recency is measured from here, and cases confirmed later are ignored.
+        exclude_partition: Partition of the drive's own batch, which must not be found.
     """
 
     codes: tuple[CodeCount, ...]
@@ -269,7 +269,7 @@ class CaseQuery:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedPrediction:
-    """A confirmed prediction: how sure, and whether it was right."""
+    """A prediction that was confirmed or corrected: its confidence, and whether it was right."""
 
     mode: str
     confidence: float
@@ -280,15 +280,15 @@ class CaseStore(Protocol):
     """Confirmed cases."""
 
     def similar(self, query: CaseQuery, *, limit: int = 5) -> Sequence[SimilarCase]:
-        """The most similar cases, best first."""
+        """Return the most similar cases, best first."""
         ...
 
     def with_signature(self, signature: str, *, platform: str) -> Sequence[Case]:
-        """Cases of exactly this fault signature, newest first."""
+        """Return the cases with exactly this fault signature, newest first."""
         ...
 
     def outcomes(self) -> Sequence[ConfirmedPrediction]:
-        """All confirmed predictions."""
+        """Return all confirmed predictions."""
         ...
 
 
@@ -297,15 +297,15 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """Model name, as its endpoint knows it. Vectors of different names are not comparable."""
+        """Return the model's name, as its endpoint knows it. Vectors of different models are not comparable."""
         ...
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """A vector for each text, in their order, all of one length.
+        """Return a vector for each text, in order, all of the same length.
 
         Raises:
             Unavailable: The model did not answer, or not with vectors.
-            BadSetting: It cannot be used as it is set.
+            BadSetting: The model cannot be used as configured.
         """
         ...
 
@@ -315,11 +315,11 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DriveFacts:
-    """What the memory of drives keeps of one.
+    """The facts of a drive that the drive memory keeps.
 
     Attributes:
-        partition: Of the batch.
-        faults: (code, ecu, status, severity, occurrences) of each trouble that stands for itself.
+        partition: Partition of the batch.
+        faults: (code, ecu, status, severity, occurrences) of each fault, without duplicates from other sources.
     """
 
     partition: str
@@ -334,7 +334,7 @@ class DriveFacts:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was before a drive: the counts, and those of each fault by (code, ecu)."""
+    """Earlier drives: the totals, and the history of each fault by (code, ecu)."""
 
     history: History
     items: Mapping[tuple[str, str], ItemHistory] = field(default_factory=dict[tuple[str, str], ItemHistory])
@@ -344,9 +344,9 @@ class DriveMemory(Protocol):
     """The faults of earlier drives."""
 
     def remember(self, drive: DriveFacts) -> None:
-        """Keep a drive; what was kept of the same partition is replaced."""
+        """Store a drive; an earlier entry of the same partition is replaced."""
         ...
 
     def past(self, drive: DriveFacts, *, window_days: int = 90) -> Past:
-        """What was known before this drive: only drives that were recorded earlier, in the window."""
+        """Return the history before this drive: only drives recorded earlier, within the window."""
         ...

@@ -1,6 +1,6 @@
-"""What tokens cost: a table of one's own for local models, then the public prices that `genai-prices` ships.
+"""Price tokens: by the operator's own table (for local models), then by the public prices that `genai-prices` ships.
 
-A price that nobody knows is unknown (`None`), never zero. Nothing is fetched.
+An unknown price is `None`, never zero. Nothing is downloaded.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,11 @@ _MILLION = 1_000_000
 
 
 class Price(Strict):
-    """Price of a model in US dollars for a million tokens.
+    """Price of a model in US dollars per million tokens.
 
     Attributes:
-        model: Its name, or a pattern with `*`.
-        cached_input_per_million: Of prompt tokens that the server had in its cache; as `input_per_million` unless
-            given.
+        model: Name of the model, or a pattern with `*`.
+        cached_input_per_million: Price of prompt tokens from the server's cache; `input_per_million` unless given.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -31,7 +30,7 @@ class Price(Strict):
     cached_input_per_million: Annotated[float, Field(ge=0)] | None = None
 
     def of(self, usage: Usage) -> float:
-        """Dollars."""
+        """Return the cost in US dollars."""
         cached = self.input_per_million if self.cached_input_per_million is None else self.cached_input_per_million
         fresh = usage.prompt_tokens - usage.cached_tokens
         return (
@@ -47,17 +46,17 @@ class _PriceFile(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices in force.
+    """Active prices.
 
     Attributes:
-        own: Of the fleet's own table; the first that fits counts, before all public ones.
+        own: Prices of the operator's table; the first match wins, before all public prices.
     """
 
     own: tuple[Price, ...] = ()
 
     @classmethod
     def load(cls, path: Path | None) -> Self:
-        """Read a table of one's own.
+        """Load the operator's table of prices.
 
         Raises:
             BadSetting: The file cannot be used.
@@ -65,12 +64,12 @@ class Prices:
         if path is None:
             return cls()
         read = read_toml(
-            path, _PriceFile, what="the table of prices", setting="ARGUS_LLM_PRICES", guide="docs/diagnosis.md"
+            path, _PriceFile, what="the price table", setting="ARGUS_LLM_PRICES", guide="docs/diagnosis.md"
         )
         return cls(read.price)
 
     def cost_usd(self, model: str, usage: Usage) -> float | None:
-        """Dollars for tokens; `None` when the price is not known."""
+        """Return the cost of tokens in US dollars, or `None` if the price is unknown."""
         for price in self.own:
             if fnmatchcase(model, price.model):
                 return price.of(usage)

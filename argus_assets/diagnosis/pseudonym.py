@@ -1,4 +1,4 @@
-"""Pseudonyms of vehicles: the same name for the same vehicle, and no way back without the key."""
+"""Pseudonymise vehicles: the same vehicle always gets the same name, which is irreversible without the key."""
 
 import hmac
 from base64 import b32encode
@@ -8,11 +8,11 @@ CHARACTERS = 12
 
 
 def pseudonym(vehicle_id: str, key: bytes) -> str:
-    """`v-` and 12 characters, by HMAC-SHA256.
+    """Return `v-` and 12 characters of an HMAC-SHA256.
 
     Args:
         vehicle_id: Name of the vehicle, which may be its VIN.
-        key: Secret of the fleet.
+        key: Secret key of the fleet.
     """
     digest = hmac.digest(key, b"argus/vehicle/1\0" + vehicle_id.encode(), "sha256")
     return f"v-{b32encode(digest).decode().lower()[:CHARACTERS]}"

@@ -1,9 +1,9 @@
-"""Texts from recordings are data of strangers: capped, and stripped of what names a vehicle, a person or a place.
+"""Redact texts from recordings: cap them, and remove whatever identifies a vehicle, a person or a place.
 
-What is looked for, in this order: credentials, mail addresses, VINs, positions, network addresses, announced serial
-numbers, phone numbers, licence plates, names of persons, home folders. What an engineer needs stays: fault codes,
-numbers with units, rates, times and versions. Where a text may be either, what announces it decides: `driver=` and
-`plate:` do, a bare word does not.
+The rules cover, in this order: credentials, mail addresses, VINs, positions, network addresses, labelled serial numbers,
+phone numbers, licence plates, names of persons, home folders. Whatever an engineer needs stays: fault codes, numbers with
+units, rates, times and versions. An ambiguous text is redacted only if a label says what it is: `driver=` and `plate:`
+do, a bare word does not.
 """
 
 import re
@@ -19,10 +19,10 @@ MAX_TEXT: Final = 200
 MAX_IDENTIFIER: Final = 64
 
 _MAX_READ: Final = 4096
-"""Characters of a text that are looked at."""
+"""Characters of a text that are read; the rest is dropped."""
 
 _CACHED: Final = 4096
-"""Texts whose redaction is kept: a drive repeats the same few."""
+"""Number of texts whose redaction is cached: a drive repeats the same few."""
 
 Replacement = str | Callable[[re.Match[str]], str]
 
@@ -33,15 +33,15 @@ _IGNORABLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-"""Characters that show nothing (Unicode: Default_Ignorable_Code_Point), and annotation marks."""
+"""Invisible characters (Unicode: Default_Ignorable_Code_Point), and annotation marks."""
 
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\uf8ff]+")
 _COMPATIBLE: Final = re.compile("[^µ²³…¼½¾]+")
-"""What is brought to its plain form. The rest means something as it is: `m/s²`."""
+"""Characters to normalise. The others carry meaning as they are: `m/s²`."""
 
 
 def _normal(text: str) -> str:
-    """`text` on one line, in Unicode's compatibility form, without characters that show nothing."""
+    """Return `text` on one line, in Unicode compatibility form (NFKC), without invisible characters."""
     if text.isascii():
         return _UNPRINTABLE.sub(" ", text)
     shown = _UNPRINTABLE.sub(" ", _IGNORABLE.sub("", text))
@@ -75,11 +75,11 @@ _CREDENTIALS: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
 )
 
 _MAX_WORD_CHANGES: Final = 0.3
-"""Changes between upper case, lower case and digits, for each character: random base64 has 0.65, words below 0.3."""
+"""Changes between upper case, lower case and digits per character: 0.65 in random base64, below 0.3 in words."""
 
 
 def _unless_words(run: str) -> str:
-    """A run of letters and digits as it is when it is made of words, else nothing of it."""
+    """Return a run of letters and digits unchanged if it consists of words, else redacted."""
     kinds = [2 if c.isdigit() else c.isupper() for c in run if c.isalnum()]
     changes = sum(a != b for a, b in pairwise(kinds))
     return "<secret>" if len(set(kinds)) == 3 and changes >= _MAX_WORD_CHANGES * len(kinds) else run
@@ -97,7 +97,7 @@ _GROUPINGS: Final = (
     (5, 4, 4, 4),
     (1,) * 17,
 )
-"""How people split a VIN to read it: by its sections (WMI, VDS, VIS; ISO 3779), in fours, by character."""
+"""Groupings in which people write a VIN: by its sections (WMI, VDS, VIS; ISO 3779), in fours, by character."""
 
 
 def _grouped(lengths: tuple[int, ...]) -> str:
@@ -106,19 +106,19 @@ def _grouped(lengths: tuple[int, ...]) -> str:
 
 
 def _unless_no_vin(match: re.Match[str]) -> str:
-    """A grouped text as it is unless its characters stand as in a VIN."""
+    """Return a grouped text unchanged unless its characters have the form of a VIN."""
     return "<vin>" if _has_form(re.sub(r"[ ._/:-]", "", match[0])) else match[0]
 
 
 def _unless_no_vin_in(match: re.Match[str]) -> str:
-    """A run of letters and digits as it is unless a part of it is like a VIN and not like a number in hex."""
+    """Return a run of letters and digits unchanged unless a part of it looks like a VIN and not like a hex number."""
     run = match[0]
     parts = (run[at : at + 17] for at in range(len(run) - 16))
     return "<vin>" if any(_has_form(part) and re.search("[G-WYZg-wyz]", part) for part in parts) else run
 
 
 def _has_form(vin: str) -> bool:
-    """ISO 3779: the last characters are a number; in practice there is a digit before, and letters."""
+    """Return whether a text has the form of a VIN (ISO 3779): the last characters are digits; in practice others are mixed."""
     return vin[-3:].isdigit() and any(c.isdigit() for c in vin[:9]) and sum(c.isalpha() for c in vin) >= 3
 
 
@@ -150,7 +150,7 @@ _LOOK_ALIKE: Final = str.maketrans(
 
 
 def _without_disguised_vins(line: str) -> str:
-    """A line without VINs in which letters of other alphabets stand for Latin ones."""
+    """Return a line without VINs that are disguised by letters of other alphabets."""
     if line.isascii():
         return line
     shown = line.translate(_LOOK_ALIKE)
@@ -165,17 +165,17 @@ def _without_disguised_vins(line: str) -> str:
     return line
 
 
-# ------------------------------------------------------------------------------------------------ codes of our own
+# ------------------------------------------------------------------------------------------------ codes made by Argus
 
 _OWN_CODE: Final = re.compile(r"(?<![A-Za-z0-9_])(LOG|DIAG)_([A-Z0-9]+(?:_[A-Z0-9]+)*)(_[0-9a-f]{8})?(?![A-Za-z0-9_])")
-"""`faults.software.log_code` and `diagnostic_code`: the name in it is of the vehicle, the hash is ours."""
+"""`faults.software.codes.log_code` and `diagnostic_code`: the name inside comes from the vehicle, the hash from Argus."""
 
 _PLACE: Final = 0xE000
-"""Private characters, which no text here has, stand for codes while the rules look at the rest."""
+"""Private-use characters, which no text here contains, replace codes while the rules run."""
 
 
 def _by_rules(line: str) -> str:
-    """Replace what the rules find; a code that Argus made stays, as far as they find nothing in the name in it."""
+    """Apply the rules; a code that Argus made is kept, except for what the rules find in its name."""
     codes: list[str] = []
 
     def put_aside(match: re.Match[str]) -> str:
@@ -206,7 +206,7 @@ _LATITUDE: Final = (
     r"[\"']?\s*[:=]?\s*[\"']?"
 )
 _MEASURE: Final = r"(?:[numµμ]?s|[mck]?m|m/s²?|km/h|g|rad|%|Nm)"
-"""Units of what is not a position though `lat` announces it: latencies, lateral offsets and accelerations."""
+"""Units of values that are no positions although labelled `lat`: latencies, lateral offsets and accelerations."""
 _PLUS: Final = "[23456789CFGHJMPQRVWX]"
 _SENTENCES: Final = "(?:GGA|GLL|RMC|GNS|RMA|RMB|RMT|WPL|BWC|BWR|GSV|GSA|VTG|ZDA|GST|HDT|BEC|FIX|GPQ|DTM|GBS|GRS)"
 
@@ -244,7 +244,7 @@ _POSITION: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
 
 
 def _unless_sum(code: str) -> str:
-    """A plus code (Open Location Code) has a letter; `2345+67` is a sum."""
+    """Redact a plus code (Open Location Code), which has a letter; `2345+67` is a sum."""
     return "<position>" if any(c.isalpha() for c in code) else code
 
 
@@ -267,7 +267,7 @@ def _unless_no_ipv6(text: str) -> str:
 
 
 def _unless_no_ipv4(match: re.Match[str]) -> str:
-    """Four numbers are a version after a word for one; without any word when they start below 10."""
+    """Redact four numbers unless they are a version: labelled as one, or unlabelled and starting below 10."""
     quad = match[0].removesuffix(match["port"] or "")
     before = match.string[max(0, match.start() - 24) : match.start()]
     try:
@@ -346,7 +346,7 @@ _NO_NAMES: Final = frozenset({
     "system", "takeover", "terminal", "time", "timed", "timeout", "torque", "unit", "unknown", "update", "updated",
     "version", "waiting", "warning", "was", "wheel", "window", "with",
 })  # fmt: skip
-"""Words that follow `driver` and `operator` and name nobody."""
+"""Words that follow `driver` and `operator` without being a name."""
 
 
 def _unless_no_name(match: re.Match[str]) -> str:
@@ -393,53 +393,53 @@ _MAIL: Final[tuple[tuple[re.Pattern[str], Replacement], ...]] = (
 _RULES: Final = (*_CREDENTIALS, *_MAIL, *_VIN, *_POSITION, *_NETWORK, *_DEVICES, *_PLATE, *_PERSON, *_HOME)
 
 
-# ------------------------------------------------------------------------------------------------ what is called
+# ------------------------------------------------------------------------------------------------ public functions
 
 
 @lru_cache(maxsize=_CACHED)
 def redact(text: str) -> str:
-    """`text` on one line, without what names a vehicle, a person or a place, at most `MAX_TEXT` characters.
+    """Return `text` on one line, without whatever identifies a vehicle, a person or a place, capped at `MAX_TEXT`.
 
-    Doing it twice changes nothing.
+    Idempotent.
     """
-    return _until_stable(text, _shortened)
+    return _until_stable(text, lambda line: _capped(line, MAX_TEXT))
 
 
-def redact_prose(text: str, most: int) -> str:
-    """The same for a text of several sentences, at most `most` characters long."""
-    return _until_stable(text[:_MAX_READ], lambda line: line if len(line) <= most else f"{line[: most - 1]}…")
+def redact_prose(text: str, max_characters: int) -> str:
+    """Redact a text of several sentences, capped at `max_characters`."""
+    return _until_stable(text[:_MAX_READ], lambda line: _capped(line, max_characters))
 
 
 @lru_cache(maxsize=_CACHED)
 def safe_identifier(text: str, *, max_characters: int = MAX_IDENTIFIER) -> str:
-    """A name of an ECU, node, topic or file: redacted, and of characters that delimit nothing.
+    """Return the name of an ECU, node, topic or file, redacted and without delimiter characters.
 
-    Letters, digits, spaces and `_-./:+(),@%&=~` stay; what else there is becomes a space. A longer name is cut and
-    ends in a digest of the whole, so that two long names stay two. Doing it twice changes nothing.
+    Letters, digits, spaces and `_-./:+(),@%&=~` stay; anything else becomes a space. A longer name is cut and ends in a
+    digest of the whole, so that different long names stay different. Idempotent.
 
     Args:
         text: The name.
-        max_characters: At most so many.
+        max_characters: Maximum length.
     """
     return _until_stable(text, lambda line: _cut_name(_plain(line), max_characters))
 
 
 def safe_release(text: str) -> str:
-    """The same for a software release, of which four numbers are no network address."""
+    """Return a software release like `safe_identifier`, without taking four numbers for a network address."""
     is_version = len(text) <= MAX_IDENTIFIER and re.fullmatch(r"\d{1,6}(?:\.\d{1,6})*", text, re.ASCII) is not None
     return text if is_version else safe_identifier(text)
 
 
 def _until_stable(text: str, form: Callable[[str], str]) -> str:
-    """Redact until nothing changes any more: what a cut or a replacement brings together may be found anew."""
+    """Redact until nothing changes any more: a cut or a replacement may join parts into a new match."""
     before, line = None, text
     while line != before:
         before, line = line, form(_by_rules(_normal(line[:_MAX_READ])[:_MAX_READ]))
     return line
 
 
-def _shortened(line: str) -> str:
-    return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"
+def _capped(line: str, max_characters: int) -> str:
+    return line if len(line) <= max_characters else f"{line[: max_characters - 1]}…"
 
 
 def _plain(line: str) -> str:

@@ -1,4 +1,4 @@
-"""The order of software releases: which of two texts is the later one, whatever scheme they follow."""
+"""Order software releases: decide which of two is later, whatever versioning scheme they follow."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 ReleaseKey = tuple[tuple[int, int, str], ...]
-"""A key to sort by. Only its order means anything."""
+"""Sort key; only its order is meaningful."""
 
 _PART: Final = re.compile(r"[0-9]+|[^\W\d_]+")
 _BEFORE_RELEASE: Final = frozenset({"alpha", "beta", "dev", "pre", "preview", "rc", "snapshot"})
@@ -14,12 +14,11 @@ _PRE, _END, _WORD, _NUMBER = range(4)
 
 
 def release_key(release: str) -> ReleaseKey:
-    """Natural order: numbers by value, words by letters, case and separators without meaning.
+    """Return a key for natural order: numbers by value, words alphabetically; case and separators are ignored.
 
-    `2026.9` < `2026.10-rc2` < `2026.10` < `2026.10b` < `2026.10.1`: what is appended makes a release later, but for
-    the words for what comes before it (`alpha`, `beta`, `dev`, `pre`, `preview`, `rc`, `snapshot`). A leading `v`
-    does not count. Any text has a key; texts with the same key (`2026.9` and `2026.09`) are neither earlier nor
-    later than each other.
+    `2026.9` < `2026.10-rc2` < `2026.10` < `2026.10b` < `2026.10.1`: a suffix makes a release later, except for
+    pre-release words (`alpha`, `beta`, `dev`, `pre`, `preview`, `rc`, `snapshot`). A leading `v` is ignored. Any text
+    has a key; texts with equal keys (`2026.9` and `2026.09`) are neither earlier nor later than each other.
     """
     parts = _PART.findall(unicodedata.normalize("NFKC", release).casefold())
     if len(parts) > 1 and parts[0] == "v":
@@ -28,9 +27,9 @@ def release_key(release: str) -> ReleaseKey:
 
 
 def previous_release(release: str, seen: Iterable[str]) -> str | None:
-    """The latest of the releases in `seen` that is earlier than `release`, `None` when there is none.
+    """Return the latest of the releases in `seen` that is earlier than `release`, or `None`.
 
-    Of those with the same key, the last by its text.
+    Of releases with equal keys, the last in text order is returned.
     """
     here = release_key(release)
     earlier = [(key, other) for other in seen if (key := release_key(other)) < here]

@@ -1,11 +1,11 @@
-"""Which past cases are like a drive, and what they say: the rules that every store of cases keeps to.
+"""Retrieve past cases that resemble a drive: the rules that every case store follows.
 
-1. Of the cases, those count that are of the drive's platform, share a code with it (or the component of one), were
-   confirmed by the time that is asked for, and are not the batch itself.
-2. Those of releases near the drive's (`nearby`) are compared first. When fewer than asked for are similar enough
-   there (`SIMILAR_ENOUGH`), those of all releases are: a good precedent under an old release is worth more than a poor
-   one under this.
-3. The most similar, `CANDIDATES` for each that is asked for, are ranked by similarity times recency.
+1. A case counts if it has the drive's platform, shares a code (or the component of one) with it, was confirmed by the
+   time of the query, and is not the batch itself.
+2. Cases of releases near the drive's (`nearby`) are compared first. If too few of them are similar enough
+   (`SIMILAR_ENOUGH`), cases of all releases are compared: a good precedent under an old release is worth more than a
+   poor one under the current release.
+3. The most similar cases, `CANDIDATES` for each one requested, are ranked by similarity times recency.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,18 +23,18 @@ from argus_assets.diagnosis.releases import release_key
 from argus_assets.diagnosis.vectors import IdfTable, Vector, code_vector, component_of, features
 
 NEAR_RELEASES: Final = 3
-"""Releases before and after the drive's that are near: about what a fleet runs at the same time."""
+"""Number of releases before and after the drive's that are near: about as many as a fleet runs at a time."""
 
 SIMILAR_ENOUGH: Final = 0.5
 CANDIDATES: Final = 4
 SAME_SIGNATURE: Final = 100
-"""Cases of one signature that are looked at: more make nobody surer."""
+"""Maximum number of cases of one signature that are read: more would not add confidence."""
 
 HALF_LIFE_DAYS: Final = 5.0
-"""94% of incidents that come again do so within 20 days (RCACopilot, EuroSys 2024): four half-lives."""
+"""94% of recurring incidents recur within 20 days (RCACopilot, EuroSys 2024): four half-lives."""
 
 MIN_RECENCY: Final = 0.5
-"""What an old case keeps: one with the very same codes stands against a new one that is half as similar."""
+"""Weight of a very old case: with identical codes it equals a new case that is half as similar."""
 
 Scope = Literal["near releases", "all releases"]
 
@@ -46,7 +46,7 @@ class Found:
     Attributes:
         cases: Best first.
         scope: Which releases were compared.
-        compared_by: What made the vectors: `codes`, or the name of an embedding model.
+        compared_by: Source of the vectors: `codes`, or the name of an embedding model.
     """
 
     cases: tuple[SimilarCase, ...]
@@ -55,16 +55,16 @@ class Found:
 
 
 def recency_weight(age_days: float) -> float:
-    """What a case of this age counts, 1 down to `MIN_RECENCY`: the excess over that halves every 5 days.
+    """Return the weight of a case of this age, from 1 down to `MIN_RECENCY`: the excess halves every 5 days.
 
     Args:
-        age_days: Between the two drives; a case from after the drive is as good as new.
+        age_days: Days between the two drives; a case from after the drive counts as new.
     """
     return MIN_RECENCY + (1 - MIN_RECENCY) * 0.5 ** (max(0.0, age_days) / HALF_LIFE_DAYS)
 
 
 def nearby(release: str, releases: Iterable[str]) -> frozenset[str]:
-    """Of `releases`, those near `release`: the same, and those of the three keys before and the three after it."""
+    """Return the `releases` near `release`: the same, and those of the three keys before and after it."""
     here = release_key(release)
     keys = {other: release_key(other) for other in releases}
     distinct = sorted(set(keys.values()))
@@ -77,12 +77,12 @@ def nearby(release: str, releases: Iterable[str]) -> frozenset[str]:
 
 
 def case_query(evidence: Evidence, at: datetime, partition: str | None) -> CaseQuery:
-    """What to look for on behalf of a drive.
+    """Build the query for cases that resemble a drive.
 
     Args:
-        evidence: Of the drive.
-        at: Cases confirmed later are left out, and recency counts from here.
-        partition: Of its batch, which must not find itself.
+        evidence: Evidence of the drive.
+        at: Time of the query: cases confirmed later are ignored, and recency is measured from here.
+        partition: Partition of its batch, which must not find itself.
     """
     return CaseQuery(
         codes=_counts(evidence),
@@ -106,19 +106,19 @@ def case_of(
     fix: str | None = None,
     note: str | None = None,
 ) -> Case:
-    """A case, as a person confirms or corrects a diagnosis. The evidence must have an item.
+    """Build the case of a diagnosis that a person confirmed or corrected. The evidence must have an item.
 
     Args:
-        evidence: Of the batch.
-        diagnosis: What was said of it.
-        partition: Of the batch; the case's id.
-        recorded_at: When the drive began.
-        cause: What it was.
-        title: The same in plain words.
-        confirmed_at: When the person said so.
-        confirmed_by: Who.
-        fix: What helped.
-        note: Anything else. Free texts are stripped of VINs, positions and mail addresses.
+        evidence: Evidence of the batch.
+        diagnosis: Its diagnosis.
+        partition: Partition of the batch, from which the id of the case is made.
+        recorded_at: Start of the drive.
+        cause: The actual cause.
+        title: The cause in plain words.
+        confirmed_at: When it was confirmed.
+        confirmed_by: Who confirmed it.
+        fix: The repair that helped.
+        note: Any other remark. Free text is redacted.
     """
     name = batch_name(partition)
     first = diagnosis.root_causes[0] if diagnosis.root_causes else None
@@ -143,14 +143,14 @@ def case_of(
 
 
 def batch_name(partition: str) -> str:
-    """A partition key as cases keep it: where the vehicle id or batch id is a VIN, a digest stands in its place."""
+    """Return a partition key as cases store it: replaced by a digest if the vehicle id or batch id is a VIN."""
     if redact(partition) == partition:
         return partition
     return f"{partition[:10]}_{sha256(partition.encode()).hexdigest()[:24]}"
 
 
 def causes_of(cases: Sequence[SimilarCase]) -> list[tuple[str, float]]:
-    """What similar cases vote for: each cause with its share of all weights, most first; a tie goes to the earlier."""
+    """Return the causes that similar cases vote for, with their share of the weight, highest first; ties keep their order."""
     weights: dict[str, float] = {}
     for case in cases:
         weights[case.cause] = weights.get(case.cause, 0.0) + case.weight
@@ -159,7 +159,7 @@ def causes_of(cases: Sequence[SimilarCase]) -> list[tuple[str, float]]:
 
 
 def is_visible(case: Case, query: CaseQuery) -> bool:
-    """Whether a case may be found: of the platform, confirmed by then, and not the batch itself."""
+    """Return whether a query may find a case: same platform, confirmed in time, and not the batch itself."""
     return (
         case.platform == query.platform
         and case.confirmed_at <= query.at
@@ -171,25 +171,25 @@ def best(candidates: Iterable[tuple[Case, float]], query: CaseQuery, *, limit: i
     """Rank the most similar cases by similarity times recency.
 
     Args:
-        candidates: Cases with their cosine.
-        query: What they were looked for with.
-        limit: How many to keep.
+        candidates: Cases with their cosine similarity.
+        query: The query that found them.
+        limit: Number of cases to keep.
     """
     similar = [_similar(case, cosine, query) for case, cosine in candidates]
     return tuple(sorted(similar, key=lambda s: (-s.weight, -s.confirmed_on.toordinal(), s.id))[:limit])
 
 
 def is_enough(found: Sequence[SimilarCase], *, limit: int) -> bool:
-    """Whether there is no need to compare further releases."""
+    """Return whether enough similar cases were found without comparing further releases."""
     return sum(case.similarity >= SIMILAR_ENOUGH for case in found) >= limit
 
 
 class MemoryCaseStore:
-    """Cases in memory, compared one by one: exact, and the oracle of the other stores. Not for several threads.
+    """Cases in memory, compared one by one: exact, and the oracle of the other stores. Not thread-safe.
 
     Args:
-        cases: To begin with.
-        idf: The table to compare by; counted from the cases when there is none.
+        cases: Initial cases.
+        idf: IDF table to use; counted from the cases by default.
     """
 
     def __init__(self, cases: Iterable[Case] = (), *, idf: IdfTable | None = None) -> None:
@@ -206,16 +206,16 @@ class MemoryCaseStore:
         self._stale = True
 
     def remove(self, id: str) -> bool:  # noqa: A002 - the field's name
-        """Remove a case; whether there was one."""
+        """Remove a case. Return whether it existed."""
         self._stale = True
         return self._cases.pop(id, None) is not None
 
     def similar(self, query: CaseQuery, *, limit: int = 5) -> Sequence[SimilarCase]:
-        """The most similar cases, best first."""
+        """Return the most similar cases, best first."""
         return self.search(query, limit=limit).cases
 
     def search(self, query: CaseQuery, *, limit: int = 5) -> Found:
-        """The most similar cases, and how they were found."""
+        """Return the most similar cases, and how they were found."""
         visible = [case for case in self._cases.values() if is_visible(case, query)]
         near = nearby(query.release, {case.release for case in visible})
         sharing = [case for case in visible if features(query.codes).keys() & features(case.codes).keys()]
@@ -225,18 +225,18 @@ class MemoryCaseStore:
         return Found(self._most_similar(sharing, query, limit), "all releases")
 
     def with_signature(self, signature: str, *, platform: str) -> Sequence[Case]:
-        """Cases of exactly this fault signature, newest first, at most `SAME_SIGNATURE`."""
+        """Return the cases with exactly this fault signature, newest first, at most `SAME_SIGNATURE`."""
         if not signature:
             return []
         found = [c for c in self._cases.values() if c.signature == signature and c.platform == platform]
         return sorted(found, key=_newest_first)[:SAME_SIGNATURE]
 
     def outcomes(self) -> Sequence[ConfirmedPrediction]:
-        """All confirmed predictions."""
+        """Return all confirmed predictions."""
         return [o for case in self._cases.values() if (o := _outcome_of(case)) is not None]
 
     def idf(self) -> IdfTable:
-        """The table in force."""
+        """Return the active IDF table."""
         self._refresh()
         return self._idf
 
@@ -268,11 +268,11 @@ def _outcome_of(case: Case) -> ConfirmedPrediction | None:
 
 
 def case_text(codes: Sequence[CodeCount], meaning: Callable[[str], str]) -> str:
-    """A case as an embedding model reads it: its codes in plain words. Nothing that a recording says goes in.
+    """Return a case as text for an embedding model: its codes in plain words, and no text from recordings.
 
     Args:
-        codes: Of the case.
-        meaning: A code in plain words.
+        codes: Codes of the case.
+        meaning: Describe a code in plain words.
     """
     return "\n".join(f"{code}: {meaning(code)}" for code in dict.fromkeys(count.code for count in codes))
 
@@ -299,7 +299,7 @@ def _similar(case: Case, cosine: float, query: CaseQuery) -> SimilarCase:
 
 
 def _shared(one: Sequence[CodeCount], other: Sequence[CodeCount]) -> tuple[str, ...]:
-    """Codes of both, and components of both where the failure types differ, in the order of `one`."""
+    """Return the codes in common, or their components if the failure types differ, in the order of `one`."""
     both = features(other).keys()
     codes = [code for code in features(one) if code in both]
     implied = {component_of(code) for code in codes}

@@ -1,4 +1,4 @@
-"""Saved answers: a model's valid answer, used again for another drive with the same fault signature."""
+"""Reuse a model's valid answer for another drive with the same fault signature."""
 
 import json
 import re
@@ -14,21 +14,21 @@ _ITEM: Final = re.compile(r"\bE\d{1,2}\b")
 
 
 def saved_answer(text: str, evidence: Evidence, *, precedent: str, model: str, made_at: datetime) -> SavedAnswer:
-    """What is kept of an answer.
+    """Build the record of an answer to be saved.
 
     Args:
         text: The answer.
-        evidence: What it was made for.
+        evidence: Evidence that it is based on.
         precedent: Partition of that batch.
-        model: Who answered.
-        made_at: When, UTC.
+        model: Model that answered.
+        made_at: Time of the answer, UTC.
     """
     items = {item.id: _fault(item) for item in evidence.items}
     return SavedAnswer(answer=text, items=items, precedent=precedent, model=model, made_at=made_at)
 
 
 def reuse(saved: SavedAnswer, evidence: Evidence) -> Answer | None:
-    """The answer with this drive's items in place of the precedent's; `None` when one that it speaks of is not there."""
+    """Return the answer with this drive's items in place of the precedent's, or `None` if one of them is missing."""
     start, end = saved.answer.find("{"), saved.answer.rfind("}")
     try:
         document = json.loads(saved.answer[start : end + 1])
@@ -50,7 +50,7 @@ def _fault(item: EvidenceItem) -> tuple[str, str, str]:
 
 
 def _renamed(value: Any, new_id: dict[str, str], old: set[str]) -> Any:  # noqa: ANN401 - JSON
-    """JSON with ids exchanged: as whole values, and within texts as `[E1]` or `E1`.
+    """Replace ids in JSON: as whole values, and within texts as `[E1]` or `E1`.
 
     Raises:
         KeyError: An id has no counterpart.

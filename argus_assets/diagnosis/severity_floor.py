@@ -1,6 +1,6 @@
-"""The hard floor below which no answer may go: what the vehicle itself reports now is not talked down.
+"""Severity floor: no answer may play down what the vehicle itself reports now.
 
-A fault that is there now counts with its severity; what is pending or past does not, nor do remarks.
+A fault that is present counts with its severity; pending and past faults do not, nor do those of severity info.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from argus_assets.diagnosis.vocabulary import STRICTEST_DRIVABLE_FIRST, Drivable
 from argus_assets.faults.schema import Severity
 
 NOT_NOW: Final = frozenset({"previously_active", "pending"})
-"""Statuses of what was active in the past, or was seen once and is not confirmed."""
+"""Statuses of faults that were active in the past, or were seen once and are not confirmed."""
 
 MILDEST_SEVERITY_FIRST: Final = tuple(Severity)
-"""Severities, the mildest first."""
+"""Severities from mild to severe."""
 
 _DRIVABLE_BY_SEVERITY: Final[dict[Severity, Drivable]] = {
     Severity.INFO: "yes",
@@ -25,32 +25,32 @@ _DRIVABLE_BY_SEVERITY: Final[dict[Severity, Drivable]] = {
 
 
 def is_there_now(item: EvidenceItem) -> bool:
-    """Whether a fault is there now and more than a remark."""
+    """Return whether a fault is present now and above severity info."""
     return item.severity is not Severity.INFO and item.status not in NOT_NOW
 
 
 def severity_floor(evidence: Evidence) -> Severity:
-    """The worst severity of what is there now."""
+    """Return the worst severity of the faults present."""
     present = (item.severity for item in evidence.items if item.status not in NOT_NOW)
     return max(present, key=MILDEST_SEVERITY_FIRST.index, default=Severity.INFO)
 
 
 def drivable_floor(evidence: Evidence, severity: Severity) -> Drivable:
-    """The laxest word on driving that a severity allows; never `yes` when nothing could be read."""
+    """Return the most lenient drivability that a severity allows; never `yes` if nothing could be read."""
     allowed = _DRIVABLE_BY_SEVERITY[severity]
     return allowed if evidence.coverage.frames else stricter("with_care", allowed)
 
 
 def worse(*severities: Severity) -> Severity:
-    """The worst of them."""
+    """Return the worst severity."""
     return max(severities, key=MILDEST_SEVERITY_FIRST.index)
 
 
 def stricter(*words: Drivable) -> Drivable:
-    """The strictest of them."""
+    """Return the strictest drivability."""
     return min(words, key=STRICTEST_DRIVABLE_FIRST.index)
 
 
 def merged_checks(checks: Sequence[Sequence[str]], limit: int = 10) -> tuple[str, ...]:
-    """What to check over all causes, those of the likeliest first, each once."""
+    """Return the checks of all causes, those of the most likely cause first, without duplicates."""
     return tuple(dict.fromkeys(check for of_cause in checks for check in of_cause))[:limit]

@@ -1,8 +1,8 @@
-"""The signature of a drive's faults: the same faults in the same order, whatever the drive.
+"""Compute the fault signature of a drive: equal for the same faults in the same order.
 
-It covers platform, release, and for each of the Top-K faults that is more than a remark: ECU, code, status, and its
-place in the order of first appearance among them. What appeared within a second of each other shares a place, so that
-jitter changes nothing. Times, counts, messages and the vehicle are left out.
+It covers platform, release, and for each of the Top-K faults above severity info: ECU, code, status, and its place in the
+order of first appearance. Faults that appear within a second share a place, so that jitter has no effect. Times, counts,
+messages and the vehicle are left out.
 """
 
 import json
@@ -13,7 +13,7 @@ from argus_assets.faults.schema import Severity
 
 
 def fault_signature(evidence: Evidence) -> str:
-    """SHA-256 in hex."""
+    """Return the fault signature: SHA-256 in hex."""
     items = [item for item in evidence.items if item.severity is not Severity.INFO]
     places = {appeared: place for place, appeared in enumerate(sorted({item.appeared for item in items}))}
     faults = sorted((item.ecu, item.code, item.status, places[item.appeared]) for item in items)
@@ -21,7 +21,7 @@ def fault_signature(evidence: Evidence) -> str:
 
 
 def cache_key(signature: str, *, prompt_version: str, model: str, knowledge_version: str) -> str:
-    """What a saved answer is kept under."""
+    """Return the key of a saved answer."""
     return _digest(["answer/1", signature, prompt_version, model, knowledge_version])
 
 

@@ -1,13 +1,13 @@
-"""Codes → vector: what makes two drives alike, as numbers that a vector index can compare.
+"""Turn codes into a vector, so that a vector index can compare drives.
 
 Each code is a feature with the value log1p(occurrences)·idf(code): a code that chatters a thousand times says little
-more than one that came ten times, and a code that every case has says little at all. A code with a failure type
-(`U0100-87`, `SPN100/FMI1`) also is, at half weight, the component that it is about (`U0100`, `SPN100`): units report
-one trouble with different failure types.
+more than one that occurs ten times, and a code that every case has says little at all. A code with a failure type
+(`U0100-87`, `SPN100/FMI1`) also counts as its component (`U0100`, `SPN100`), since ECUs report the same fault with
+different failure types.
 
 Features are hashed to a fixed number of dimensions, with a sign (Weinberger et al. 2009, "Feature hashing for large
-scale multitask learning"): a new code needs no new column. Two codes that fall on one dimension add to each other or
-cancel, either with the same chance, so the cosine of two drives stays right on average; its error has a standard
+scale multitask learning"): a new code needs no new column. Two codes that collide in a dimension add up or cancel with
+equal probability, so the cosine of two drives is unbiased; its error has a standard
 deviation of about 1/√1536, or 0.026. Ten features collide with each other in 3% of all drives.
 """
 
@@ -27,7 +27,7 @@ from argus_assets.diagnosis.ports import CodeCount
 from argus_assets.errors import BadSetting
 
 DIMENSIONS: Final = 1536
-"""Of every stored vector: pgvector indexes at most 2,000."""
+"""Dimensions of every stored vector: pgvector indexes at most 2,000."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -36,12 +36,12 @@ _WITH_FAILURE_TYPE: Final = re.compile(r"([PBCU][0-3][0-9A-F]{3})-[0-9A-F]{2}|(S
 
 @dataclass(frozen=True, slots=True)
 class IdfTable:
-    """How many cases have a feature: what makes rare codes count.
+    """Document frequencies of features, by which rare codes weigh more.
 
     Attributes:
-        version: Vectors are comparable when they were made with the same one.
+        version: Vectors are comparable if they were made with the same version.
         documents: Number of cases.
-        df: Cases by feature.
+        df: Number of cases by feature.
     """
 
     version: int = 0
@@ -50,7 +50,7 @@ class IdfTable:
 
     @classmethod
     def of(cls, documents: Iterable[Sequence[CodeCount]], *, version: int = 0) -> "IdfTable":
-        """Count over the codes of cases."""
+        """Count the features of cases."""
         df: dict[str, int] = {}
         count = 0
         for codes in documents:
@@ -60,16 +60,16 @@ class IdfTable:
         return cls(version, count, df)
 
     def idf(self, feature: str) -> float:
-        """ln((1 + N) / (1 + df)) + 1.
+        """Return ln((1 + N) / (1 + df)) + 1.
 
-        Not ln(N / df): that one has no value for a code that was never seen, which is the rarest of all, and gives 0
-        for one that all cases have, so that a drive with nothing else would have no direction. Without cases it is 1.
+        Not ln(N / df), which is undefined for a code that was never seen, the rarest of all, and 0 for one that all
+        cases have, so a drive with no other code would have no direction. Without cases it is 1.
         """
         return log((1 + self.documents) / (1 + self.df.get(feature, 0))) + 1
 
 
 def features(codes: Iterable[CodeCount]) -> dict[str, int]:
-    """Occurrences by feature, over all ECUs: the codes as given, then components of those with a failure type."""
+    """Return occurrences by feature over all ECUs: the codes as given, then the components of codes with a failure type."""
     counts: dict[str, int] = {}
     components: dict[str, int] = {}
     for code in codes:
@@ -81,46 +81,46 @@ def features(codes: Iterable[CodeCount]) -> dict[str, int]:
 
 
 def component_of(code: str) -> str | None:
-    """A code without its failure type (ISO 14229-1 failure-type byte, J1939 FMI); `None` for one that has none."""
+    """Return a code without its failure type (ISO 14229-1 failure-type byte, J1939 FMI), or `None` if it has none."""
     match = _WITH_FAILURE_TYPE.fullmatch(code)
     return None if match is None else match[1] or match[2]
 
 
 def code_vector(codes: Sequence[CodeCount], idf: IdfTable) -> Vector:
-    """The vector of a drive's codes.
+    """Return the vector of a drive's codes.
 
     Args:
-        codes: At least one.
-        idf: The table in force.
+        codes: At least one code.
+        idf: The active IDF table.
 
     Returns:
         `DIMENSIONS` numbers of norm 1.
     """
     vector = np.zeros(DIMENSIONS)
     values = {name: log1p(count) * idf.idf(name) for name, count in features(codes).items()}
-    for name in sorted(values):  # a sum of floats depends on its order
+    for name in sorted(values):  # sorted: a sum of floats depends on its order
         place, sign = _slot(name)
         vector[place] += sign * values[name]
     norm = float(np.linalg.norm(vector))
-    if norm < 1e-9:  # all features met and cancelled: the strongest stands for all
+    if norm < 1e-9:  # all features collided and cancelled: keep the strongest
         place, sign = _slot(max(sorted(values), key=values.__getitem__))
         vector[place], norm = sign, 1.0
     return (vector / norm).astype(np.float32)
 
 
 def padded(embedding: Sequence[float], *, name: str) -> Vector:
-    """An embedding in the stored form: zeros at its end change no cosine.
+    """Pad an embedding to the stored length with zeros, which do not change the cosine.
 
     Args:
-        embedding: What a model made.
-        name: Of the model, for the message.
+        embedding: Embedding from a model.
+        name: Name of the model, for the message.
 
     Raises:
-        BadSetting: It is longer than `DIMENSIONS`, or has no direction.
+        BadSetting: The embedding is longer than `DIMENSIONS`, or has no direction.
     """
     if len(embedding) > DIMENSIONS:
         raise BadSetting(
-            f"The embedding model {name} makes vectors of {len(embedding)} numbers, expected at most {DIMENSIONS}.",
+            f"The embedding model {name} returns vectors of {len(embedding)} dimensions, expected at most {DIMENSIONS}.",
             help="Set ARGUS_EMBEDDING_MODEL to a model with smaller vectors, or unset it.",
         )
     vector: npt.NDArray[Any] = np.zeros(DIMENSIONS)
@@ -128,14 +128,14 @@ def padded(embedding: Sequence[float], *, name: str) -> Vector:
     norm = float(np.linalg.norm(vector))
     if not np.isfinite(norm) or norm == 0:
         raise BadSetting(
-            f"The embedding model {name} made a vector without a direction (norm {norm:g}).",
-            help="Set ARGUS_EMBEDDING_MODEL to a model for texts, or unset it.",
+            f"The embedding model {name} returned a vector without a direction (norm {norm:g}).",
+            help="Set ARGUS_EMBEDDING_MODEL to a text embedding model, or unset it.",
         )
     return (vector / norm).astype(np.float32)
 
 
 @lru_cache(maxsize=100_000)
 def _slot(name: str) -> tuple[int, float]:
-    """Dimension and sign of a feature. The hash is the same in every process, as that of Python is not."""
+    """Return the dimension and sign of a feature, by a hash that is stable across processes, unlike Python's own."""
     number = int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
     return (number >> 1) % DIMENSIONS, 1.0 if number & 1 else -1.0

@@ -1,11 +1,11 @@
-"""The closed vocabularies of a diagnosis: what a cause may be about, and of what kind it may be."""
+"""Define the closed vocabularies of a diagnosis: affected systems, kinds of failure, drivability."""
 
 from enum import StrEnum
 from typing import Final, Literal
 
 
 class System(StrEnum):
-    """What part of the vehicle a cause is about."""
+    """Part of the vehicle that a cause affects."""
 
     AIR_INTAKE = "air intake"
     BODY = "body"
@@ -32,7 +32,7 @@ class System(StrEnum):
 
 
 class CauseKind(StrEnum):
-    """What has gone wrong, whatever it has gone wrong with."""
+    """Kind of failure, independent of the affected part."""
 
     SENSOR = "sensor"
     ACTUATOR = "actuator"
@@ -52,7 +52,7 @@ Drivable = Literal["yes", "with_care", "no"]
 """Whether the vehicle may be driven."""
 
 STRICTEST_DRIVABLE_FIRST: Final[tuple[Drivable, ...]] = ("no", "with_care", "yes")
-"""What may be said of driving, the strictest first."""
+"""Drivability from strict to lenient."""
 
 UNEXPLAINED: Final = "unexplained_code:"
-"""What the identifier of a cause starts with when no known cause explains a code; the code follows."""
+"""Prefix of the identifier of a cause for a code that no known cause explains; the code follows."""

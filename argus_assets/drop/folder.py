@@ -12,18 +12,17 @@ import logging
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from argus_assets.common.atomic_file import file_in, sync_folder
 from argus_assets.drop.keys import is_hidden, printable
 from argus_assets.errors import AccessDenied, BadFile, BadSetting
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _NO_SUCH_NAME: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _ONE_ENTRY: Final = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO})
@@ -144,19 +143,9 @@ class Folder:
         """
         *folders, name = _parts(key)
         with self._opened(folders, make=True) as number:
-            # A hidden name beside the target: listings pass over it, and a rename from it is atomic.
-            temporary = f".{uuid.uuid4().hex}.part"
-            file = os.fdopen(os.open(temporary, _CREATE, 0o666, dir_fd=number), "wb")
-            try:
-                with file:
-                    yield file
-                if replace:
-                    os.replace(temporary, name, src_dir_fd=number, dst_dir_fd=number)
-                else:
-                    os.link(temporary, name, src_dir_fd=number, dst_dir_fd=number, follow_symlinks=False)
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=number)
+            with file_in(number, name, replace=replace) as file:  # under a hidden name, which listings skip
+                yield file
+            sync_folder(number)
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object."""
@@ -186,6 +175,7 @@ class Folder:
                 if make:
                     with suppress(FileExistsError):
                         os.mkdir(part, dir_fd=number)
+                        sync_folder(number)
                 try:
                     inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=number)
                 except NotADirectoryError:

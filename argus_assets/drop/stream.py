@@ -56,6 +56,11 @@ class RangedSource:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._held.clear()
 
+    @property
+    def blocks_held(self) -> int:
+        """Return the number of blocks in memory, those that are being read included."""
+        return len(self._held)
+
     # ------------------------------------------------------------------------------------------ a file
 
     def seek(self, offset: int, whence: int = 0, /) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
@@ -144,6 +145,8 @@ def _written(value: object) -> object:
     match value:
         case datetime():
             return dg.MetadataValue.timestamp(value)
+        case StrEnum():
+            return str(value)
         case tuple():
             return dg.MetadataValue.json([_document(item) for item in value])
         case _:

@@ -1,7 +1,7 @@
 """What a fleet configures about faults: one TOML file, read strictly, and the rules that are in force without it.
 
 Its tables say what belongs to whom: `[[database]]` and `[[rule]]` to signals, `[[code_pattern]]` to texts of
-software, `[[dictionary]]` to the meaning of codes, `[[bus]]` and `[[addressing]]` to CAN, `[detectors]` to all.
+software, `[[dictionary]]` to the meaning of codes, `[[bus]]` and `[[addressing]]` to CAN, `[detectors]` and `[bounds]` to all.
 """
 
 import json
@@ -14,18 +14,20 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-import polars as pl
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from argus_assets.common.config_files import Patterns, Strict, read_toml
 from argus_assets.common.regular_file import NotRegularError, TooLargeError, read_regular
 from argus_assets.errors import BadSetting
-from argus_assets.faults.can_bus.health import BitRate
+from argus_assets.faults.bounds import DEFAULT as DEFAULT_BOUNDS
+from argus_assets.faults.bounds import Bounds
+from argus_assets.faults.can_bus.bit_timing import BitRate
 from argus_assets.faults.detector import PlugIn
 from argus_assets.faults.dictionary.additions import MAX_FILE_BYTES, read_additions
 from argus_assets.faults.dictionary.lookup import Dictionary, built_in
 from argus_assets.faults.rules.dbc import CanSignal, Dbc, find_signal
 from argus_assets.faults.rules.rules import SHIPPED, Enumeration, Rule, RuleFile, When
+from argus_assets.faults.software.codes import CodePattern
 from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, Mode
 
 _GUIDE: Final = "docs/faults.md"
@@ -45,30 +47,6 @@ class Database(Strict):
 
     file: Path
     channels: Patterns = ("*",)
-
-
-class CodePattern(Strict):
-    """How a code looks inside a text.
-
-    Attributes:
-        pattern: A regular expression as Rust's crate `regex` has them: no look-around, no back reference.
-        group: The group that is the code, 0 for the whole match.
-    """
-
-    pattern: str = Field(min_length=1, max_length=1000)
-    group: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        try:
-            groups = len(pl.select(pl.lit("").str.extract_groups(self.pattern)).to_series().struct.fields)
-        except pl.exceptions.PolarsError as error:
-            msg = f"pattern is no regular expression: {str(error).splitlines()[-1].removeprefix('error: ')}"
-            raise ValueError(msg) from error
-        if self.group > groups:
-            msg = f"group is {self.group}, but the pattern has {groups}"
-            raise ValueError(msg)
-        return self
 
 
 class DictionaryFiles(Strict):
@@ -152,6 +130,7 @@ class _File(Strict):
     bus: tuple[Bus, ...] = ()
     addressing: tuple[AddressingEntry, ...] = ()
     detectors: Detectors = Detectors()
+    bounds: Bounds = DEFAULT_BOUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +145,7 @@ class FaultConfig:
         buses: The first that fits a channel counts.
         addressings: ISO-TP, those of OBD first.
         disabled: Names of detectors that do not run.
+        bounds: Of each detector.
         plug_ins: Detectors of other packages.
         notes: What was passed over, a sentence each.
         passed_over: Identities of plug-ins that cannot be used.
@@ -179,6 +159,7 @@ class FaultConfig:
     buses: tuple[Bus, ...] = ()
     addressings: tuple[Addressing, ...] = DEFAULT
     disabled: frozenset[str] = frozenset()
+    bounds: Bounds = DEFAULT_BOUNDS
     plug_ins: tuple[PlugIn, ...] = ()
     notes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
@@ -238,6 +219,7 @@ def read_config(path: Path) -> FaultConfig:
         buses=declared.bus,
         addressings=(*DEFAULT, *(entry.made() for entry in declared.addressing)),
         disabled=disabled,
+        bounds=declared.bounds,
         digest=_digest(declared, rules, contents),
     )
 
@@ -295,9 +277,11 @@ def _names_are_known(path: Path, rule: Rule, named: Rule | When, signals: tuple[
         )
 
 
-def _digest(declared: BaseModel, rules: tuple[Rule, ...], contents: Mapping[str, bytes]) -> str:
+def _digest(declared: _File, rules: tuple[Rule, ...], contents: Mapping[str, bytes]) -> str:
+    # Bounds came later: without any, a configuration keeps the version that it had.
+    without = {"bounds"} if declared.bounds == DEFAULT_BOUNDS else None
     document = {
-        "declared": declared.model_dump(mode="json"),
+        "declared": declared.model_dump(mode="json", exclude=without),
         "rules": [rule.model_dump(mode="json") for rule in rules],
         "contents": {name: sha256(content).hexdigest() for name, content in contents.items()},
     }

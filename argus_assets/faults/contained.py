@@ -1,4 +1,7 @@
-"""Finding the faults of a drive in a confined process."""
+"""Have the faults of a drive found by a confined process, from outside: what its job may use, and what it left.
+
+`jobs` is the other side: what runs inside of the process.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +14,7 @@ import polars as pl
 from argus_assets.containment.client import MIB, Allowance, Confined, Ended, Reserve, no_reserve
 from argus_assets.errors import BadTable, PermanentError
 from argus_assets.faults.config import FaultConfig, default_config
-from argus_assets.faults.detection import BuiltIn, Findings, with_plug_ins
+from argus_assets.faults.detection import Findings, with_plug_ins
 from argus_assets.faults.detector import Collector, Found
 from argus_assets.faults.dictionary.lookup import built_in
 from argus_assets.faults.jobs import BUSES, EVENTS
@@ -107,9 +110,8 @@ def find_contained(
         buses = BUS_STATS.cast(pl.read_parquet(place / BUSES))
     except (BadTable, pl.exceptions.PolarsError, OSError) as error:
         raise PermanentError(f"Finding faults gave tables that are none: {error}"[:500], help="Report it.") from error
-    found = BuiltIn(Found(events, notes), buses)
     plugged = _find_plugged(confined, parts, config, reserve) if config.plug_ins else []
-    return with_plug_ins(found, plugged, config)
+    return with_plug_ins(Found(events, notes, buses), plugged, config)
 
 
 def _find_plugged(

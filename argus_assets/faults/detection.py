@@ -2,34 +2,47 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from importlib import import_module
+from typing import Final, Protocol, cast
 
 import polars as pl
 
 from argus_assets.common.texts import MAX_NAME_CHARS, clean, clean_column
-from argus_assets.faults import software
 from argus_assets.faults.activations import numbered
 from argus_assets.faults.bounds import bounded_frames
-from argus_assets.faults.can_bus import errors as can_errors
-from argus_assets.faults.can_bus.health import bus_health
-from argus_assets.faults.can_frames import data_frames
 from argus_assets.faults.config import FaultConfig, default_config
+from argus_assets.faults.declaration import Declaration
 from argus_assets.faults.detector import Found
-from argus_assets.faults.j1939 import detector as j1939
-from argus_assets.faults.rules import detector as rule_events
-from argus_assets.faults.rules.signals import wanted as wanted_by_rules
+from argus_assets.faults.detectors import DETECTORS
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.faults.severity import with_dictionary_severity
-from argus_assets.faults.uds_obd import detector as diagnostic
-from argus_assets.faults.uds_obd.addressing import wanted as wanted_by_diagnostics
 from argus_assets.recordings.drive import Drive
-
-BUILT_IN: Final = ("j1939", "diagnostics", "can_errors", "bus_health", "software", "rules")
-"""Names of the detectors of this package, by which they are disabled."""
 
 _NAMES: Final = ("code", "ecu", "ecu_name", "channel", "lamp_status")
 _TEXTS: Final = ("message", "details", "payload_hex")
 _MAX_NOTE_CHARS: Final = 1000
+
+
+class BuiltIn(Protocol):
+    """A detector of this package: a module with these two functions, which its `Declaration` names."""
+
+    def wanted(self, frames: pl.LazyFrame, config: FaultConfig, /) -> pl.LazyFrame | None:
+        """Select the frames that it wants, of all frames of a drive; `None` where it reads the drive itself."""
+        ...
+
+    def find(self, drive: Drive, rows: pl.DataFrame, config: FaultConfig, /) -> Found:
+        """Find error events in a drive.
+
+        Args:
+            drive: The drive.
+            rows: The frames that it wants, which it may drop to save memory: nobody else holds them.
+            config: How faults are looked for.
+        """
+        ...
+
+
+BUILT_IN: Final = tuple((d, cast("BuiltIn", import_module(d.module))) for d in DETECTORS)
+"""The detectors of this package with their declarations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +60,6 @@ class Findings:
     buses: pl.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltIn:
-    """What the detectors of this package found.
-
-    Attributes:
-        found: Their events, before the dictionary and the plug-ins have their say.
-        buses: `schema.BUS_STATS`.
-    """
-
-    found: Found
-    buses: pl.DataFrame
-
-
 def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
     """Find the error events of a drive.
 
@@ -73,43 +73,32 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
     return with_plug_ins(find_built_in(drive, config), [plug_in.find(drive) for plug_in in config.plug_ins], config)
 
 
-def find_built_in(drive: Drive, config: FaultConfig) -> BuiltIn:
+def find_built_in(drive: Drive, config: FaultConfig) -> Found:
     """Find what the detectors of this package find; the dictionary and the plug-ins of `config` are not asked."""
     found: list[Found] = []
 
-    def bounded(rows: pl.LazyFrame, what: str) -> pl.DataFrame:
-        kept, notes = bounded_frames(rows, drive.frames, what)
+    def read(declared: Declaration, detector: BuiltIn) -> pl.DataFrame:
+        rows = detector.wanted(drive.frames, config)
+        if rows is None:
+            return pl.DataFrame()
+        if not declared.reads:
+            return rows.collect()
+        kept, notes = bounded_frames(rows, drive.frames, declared.reads, config.bounds)
         found.append(Found(ERROR_EVENTS.empty(), notes))
         return kept
 
     # One after another, so that the frames of one detector are in memory at a time.
-    if config.runs("j1939"):
-        found.append(j1939.find(bounded(data_frames(drive.frames, j1939.WANTED), "J1939 diagnostics")))
-    if config.runs("diagnostics"):
-        wanted = wanted_by_diagnostics(config.addressings)
-        found.append(
-            diagnostic.find(bounded(data_frames(drive.frames, wanted), "OBD and UDS diagnostics"), config.addressings)
-        )
-    buses = BUS_STATS.empty()
-    if config.runs("can_errors"):
-        found.append(can_errors.find_in(bounded(can_errors.error_frames(drive.frames), "CAN errors")))
-    if config.runs("bus_health"):
-        health = bus_health(drive, config.bit_rate_of)
-        found.append(health.found)
-        buses = health.stats
-    if config.runs("software"):
-        found.append(software.find(drive, config.code_patterns))
-    if config.runs("rules"):
-        signals = data_frames(drive.frames, wanted_by_rules(config))
-        found.append(rule_events.find(drive, signals.collect(), config))
-    return BuiltIn(Found.together(found), buses)
+    for declared, detector in BUILT_IN:
+        if config.runs(declared.name):
+            found.append(detector.find(drive, read(declared, detector), config))
+    return Found.together(found)
 
 
-def with_plug_ins(built_in: BuiltIn, found: Iterable[Found], config: FaultConfig) -> Findings:
+def with_plug_ins(built_in: Found, found: Iterable[Found], config: FaultConfig) -> Findings:
     """Add what detectors of other packages found, and let the dictionary decide severities that nobody stated."""
     plugged = Found.together(found)
     # Two of them may report the same fault.
-    together = Found.together([built_in.found, Found(numbered(plugged.events), plugged.notes)])
+    together = Found.together([built_in, Found(numbered(plugged.events), plugged.notes)])
     events = with_dictionary_severity(_cleaned(together.events), config.dictionary)
     ordered = events.sort("first_seen", "source", "channel", "ecu", "code", "occurrence")
     notes = tuple(clean(note, max_chars=_MAX_NOTE_CHARS) for note in together.notes)
@@ -117,7 +106,7 @@ def with_plug_ins(built_in: BuiltIn, found: Iterable[Found], config: FaultConfig
 
 
 def _cleaned(events: pl.DataFrame) -> pl.DataFrame:
-    """The texts of recordings were cleaned when they were read. What detectors make of bytes enters here."""
+    """Clean what detectors make of bytes, which enters here; texts of recordings were cleaned when they were read."""
     if events.is_empty():
         return events
     return events.with_columns(

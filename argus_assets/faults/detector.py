@@ -1,17 +1,17 @@
-"""What a detector is, and what it gives.
+"""Findings of a detector, and what a detector of another package is.
 
-The built-in detectors are modules beside this one. Each has a function `find` over the rows that it wants, and
-`finding.py` names them all. A team's own detector joins by the entry point `argus.faults` (see `plug_ins.py`).
+Detectors of this package implement `detection.BuiltIn`; `detectors.py` lists them. A team's own detector joins by the
+entry point `argus.faults` (see `plugins/packages.py`).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
 import polars as pl
 
-from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
 from argus_assets.plugins.workplace import Workplace
 from argus_assets.recordings.drive import Drive
 
@@ -23,10 +23,12 @@ class Found:
     Attributes:
         events: `schema.ERROR_EVENTS`, in any order.
         notes: What could not be read, a sentence for each reporter: lost packets, messages cut short.
+        buses: `schema.BUS_STATS`, of a detector that measures CAN channels.
     """
 
     events: pl.DataFrame
     notes: tuple[str, ...] = ()
+    buses: pl.DataFrame = field(default_factory=BUS_STATS.empty)
 
     @classmethod
     def together(cls, found: Iterable[Self]) -> Self:
@@ -35,6 +37,7 @@ class Found:
         return cls(
             pl.concat([ERROR_EVENTS.empty(), *(f.events for f in every)]),
             tuple(note for f in every for note in f.notes),
+            pl.concat([BUS_STATS.empty(), *(f.buses for f in every)]),
         )
 
 

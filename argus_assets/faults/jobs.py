@@ -1,4 +1,7 @@
-"""The job of a confined process (`containment.worker`) that finds the faults of a drive."""
+"""Find the faults of a drive, inside of the confined process: the job that `containment.worker` runs by name.
+
+`contained` is the other side: it orders the job from outside, and says what it may use.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +28,10 @@ def find(job: Job, *, parts: Sequence[tuple[str, str]], config: FaultConfig | No
         config: How faults are looked for; the shipped rules unless given.
     """
     drive = Drive.of_parts((name, Path(folder)) for name, folder in parts)
-    built_in = find_built_in(drive, default_config() if config is None else config)
-    _write(built_in.found.events, job.folder / EVENTS)
-    _write(built_in.buses, job.folder / BUSES)
-    return {"notes": list(built_in.found.notes)}
+    found = find_built_in(drive, default_config() if config is None else config)
+    _write(found.events, job.folder / EVENTS)
+    _write(found.buses, job.folder / BUSES)
+    return {"notes": list(found.notes)}
 
 
 def collect_events(job: Job, *, output: str, collector: Collector) -> dict[str, Any]:

@@ -1,51 +1,20 @@
 """The error events table."""
 
-from enum import StrEnum
 from typing import Final
 
 import polars as pl
 
 from argus_assets.common.tables import TIMESTAMP, Column, Table
+from argus_assets.faults.declaration import Severity
+from argus_assets.faults.detectors import DETECTORS
 
-
-class Severity(StrEnum):
-    """How bad a fault is, mildest first."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-    CRITICAL = "critical"
-
+PLUG_IN: Final = "plug_in"
+"""Source of the events of all detectors of other packages."""
 
 SEVERITY: Final = pl.Enum([s.value for s in Severity])
 """polars dtype of a severity; it orders by badness."""
 
-SOURCES: Final = (
-    "j1939_dm1",
-    "j1939_dm2",
-    "j1939_dm3",
-    "j1939_dm6",
-    "j1939_dm11",
-    "j1939_dm12",
-    "j1939_dm23",
-    "j1939_dm27",
-    "j1939_dm28",
-    "obd_mode01",
-    "obd_mode03",
-    "obd_mode04",
-    "obd_mode07",
-    "obd_mode0a",
-    "uds_dtc",
-    "uds_clear",
-    "uds_negative",
-    "can_error",
-    "can_silence",
-    "can_gap",
-    "ros_log",
-    "ros_diagnostic",
-    "rule",
-    "plug_in",
-)
+SOURCES: Final = (*(source for d in DETECTORS for source in d.sources), PLUG_IN)
 """What reported a fault."""
 
 STATUSES: Final = ("active", "confirmed", "pending", "permanent", "previously_active", "occurred")

@@ -12,14 +12,8 @@ import polars as pl
 
 from argus_assets.drop.keys import parse_partition_key
 from argus_assets.drop.manifest import Manifest
-from argus_assets.stats.lifecycle import (
-    CLEAR_CODES,
-    SEVERITIES,
-    Clearing,
-    DriveSeen,
-    FaultSeen,
-    clearings_of,
-)
+from argus_assets.faults.clearings import CLEAR_CODES
+from argus_assets.stats.lifecycle import SEVERITIES, Clearing, DriveSeen, FaultSeen, clearings_of
 
 READERS: Final = 16
 """Drives that are read at the same time: a read waits for storage most of its time."""
@@ -116,5 +110,11 @@ def _clearings(events: pl.DataFrame) -> tuple[Clearing, ...]:
     return tuple(
         clearing
         for row in events.iter_rows(named=True)
-        for clearing in clearings_of(row["code"], ecu=row["ecu"], message=row["message"], at=row["first_seen"])
+        for clearing in clearings_of(
+            row["code"],
+            ecu=row["ecu"],
+            details={pair["key"]: pair["value"] for pair in row["details"] or ()},
+            message=row["message"],
+            at=row["first_seen"],
+        )
     )

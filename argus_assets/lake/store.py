@@ -1,29 +1,26 @@
-"""The lake: tables and documents of processed batches under one fsspec URL.
+"""The lake: files and declared tables under one fsspec URL. Knows nothing of what they hold; `layout.py` has the paths.
 
-Everything is put whole or not at all: a reader never sees half a table. Paths:
-
-    manifests/<partition>/<digest>.json     the manifest a run works from
-    parts/<reader version>/<sha256[:2]>/<sha256>/   one parsed recording, `summary.json` last
-    verified/<sha256>/                      objects that were read and have this content, by key and ETag
-    batches/<partition>/                    tables, evidence, diagnosis and page of one batch
+Everything is put whole or not at all: a reader never sees half a table.
 """
 
 import io
-import os
-import uuid
+import shutil
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import fsspec
 import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
+from argus_assets.common.atomic_file import file_in, make_folder, open_folder, sync_folder, write_file
 from argus_assets.common.storage_errors import storage_errors
 from argus_assets.common.tables import Table
 from argus_assets.common.tempdirs import scratch_folder
 from argus_assets.errors import PermanentError
+
+_COPY_BYTES: Final = 1024 * 1024
 
 
 class Lake:
@@ -60,17 +57,8 @@ class Lake:
         target = self.path(relative)
         with _storage_errors("write", target):
             if self.is_local:
-                folder = Path(target).parent
-                folder.mkdir(parents=True, exist_ok=True)
-                temporary = folder / f".{uuid.uuid4().hex}.tmp"
-                try:
-                    with temporary.open("wb") as file:
-                        file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
-                    temporary.replace(target)
-                finally:
-                    temporary.unlink(missing_ok=True)
+                make_folder(Path(target).parent)
+                write_file(Path(target), data)
             else:
                 self._fs.pipe_file(target, data)
         return target
@@ -109,25 +97,27 @@ class Lake:
 
     def read_table(self, relative: str, table: Table) -> pl.DataFrame:
         """Read a declared table and check that it is that table."""
-        return table.check(pl.read_parquet(io.BytesIO(self.read_bytes(relative))))
+        return table.read(pl.read_parquet(io.BytesIO(self.read_bytes(relative))))
 
     def put_folder(self, local: Path, relative: str, *, last: str) -> None:
-        """Copy the files of a flat local folder here, the file named `last` at the end: it marks the folder whole."""
-        names = sorted((f.name for f in local.iterdir()), key=lambda n: (n == last, n))
-        for name in names:
-            target = self.path(f"{relative}/{name}")
-            with _storage_errors("write", target):
-                if self.is_local:
-                    folder = Path(target).parent
-                    folder.mkdir(parents=True, exist_ok=True)
-                    temporary = folder / f".{uuid.uuid4().hex}.tmp"
-                    try:
-                        self._fs.put_file(str(local / name), str(temporary))
-                        temporary.replace(target)
-                    finally:
-                        temporary.unlink(missing_ok=True)
-                else:
-                    self._fs.put_file(str(local / name), target)
+        """Copy the files of a flat local folder here, the file named `last` at the end: it marks the folder whole.
+
+        In a local lake all others are on the disk before, so that the mark holds after a power cut, too.
+        """
+        target = self.path(relative)
+        others = sorted(f.name for f in local.iterdir() if f.name != last)
+        with _storage_errors("write", target):
+            if not self.is_local:
+                for name in (*others, last):
+                    self._fs.put_file(str(local / name), f"{target}/{name}")
+                return
+            make_folder(Path(target))
+            with open_folder(Path(target)) as folder:
+                for names in (others, [last]):
+                    for name in names:
+                        with (local / name).open("rb") as source, file_in(folder, name) as file:
+                            shutil.copyfileobj(source, file, _COPY_BYTES)
+                    sync_folder(folder)
 
     @contextmanager
     def local_folder(self, relative: str) -> Generator[Path]:

@@ -131,7 +131,7 @@ class Span:
     newest: datetime | None = None
 
 
-class Records(Protocol):
+class RetentionStore(Protocol):
     """What can be looked up in, and removed from, Dagster's records and Argus' own. Every removal can be repeated."""
 
     def live_batches(self) -> Sequence[LiveBatch]: ...
@@ -359,7 +359,7 @@ def replaced_first(manifests: Iterable[Accepted], counts: str | None) -> list[Ac
 
 
 def retain(
-    records: Records,
+    store: RetentionStore,
     bucket: Bucket,
     *,
     policy: Policy,
@@ -372,7 +372,7 @@ def retain(
     """Look at everything that ages, and remove what is due.
 
     Args:
-        records: Where it is removed.
+        store: Where it is removed.
         bucket: The drop bucket, to look things up in.
         policy: How long, and how much.
         now: The time.
@@ -387,12 +387,12 @@ def retain(
     Raises:
         Unavailable: The bucket or the database did not answer; what is gone is gone, the next pass does the rest.
     """
-    return _Pass(records, bucket, policy, now, dry_run, listing, stop, log).run()
+    return _Pass(store, bucket, policy, now, dry_run, listing, stop, log).run()
 
 
 @dataclass
 class _Pass:
-    records: Records
+    store: RetentionStore
     bucket: Bucket
     policy: Policy
     now: datetime
@@ -404,7 +404,7 @@ class _Pass:
 
     def run(self) -> RetentionReport:
         self.report = RetentionReport(started_at=self.now, dry_run=self.dry_run)
-        live = self.records.live_batches()
+        live = self.store.live_batches()
         self.report.live = len(live)
         gone = self._batches(live)
         left = {b.ref: b for b in live if b.partition not in gone}
@@ -417,7 +417,7 @@ class _Pass:
             self._recordings(left)
             self.report.listed_at = None if self.stop() else self.now
         if not self.dry_run and any(g.count for g in self.report.gone):
-            self.records.refresh()
+            self.store.refresh()
         return self.report
 
     def _batches(self, live: Sequence[LiveBatch]) -> set[str]:
@@ -443,7 +443,7 @@ class _Pass:
                 for batch, manifests in going if self.policy.manifests <= self.policy.batches else ():
                     self._delete_manifests(manifests, batch.digest)
                 wanted = [batch for batch, _ in going]
-                done = wanted if self.dry_run else self.records.forget_batches(wanted)
+                done = wanted if self.dry_run else self.store.forget_batches(wanted)
                 for batch in done:
                     self.report.of("batches").add(batch.since)
                 gone |= {b.partition for b in done}
@@ -469,7 +469,7 @@ class _Pass:
             self.deleted.add(accepted.info.key)
             self.report.of("accepted manifests").add(accepted.info.modified, size_bytes=accepted.info.size)
             if not self.dry_run:
-                self.records.delete_object(accepted.info.key)
+                self.store.delete_object(accepted.info.key)
 
     def _accepted(self, left: dict[BatchRef, LiveBatch]) -> None:
         """Manifests that a later one replaced, or whose batch is gone and had its outcome."""
@@ -497,30 +497,30 @@ class _Pass:
         return at is not None and self.now - at > limit
 
     def _runs(self, gone: Sequence[str]) -> None:
-        runs = self.records.old_runs(
+        runs = self.store.old_runs(
             before=self.now - max(self.policy.runs, RUN_GRACE), ended_before=self.now - RUN_GRACE, going=gone
         )
         for number, run in enumerate(runs, start=1):
             if self.stop():
                 return
             if not self.dry_run:
-                self.records.forget_run(run.run_id)
+                self.store.forget_run(run.run_id)
             self.report.of("runs").add(run.ended_at)
             if number % 500 == 0:
                 self.log(f"{number:,} of {len(runs):,} runs")
 
     def _events(self) -> None:
         before = self.now - self.policy.runs
-        span = self.records.old_events(before=before)
+        span = self.store.old_events(before=before)
         if span.count:
-            self._add("events", span, lambda: self.records.forget_events(before=before))
+            self._add("events", span, lambda: self.store.forget_events(before=before))
 
     def _memories(self) -> None:
         before = self.now - self.policy.memory
         for memory in MEMORIES:
-            span = self.records.old_memory(memory, before=before)
+            span = self.store.old_memory(memory, before=before)
             if span.count and not self.stop():
-                self._add(memory, span, lambda memory=memory: self.records.forget_memory(memory, before=before))
+                self._add(memory, span, lambda memory=memory: self.store.forget_memory(memory, before=before))
 
     def _add(self, kind: Kind, span: Span, forget: Callable[[], int]) -> None:
         found = self.report.of(kind)
@@ -557,11 +557,11 @@ class _Pass:
                 for info in (o for o in objects if o.key.removeprefix(prefix) in names):
                     self.report.of("recordings").add(info.modified, size_bytes=info.size)
                     if not self.dry_run:
-                        self.records.delete_object(info.key)
+                        self.store.delete_object(info.key)
 
     def _named(self, result: BatchResult) -> frozenset[str]:
         """The files that were processed: what no manifest names was never looked at, and stays."""
-        raw = self.records.manifest(result.partition_key, result.manifest_digest) if result.partition_key else None
+        raw = self.store.manifest(result.partition_key, result.manifest_digest) if result.partition_key else None
         try:
             manifest = parse_manifest(raw, vehicle_id=result.vehicle_id, batch_id=result.batch_id) if raw else None
         except BadManifest:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from argus_assets.drop.keys import parse_partition_key
 from argus_assets.errors import BadSetting
-from argus_assets.maintenance.staleness import CODE, MadeAs, Recipe, StaleBatch, first_stale
+from argus_assets.maintenance.staleness import CODE, MaterializationRecord, Recipe, StaleBatch, first_stale
 from argus_assets.pipeline import DROP, STAGES
 
 
@@ -45,7 +45,7 @@ class Criteria:
 class BatchRecords(Protocol):
     """Dagster's records of batches, as far as a selection reads them."""
 
-    def releases(self, partitions: Sequence[str]) -> Mapping[str, object]:
+    def releases(self, partitions: Sequence[str]) -> Mapping[str, str]:
         """Return the software release of each batch that has one."""
         ...
 
@@ -53,7 +53,7 @@ class BatchRecords(Protocol):
         """Return the stage at which each failed batch failed, without the others."""
         ...
 
-    def made(self, partitions: Sequence[str]) -> Mapping[str, Mapping[str, MadeAs]]:
+    def made(self, partitions: Sequence[str]) -> Mapping[str, Mapping[str, MaterializationRecord]]:
         """Return how each asset of each batch was made last."""
         ...
 
@@ -128,7 +128,9 @@ def _by_key(criteria: Criteria, order: Collection[str]) -> list[str]:
     return chosen
 
 
-def _first_stale(key: str, made: Mapping[str, MadeAs], recipes: Mapping[str, Recipe]) -> StaleBatch | None:
+def _first_stale(
+    key: str, made: Mapping[str, MaterializationRecord], recipes: Mapping[str, Recipe]
+) -> StaleBatch | None:
     drop = made.get(DROP)
     if drop is None:
         return None

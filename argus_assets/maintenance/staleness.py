@@ -14,7 +14,7 @@ CODE: Final = "code"
 
 
 @dataclass(frozen=True, slots=True)
-class MadeAs:
+class MaterializationRecord:
     """How an asset of a batch was made last.
 
     Attributes:
@@ -30,7 +30,9 @@ class MadeAs:
     made_from: str | None = None
 
 
-def stale_because(made: MadeAs | None, *, digest: str, recipe: Recipe, input_version: str | None) -> str | None:
+def stale_because(
+    made: MaterializationRecord | None, *, digest: str, recipe: Recipe, input_version: str | None
+) -> str | None:
     """Why an asset has to be made again, `None` when it would come out the same.
 
     A name that only one of the recipes has says nothing: a diagnosis without a language model does not depend on one.
@@ -54,7 +56,7 @@ def stale_because(made: MadeAs | None, *, digest: str, recipe: Recipe, input_ver
     return None
 
 
-def _differs(name: str, made: MadeAs, recipe: Recipe) -> bool:
+def _differs(name: str, made: MaterializationRecord, recipe: Recipe) -> bool:
     return name in recipe and recipe[name] != made.recipe[name]
 
 
@@ -75,7 +77,7 @@ class StaleBatch:
 
 def first_stale(
     partition: str,
-    made: Mapping[str, MadeAs],
+    made: Mapping[str, MaterializationRecord],
     *,
     stages: Sequence[str],
     digest: str,

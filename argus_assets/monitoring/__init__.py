@@ -1,1 +1,1 @@
-"""Metrics, latency and logs of the system. Pure: `metrics_collector` and `status` read the values from Dagster."""
+"""Metrics, latency and logs of Argus itself. Pure: `metrics_collector` and `status` read the values from Dagster."""

@@ -1,6 +1,6 @@
-"""How long a batch took from its first byte to its page, step by step: the waterfall.
+"""Latency waterfall: the time from the first byte of a batch to its page, step by step.
 
-Times of the bucket come from its own clock, the others from the platform's.
+Times of objects come from the bucket's clock, all others from Argus's own.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ StepName = Literal["upload", "tick", "queue", "wait", StageStep]
 
 MEANING: Final[Mapping[StepName, str]] = {
     "upload": "first byte to manifest",
-    "tick": "manifest to the sensor's look",
-    "queue": "until its run began",
-    "wait": "until its turn in the run",
+    "tick": "manifest to sensor tick",
+    "queue": "wait for the run to start",
+    "wait": "wait for its turn in the run",
     **{stage.step: stage.meaning for stage in PIPELINE},
 }
 
 
 class Step(BaseModel):
-    """One step.
+    """One step of the waterfall.
 
     Attributes:
-        name: Which.
-        start_s: When it began, seconds after the manifest; negative for the upload.
-        seconds: How long it took.
+        name: Name of the step.
+        start_s: Start, seconds after the manifest; negative for the upload.
+        seconds: Duration.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,9 +42,9 @@ class Latency(BaseModel):
     """The waterfall of a batch.
 
     Attributes:
-        steps: In their order, each beginning where the one before ended.
-        total_s: From the manifest to the end of the last step.
-        work_s: Of that, seconds in the stages.
+        steps: Steps in order, each starting where the previous one ended.
+        total_s: Seconds from the manifest to the end of the last step.
+        work_s: Seconds of that spent in the stages.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,11 +55,11 @@ class Latency(BaseModel):
 
     @property
     def scale_s(self) -> float:
-        """Length of a picture's axis: the total, never zero."""
+        """Return the length of a plot's axis: the total, never zero."""
         return max(self.total_s, 1e-3)
 
     def seconds(self, name: StepName) -> float | None:
-        """Seconds of one step, `None` when it is not known."""
+        """Return the seconds of one step, or `None` if unknown."""
         return next((s.seconds for s in self.steps if s.name == name), None)
 
 
@@ -72,15 +72,15 @@ def waterfall(
     begun_at: datetime,
     stages: Mapping[StepName, float],
 ) -> Latency:
-    """The waterfall from what was seen. A clock that differs makes a step zero, never negative.
+    """Build the waterfall from timestamps. Clock skew makes a step zero, never negative.
 
     Args:
-        first_byte_at: Of the bucket: when the first recording was put.
-        marker_at: Of the bucket: when the manifest was put.
-        taken_at: When the sensor took it.
-        run_started_at: When the run began to execute.
-        begun_at: When the batch's first stage began.
-        stages: Seconds of each stage, in their order.
+        first_byte_at: When the first recording was put, by the bucket's clock.
+        marker_at: When the manifest was put, by the bucket's clock.
+        taken_at: When the sensor accepted the manifest.
+        run_started_at: When the run started to execute.
+        begun_at: When the batch's first stage started.
+        stages: Seconds of each stage, in order.
     """
     steps: list[Step] = []
     if first_byte_at is not None:

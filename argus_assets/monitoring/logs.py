@@ -1,7 +1,7 @@
 """Structured logs: with `ARGUS_LOG_FORMAT=json` every line of a run or a sensor is one JSON object.
 
-Fields: time, level, logger, message, and where they are known run_id, job, step, event, asset, batch, stage, sensor,
-error. `fields` adds to all that is logged inside of it, in its own thread.
+Fields: time, level, logger, message, and if known run_id, job, step, event, asset, batch, stage, sensor, error. `fields`
+adds fields to everything logged within its block by the same thread.
 """
 
 import json
@@ -16,12 +16,12 @@ LogFormat = Literal["text", "json"]
 
 _FIELDS: Final[ContextVar[dict[str, str] | None]] = ContextVar("argus_log_fields", default=None)
 _DAGSTER: Final = "dagster_meta"
-"""Attribute of a log record in which Dagster keeps what it knows of it."""
+"""Attribute of a log record in which Dagster keeps its metadata."""
 
 
 @contextmanager
 def fields(**values: str) -> Generator[dict[str, str]]:
-    """Add fields to all that this thread logs inside of the block; the mapping that it gives may be changed."""
+    """Add fields to everything that this thread logs within the block. The yielded mapping may be changed."""
     added = {**(_FIELDS.get() or {}), **values}
     token = _FIELDS.set(added)
     try:
@@ -31,10 +31,10 @@ def fields(**values: str) -> Generator[dict[str, str]]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, whatever is in the message."""
+    """Format each record as one line of JSON, whatever the message contains."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         meta: Any = getattr(record, _DAGSTER, None) or {}
         event = meta.get("dagster_event")
         data = getattr(event, "event_specific_data", None)
@@ -60,18 +60,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class _JsonLogger(logging.Logger):
-    """What Dagster makes its consoles of: it takes Python's logger class and adds a handler that it has formatted."""
+    """Logger class for Dagster's console loggers: Dagster adds a handler with a formatter of its own to each of them."""
 
     def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802 - overrides
-        """Take the handler, with our format."""
+        """Add the handler, with our formatter."""
         if isinstance(hdlr, logging.StreamHandler):
             hdlr.setFormatter(JsonFormatter())
         super().addHandler(hdlr)
 
 
 def configure(log_format: LogFormat) -> None:
-    """Make all loggers of this process write in a format. Harmless when repeated."""
-    # It logs addresses, and that of a webhook may hold a token.
+    """Make all loggers of this process write in a format. Idempotent."""
+    # It logs URLs, and that of a webhook may contain a token.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     if log_format == "text":
         return

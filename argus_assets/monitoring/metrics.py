@@ -1,6 +1,6 @@
-"""What Prometheus gets: names, units and meanings of the platform's figures. Pure: `metrics_collector.py` reads them.
+"""Prometheus metrics: their names, units and meanings. Pure: `metrics_collector.py` reads the values.
 
-Names follow Prometheus' conventions: base units (seconds, bytes), `_total` for what only grows.
+Names follow Prometheus' conventions: base units (seconds, bytes), `_total` for counters.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,25 +12,25 @@ from prometheus_client.metrics_core import Metric
 
 Source = Literal["records", "bucket", "lake", "budget", "outbox", "code_server"]
 CODE_SERVER: Final = "code_server"
-"""Asked where its address is known. It gives no figures, but nothing starts without it."""
+"""Checked if its address is known. It provides no metrics, but no run starts without it."""
 
 SOURCES: Final[tuple[Source, ...]] = ("records", "bucket", "lake", "budget", "outbox")
 
 FAILURE_KINDS: Final = ("transient", "permanent", "quarantined", "crashed")
 
 LATENCY_BOUNDS_S: Final = (1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0)
-"""Upper bounds of the latency histogram; the last bucket has none."""
+"""Upper bounds of the latency histogram; the last bucket is unbounded."""
 
 
 @dataclass
 class Totals:
-    """What only grows, counted from the events of batches in the order in which they are read.
+    """Counters, accumulated from the events of batches in the order in which they are read.
 
     Attributes:
         failures: Failed attempts by kind.
-        degraded: Diagnoses that the rules made although a model was asked for.
-        latency_counts: For each of `LATENCY_BOUNDS_S` and what is above them, how many batches took so long.
-        step_s: Seconds of the steps of all batches.
+        degraded: Diagnoses made by rules although a model is configured.
+        latency_counts: Number of batches by latency, for each of `LATENCY_BOUNDS_S` and above.
+        step_s: Total seconds by step, over all batches.
     """
 
     batches: int = 0
@@ -49,7 +49,7 @@ class Totals:
     step_s: dict[str, float] = field(default_factory=dict)
 
     def add_latency(self, total_s: float, steps: Mapping[str, float]) -> None:
-        """Count a batch's seconds from its manifest to its page."""
+        """Count the latency of a batch, from its manifest to its page."""
         index = next((i for i, bound in enumerate(LATENCY_BOUNDS_S) if total_s <= bound), len(LATENCY_BOUNDS_S))
         self.latency_counts[index] += 1
         self.latency_sum_s += total_s
@@ -59,15 +59,15 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What Dagster's records say now.
+    """The current state according to Dagster's records.
 
     Attributes:
-        batches: How many are in each state; every state is there.
-        runs: How many have each status; every status is there.
-        oldest_taken_s: Seconds since the oldest manifest that was taken and has no page yet was put, 0 without one.
-        tick_age_s: Seconds since each sensor and schedule last ticked.
-        heartbeat_age_s: Seconds since each daemon last told that it lives.
-        oldest_starting_s: Seconds since the run was launched that has waited longest for its worker, 0 without one.
+        batches: Number of batches by state, for every state.
+        runs: Number of runs by status, for every status.
+        oldest_taken_s: Age of the oldest accepted manifest whose batch has no page yet; 0 without one.
+        tick_age_s: Seconds since the last tick of each sensor and schedule.
+        heartbeat_age_s: Seconds since the last heartbeat of each daemon.
+        oldest_starting_s: Seconds since the launch of the run that has waited longest for its worker; 0 without one.
     """
 
     batches: Mapping[str, int]
@@ -81,12 +81,13 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """What the bucket says now.
+    """The current state of the bucket.
 
     Attributes:
-        markers: Manifests in the inbox, at most `figures.MAX_MARKERS`.
-        oldest_s: Seconds since the oldest was put, by the store's clock, 0 without one.
-        quarantined: Batches in quarantine whose last drop is not settled, at most `figures.MAX_QUARANTINED`.
+        markers: Manifests in the inbox, at most `metrics_collector.MAX_MARKERS`.
+        oldest_s: Age of the oldest one by the store's clock; 0 without one.
+        quarantined: Batches in quarantine whose last drop is unsettled, at most
+            `metrics_collector.MAX_QUARANTINED_OBJECTS`.
     """
 
     markers: int
@@ -96,11 +97,11 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What the last passes of upkeep left in the lake; `None` where there was none.
+    """Results of the last maintenance passes, from the lake; `None` without a pass.
 
     Attributes:
-        reconciled_at: When the last whole pass ended, seconds since 1970.
-        retained_at: When what is old was last removed, to the end of it.
+        reconciled_at: End of the last complete reconciliation, seconds since 1970.
+        retained_at: End of the last complete retention pass, seconds since 1970.
     """
 
     stale_uploads: int | None
@@ -113,7 +114,7 @@ class Upkeep:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The day's tokens, and what the calls cost since the first one."""
+    """The day's tokens, and the cost of all calls so far."""
 
     spent: int
     reserved: int
@@ -125,11 +126,11 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """Events for one endpoint of another system that it has not taken.
+    """Events that an endpoint has not accepted.
 
     Attributes:
-        oldest_s: Seconds since the oldest was put in, 0 without one.
-        off: It said that it is gone: nothing is sent any more.
+        oldest_s: Seconds since the oldest one entered the outbox; 0 without one.
+        off: Whether the endpoint said that it is gone (410), so that nothing is sent any more.
     """
 
     waiting: int
@@ -140,13 +141,13 @@ class Undelivered:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All figures of one moment; `None` where a source did not answer.
+    """All metrics at one moment; `None` for a source that did not answer.
 
     Attributes:
-        seconds: What it took to read them.
+        seconds: Time taken to read them.
         retain_days: The setting.
-        interval_s: Seconds between two looks into the inbox, the setting.
-        code_server: Whether the code server answers, `None` where nobody knows its address.
+        interval_s: The setting: seconds between ticks of the inbox sensor.
+        code_server: Whether the code server answers; `None` if its address is unknown.
     """
 
     records: Records | None
@@ -161,38 +162,40 @@ class Snapshot:
 
     @property
     def oldest_waiting_s(self) -> float | None:
-        """Seconds that the batch has waited that has waited longest, in the inbox or behind it."""
+        """Return the seconds that the oldest waiting batch has waited, in the inbox or after it."""
         if self.records is None or self.inbox is None:
             return None
         return max(self.records.oldest_taken_s, self.inbox.oldest_s)
 
     @property
     def missing(self) -> tuple[Source, ...]:
-        """Sources that did not answer."""
+        """Return the sources that did not answer."""
         found = (self.records, self.inbox, self.upkeep, self.tokens, self.outbox)
         away: tuple[Source, ...] = tuple(source for source, value in zip(SOURCES, found, strict=True) if value is None)
         return (*away, CODE_SERVER) if self.code_server is False else away
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
-    """The snapshot as Prometheus' metric families. What a missing source would have told is left out."""
-    up = GaugeMetricFamily("argus_source_up", "Whether a source of the figures answered.", labels=["source"])
+    """Yield the snapshot as Prometheus metric families, without those of a missing source."""
+    up = GaugeMetricFamily("argus_source_up", "Whether a source of the metrics answered.", labels=["source"])
     for source in SOURCES:
         up.add_metric([source], float(source not in snapshot.missing))
     if snapshot.code_server is not None:
         up.add_metric([CODE_SERVER], float(snapshot.code_server))
     yield up
-    yield GaugeMetricFamily("argus_scrape_seconds", "What it took to read all figures.", value=snapshot.seconds)
+    yield GaugeMetricFamily("argus_scrape_seconds", "Time taken to read all metrics.", value=snapshot.seconds)
     yield GaugeMetricFamily(
-        "argus_retain_days", "Days that Dagster keeps a completed batch, as set.", snapshot.retain_days
+        "argus_retain_days", "Days that Dagster keeps a completed batch, as configured.", snapshot.retain_days
     )
     yield GaugeMetricFamily(
-        "argus_sensor_interval_seconds", "Seconds between two looks into the inbox, as set.", snapshot.interval_s
+        "argus_sensor_interval_seconds",
+        "Seconds between ticks of the inbox sensor, as configured.",
+        snapshot.interval_s,
     )
     if (oldest := snapshot.oldest_waiting_s) is not None:
         yield GaugeMetricFamily(
             "argus_oldest_waiting_seconds",
-            "Since the manifest was put of the batch that has waited longest for its page; 0 when none waits.",
+            "Age of the oldest manifest whose batch has no page yet; 0 if none waits.",
             oldest,
         )
     if snapshot.inbox is not None:
@@ -217,14 +220,14 @@ def _by_label(
 
 
 def _of_inbox(inbox: Inbox) -> Iterator[Metric]:
-    yield GaugeMetricFamily("argus_inbox_markers", "Manifests that wait in the inbox.", inbox.markers)
+    yield GaugeMetricFamily("argus_inbox_markers", "Manifests waiting in the inbox.", inbox.markers)
     yield GaugeMetricFamily(
         "argus_inbox_oldest_seconds",
-        "Since the oldest manifest in the inbox was put; 0 when none waits.",
+        "Age of the oldest manifest in the inbox; 0 if none waits.",
         inbox.oldest_s,
     )
     yield GaugeMetricFamily(
-        "argus_quarantined_batches", "Batches whose last drop cannot be used and was not settled.", inbox.quarantined
+        "argus_quarantined_batches", "Batches in quarantine whose last drop is unsettled.", inbox.quarantined
     )
 
 
@@ -232,7 +235,7 @@ def _of_records(records: Records) -> Iterator[Metric]:
     yield _by_label(GaugeMetricFamily, "argus_batches", "Batches by state.", "state", records.batches)
     yield _by_label(GaugeMetricFamily, "argus_runs", "Runs by Dagster's status.", "status", records.runs)
     ticks = GaugeMetricFamily(
-        "argus_last_tick_age_seconds", "Since a sensor or schedule last ticked.", labels=["name", "type"]
+        "argus_last_tick_age_seconds", "Time since the last tick of a sensor or schedule.", labels=["name", "type"]
     )
     for (name, kind), age in records.tick_age_s.items():
         ticks.add_metric([name, kind], age)
@@ -240,31 +243,35 @@ def _of_records(records: Records) -> Iterator[Metric]:
     yield _by_label(
         GaugeMetricFamily,
         "argus_daemon_heartbeat_age_seconds",
-        "Since a daemon of Dagster last told that it lives.",
+        "Time since the last heartbeat of a Dagster daemon.",
         "daemon",
         records.heartbeat_age_s,
     )
     yield GaugeMetricFamily(
         "argus_oldest_starting_seconds",
-        "Since the run was launched that has waited longest for its worker; 0 when none waits.",
+        "Time since the launch of the run that has waited longest for its worker; 0 if none waits.",
         records.oldest_starting_s,
     )
     totals = records.totals
     for name, text, value in (
-        ("argus_batches_completed", "Pages made, repeated ones included.", totals.batches),
+        ("argus_batches_completed", "Pages made, including repeated ones.", totals.batches),
         ("argus_recordings", "Recordings read.", totals.recordings),
-        ("argus_recordings_failed", "Recordings of which nothing could be read.", totals.recordings_failed),
-        ("argus_readers_stopped", "Recordings whose reader was ended by a limit.", totals.readers_stopped),
-        ("argus_readers_failed", "Recordings on which a reader of Argus failed: report these.", totals.readers_failed),
+        ("argus_recordings_failed", "Recordings that could not be read at all.", totals.recordings_failed),
+        ("argus_readers_stopped", "Recordings whose reader was stopped by a limit.", totals.readers_stopped),
+        (
+            "argus_readers_failed",
+            "Recordings on which one of Argus's readers failed: please report these.",
+            totals.readers_failed,
+        ),
         ("argus_frames", "Frames read.", totals.frames),
         ("argus_frames_lost", "Frames lost to damage.", totals.frames_lost),
-        ("argus_recorded_bytes", "Bytes of the recordings that were read.", totals.size_bytes),
+        ("argus_recorded_bytes", "Size of the recordings that were read.", totals.size_bytes),
         ("argus_diagnoses", "Diagnoses made.", totals.diagnoses),
-        ("argus_diagnoses_degraded", "Diagnoses that rules made although a model was to be asked.", totals.degraded),
+        ("argus_diagnoses_degraded", "Diagnoses made by rules although a model is configured.", totals.degraded),
     ):
         yield CounterMetricFamily(name, text, value=value)
     yield _by_label(
-        CounterMetricFamily, "argus_failures", "Failed attempts at batches by kind.", "kind", totals.failures
+        CounterMetricFamily, "argus_failures", "Failed attempts to process a batch, by kind.", "kind", totals.failures
     )
     counts, buckets = 0, list[tuple[str, float]]()
     for bound, count in zip((*map(str, LATENCY_BOUNDS_S), "+Inf"), totals.latency_counts, strict=True):
@@ -272,65 +279,81 @@ def _of_records(records: Records) -> Iterator[Metric]:
         buckets.append((bound, counts))
     yield HistogramMetricFamily(
         "argus_latency_seconds",
-        "From the manifest of a batch to its page.",
+        "Time from the manifest of a batch to its page.",
         buckets=buckets,
         sum_value=totals.latency_sum_s,
     )
     yield _by_label(
-        CounterMetricFamily, "argus_step_seconds", "Seconds of the steps of all batches.", "step", totals.step_s
+        CounterMetricFamily, "argus_step_seconds", "Total time of each step over all batches.", "step", totals.step_s
     )
 
 
 def _of_upkeep(upkeep: Upkeep) -> Iterator[Metric]:
     for name, text, value in (
-        ("argus_stale_uploads", "Uploads that were begun and never completed.", upkeep.stale_uploads),
-        ("argus_stale_upload_bytes", "Their bytes.", upkeep.stale_bytes),
+        ("argus_stale_uploads", "Uploads that were started and never completed.", upkeep.stale_uploads),
+        ("argus_stale_upload_bytes", "Size of these uploads.", upkeep.stale_bytes),
         (
             "argus_last_reconcile_timestamp_seconds",
-            "When the bucket was last held against Dagster's records to its end.",
+            "End of the last complete comparison of the bucket with Dagster's records.",
             upkeep.reconciled_at,
         ),
         (
             "argus_last_retain_timestamp_seconds",
-            "When what is old was last removed, to the end of it.",
+            "End of the last complete retention pass.",
             upkeep.retained_at,
         ),
-        ("argus_reconcile_put_back", "Manifests that this pass put back into the inbox.", upkeep.put_back),
-        ("argus_unnamed_recordings", "Recordings that no manifest names, by this pass.", upkeep.unnamed_recordings),
+        (
+            "argus_reconcile_put_back",
+            "Manifests that the last reconciliation put back into the inbox.",
+            upkeep.put_back,
+        ),
+        (
+            "argus_unnamed_recordings",
+            "Recordings that no manifest names, by the last reconciliation.",
+            upkeep.unnamed_recordings,
+        ),
     ):
         if value is not None:
             yield GaugeMetricFamily(name, text, value)
 
 
 def _of_tokens(tokens: Tokens) -> Iterator[Metric]:
-    yield GaugeMetricFamily("argus_tokens_spent", "Tokens spent of this day's (UTC).", tokens.spent)
-    yield GaugeMetricFamily("argus_tokens_reserved", "Tokens set aside of this day's.", tokens.reserved)
-    yield GaugeMetricFamily("argus_tokens_limit", "Tokens that may be spent in a day.", tokens.limit)
+    yield GaugeMetricFamily("argus_tokens_spent", "Tokens spent today (UTC).", tokens.spent)
+    yield GaugeMetricFamily("argus_tokens_reserved", "Tokens reserved today (UTC).", tokens.reserved)
+    yield GaugeMetricFamily("argus_tokens_limit", "Tokens that may be spent per day.", tokens.limit)
     yield CounterMetricFamily("argus_tokens", "Tokens spent since the first call.", value=tokens.tokens_total)
-    yield CounterMetricFamily("argus_cost_usd", "US dollars of the calls of known price.", value=tokens.cost_usd_total)
-    yield _by_label(CounterMetricFamily, "argus_model_calls", "Settled calls by outcome.", "outcome", tokens.calls)
+    yield CounterMetricFamily(
+        "argus_cost_usd", "Cost in US dollars of all calls with a known price.", value=tokens.cost_usd_total
+    )
+    yield _by_label(
+        CounterMetricFamily, "argus_model_calls", "Settled model calls by outcome.", "outcome", tokens.calls
+    )
 
 
 def _of_outbox(outbox: Mapping[str, Undelivered]) -> Iterator[Metric]:
     for name, text, values in (
         (
             "argus_events_waiting",
-            "Events that an endpoint has not taken yet.",
+            "Events that an endpoint has not accepted yet.",
             {k: v.waiting for k, v in outbox.items()},
         ),
         (
             "argus_events_oldest_seconds",
-            "Since the oldest of them was put into the outbox.",
+            "Age of the oldest of these events.",
             {k: v.oldest_s for k, v in outbox.items()},
         ),
-        ("argus_events_dead", "Events that were given up.", {k: v.dead for k, v in outbox.items()}),
-        ("argus_endpoint_off", "Whether nothing is sent to it any more.", {k: float(v.off) for k, v in outbox.items()}),
+        ("argus_events_dead", "Events whose delivery was given up.", {k: v.dead for k, v in outbox.items()}),
+        (
+            "argus_endpoint_off",
+            "Whether deliveries to an endpoint are switched off.",
+            {k: float(v.off) for k, v in outbox.items()},
+        ),
     ):
         yield _by_label(GaugeMetricFamily, name, text, "endpoint", values)
 
 
 def example() -> Snapshot:
-    """A snapshot with something in every figure: what there is to be read, for documents and tests."""
+    """Return a snapshot with a value for every metric, for documentation and tests."""
     totals = Totals(step_s={"parse": 0.0})
     return Snapshot(
         records=Records(
@@ -352,8 +375,8 @@ def example() -> Snapshot:
 
 
 def markdown() -> str:
-    """The figures as a Markdown table."""
-    rows = ["| figure | kind | labels | meaning |", "|---|---|---|---|"]
+    """Return the metrics as a Markdown table."""
+    rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for family in families(example()):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
         name = f"{family.name}_total" if family.type == "counter" else family.name

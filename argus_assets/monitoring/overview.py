@@ -1,6 +1,6 @@
-"""What somebody sees who watches the platform: is it at work, how fast, on what, and what went wrong last.
+"""Overview of a running Argus: what it is working on, how fast, and what failed last.
 
-Pure: `metrics_collector.py` reads it, `cli/watch.py` paints it.
+Pure: `metrics_collector.py` reads the values, `cli/watch.py` displays them.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ SILENT_AT_LEAST_S: Final = 60.0
 RATE_WINDOW_S: Final = 300.0
 
 MAX_STARTING_S: Final = 90.0
-"""A worker that has not begun is killed before that; a run that waits longer has nobody to start it."""
+"""A worker that does not start is killed earlier; a run that waits longer has no code server to start it."""
 
 DONE: Final = ("completed", "failed")
 
 
 class RunInFlight(BaseModel):
-    """A run that is queued or at work.
+    """A run that is queued or in progress.
 
     Attributes:
-        name: Its batch, or its first one and how many more there are.
-        batches: How many it has.
-        states: How many of them are in each state.
-        seconds: Since it began, or since it was queued.
+        name: Its batch, or the first one and the number of others.
+        batches: Number of its batches.
+        states: Number of its batches by state.
+        seconds: Time since it started, or since it was queued.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,12 +40,12 @@ class RunInFlight(BaseModel):
 
     @property
     def done(self) -> int:
-        """Batches of it that have their page."""
+        """Return the number of its batches that have a page."""
         return self.states.get("completed", 0)
 
     @property
     def told(self) -> str:
-        """Its batches by state, in words."""
+        """Return its batches by state, in words."""
         if self.batches == 1:
             return next(iter(self.states), "")
         others = ", ".join(f"{n} {state}" for state, n in self.states.items() if state != "completed")
@@ -53,11 +53,11 @@ class RunInFlight(BaseModel):
 
 
 class FailureSeen(BaseModel):
-    """A failed attempt at a batch.
+    """A failed attempt to process a batch.
 
     Attributes:
-        batch: Its partition key, or vehicle/batch when it was never taken.
-        stage: Asset at which it failed.
+        batch: Partition key, or vehicle/batch if it was never accepted.
+        stage: Asset that failed.
         kind: transient, permanent, quarantined or crashed.
     """
 
@@ -71,7 +71,7 @@ class FailureSeen(BaseModel):
 
 
 class Rate(BaseModel):
-    """What was done in the last minutes, for each minute."""
+    """Throughput per minute, over the last minutes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,14 +81,14 @@ class Rate(BaseModel):
 
 
 class Overview(BaseModel):
-    """Everything that is shown.
+    """All values of the overview.
 
     Attributes:
-        markers: Manifests in the inbox, `None` when the bucket does not answer.
-        oldest_waiting_s: Of the batch that has waited longest for its page; 0 when none waits.
-        last_tick_s: Since the sensor of the inbox last looked, `None` when it never did.
+        markers: Manifests in the inbox; `None` if the bucket does not answer.
+        oldest_waiting_s: Age of the oldest manifest whose batch has no page yet; 0 if none waits.
+        last_tick_s: Time since the last tick of the inbox sensor; `None` if it never ticked.
         missing: Sources that did not answer.
-        warnings: What somebody has to look at, each a sentence that says what to do.
+        warnings: Conditions that need attention, each a sentence that says what to do.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -111,7 +111,7 @@ class Overview(BaseModel):
     warnings: tuple[str, ...] = ()
 
     def line(self) -> str:
-        """In one line, for a log."""
+        """Return the overview on one line, for a log."""
         parts = [
             f"{self.at:%H:%M:%S}",
             "inbox ?" if self.markers is None else f"inbox {self.markers}",
@@ -125,41 +125,41 @@ class Overview(BaseModel):
 
 
 def silence(*, oldest_marker_s: float, last_tick_s: float | None, interval_s: float) -> str | None:
-    """What to say when manifests wait and nobody looks into the inbox; `None` when all is well.
+    """Return a warning if manifests wait and the inbox sensor does not tick, else `None`.
 
-    The sensor cannot say so itself: when the daemon is dead it does not run.
+    The sensor cannot report this itself: it does not run without the daemon.
 
     Args:
-        oldest_marker_s: Since the oldest manifest in the inbox was put, 0 without one.
-        last_tick_s: Since the sensor last looked, `None` when it never did.
-        interval_s: Seconds between two looks, as set.
+        oldest_marker_s: Age of the oldest manifest in the inbox; 0 without one.
+        last_tick_s: Time since the last tick of the sensor; `None` if it never ticked.
+        interval_s: The setting: seconds between ticks.
     """
     limit = max(SILENT_AT_LEAST_S, SILENT_INTERVALS * interval_s)
     if oldest_marker_s <= limit or (last_tick_s is not None and last_tick_s <= limit):
         return None
-    since = "has never looked into the inbox" if last_tick_s is None else f"has not looked for {duration(last_tick_s)}"
+    since = "has never ticked" if last_tick_s is None else f"has not ticked for {duration(last_tick_s)}"
     return (
-        f"Manifests have waited for {duration(oldest_marker_s)} and completed_batches_sensor {since}: see whether "
-        "`argus up` runs (`argus doctor`), and whether the sensor is switched on in the Dagster UI."
+        f"Manifests have been waiting for {duration(oldest_marker_s)}, and completed_batches_sensor {since}. Check that "
+        "`argus up` is running (`argus doctor`) and that the sensor is switched on in the Dagster UI."
     )
 
 
 def stays_starting(oldest_starting_s: float) -> str | None:
-    """What to say when a launched run gets no worker; `None` when all is well.
+    """Return a warning if a launched run gets no worker, else `None`.
 
     Args:
-        oldest_starting_s: Since the run was launched that has waited longest, 0 without one.
+        oldest_starting_s: Time since the launch of the run that has waited longest; 0 without one.
     """
     if oldest_starting_s <= MAX_STARTING_S:
         return None
     return (
-        f"A run has been starting for {duration(oldest_starting_s)}: see whether the code server answers (its log, and "
-        "`argus status --check`). `argus up` starts it again by itself; elsewhere restart it."
+        f"A run has been starting for {duration(oldest_starting_s)}. Check that the code server answers (see its log, and "
+        "`argus status --check`). `argus up` restarts it automatically; elsewhere, restart it yourself."
     )
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: `8 s`, `3 min`, `2.5 h`, `4 d`."""
+    """Format seconds for people: `8 s`, `3 min`, `2.5 h`, `4 d`."""
     for limit, unit, text in ((100, 1, "s"), (6000, 60, "min"), (48 * 3600, 3600, "h")):
         if seconds < limit:
             return f"{seconds / unit:.1f} {text}" if text == "h" else f"{seconds / unit:.0f} {text}"
@@ -167,7 +167,7 @@ def duration(seconds: float) -> str:
 
 
 def short(number: float) -> str:
-    """A number in three digits: `950`, `12.3k`, `4.56M`, `7.8G`."""
+    """Format a number with three digits: `950`, `12.3k`, `4.56M`, `7.8G`."""
     for unit in ("", "k", "M", "G"):
         if abs(number) < 999.5:
             return f"{number:.3g}{unit}" if unit or number % 1 else f"{number:.0f}"
@@ -176,5 +176,5 @@ def short(number: float) -> str:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long ago that was."""
+    """Return the time elapsed since then, in words."""
     return f"{duration(max(0.0, (now - at.astimezone(UTC)).total_seconds()))} ago"

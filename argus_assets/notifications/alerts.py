@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from argus_assets.common.config_files import Patterns, Strict, read_toml
 from argus_assets.errors import BadSetting
 from argus_assets.faults.schema import Severity
-from argus_assets.notifications.events import AlertRaised, DiagnosisCompleted, Outcome, StatusChanged, outcome_id
+from argus_assets.notifications.events import AlertRaised, Data, DiagnosisCompleted, Outcome, StatusChanged, outcome_id
 
 SETTING: Final = "ARGUS_ALERTS"
 GUIDE: Final = "docs/outcomes.md"
@@ -266,12 +266,5 @@ def _of_failure(rule: AlertRule, outcome: Outcome, data: StatusChanged, kind: Ki
 
 
 def _about(outcome: Outcome) -> dict[str, Any]:
-    data = outcome.data
-    return {
-        "vehicle_id": data.vehicle_id,
-        "batch_id": data.batch_id,
-        "partition_key": data.partition_key,
-        "manifest_digest": data.manifest_digest,
-        "run_id": data.run_id,
-        "why": data.why,
-    }
+    """Return the fields that all data have."""
+    return outcome.data.model_dump(include=set(Data.model_fields))

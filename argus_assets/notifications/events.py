@@ -6,29 +6,26 @@ an address of a file.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from uuid import UUID, uuid5
 
 import polars as pl
 from cloudevents.http import CloudEvent
 from pydantic import BaseModel, ConfigDict, Field
 
+from argus_assets import events
 from argus_assets.common.texts import json_document
 from argus_assets.diagnosis.redaction import redact, redact_prose, safe_identifier, safe_release
-from argus_assets.drop.keys import parse_partition_key
+from argus_assets.drop.keys import BatchRef, parse_partition_key
+from argus_assets.drop.quarantine import Reason
+from argus_assets.events import Recorded
 from argus_assets.faults.schema import Severity
-from argus_assets.pipeline import DIAGNOSIS, REACHED
+from argus_assets.pipeline import DROP, REACHED, BatchState
 
 EventName = Literal["BatchCreated", "StatusChanged", "FileParsed", "DiagnosisCompleted", "AlertRaised"]
-NAMES: Final[tuple[EventName, ...]] = (
-    "BatchCreated",
-    "StatusChanged",
-    "FileParsed",
-    "DiagnosisCompleted",
-    "AlertRaised",
-)
+NAMES: Final[tuple[EventName, ...]] = get_args(EventName)
 TYPE_PREFIX: Final = "argus."
 SCHEMA_PREFIX: Final = "urn:argus:schema:"
 SOURCE: Final = "/argus"
@@ -192,27 +189,17 @@ DATA: Final[Mapping[EventName, type[Data]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """One event of a batch as the platform recorded it.
+_NAME_OF: Final[Mapping[type[Data], EventName]] = {kind: name for name, kind in DATA.items()}
 
-    Attributes:
-        at: When.
-        event: What the recorder called it (`BatchCreated`, `StatusChanged`, …), `None` for an asset that was made.
-        asset: Of which asset.
-        partition: Key of the batch; none for what was set aside before it became one.
-        metadata: As recorded.
-        run_id: The run, none for what a sensor saw.
-        why: Why that run was started.
-    """
-
-    at: datetime
-    event: str | None
-    asset: str
-    partition: str | None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    run_id: str | None = None
-    why: str | None = None
+_OfManifest = (
+    events.BatchCreated
+    | events.BatchQuarantined
+    | events.FileParsed
+    | events.StatusChanged
+    | events.DiagnosisMade
+    | events.AssetMade
+)
+"""Events of the platform that may concern others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,23 +286,32 @@ def example_alert(at: datetime) -> Outcome:
 
 
 def outcome_of(recorded: Recorded) -> Outcome | None:
-    """What other systems are told of a recorded event; `None` for what concerns nobody else."""
-    about = _about(recorded)
+    """Return what other systems are notified of; `None` for what concerns nobody else.
+
+    Args:
+        recorded: An event of the platform.
+    """
+    event = recorded.event
+    if isinstance(event, events.UploadStalled | events.BucketReconciled | events.OldRemoved | events.DuplicateDropped):
+        return None
+    about = _about(recorded, event)
     if about is None:
         return None
-    match recorded.event, recorded.asset:
-        case "BatchCreated", _:
-            return _created(recorded, about)
-        case "FileParsed", _:
-            return _parsed(recorded, about)
-        case "StatusChanged" | "BatchQuarantined", _:
-            return _changed(recorded, about)
-        case None, DIAGNOSIS.name:
-            return _diagnosed(recorded, about)
-        case None, asset if asset in REACHED:
-            data = StatusChanged(**about, state=REACHED[asset], stage=asset)
-            return _outcome("StatusChanged", recorded, data, data.state, asset)
-        case _:
+    match event:
+        case events.BatchCreated():
+            return _created(recorded, event, about)
+        case events.FileParsed():
+            return _parsed(recorded, event, about)
+        case events.StatusChanged():
+            return _changed(recorded, event, about)
+        case events.BatchQuarantined():
+            return _quarantined(recorded, event, about)
+        case events.DiagnosisMade():
+            return _diagnosed(recorded, event, about)
+        case events.AssetMade() if event.asset in REACHED:
+            data = StatusChanged(**about, state=REACHED[event.asset], stage=event.asset)
+            return _outcome(recorded, data, data.state, data.stage)
+        case events.AssetMade():
             return None
 
 
@@ -332,107 +328,104 @@ def worst_faults(stats: pl.DataFrame) -> list[dict[str, str]]:
 # ---------------------------------------------------------------------------------------------- one kind each
 
 
-def _about(recorded: Recorded) -> dict[str, Any] | None:
-    """The fields that all data have; `None` when it is no event of a batch's manifest."""
-    metadata = recorded.metadata
-    digest = metadata.get("manifest_digest")
-    if not digest:
-        return None
+def _about(recorded: Recorded, event: _OfManifest) -> dict[str, Any] | None:
+    """Return the fields that all data have; `None` when it is no event of a batch's manifest."""
     ref = parse_partition_key(recorded.partition) if recorded.partition else None
-    vehicle = ref.vehicle_id if ref else metadata.get("vehicle_id")
-    batch = ref.batch_id if ref else metadata.get("batch_id")
-    if not vehicle or not batch:
+    if ref is None and isinstance(event, events.BatchCreated | events.BatchQuarantined):
+        ref = BatchRef(event.vehicle_id, event.batch_id)
+    if ref is None or not event.manifest_digest:
         return None
-    return {
-        "vehicle_id": str(vehicle),
-        "batch_id": str(batch),
-        "partition_key": recorded.partition,
-        "manifest_digest": str(digest),
-        "run_id": recorded.run_id or metadata.get("run_id"),
-        "why": recorded.why,
-    }
+    about = Data(
+        vehicle_id=ref.vehicle_id,
+        batch_id=ref.batch_id,
+        partition_key=recorded.partition,
+        manifest_digest=event.manifest_digest,
+        run_id=recorded.run_id,
+        why=recorded.why,
+    )
+    return about.model_dump()
 
 
-def _outcome(name: EventName, recorded: Recorded, data: Data, *what: object) -> Outcome:
+def _outcome(recorded: Recorded, data: Data, *what: object) -> Outcome:
+    name = _NAME_OF[type(data)]
     identity = outcome_id(name, data.vehicle_id, data.batch_id, data.manifest_digest, data.run_id, *what)
     return Outcome(identity, name, recorded.at, data)
 
 
-def _created(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
-    metadata = recorded.metadata
+def _created(recorded: Recorded, event: events.BatchCreated, about: Mapping[str, Any]) -> Outcome:
     data = BatchCreated(
         **about,
-        platform=redact(str(metadata.get("platform", ""))),
-        release=safe_release(str(metadata.get("release", ""))),
-        recorded_from=_time(metadata["recorded_from"]),
-        recorded_to=_time(metadata["recorded_to"]),
-        files=int(metadata["files"]),
-        size_bytes=int(metadata["size_bytes"]),
+        platform=redact(event.platform),
+        release=safe_release(event.release),
+        recorded_from=event.recorded_from,
+        recorded_to=event.recorded_to,
+        files=event.files,
+        size_bytes=event.size_bytes,
     )
     # The time of the marker tells two drops of the same manifest apart.
-    return _outcome("BatchCreated", recorded, data, metadata.get("marker_at"))
+    return _outcome(recorded, data, event.marker_at.timestamp() if event.marker_at else None)
 
 
-def _parsed(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
-    metadata = recorded.metadata
+def _parsed(recorded: Recorded, event: events.FileParsed, about: Mapping[str, Any]) -> Outcome:
     data = FileParsed(
         **about,
-        recording=safe_identifier(str(metadata["recording"])),
-        state=str(metadata["state"]),
-        format=str(metadata["format"]),
-        frames=int(metadata["frames"]),
-        frames_lost=int(metadata["frames_lost"]),
+        recording=safe_identifier(event.recording),
+        state=event.state,
+        format=event.format,
+        frames=event.frames,
+        frames_lost=event.frames_lost,
     )
-    return _outcome("FileParsed", recorded, data, data.recording)
+    return _outcome(recorded, data, data.recording)
 
 
-def _changed(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
-    metadata = recorded.metadata
-    at_intake = recorded.event == "BatchQuarantined"
-    state = "failed" if at_intake else str(metadata["state"])
-    error = metadata.get("error")
+def _changed(recorded: Recorded, event: events.StatusChanged, about: Mapping[str, Any]) -> Outcome:
     data = StatusChanged(
         **about,
-        state=state,
-        stage=recorded.asset,
-        error=redact_prose(str(error), MAX_ERROR) if error else None,
-        permanent=True if at_intake else metadata.get("permanent"),
-        quarantined=True if at_intake else metadata.get("quarantined"),
-        crashed=metadata.get("crashed"),
-        reasons=_reasons(metadata.get("reasons")),
+        state=event.state,
+        stage=event.asset,
+        error=redact_prose(event.error, MAX_ERROR) if event.error else None,
+        permanent=event.permanent,
+        quarantined=event.quarantined,
+        crashed=event.crashed,
+        reasons=_reasons(event.reasons or ()),
     )
-    return _outcome("StatusChanged", recorded, data, state, recorded.asset, metadata.get("at", ""))
+    return _outcome(recorded, data, data.state, data.stage, "")
 
 
-def _diagnosed(recorded: Recorded, about: Mapping[str, Any]) -> Outcome:
-    metadata = recorded.metadata
-    degraded = metadata.get("degraded")
+def _quarantined(recorded: Recorded, event: events.BatchQuarantined, about: Mapping[str, Any]) -> Outcome:
+    data = StatusChanged(
+        **about,
+        state=BatchState.FAILED,
+        stage=DROP,
+        permanent=True,
+        quarantined=True,
+        reasons=_reasons(event.reasons),
+    )
+    return _outcome(recorded, data, data.state, data.stage, event.at.timestamp())
+
+
+def _diagnosed(recorded: Recorded, event: events.DiagnosisMade, about: Mapping[str, Any]) -> Outcome:
     data = DiagnosisCompleted(
         **about,
-        platform=metadata.get("platform"),
-        release=metadata.get("release"),
-        verdict=redact_prose(str(metadata["verdict"]), MAX_ERROR),
-        severity=Severity(metadata["severity"]),
-        drivable=str(metadata["drivable"]),
-        cause=str(metadata["cause"]),
-        confidence=float(metadata["confidence"]),
-        mode=str(metadata["mode"]),
-        degraded=None if degraded in (None, "no") else str(degraded),
-        faults=tuple(Fault.model_validate(fault) for fault in metadata.get("faults", ())[:MAX_FAULTS]),
+        platform=event.platform,
+        release=event.release,
+        verdict=redact_prose(event.verdict, MAX_ERROR),
+        severity=Severity(event.severity),
+        drivable=event.drivable,
+        cause=event.cause,
+        confidence=event.confidence,
+        mode=event.mode,
+        degraded=None if event.degraded == "no" else event.degraded,
+        faults=tuple(Fault.model_validate(fault) for fault in event.faults[:MAX_FAULTS]),
     )
-    return _outcome("DiagnosisCompleted", recorded, data)
+    return _outcome(recorded, data)
 
 
-def _reasons(given: Sequence[Mapping[str, str]] | None) -> tuple[QuarantineReason, ...]:
+def _reasons(given: Sequence[Reason]) -> tuple[QuarantineReason, ...]:
     return tuple(
         QuarantineReason(
-            kind=reason["kind"],
-            **{name: redact_prose(reason[name], MAX_ERROR) for name in ("file", "expected", "actual", "help")},
+            kind=reason.kind,
+            **{name: redact_prose(getattr(reason, name), MAX_ERROR) for name in ("file", "expected", "actual", "help")},
         )
-        for reason in (given or ())[:MAX_REASONS]
+        for reason in given[:MAX_REASONS]
     )
-
-
-def _time(value: object) -> datetime:
-    """A time of the metadata: seconds since 1970."""
-    return datetime.fromtimestamp(float(str(value)), UTC)

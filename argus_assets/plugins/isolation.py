@@ -112,11 +112,11 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether it ended with exit code 0."""
+        """Return whether it ended with exit code 0."""
         return self.kind == "exited" and self.code == 0
 
     def sentence(self, bounds: Bounds) -> str:
-        """What happened, in a few words."""
+        """Describe the end in a few words."""
         used = f"{self.peak_bytes / MIB:.0f} of {bounds.memory_mib} MiB used"
         match self.kind:
             case "exited":
@@ -215,7 +215,7 @@ def holds_a_home(folder: Path) -> bool:
 
 
 def network_isolation(folder: Path, methods: Sequence[Method] = METHODS) -> str | None:
-    """How a program's network is taken away on this machine, tried with a real one; `None` when it cannot be.
+    """Try with a real process how a program's network can be taken away here; `None` when it cannot be.
 
     Args:
         folder: An empty folder.

@@ -90,7 +90,7 @@ def _run(order: _Json) -> _Json:
 
 
 def _become(order: _Json, said: int, told: int) -> NoReturn:
-    """In the forked child: take limits, then execute. Does not return."""
+    """Take limits, then execute the program, in the forked child. Does not return."""
     try:
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -194,7 +194,8 @@ class _Watch:
                 look_at = now + _WATCH_EVERY_S
                 living = _descendants()
                 held, deleted = _held_bytes(living)
-                used = sum(_memory_bytes(pid) for pid in living) + held
+                # What is no file's content: the process's own, and memory that it shares.
+                used = held + sum(sum(kernel.process_status(pid, "RssAnon", "RssShmem")) for pid in living)
                 self.peak = max(self.peak, used)
                 if sum(living.values()) > self._order["processes"]:
                     return {"kind": "processes"}
@@ -216,7 +217,7 @@ class _Watch:
         return False
 
     def output_is_over(self, deleted: int = 0) -> bool:
-        """Whether what lies below the folder is too large together, too much, too deep, or cannot be looked at.
+        """Return whether the files below the folder exceed a limit of size, number or depth, or cannot be read.
 
         Args:
             deleted: Bytes of files that are open, and in no folder any more.
@@ -245,7 +246,7 @@ class _Watch:
 
 
 def _reaped() -> tuple[int, int] | None:
-    """One child that ended, `None` when there is none."""
+    """Reap one child that ended; `None` when there is none."""
     try:
         pid, status = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
@@ -311,15 +312,6 @@ def _held_bytes(pids: Iterable[int]) -> tuple[int, int]:
         except OSError:  # it has ended
             continue
     return sum(memory.values()), sum(deleted.values()) + sum(mapped.values())
-
-
-def _memory_bytes(pid: int) -> int:
-    """Memory of a process that is no file's content."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
 
 
 def _kill_descendants() -> None:

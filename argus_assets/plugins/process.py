@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from argus_assets.common.regular_file import read_regular
 from argus_assets.errors import BadRecording
@@ -48,8 +48,27 @@ class PlugInBounds(BaseModel):
 
     @property
     def bounds(self) -> Bounds:
-        """What its process may take."""
+        """Return the limits of its process."""
         return Bounds(**self.model_dump())
+
+
+class Description(BaseModel):
+    """What a plug-in says of itself; kinds of plug-ins say more.
+
+    Attributes:
+        name: Its name, in lower case.
+        version: Its author raises it when it makes something else of the same input.
+        bounds: What its processes may take.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
+    version: int = Field(ge=0)
+    bounds: PlugInBounds = PlugInBounds()
+
+
+_Description = TypeVar("_Description", bound=Description)
 
 
 def package_of(point: EntryPoint) -> str:
@@ -58,7 +77,7 @@ def package_of(point: EntryPoint) -> str:
 
 
 def unusable_identity(point: EntryPoint) -> str:
-    """What stands for an entry point that cannot be used: another release of its package may be better."""
+    """Return what identifies an entry point that cannot be used: another release of its package may be better."""
     return f"{point.value}@{package_of(point)}"
 
 
@@ -80,7 +99,7 @@ class Usable(Generic[_Named]):
 def find_usable(
     kind: str, points: Iterable[EntryPoint], describe: Callable[[EntryPoint], _Named], reserved: Collection[str]
 ) -> Usable[_Named]:
-    """The plug-ins of a group; one that cannot be used is passed over.
+    """Return the usable plug-ins of a group; the others are skipped.
 
     Args:
         kind: What they should be, for the notes: `decoder`.
@@ -110,7 +129,7 @@ def find_usable(
 
 
 def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object]) -> object:
-    """What an entry point answers to a small question.
+    """Ask an entry point a small question, in a process of its own.
 
     Args:
         kind: What it should be, for the error: `decoder`.
@@ -131,6 +150,30 @@ def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object])
         f"{outcome.sentence(_ASK_BOUNDS)}{'; it printed: ' + said if said else ''}.",
         help="Repair or uninstall that package.",
     )
+
+
+def ask_description(kind: str, host: str, point: EntryPoint, model: type[_Description], *, guide: str) -> _Description:
+    """Ask a process what an entry point is.
+
+    Args:
+        kind: What it should be, for the error: `decoder`.
+        host: The module that the process executes.
+        point: The entry point.
+        model: What it should say.
+        guide: The page that says so.
+
+    Raises:
+        BadRecording: It cannot be imported, or is something else.
+    """
+    try:
+        return model.model_validate(ask(kind, host, point, {"do": "describe"}))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadRecording(
+            f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
+            help=f"See {guide} for what a {kind} has.",
+        ) from error
 
 
 def run_host(
@@ -173,7 +216,7 @@ def _libraries() -> set[str]:
 
 
 def read_answer(output: Path) -> Any:  # noqa: ANN401 - JSON
-    """What a process answered into its folder; `None` when that is nothing, or no JSON."""
+    """Read the answer of a process from its folder; `None` when there is none, or no JSON."""
     try:
         return json.loads(read_regular(output / ANSWER, _MAX_ANSWER_BYTES, follow=False))
     except (OSError, ValueError, RecursionError):

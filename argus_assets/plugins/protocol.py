@@ -5,4 +5,4 @@ from typing import Final
 ANSWER: Final = "answer.json"
 """File of the answer, in the output folder."""
 SETTINGS: Final = ("timeout_s", "memory_mib", "output_mib", "processes", "network")
-"""Attributes of a decoder that replace those of `isolation.Bounds`."""
+"""Attributes of a plug-in that replace those of `isolation.Bounds`."""

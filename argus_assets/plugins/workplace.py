@@ -35,7 +35,7 @@ class Workplace:
         return self.output.is_dir() and not self.output.is_symlink()
 
     def shown(self, text: str) -> str:
-        """The end of what a program printed, without the names of these folders and unprintable characters."""
+        """Return the end of what a program printed, without the names of these folders and unprintable characters."""
         for path, name in ((self.recording, "{input}"), (self.output, "{output_dir}"), (self.folder, "{folder}")):
             text = text.replace(str(path), name)
         text = "".join(c if c.isprintable() else " " for c in text)

@@ -64,12 +64,12 @@ class Budget:
 
     @property
     def max_inflated_bytes(self) -> int:
-        """Bytes that the file may inflate to, over all its chunks."""
+        """Return the bytes that the file may inflate to, over all its chunks."""
         return self.limits.total_bytes_of(self.size_bytes)
 
     @property
     def left_bytes(self) -> int:
-        """Bytes that may still be inflated."""
+        """Return the bytes that may still be inflated."""
         return 0 if self._over is not None else self.max_inflated_bytes - self.inflated_bytes
 
     def inflate(self, size: int, *, at: int) -> bool:

@@ -75,7 +75,7 @@ _MDF4_KINDS: Final = np.array([(0, 0), (BIT, 0), (FORM, 0), (STUFF, 0), (0, AT_C
 
 
 def of_vector(flags: Numbers, code: U8) -> tuple[U32, U8]:
-    """Errors as Vector's BLF and ASC files hold them.
+    """Translate errors of Vector's BLF and ASC files into SocketCAN's class bits and error data.
 
     Args:
         flags: Which register `code` is of: bit 0 the SJA1000's error code capture, bit 1 that of Vector's CAN core;
@@ -98,7 +98,7 @@ def of_vector(flags: Numbers, code: U8) -> tuple[U32, U8]:
 
 
 def of_mdf4(error_type: Numbers, sent: npt.NDArray[np.bool_]) -> tuple[U32, U8]:
-    """Errors as MDF 4 bus logging holds them.
+    """Translate errors of MDF 4 bus logging into SocketCAN's class bits and error data.
 
     Args:
         error_type: `CAN_ErrorFrame.ErrorType`, 0 where the recorder does not know. Shape (n,).

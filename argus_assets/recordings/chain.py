@@ -33,7 +33,7 @@ class Chain:
         self._leads = np.append(np.flatnonzero(leads), len(self.places) - 1)  # the end follows the last one
 
     def run(self, at: int) -> tuple[I64, int] | None:
-        """The unbroken run of records from `at` on, and where it ends; `None` when no record can be at `at`."""
+        """Return the unbroken run of records from `at` on, and where it ends; `None` when no record can be at `at`."""
         i = int(np.searchsorted(self.places, at))
         if i == len(self.places) or self.places[i] != at:
             return None
@@ -42,7 +42,7 @@ class Chain:
         return self.places[i : last + 1], int(self.following[last])
 
     def resume(self, at: int) -> int | None:
-        """The first place from `at` on that is followed by another one, or by the end that the last place has."""
+        """Return the first place from `at` on that is followed by another one, or by the end that the last place has."""
         i = int(np.searchsorted(self.places, at))
         if i == len(self.places):
             return None
@@ -80,7 +80,7 @@ class Walker:
             self._jumps.append(jump)
 
     def walk(self, at: int) -> I64:
-        """Offsets of the records from `at` on, until one is followed by no place."""
+        """Return the offsets of the records from `at` on, up to the first that no candidate follows."""
         n = len(self.places)
         i = int(np.searchsorted(self.places, at))
         if i == n or self.places[i] != at:
@@ -96,7 +96,7 @@ class Walker:
         return self.places[found[found != n]]
 
     def next_start(self, at: int, *, level: int = 4) -> int | None:
-        """The first place from `at` on from which `2**level` records follow each other."""
+        """Return the first place from `at` on from which `2**level` records follow each other."""
         if level not in self._starts:  # found once for all searches
             self._starts[level] = self.places[self._jumps[level][:-1] != len(self.places)]
         starts = self._starts[level]

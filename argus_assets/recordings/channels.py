@@ -52,5 +52,5 @@ class ChannelCounts:
         return frames[keep.sort()]
 
     def summaries(self) -> list[ChannelSummary]:
-        """The channels, by name."""
+        """Return the channels, by name."""
         return [ChannelSummary(name, kind, n) for (name, kind), n in sorted(self._counts.items())]

@@ -65,7 +65,7 @@ class Cleaner:
 
 
 def _names(names: tuple[str, ...]) -> dict[str, str]:
-    """New names of the columns whose name does not print, none of them twice."""
+    """Return new, unique names for the columns whose name is not printable."""
     renamed: dict[str, str] = {}
     taken = set(names)
     for name in names:

@@ -88,7 +88,7 @@ class ClockCheck:
             jumps.largest = max(jumps.largest, int(of_direction["step"].abs().max()))  # type: ignore[arg-type] # not empty
 
     def problems(self) -> list[Problem]:
-        """A row for each direction in which the clock jumped."""
+        """Return a row for each direction in which the clock jumped."""
         rows: list[Problem] = []
         for jumps, direction, limit in ((self._back, "back", "1 s"), (self._ahead, "ahead", "1 h")):
             if not jumps.count:

@@ -61,7 +61,7 @@ def gather(buffer: U8, starts: I64, sizes: I64) -> U8:
 
 
 def binary_series(buffer: U8, starts: I64, lengths: I64) -> pl.Series:
-    """A binary column of `buffer[start : start + length]` of each row; the buffer must not change afterwards.
+    """Return a binary column of `buffer[start : start + length]` of each row; the buffer must not change afterwards.
 
     Args:
         buffer: Less than 2 GiB.
@@ -92,7 +92,7 @@ def binary_series(buffer: U8, starts: I64, lengths: I64) -> pl.Series:
 
 
 def as_text(raw: pl.Series) -> pl.Series:
-    """A binary column as text; bytes that are not UTF-8 are replaced by U+FFFD."""
+    """Return a binary column as text; bytes that are not UTF-8 are replaced by U+FFFD."""
     try:
         return raw.cast(pl.String)
     except pl.exceptions.PolarsError:
@@ -133,7 +133,7 @@ class FrameArrays:
     )
 
     def frame(self, first: int) -> pl.DataFrame:
-        """The rows as `schema.FRAMES`, numbered from `first`."""
+        """Return the rows as `schema.FRAMES`, numbered from `first`."""
         n = len(self.timestamp_ns)
         all_bus = self.is_bus is None or bool(self.is_bus.all())
         values: dict[str, pl.Series] = {
@@ -158,7 +158,7 @@ class FrameArrays:
 
 
 def empty_arrays(n: int) -> FrameArrays:
-    """Arrays of `n` rows to be filled: all zero, no payload."""
+    """Return arrays of `n` rows to be filled: all zero, no payload."""
 
     def flags() -> Flags:
         return np.zeros(n, np.bool_)

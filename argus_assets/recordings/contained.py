@@ -1,6 +1,7 @@
-"""Reading a recording in a confined process, and what becomes of it when that process has to be killed.
+"""Have a recording read by a confined process, from outside: what its jobs may use, and what becomes of an ended one.
 
-What was read before is kept: the recording is read again, up to the last batch that came through.
+No foreign byte is decoded here. `jobs` is the other side: what runs inside of the process. When a process has to be killed,
+what was read before is kept: the recording is read again, up to the last batch that came through.
 """
 
 import math

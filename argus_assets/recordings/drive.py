@@ -79,7 +79,7 @@ def _size(folder: Path) -> int:
 
 
 def _named(name: str, part: LazyPart) -> LazyPart:
-    """The part with a column that says which recording it is of."""
+    """Return the part with a column that names its recording."""
     recording = pl.lit(name, dtype=pl.String).alias("recording")
     return LazyPart(
         part.frames.with_columns(recording),

@@ -1,4 +1,8 @@
-"""Jobs of a confined process (`containment.worker`) that read a recording."""
+"""Read a recording, inside of the confined process: the jobs that `containment.worker` runs by name.
+
+Foreign bytes are decoded here, so nothing of the platform is within reach. `contained` is the other side: it orders these
+jobs from outside, and decides what becomes of a recording whose job was ended.
+"""
 
 import shutil
 from dataclasses import asdict, replace

@@ -17,7 +17,7 @@ _NOT_SET: Final = ("workers", "batch_frames")
 
 @cache
 def _file() -> type[BaseModel]:
-    """The file: its table `[recording]` has each limit that may be set, with its type and default."""
+    """Read the file: its table `[recording]` has each limit that may be set, with its type and default."""
     names = [f.name for f in fields(DEFAULT_LIMITS) if f.name not in _NOT_SET]
     declared: dict[str, Any] = {
         name: (type(getattr(DEFAULT_LIMITS, name)), Field(getattr(DEFAULT_LIMITS, name), gt=0)) for name in names

@@ -1,12 +1,13 @@
 """The values that pass between decoders and their callers, and the interface of a decoder."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import polars as pl
 
 from argus_assets.recordings.parallel import default_workers
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 if TYPE_CHECKING:
     from argus_assets.recordings.budget import Budget
@@ -69,7 +70,7 @@ class Limits:
     workers: int = field(default_factory=default_workers)
 
     def total_bytes_of(self, size_bytes: int) -> int:
-        """Bytes that a file of `size_bytes` may inflate to."""
+        """Return the bytes that a file of `size_bytes` may inflate to."""
         return min(self.max_total_bytes, max(self.min_total_bytes, int(self.max_total_ratio * size_bytes)))
 
 
@@ -233,12 +234,24 @@ class RecordingSummary:
 
 
 def concat_topics(parts: Iterable[Mapping[TopicKey, pl.DataFrame]]) -> dict[TopicKey, pl.DataFrame]:
-    """The tables of each topic one after another."""
+    """Concatenate the tables of each topic."""
     gathered: dict[TopicKey, list[pl.DataFrame]] = {}
     for part in parts:
         for key, table in part.items():
             gathered.setdefault(key, []).append(table)
     return {key: pl.concat(tables, how="diagonal_relaxed") for key, tables in gathered.items()}
+
+
+def concat_batches(batches: Sequence[FrameBatch]) -> FrameBatch:
+    """Return several batches as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return FrameBatch(
+        frames=pl.concat([FRAMES.empty(), *(b.frames for b in batches)]),
+        logs=pl.concat([LOGS.empty(), *(b.logs for b in batches)]),
+        diagnostics=pl.concat([DIAGNOSTICS.empty(), *(b.diagnostics for b in batches)]),
+        topics=concat_topics(b.topics for b in batches),
+    )
 
 
 class Source(Protocol):
@@ -273,9 +286,9 @@ class Decoder(Protocol):
     seeks: bool
 
     def matches(self, head: bytes) -> bool:
-        """Whether a file that starts with these bytes (up to 4,096) has this format."""
+        """Return whether a file that starts with these bytes (up to 4,096) has this format."""
         ...
 
     def open(self, source: Source, budget: "Budget") -> Reader:
-        """A reader over `source`, positioned anywhere, that stays within the file's budget."""
+        """Return a reader over `source`, positioned anywhere, that stays within the file's budget."""
         ...

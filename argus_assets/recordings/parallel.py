@@ -34,7 +34,7 @@ class InlineExecutor(Executor):
 
 
 def pass_on(_: Executor, item: _T) -> "list[Future[_T]]":
-    """A second step that leaves nothing to do."""
+    """Pass the item on: a second step without work."""
     done: Future[_T] = Future()
     done.set_result(item)
     return [done]

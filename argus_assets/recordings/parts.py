@@ -351,7 +351,7 @@ def scan_topics(folder: Path) -> dict[TopicKey, pl.LazyFrame]:
 def recording_row(
     name: str, summary: RecordingSummary, *, sha256: str, sha256_verified: bool, parse_s: float, part: str | None
 ) -> dict[str, object]:
-    """The row of a recording in `schema.RECORDINGS`; times as integer nanoseconds."""
+    """Return the row of a recording in `schema.RECORDINGS`; times as integer nanoseconds."""
     failed = summary.frames == 0 and bool(summary.problems)
     damaged = summary.frames_lost > 0 or any(p.kind not in NOTICE_KINDS for p in summary.problems)
     return {
@@ -374,6 +374,6 @@ def recording_row(
 
 
 def problem_rows(name: str, summary: RecordingSummary) -> pl.DataFrame:
-    """The rows of a recording in `schema.PROBLEMS`."""
+    """Return the rows of a recording in `schema.PROBLEMS`."""
     rows = [{"recording": name, **asdict(problem)} for problem in summary.problems]
     return PROBLEMS.cast(pl.DataFrame(rows, schema=PROBLEMS.schema, strict=False)) if rows else PROBLEMS.empty()

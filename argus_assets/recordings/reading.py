@@ -20,10 +20,8 @@ from argus_assets.recordings.model import (
     Reader,
     RecordingSummary,
     Source,
-    concat_topics,
 )
 from argus_assets.recordings.registry import BUILT_IN, HEAD_BYTES, Decoders, PlugIn, inner_name
-from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.recordings.tally import Tally
 
 
@@ -129,27 +127,3 @@ def _open_inflated(source: Source, budget: Budget, *, decoders: Decoders, name: 
         problem = unknown_format(f"a file that starts with {head[:16].hex(' ')}", decoders)
     summary.problems.append(problem)
     return UnreadableReader(summary)
-
-
-def read_recording(
-    path: Path, *, limits: Limits = DEFAULT_LIMITS, decoders: Decoders = BUILT_IN
-) -> tuple[FrameBatch, RecordingSummary]:
-    """Read a whole local recording into memory.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as source:
-        reader = open_recording(source, limits=limits, decoders=decoders, name=path.name)
-        batches = list(reader)
-    return concat_batches(batches), reader.summary
-
-
-def concat_batches(batches: list[FrameBatch]) -> FrameBatch:
-    """Several batches as one."""
-    return FrameBatch(
-        frames=pl.concat([FRAMES.empty(), *(b.frames for b in batches)]),
-        logs=pl.concat([LOGS.empty(), *(b.logs for b in batches)]),
-        diagnostics=pl.concat([DIAGNOSTICS.empty(), *(b.diagnostics for b in batches)]),
-        topics=concat_topics(b.topics for b in batches),
-    )

@@ -16,7 +16,10 @@ from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.formats.blf.reader import BlfDecoder
 from argus_assets.recordings.formats.mcap.reader import McapDecoder
 from argus_assets.recordings.formats.mdf4.reader import Mdf4Decoder
-from argus_assets.recordings.formats.text import ASC, CANDUMP, CSV, TRC
+from argus_assets.recordings.formats.text.asc import ASC
+from argus_assets.recordings.formats.text.candump import CANDUMP
+from argus_assets.recordings.formats.text.csv import CSV
+from argus_assets.recordings.formats.text.trc import TRC
 from argus_assets.recordings.model import Decoder, Limits, Problem, Reader, Source
 
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
@@ -55,7 +58,7 @@ class PlugIn(Decoder, Protocol):
 
     @property
     def collector(self) -> Collector:
-        """Reads what it wrote."""
+        """Return the reader of its output."""
         ...
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:
@@ -63,11 +66,11 @@ class PlugIn(Decoder, Protocol):
         ...
 
     def matches_name(self, name: str) -> bool:
-        """Whether a file of this name, whose content no format knows, is taken to have this format."""
+        """Return whether a file of this name, whose content no format knows, is taken to have this format."""
         ...
 
     def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
-        """A reader over `source`; a program that is run for it sees a file with the suffix of `name`."""
+        """Return a reader over `source`; a program that is run for it sees a file with the suffix of `name`."""
         ...
 
 
@@ -87,11 +90,11 @@ class Decoders:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all formats."""
+        """Return the names of all formats."""
         return tuple(d.name for d in (*self.plug_ins, *DECODERS))
 
     def detect(self, head: bytes, name: str = "") -> Decoder | None:
-        """The decoder for a file that starts with `head`, `None` for an unknown format.
+        """Return the decoder for a file that starts with `head`, `None` for an unknown format.
 
         Args:
             head: The first bytes, `HEAD_BYTES` unless the file is shorter.
@@ -103,7 +106,7 @@ class Decoders:
         return next((d for d in self.plug_ins if d.matches_name(name)), None)
 
     def version(self, name: str = "") -> str:
-        """What tells parts of a file of this name apart from those that other decoders would make, `` for ours alone.
+        """Return the part of the reader version that plug-ins add for a file of this name; empty without any.
 
         With plug-ins, a name has its say: by the patterns, and by the suffix that a program sees.
         """
@@ -121,10 +124,10 @@ BUILT_IN: Final = Decoders()
 
 
 def inner_name(name: str) -> str:
-    """The name of a file inside a compressed one: without the suffix of the compression."""
+    """Return the name of a file inside a compressed one: without the suffix of the compression."""
     return _COMPRESSED.sub("", name)
 
 
 def detect(head: bytes) -> Decoder | None:
-    """The decoder for a file that starts with `head` among those that are built in, `None` for an unknown format."""
+    """Return the built-in decoder for a file that starts with `head`, `None` for an unknown format."""
     return BUILT_IN.detect(head)

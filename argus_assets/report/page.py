@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 
@@ -121,18 +121,15 @@ def render_page(
     known = frozenset(item.id for item in evidence.items)
     items = []
     ranked = top(stats, len(evidence.items)).sort("rank")
+    of_rank = _by_rank(events, ranked)
     for item, fault in zip(evidence.items, ranked.iter_rows(named=True), strict=True):
-        mine = events.filter(
-            (pl.col("code") == fault["code"])
-            & (pl.col("source").cast(pl.String) == fault["source"])
-            & (pl.col("ecu") == fault["ecu"])
-        )
+        mine = of_rank.get(fault["rank"], events.clear())
         with_details = mine.filter(pl.col("details").list.len() > 0).head(1)
         details = [] if with_details.is_empty() else with_details["details"].item().to_list()
         items.append(
             {
                 "item": item,
-                "entry": describe(item.code),
+                "entry": _redacted(describe(fault["code"])),
                 "history": _history(item, evidence),
                 "events": mine.head(MAX_EVENTS_A_FAULT).to_dicts(),
                 "company": _company(pairs, fault["rank"]),
@@ -163,6 +160,20 @@ def render_page(
         step_meaning=MEANING,
         recorded_s=(batch.recorded_to - batch.recorded_from).total_seconds(),
     )
+
+
+def _by_rank(events: pl.DataFrame, ranked: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    """Return the events of each fault by its rank. Faults are told apart by their own names, not by those that are shown."""
+    names = [pl.col("source").cast(pl.String), "code", "ecu"]
+    mine = events.with_columns(names[0]).join(
+        ranked.select("rank", *names), on=["source", "code", "ecu"], maintain_order="left"
+    )
+    return {rank: rows for (rank,), rows in mine.partition_by("rank", as_dict=True).items()}
+
+
+def _redacted(entry: Entry) -> Entry:
+    """Return an entry of the dictionary without what its text repeats of the code."""
+    return replace(entry, code=redact(entry.code), text=redact(entry.text))
 
 
 def _shown(table: pl.DataFrame, is_less_important: pl.Expr, count: int) -> list[dict[str, object]]:
@@ -225,7 +236,7 @@ def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
         often = f"{times:,} time{'s' if times != 1 else ''} together"
         if lift is not None and times >= MIN_TIMES_FOR_LIFT:
             often += f", {lift:.2g} times as long as chance would give"
-        lines.append(f"{order} {code} of {redact(ecu)} ({often})")
+        lines.append(f"{order} {redact(code)} of {redact(ecu)} ({often})")
     return lines[:MAX_PAIRS_A_FAULT]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from argus_assets.common.texts import html, one_line
+from argus_assets.diagnosis.redaction import redact
 from argus_assets.stats.errors import top
 from argus_assets.stats.ranking import SAME_MOMENT_NS
 from argus_assets.stats.schema import HISTOGRAM_BINS
@@ -209,7 +210,7 @@ def _arrows(axes: Any, lanes: pl.DataFrame, explained: Sequence[int], scale: flo
 
 def _lane_name(code: str, ecu: str) -> str:
     """Code and ECU in the room that is left of the plot; the code goes before."""
-    code, ecu = _short(one_line(code), _NAME_CHARACTERS - 6), one_line(ecu)
+    code, ecu = _short(redact(code), _NAME_CHARACTERS - 6), redact(ecu)
     return f"{code}  {_short(ecu, min(16, _NAME_CHARACTERS - len(code)))}"
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from argus_assets.common.atomic_file import write_file
 from argus_assets.errors import BadSetting
 
 MAX_SOCKET_PATH_BYTES: Final = 103
@@ -90,7 +91,4 @@ def make_socket_folder(note: Path, owner: int) -> Path:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner reads, whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(name).replace(path)
+    write_file(path, content, mode=0o600)

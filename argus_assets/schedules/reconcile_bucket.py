@@ -10,22 +10,22 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import dagster as dg
-from dagster import DagsterEventType
 
-from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
-from argus_assets.assets.provenance import latest_metadata
 from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.intake import first_keys
 from argus_assets.drop.keys import BatchRef
+from argus_assets.event_log.events import AssetEvent, to_dagster
+from argus_assets.event_log.queries import dropped_digests, latest_digests
+from argus_assets.event_log.states import partition_states, phase_of
+from argus_assets.events import BucketReconciled
 from argus_assets.lake.reports import RECONCILE
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.reconcile import KnownBatch, ReconcileReport, begin_pass, reconcile
-from argus_assets.partitions import BATCHES, DATA_VERSION, IN_FLIGHT, partitions_in_flight
-from argus_assets.pipeline import RUNNING, BatchState
+from argus_assets.partitions import BATCHES, IN_FLIGHT, partitions_in_flight
+from argus_assets.pipeline import BATCH_REPORT, BatchState
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
-from argus_assets.status import partition_states
 
 CRON: Final = "17 * * * *"
 HOUR: Final = 3
@@ -148,47 +148,36 @@ def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
     # A run goes on with a batch whose key somebody deleted.
     keys = [*existing, *sorted(in_flight.difference(existing))]
     states = partition_states(instance, keys)
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        vehicle_drop.key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION]
-    )
+    dropped = dropped_digests(instance)
     key_of = {BatchRef(*ref): key for ref, key in first_keys(keys).items()}
-    digests = {key: tags.get(key, {}).get(DATA_VERSION) for key in key_of.values()}
-    wiped = [key for key, digest in digests.items() if digest is None]
-    reports = latest_metadata(instance, "batch_report", wiped, "manifest_digest")
+    # Dagster's history of an asset may have been wiped in its UI: then the report still says what was processed.
+    reported = latest_digests(instance, BATCH_REPORT.name, [key for key in key_of.values() if key not in dropped])
 
     def known(key: str) -> KnownBatch:
         state, _ = states[key]
+        # What came to an end counts as such, also while a run makes it again.
+        ended = state in (BatchState.COMPLETED, BatchState.FAILED)
         return KnownBatch(
-            digest=digests[key],
-            state="completed"
-            if state is BatchState.COMPLETED
-            else "failed"
-            if state is BatchState.FAILED
-            else "working"
-            if key in in_flight or state in RUNNING
-            else "resting",
-            reported=str(reports[key]) if key in reports else None,
+            digest=dropped.get(key),
+            state=phase_of(state, in_flight=key in in_flight and not ended),
+            reported=reported.get(key),
         )
 
     return {ref: known(key) for ref, key in key_of.items()}
 
 
-def _observed(report: ReconcileReport) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        vehicle_drop.key,
-        description=report.text(),
-        metadata={
-            EVENT_KEY: "BucketReconciled",
-            "finished": report.ended_at is not None,
-            "vehicles": report.vehicles,
-            "batches": report.batches,
-            "objects": report.objects,
-            "size_bytes": report.size_bytes,
-            "put_back": report.put_back_count,
-            "put_back_batches": dg.MetadataValue.json(report.put_back),
-            "outcomes_told": report.told_count,
-            "unnamed_recordings": report.unnamed_count,
-            "unnamed_bytes": report.unnamed_bytes,
-            "unnamed": dg.MetadataValue.json([u.model_dump(mode="json") for u in report.unnamed]),
-        },
+def _observed(report: ReconcileReport) -> AssetEvent:
+    event = BucketReconciled(
+        finished=report.ended_at is not None,
+        vehicles=report.vehicles,
+        batches=report.batches,
+        objects=report.objects,
+        size_bytes=report.size_bytes,
+        put_back=report.put_back_count,
+        put_back_batches=tuple(report.put_back),
+        outcomes_told=report.told_count,
+        unnamed_recordings=report.unnamed_count,
+        unnamed_bytes=report.unnamed_bytes,
+        unnamed=tuple(found.model_dump(mode="json") for found in report.unnamed),
     )
+    return to_dagster(event, description=report.text())

@@ -5,23 +5,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
 import dagster as dg
-from dagster._core.definitions.target import ExecutableDefinition
 
 from argus_assets.diagnosis.degraded_retry import COUNTED, DegradedDiagnosis, worth_trying
 from argus_assets.diagnosis.model import Degraded
 from argus_assets.drop.intake import stretches
-from argus_assets.partitions import BATCHES, partitions_in_flight, request_run
+from argus_assets.event_log.events import from_dagster
+from argus_assets.event_log.queries import made_since
+from argus_assets.events import DiagnosisMade
+from argus_assets.partitions import BATCHES, Job, partitions_in_flight, request_run
+from argus_assets.pipeline import DIAGNOSIS
 from argus_assets.resources.diagnosis import DiagnosisResource
 
 REDIAGNOSE_CRON: Final = "7 * * * *"
 WINDOW: Final = timedelta(days=7)
-PAGE: Final = 1000
 MAX_BATCHES_A_RUN: Final = 50
 
 _REASONS: Final[dict[str, Degraded]] = {reason: reason for reason in get_args(Degraded)}
 
 
-def build_rediagnose_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinition:
+def build_rediagnose_schedule(job: Job) -> dg.ScheduleDefinition:
     """Hourly: a new day has a new budget, and an endpoint that failed may be back."""
 
     @dg.schedule(
@@ -66,40 +68,21 @@ def find_degraded(
     alive = set(existing)
     last: dict[str, tuple[str, DegradedDiagnosis | None]] = {}
     attempts: dict[str, int] = {}
-    cursor: str | None = None
-    while True:
-        page = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey("diagnosis"), after_timestamp=since.timestamp()),
-            limit=PAGE,
-            cursor=cursor,
-        )
-        for record in page.records:
-            made = record.asset_materialization
-            if made is None or made.partition not in alive:
-                continue
-            digest = str(made.metadata["manifest_digest"].value)
-            reason = _degraded(made)
-            known = last.get(made.partition)
-            if known is None:
-                priority = made.metadata.get("priority")
-                found = (
-                    DegradedDiagnosis(made.partition, reason, float(str(priority.value)) if priority else 0.0, 0)
-                    if reason
-                    else None
-                )
-                last[made.partition] = known = (digest, found)
-            if known[1] is not None and known[0] == digest and reason in COUNTED:
-                attempts[made.partition] = attempts.get(made.partition, 0) + 1
-        if not page.has_more:
-            break
-        cursor = page.cursor
+    for made in made_since(instance, DIAGNOSIS.name, since):
+        if made.partition not in alive:
+            continue
+        event = from_dagster(made)
+        if not isinstance(event, DiagnosisMade):
+            continue
+        reason = _REASONS.get(event.degraded or "")
+        known = last.get(made.partition)
+        if known is None:
+            found = DegradedDiagnosis(made.partition, reason, event.priority or 0.0, 0) if reason else None
+            last[made.partition] = known = (event.manifest_digest, found)
+        if known[1] is not None and known[0] == event.manifest_digest and reason in COUNTED:
+            attempts[made.partition] = attempts.get(made.partition, 0) + 1
     return [
         DegradedDiagnosis(d.partition, d.reason, d.priority, attempts.get(d.partition, 0))
         for _, d in last.values()
         if d is not None
     ]
-
-
-def _degraded(made: dg.AssetMaterialization) -> Degraded | None:
-    value = made.metadata.get("degraded")
-    return _REASONS.get(str(value.value)) if value is not None else None

@@ -4,25 +4,32 @@ How often a batch was tried stands in Dagster's event log: each run that was to 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
-from dagster import DagsterEventType, RunRecord
-from dagster._core.definitions.target import ExecutableDefinition
+from dagster import RunRecord
 
-from argus_assets.assets.batch import STAGES, vehicle_drop
+from argus_assets.event_log.queries import (
+    dropped_digests,
+    failures_of,
+    first_id_of_run,
+    is_cancelled_by_person,
+    latest_ids,
+    planned_runs,
+    unmade_attempts,
+)
 from argus_assets.maintenance.retry_policy import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
 from argus_assets.partitions import (
     BATCHES,
-    DATA_VERSION,
     SIZE,
-    is_cancelled_by_person,
+    Job,
     partitions_in_flight,
     request_run,
 )
+from argus_assets.pipeline import DROP, STAGES, stages_from
 
 CRON: Final = "*/2 * * * *"
 WINDOW: Final = timedelta(days=7)
@@ -32,14 +39,10 @@ MAX_BATCHES_A_RUN: Final = 50
 MAX_BATCHES: Final = 500
 """Batches of one look; where there are more, the next look takes the next ones."""
 
-PAGE: Final = 1000
-SIDE_BY_SIDE: Final = 10_000
-"""Events that other runs may write while one is being created."""
-
 ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-def build_rerun_failed_schedule(job: ExecutableDefinition) -> dg.ScheduleDefinition:
+def build_rerun_failed_schedule(job: Job) -> dg.ScheduleDefinition:
     """Every two minutes: the first pause after a failure is as long."""
 
     @dg.schedule(
@@ -81,7 +84,7 @@ def rerun_failed(
             run.partitions,
             why="rerun_failed",
             tags={SIZE: "large"} if run.large else None,
-            assets=STAGES[STAGES.index(run.stage) :],
+            assets=stages_from(run.stage),
         )
         for run in plan.runs
     ]
@@ -103,9 +106,7 @@ def find_failed(
         first = turn * MAX_BATCHES % len(open_batches)
         open_batches = [*open_batches, *open_batches][first : first + MAX_BATCHES]
     keys = [b.partition for b in open_batches]
-    digests = instance.event_log_storage.get_latest_tags_by_partition(
-        vehicle_drop.key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION], keys
-    )
+    digests = dropped_digests(instance, keys)
     recorded = _recorded_failures(instance, open_batches)
     attempts = _attempts(instance, open_batches)
     records = _run_records(instance, {run_id for run_ids in attempts.values() for run_id in run_ids})
@@ -119,7 +120,7 @@ def find_failed(
             found.append(
                 FailedBatch(
                     key,
-                    digests.get(key, {}).get(DATA_VERSION, ""),
+                    digests.get(key, ""),
                     batch.stage,
                     failures,
                     large=any(SIZE in r.dagster_run.tags for r in runs),
@@ -149,17 +150,10 @@ def _open_batches(instance: dg.DagsterInstance, existing: Sequence[str], since: 
     after = _first_event_of_failures(instance, since)
     if after is None:
         return []
-    storage = instance.event_log_storage
     keys = set(existing)
-    made_event = DagsterEventType.ASSET_MATERIALIZATION
-    attempts = {
-        stage: storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-            dg.AssetKey(stage), after_storage_id=after
-        )
-        for stage in STAGES
-    }
+    attempts = {stage: unmade_attempts(instance, stage, after=after) for stage in STAGES}
     asked_for = {key for by_key in attempts.values() for key in by_key} & keys
-    dropped = storage.get_latest_storage_id_by_partition(vehicle_drop.key, made_event, asked_for) if asked_for else {}
+    dropped = latest_ids(instance, DROP, asked_for) if asked_for else {}
     open_runs: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
     for stage, by_key in attempts.items():
         for key, attempt in by_key.items():
@@ -175,10 +169,7 @@ def _open_batches(instance: dg.DagsterInstance, existing: Sequence[str], since: 
         and record.dagster_run.status in ENDED_BADLY
         and record.create_timestamp.replace(tzinfo=UTC) >= since
     } - busy
-    made = {
-        stage: storage.get_latest_storage_id_by_partition(dg.AssetKey(stage), made_event, failed) if failed else {}
-        for stage in STAGES
-    }
+    made = {stage: latest_ids(instance, stage, failed) if failed else {} for stage in STAGES}
     found: list[_OpenBatch] = []
     for key in existing:
         if key not in failed:
@@ -207,80 +198,24 @@ def _first_event_of_failures(instance: dg.DagsterInstance, since: datetime) -> i
     )
     if not first:
         return None
-    events = instance.get_records_for_run(first[0].dagster_run.run_id, limit=1).records
-    # Runs that are created at the same moment write side by side.
-    return max(0, events[0].storage_id - SIDE_BY_SIDE) if events else 0
+    return first_id_of_run(instance, first[0].dagster_run.run_id)
 
 
 def _attempts(instance: dg.DagsterInstance, batches: Sequence[_OpenBatch]) -> dict[str, list[str]]:
-    """Ids of the runs that were to make each batch, oldest first."""
+    """Return the ids of the runs that were to make each batch, oldest first."""
     attempts: dict[str, list[str]] = defaultdict(list)
     for asked in STAGES:
-        after = {b.partition: b.after for b in batches if b.asked == asked}
-        for record in _planned(instance, asked, after):
-            key = record.partition_key
-            if key is not None and record.storage_id > after[key] and record.run_id not in attempts[key]:
-                attempts[key].append(record.run_id)
+        attempts |= planned_runs(instance, asked, {b.partition: b.after for b in batches if b.asked == asked})
     return attempts
 
 
 def _recorded_failures(instance: dg.DagsterInstance, batches: Sequence[_OpenBatch]) -> dict[str, dict[str, Failure]]:
-    """What was recorded of each batch's failures, by batch and run."""
+    """Return what was recorded of each batch's failures, by batch and run."""
     found: dict[str, dict[str, Failure]] = defaultdict(dict)
-    after = {b.partition: b.after for b in batches}
-    for stage in STAGES:
-        for record in _records(instance.fetch_observations, stage, after):
-            seen = record.asset_observation
-            if seen is None or seen.partition is None or record.storage_id <= after[seen.partition]:
-                continue
-            values = {name: value.value for name, value in seen.metadata.items()}
-            if values.get("state") == "failed":
-                kind: FailureKind = (
-                    "quarantined"
-                    if values.get("quarantined")
-                    else "permanent"
-                    if values.get("permanent")
-                    else "transient"
-                )
-                found[seen.partition][record.run_id] = Failure(datetime.fromtimestamp(record.timestamp, UTC), kind)
+    for partition, run_id, at, event in failures_of(instance, {b.partition: b.after for b in batches}):
+        kind: FailureKind = "quarantined" if event.quarantined else "permanent" if event.permanent else "transient"
+        found[partition][run_id] = Failure(at, kind)
     return found
-
-
-def _records(
-    fetch: Callable[..., dg.EventRecordsResult], asset: str, after: dict[str, int]
-) -> Generator[dg.EventLogRecord]:
-    """Events of an asset for these partitions, oldest first; some may be older than asked for."""
-    if not after:
-        return
-    wanted = dg.AssetRecordsFilter(
-        asset_key=dg.AssetKey(asset), asset_partitions=list(after), after_storage_id=min(after.values())
-    )
-    cursor: str | None = None
-    while True:
-        page = fetch(wanted, limit=PAGE, cursor=cursor, ascending=True)
-        yield from page.records
-        if not page.has_more:
-            return
-        cursor = page.cursor
-
-
-def _planned(instance: dg.DagsterInstance, asset: str, after: dict[str, int]) -> Generator[dg.EventLogRecord]:
-    """Events that say that a run was to make an asset of these partitions, oldest first."""
-    if not after:
-        return
-    last = min(after.values())
-    while True:
-        wanted = dg.EventRecordsFilter(
-            DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-            asset_key=dg.AssetKey(asset),
-            asset_partitions=list(after),
-            after_cursor=last,
-        )
-        page = instance.event_log_storage.get_event_records(wanted, limit=PAGE, ascending=True)
-        yield from page
-        if len(page) < PAGE:
-            return
-        last = page[-1].storage_id
 
 
 def _failures(

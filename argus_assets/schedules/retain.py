@@ -12,9 +12,12 @@ from typing import Final
 import dagster as dg
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.adapters.postgres.retention_store import PostgresRecords
-from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
+from argus_assets.assets.replay import pinned
+from argus_assets.assets.specs import BATCH_CHECKS
 from argus_assets.drop.bucket import Bucket
+from argus_assets.event_log.events import AssetEvent, to_dagster
+from argus_assets.event_log.retention_store import PostgresRetentionStore
+from argus_assets.events import OldRemoved
 from argus_assets.lake.reports import RETENTION
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
@@ -22,6 +25,7 @@ from argus_assets.partitions import BATCHES, IN_FLIGHT
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.database import DatabaseResource
 from argus_assets.resources.lake import LakeResource
+from argus_assets.sensors.rerun_requests import requested_partitions
 from argus_assets.settings import Settings
 
 CRON: Final = "43 * * * *"
@@ -169,7 +173,7 @@ def run_retention(
         return stopped
 
     report = retain(
-        PostgresRecords(instance, database, bucket, lake),
+        retention_store(instance, database, bucket, lake),
         bucket,
         policy=policy,
         now=now,
@@ -189,16 +193,32 @@ def run_retention(
     return report
 
 
-def _observed(report: RetentionReport) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        vehicle_drop.key,
-        description=". ".join(report.lines()),
-        metadata={
-            EVENT_KEY: "OldRemoved",
-            "finished": report.ended_at is not None,
-            "live": report.live,
-            "over": report.over,
-            **{g.kind.replace(" ", "_"): g.count for g in report.gone},
-            "kept": dg.MetadataValue.json([k.model_dump(mode="json") for k in report.kept]),
-        },
+def retention_store(
+    instance: dg.DagsterInstance,
+    database: Database,
+    bucket: Bucket,
+    lake: Lake,
+    *,
+    kind: type[PostgresRetentionStore] = PostgresRetentionStore,
+) -> PostgresRetentionStore:
+    """Return what a pass looks things up in, and removes them from."""
+    return kind(
+        instance,
+        database,
+        bucket,
+        lake,
+        checks=[check.key for check in BATCH_CHECKS],
+        requested=lambda: requested_partitions(lake),
+        pinned=lambda: frozenset(pinned(lake)),
     )
+
+
+def _observed(report: RetentionReport) -> AssetEvent:
+    event = OldRemoved(
+        finished=report.ended_at is not None,
+        live=report.live,
+        over=report.over,
+        kept=tuple(kept.model_dump(mode="json") for kept in report.kept),
+        removed={gone.kind.replace(" ", "_"): gone.count for gone in report.gone},
+    )
+    return to_dagster(event, description=". ".join(report.lines()))

@@ -4,7 +4,6 @@ Bounded work: a tick looks at no more than `MAX_MANIFESTS` markers and stops rea
 `READ_BYTES`; what is left waits for the next tick. The cursor holds what one tick requested and nothing older.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +16,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 import dagster as dg
-from dagster._core.definitions.target import ExecutableDefinition
 
-from argus_assets.assets.batch import EVENT_KEY, Drop, latest_digest, vehicle_drop
 from argus_assets.drop.bucket import Bucket, ObjectInfo
 from argus_assets.drop.intake import (
     Candidate,
@@ -37,6 +34,9 @@ from argus_assets.drop.presence import present_files
 from argus_assets.drop.quarantine import Reason, quarantine, quarantine_unknown, reasons_of
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.errors import BadManifest, PermanentError, Unavailable
+from argus_assets.event_log.events import to_dagster
+from argus_assets.event_log.queries import latest_digest
+from argus_assets.events import BatchCreated, BatchQuarantined, DuplicateDropped
 from argus_assets.lake.batches import BatchStore
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import (
@@ -45,11 +45,13 @@ from argus_assets.partitions import (
     PRIORITY,
     SIZE,
     WHY,
+    Job,
     batches,
     partitions_in_flight,
     request_run,
     runs_at_once,
 )
+from argus_assets.pipeline import BATCH_REPORT
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.lake import LakeResource
 
@@ -70,7 +72,7 @@ _Item = TypeVar("_Item")
 
 
 def build_completed_batches_sensor(
-    job: ExecutableDefinition, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
+    job: Job, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
 ) -> dg.SensorDefinition:
     """The sensor.
 
@@ -133,7 +135,7 @@ def take_completed_batches(
         held = _do_each(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
         held_drops = {(r.ref, r.stamp) for r in held}
 
-        markers, whole = _list_fairly(bucket, cursor.start_after)
+        markers, whole = list_fairly(bucket, cursor.start_after)
         candidates: list[Candidate] = []
         last_read = ""
         unread: list[Unavailable] = []
@@ -209,11 +211,11 @@ def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[
 # ---------------------------------------------------------------------------------------------- reading the inbox
 
 
-def _list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
-    """Some markers after a key, and whether the listing came to the end of the inbox.
+def list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
+    """Return some markers after a key, and whether the listing reached the end of the inbox.
 
-    Of one vehicle no more than `MAX_OF_VEHICLE` as long as others wait behind it; what room is left at the end is then
-    filled with the rest of those that have more.
+    No more than `MAX_OF_VEHICLE` of one vehicle while others wait behind it; remaining room is then filled with further
+    markers of those vehicles.
     """
     found: list[ObjectInfo] = []
     more: dict[str, str] = {}
@@ -306,7 +308,7 @@ def _finished(
     finished: set[tuple[str, str]] = set()
     for candidate in candidates:
         key = key_of.get((candidate.ref.vehicle_id, candidate.ref.batch_id))
-        digest = latest_digest(instance, "batch_report", key) if key is not None else None
+        digest = latest_digest(instance, BATCH_REPORT.name, key) if key is not None else None
         if key is not None and digest is not None:
             finished.add((key, digest))
     return finished
@@ -382,15 +384,13 @@ def _partition_of(candidate: Candidate) -> str | None:
 
 
 def _result(plan: IntakePlan, cursor: IntakeCursor, sizing: Sizing, now: datetime) -> dg.SensorResult:
-    events: list[dg.AssetMaterialization | dg.AssetObservation] = [_created(b, sizing, now) for b in plan.batches]
-    events += [_rejected(candidate, reasons, now) for candidate, reasons in plan.quarantined]
-    events += [
-        dg.AssetObservation(
-            vehicle_drop.key,
-            partition=b.partition,
-            metadata={EVENT_KEY: "DuplicateDropped", "manifest_digest": b.candidate.digest},
-        )
-        for b in plan.duplicates
+    events = [
+        *(to_dagster(_created(b, sizing, now), partition=b.partition) for b in plan.batches),
+        *(to_dagster(_rejected(c, reasons, now), partition=_partition_of(c)) for c, reasons in plan.quarantined),
+        *(
+            to_dagster(DuplicateDropped(manifest_digest=b.candidate.digest), partition=b.partition)
+            for b in plan.duplicates
+        ),
     ]
     text = (
         f"{len(plan.batches)} batches taken, {len(plan.quarantined)} quarantined, {len(plan.duplicates)} dropped again "
@@ -419,47 +419,32 @@ def _result(plan: IntakePlan, cursor: IntakeCursor, sizing: Sizing, now: datetim
     )
 
 
-def _created(batch: PlannedBatch, sizing: Sizing, now: datetime) -> dg.AssetMaterialization:
-    """The batch's first event. The VIN stays in the manifest: it is personal data."""
+def _created(batch: PlannedBatch, sizing: Sizing, now: datetime) -> BatchCreated:
     candidate, manifest = batch.candidate, batch.candidate.manifest
     assert manifest is not None, "a planned batch has a manifest"
     put = [info.modified for info in candidate.files.values() if info.modified is not None]
-    drop = Drop(
+    return BatchCreated(
+        manifest_digest=candidate.digest,
+        vehicle_id=manifest.vehicle_id,
+        batch_id=manifest.batch_id,
+        platform=manifest.platform,
+        release=manifest.release,
+        recorded_from=manifest.recorded_from,
+        recorded_to=manifest.recorded_to,
+        files=len(manifest.files),
+        size_bytes=sum(f.size for f in manifest.files),
+        estimated_s=sizing.seconds(candidate),
         first_byte_at=min(put, default=None),
         marker_at=candidate.put_at or now,
         taken_at=now,
     )
-    return dg.AssetMaterialization(
-        vehicle_drop.key,
-        partition=batch.partition,
-        metadata={
-            EVENT_KEY: "BatchCreated",
-            "manifest_digest": batch.candidate.digest,
-            "vehicle_id": manifest.vehicle_id,
-            "batch_id": manifest.batch_id,
-            "platform": manifest.platform,
-            "release": manifest.release,
-            "recorded_from": dg.MetadataValue.timestamp(manifest.recorded_from),
-            "recorded_to": dg.MetadataValue.timestamp(manifest.recorded_to),
-            "files": len(manifest.files),
-            "size_bytes": sum(f.size for f in manifest.files),
-            "estimated_s": sizing.seconds(candidate),
-            **drop.metadata(),
-        },
-        tags={"dagster/data_version": batch.candidate.digest},
-    )
 
 
-def _rejected(candidate: Candidate, reasons: Sequence[Reason], now: datetime) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        vehicle_drop.key,
-        partition=_partition_of(candidate),
-        metadata={
-            EVENT_KEY: "BatchQuarantined",
-            "manifest_digest": candidate.digest,
-            "vehicle_id": candidate.ref.vehicle_id,
-            "batch_id": candidate.ref.batch_id,
-            "at": dg.MetadataValue.timestamp(now),
-            "reasons": dg.MetadataValue.json([json.loads(r.model_dump_json()) for r in reasons]),
-        },
+def _rejected(candidate: Candidate, reasons: Sequence[Reason], now: datetime) -> BatchQuarantined:
+    return BatchQuarantined(
+        manifest_digest=candidate.digest,
+        vehicle_id=candidate.ref.vehicle_id,
+        batch_id=candidate.ref.batch_id,
+        at=now,
+        reasons=tuple(reasons),
     )

@@ -12,13 +12,16 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
-from argus_assets.assets.batch import EVENT_KEY, latest_digest
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_partition_key
 from argus_assets.drop.results import BatchResult, read_result, write_result
-from argus_assets.partitions import BATCHES, is_cancelled_by_person, partitions_of, positions, starts_again
+from argus_assets.event_log.events import AssetEvent, to_dagster
+from argus_assets.event_log.queries import is_cancelled_by_person, latest_digest
+from argus_assets.event_log.states import partition_states
+from argus_assets.events import StatusChanged
+from argus_assets.partitions import BATCHES, partitions_of, positions, starts_again
+from argus_assets.pipeline import DROP, BatchState
 from argus_assets.resources.bucket import BucketResource
-from argus_assets.status import BatchState, partition_states
 
 INTERVAL_S: Final = 30
 MAX_RUNS: Final = 1000
@@ -127,10 +130,10 @@ def _ended_runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[dg.Run
 
 def _tell(
     instance: dg.DagsterInstance, run: dg.DagsterRun, partition: str, stage: str, *, bucket: Bucket, now: datetime
-) -> dg.AssetObservation | None:
+) -> AssetEvent | None:
     """Write the outcome of a failed batch when there is none for its manifest; returns the event of it."""
     parsed = parse_partition_key(partition)
-    digest = latest_digest(instance, "vehicle_drop", partition)
+    digest = latest_digest(instance, DROP, partition)
     if parsed is None or digest is None:
         return None
     ref = BatchRef(parsed.vehicle_id, parsed.batch_id)
@@ -158,16 +161,13 @@ def _tell(
             error_is_permanent=False,
         ),
     )
-    return dg.AssetObservation(
-        stage,
-        partition=partition,
-        metadata={
-            EVENT_KEY: "StatusChanged",
-            "state": "failed",
-            "manifest_digest": digest,
-            "error": error,
-            "permanent": False,
-            "crashed": True,
-            "run_id": run.run_id,
-        },
+    event = StatusChanged(
+        asset=stage,
+        manifest_digest=digest,
+        state=BatchState.FAILED,
+        error=error,
+        permanent=False,
+        crashed=True,
+        run_id=run.run_id,
     )
+    return to_dagster(event, partition=partition)

@@ -5,18 +5,25 @@ what others want to know into the outbox; `deliver_webhooks_sensor` empties it. 
 and the first puts each of them in once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
-import sqlalchemy as sa
-from dagster import DagsterEventType, EventLogRecord, EventRecordsFilter
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster import EventLogRecord
 
 from argus_assets.adapters.postgres.outbox import Outbox, OutboxWriter
 from argus_assets.adapters.webhook_sender import deliver
-from argus_assets.assets.batch import EVENT_KEY, STAGES, vehicle_drop
+from argus_assets.event_log.queries import (
+    events_between,
+    is_made_before,
+    last_drops,
+    last_id,
+    recorded,
+    run_of,
+    why_of_runs,
+)
+from argus_assets.event_log.tables import settled_id
 from argus_assets.maintenance.retry_policy import LIMITS
 from argus_assets.notifications.alerts import AlertRules, alerts_of, is_held_back
 from argus_assets.notifications.endpoints import Endpoint, wanted_by
@@ -25,30 +32,20 @@ from argus_assets.notifications.events import (
     BatchCreated,
     DiagnosisCompleted,
     Outcome,
-    Recorded,
     StatusChanged,
     outcome_of,
 )
-from argus_assets.partitions import WHY
+from argus_assets.pipeline import DIAGNOSIS
 from argus_assets.resources.webhooks import WebhooksResource
 
 POSITION: Final = "event_log"
 INTERVAL_S: Final = 5
 DELIVER_INTERVAL_S: Final = 5
-MAX_IDS: Final = 50_000
-"""Rows of the event log that one tick passes, most of which are log lines."""
-
 MAX_EVENTS: Final = 3000
 """Events of assets that one tick reads, of each kind."""
 
-SETTLE: Final = timedelta(seconds=60)
-"""An id that is missing may be of a transaction that is not at its end, for so long."""
-
 KEEP_DELIVERED: Final = timedelta(days=7)
-RUNS_AT_ONCE: Final = 500
 MAX_UNREAD: Final = 5
-
-_ASSETS: Final = frozenset(dg.AssetKey(name) for name in (vehicle_drop.key.to_user_string(), *STAGES))
 
 Reached = tuple[Outcome, tuple[str, ...], datetime]
 """An event, the endpoints it goes to, and when it may be sent."""
@@ -122,10 +119,11 @@ def collect_outcomes(
     with outbox.writing() as writer:
         position = writer.position(POSITION)
         if position is None:
-            writer.move(POSITION, instance.event_log_storage.get_maximum_record_id() or 0)
+            writer.move(POSITION, last_id(instance))
             return "What happens from now on is told."
-        records, horizon = _read(instance, position, now=now, max_events=max_events)
-        why = _why_of_runs(instance, {run_id for record in records if (run_id := _run_id(record))})
+        up_to = settled_id(instance, position, now)
+        records, horizon = events_between(instance, position, up_to, max_events=max_events)
+        why = why_of_runs(instance, {run_id for record in records if (run_id := run_of(record))})
         found, unread = _outcomes(records, why)
         reached: list[Reached] = []
         asked = _Asked(instance, writer)
@@ -149,105 +147,22 @@ def collect_outcomes(
 # ---------------------------------------------------------------------------------------------- the event log
 
 
-def _read(
-    instance: dg.DagsterInstance, position: int, *, now: datetime, max_events: int
-) -> tuple[list[EventLogRecord], int]:
-    """Events of the assets after the position, in order, and the storage id up to which these are all."""
-    horizon = _settled(instance, position, now)
-    pages: list[Sequence[EventLogRecord]] = []
-    for kind in (DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_OBSERVATION):
-        if horizon <= position:
-            break
-        page = instance.event_log_storage.get_event_records(
-            EventRecordsFilter(event_type=kind, after_cursor=position, before_cursor=horizon + 1),
-            limit=max_events,
-            ascending=True,
-        )
-        if len(page) == max_events:
-            horizon = page[-1].storage_id
-        pages.append(page)
-    records = [r for page in pages for r in page if r.storage_id <= horizon and _asset_key(r) in _ASSETS]
-    return sorted(records, key=lambda record: record.storage_id), horizon
-
-
-def _settled(instance: dg.DagsterInstance, position: int, now: datetime) -> int:
-    """The storage id up to which nothing can come any more.
-
-    Ids are given out when a row is written, and seen when its transaction ends: one that is missing may still come.
-    """
-    table = SqlEventLogStorageTable.c
-    query = sa.select(table.id, table.timestamp).where(table.id > position).order_by(table.id).limit(MAX_IDS)
-    with instance.event_log_storage.index_connection() as connection:  # pyright: ignore[reportAttributeAccessIssue]
-        rows = connection.execute(query).all()
-    last = position
-    for storage_id, at in rows:
-        if storage_id != last + 1 and now - at.replace(tzinfo=UTC) < SETTLE:
-            break
-        last = storage_id
-    return last
-
-
 def _outcomes(
     records: Sequence[EventLogRecord], why: Mapping[str, str]
 ) -> tuple[list[tuple[EventLogRecord, Outcome]], list[str]]:
-    """What others are told, and what of it could not be read: one event must not keep back all that follow."""
+    """Return what concerns others, and what of it could not be read: one event must not keep back all that follow."""
     found: list[tuple[EventLogRecord, Outcome]] = []
     unread: list[str] = []
     for record in records:
         try:
-            outcome = outcome_of(_recorded(record, why))
+            what = recorded(record, why)
+            outcome = None if what is None else outcome_of(what)
         except (KeyError, TypeError, ValueError) as error:
             unread.append(f"event {record.storage_id} ({type(error).__name__})")
             continue
         if outcome is not None:
             found.append((record, outcome))
     return found, unread
-
-
-def _asset_key(record: EventLogRecord) -> dg.AssetKey | None:
-    event = record.event_log_entry.dagster_event
-    return event.asset_key if event is not None else None
-
-
-def _what(record: EventLogRecord) -> dg.AssetMaterialization | dg.AssetObservation:
-    what = record.asset_materialization or record.event_log_entry.asset_observation
-    assert what is not None, "a record of an asset event holds one"
-    return what
-
-
-def _run_id(record: EventLogRecord) -> str | None:
-    """The run, also of what a sensor tells of one."""
-    told = _what(record).metadata.get("run_id")
-    return record.run_id or (str(told.value) if told is not None else None)
-
-
-def _why_of_runs(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, str]:
-    wanted = sorted(run_ids)
-    groups = (wanted[at : at + RUNS_AT_ONCE] for at in range(0, len(wanted), RUNS_AT_ONCE))
-    return {
-        run.run_id: why
-        for group in groups
-        for run in instance.get_runs(filters=dg.RunsFilter(run_ids=group))
-        if (why := run.tags.get(WHY)) is not None
-    }
-
-
-def _recorded(record: EventLogRecord, why: Mapping[str, str]) -> Recorded:
-    what = _what(record)
-    metadata: dict[str, Any] = {key: value.value for key, value in what.metadata.items()}
-    run_id = _run_id(record)
-    event = metadata.pop(EVENT_KEY, None)
-    if event is None and isinstance(what, dg.AssetObservation):
-        event = "Observed"
-    return Recorded(
-        at=datetime.fromtimestamp(record.timestamp, UTC),
-        event=event,
-        asset=what.asset_key.to_user_string(),
-        partition=what.partition,
-        metadata=metadata,
-        run_id=run_id,
-        why=why.get(run_id) if run_id else None,
-    )
 
 
 # ---------------------------------------------------------------------------------------------- alerts
@@ -271,15 +186,7 @@ class _Asked:
             return True
         if outcome.data.partition_key is None:
             return False
-        earlier = self.instance.fetch_materializations(
-            dg.AssetRecordsFilter(
-                asset_key=dg.AssetKey("diagnosis"),
-                asset_partitions=[outcome.data.partition_key],
-                before_storage_id=record.storage_id,
-            ),
-            limit=100,
-        ).records
-        return any(str(_what(r).metadata["manifest_digest"].value) == digest for r in earlier)
+        return is_made_before(self.instance, DIAGNOSIS.name, outcome.data.partition_key, digest=digest, before=record)
 
 
 def _raise_alerts(
@@ -326,8 +233,5 @@ def _facts(instance: dg.DagsterInstance, outcome: Outcome) -> dict[str, str]:
     """Platform and release of a batch, from the event that took its manifest."""
     if outcome.data.partition_key is None:
         return {}
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=vehicle_drop.key, asset_partitions=[outcome.data.partition_key]), limit=1
-    ).records
-    metadata = _what(records[0]).metadata if records else {}
-    return {name: str(metadata[name].value) for name in ("platform", "release") if name in metadata}
+    drop = last_drops(instance, [outcome.data.partition_key]).get(outcome.data.partition_key)
+    return {"platform": drop.platform, "release": drop.release} if drop is not None else {}

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.target import ExecutableDefinition
 from pydantic import BaseModel, ConfigDict
 
 from argus_assets.lake import layout
@@ -20,6 +19,7 @@ from argus_assets.partitions import (
     ONLY_STALE,
     REQUEST,
     WHY,
+    Job,
     partitions_in_flight,
     request_run,
 )
@@ -48,7 +48,7 @@ class Cursor(BaseModel):
     done: tuple[str, ...] = ()
 
 
-def build_rerun_requests_sensor(job: ExecutableDefinition) -> dg.SensorDefinition:
+def build_rerun_requests_sensor(job: Job) -> dg.SensorDefinition:
     """The sensor.
 
     Args:

@@ -12,9 +12,10 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel
 
-from argus_assets.assets.batch import EVENT_KEY, vehicle_drop
 from argus_assets.common.texts import one_line
 from argus_assets.drop.bucket import Bucket
+from argus_assets.event_log.events import AssetEvent, to_dagster
+from argus_assets.events import UploadStalled
 from argus_assets.lake.reports import STALE_UPLOADS
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.stale_uploads import StaleUpload, StaleUploads, find_stale
@@ -118,19 +119,15 @@ def report_stale_uploads(
     )
 
 
-def _observed(upload: StaleUpload) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        vehicle_drop.key,
-        description=upload.text(),
-        metadata={
-            EVENT_KEY: "UploadStalled",
-            "vehicle_id": upload.vehicle_id,
-            "batch_id": upload.batch_id,
-            "kind": upload.kind,
-            "missing": dg.MetadataValue.json(list(upload.missing)),
-            "missing_count": upload.missing_count,
-            "since": dg.MetadataValue.timestamp(upload.since),
-            "objects": upload.objects,
-            "size_bytes": upload.size_bytes,
-        },
+def _observed(upload: StaleUpload) -> AssetEvent:
+    event = UploadStalled(
+        vehicle_id=upload.vehicle_id,
+        batch_id=upload.batch_id,
+        kind=upload.kind,
+        missing=upload.missing,
+        missing_count=upload.missing_count,
+        since=upload.since,
+        objects=upload.objects,
+        size_bytes=upload.size_bytes,
     )
+    return to_dagster(event, description=upload.text())

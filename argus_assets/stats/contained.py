@@ -1,4 +1,7 @@
-"""Measure a drive and count its traffic in a confined process."""
+"""Have a drive measured and its traffic counted by a confined process, from outside: what a job may use, and what it left.
+
+`jobs` is the other side: what runs inside of the process.
+"""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Jobs of a confined process (`containment.worker`): measure how far and how fast a drive went, count its traffic."""
+"""Measure a drive and count its traffic, inside of the confined process: the jobs that `containment.worker` runs by name.
+
+`contained` is the other side: it orders the job from outside, and says what it may use.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -20,14 +20,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from argus_assets.faults.clearings import ALL_CODES, CLEARED_ECU, ECU_SEPARATOR, REFUSED_ECU, SCOPE
+
 CLEAR_DRIVES: Final = 3
 
 State = Literal["back", "new", "recurring", "cleared"]
 Mark = Literal["affected", "cleared_by_tester", "counts", "too_short"]
 ClearedBy = Literal["tester", "drives"]
-
-CLEAR_CODES: Final = ("OBD_CLEAR", "UDS_CLEAR", "J1939_CLEAR")
-"""Codes under which clearings stand among the faults of a drive."""
 
 
 class FaultSeen(BaseModel):
@@ -225,32 +224,55 @@ def _life(code: str, ecu: str, drives: Sequence[DriveSeen], clear_drives: int) -
     )
 
 
-_OF_SYSTEM: Final = re.compile(r"([PCBU]) codes cleared")
-_OF_CODE: Final = re.compile(r"(\S+) cleared")
-_ACKNOWLEDGED: Final = re.compile(r"acknowledged by (SA 0x[0-9A-F]{2})")
-_REFUSED: Final = re.compile(r"(?:refused|access denied|busy) by SA")
+_ALL_ECUS: Final = "SA 0xFF"
+"""The ECU of an event of a J1939 request to all."""
 
 
-def clearings_of(code: str, *, ecu: str, message: str | None, at: datetime) -> tuple[Clearing, ...]:
-    """The clearings that an event of `CLEAR_CODES` tells: of the ECUs that confirmed it.
+def clearings_of(
+    code: str, *, ecu: str, details: Mapping[str, str], message: str | None, at: datetime
+) -> tuple[Clearing, ...]:
+    """Return the clearings that an event of `faults.clearings.CLEAR_CODES` reports: of the ECUs that confirmed it.
 
     A J1939 request to all ECUs needs no answer (J1939-73, 5.7.11): those that did not refuse have done it.
 
     Args:
-        code: Which of `CLEAR_CODES`.
+        code: Which of the codes.
         ecu: The ECU that was asked, or answered.
-        message: Text of the event, as `faults/uds_obd/clearing.py` and `faults/j1939/clear.py` write it.
+        details: Of the event, by key.
+        message: Text of the event, which is read where a table of Argus 0.1 has no scope among the details.
         at: When.
     """
-    text = message or ""
-    if code == "J1939_CLEAR":
-        if "(DM11)" not in text:  # DM3 clears what is not active any more
-            return ()
-        refused = _REFUSED.findall(text)
-        if "asked all ECUs" in text and not refused:
-            return (Clearing(at=at, ecu=None, scope=""),)
-        return tuple(Clearing(at=at, ecu=answering, scope="") for answering in _ACKNOWLEDGED.findall(text))
-    if (of_system := _OF_SYSTEM.match(text)) is not None:
-        return (Clearing(at=at, ecu=ecu, scope=of_system[1]),)
-    of_code = _OF_CODE.fullmatch(text)
-    return (Clearing(at=at, ecu=ecu, scope=of_code[1] if of_code is not None else ""),)
+    if SCOPE not in details:
+        details = _details_of_prose(code, details, message or "")
+    scope = details[SCOPE]
+    if code != "J1939_CLEAR":
+        return (Clearing(at=at, ecu=ecu, scope="" if scope == ALL_CODES else scope),)
+    if scope != "DM11":  # DM3 clears what is not active any more
+        return ()
+    if ecu == _ALL_ECUS and REFUSED_ECU not in details:
+        return (Clearing(at=at, ecu=None, scope=""),)
+    confirmed = details[CLEARED_ECU].split(ECU_SEPARATOR) if CLEARED_ECU in details else ()
+    return tuple(Clearing(at=at, ecu=one, scope="") for one in confirmed)
+
+
+_OF_SYSTEM: Final = re.compile(r"([PCBU]) codes cleared")
+_OF_CODE: Final = re.compile(r"(\S+) cleared")
+_ACKNOWLEDGED: Final = re.compile(r"acknowledged by (SA 0x[0-9A-F]{2})")
+_REFUSED: Final = re.compile(r"(?:refused|access denied|busy) by (SA 0x[0-9A-F]{2})")
+
+
+def _details_of_prose(code: str, details: Mapping[str, str], message: str) -> dict[str, str]:
+    """Return what Argus 0.1 wrote as text only.
+
+    The message is cut after 512 characters, which its own scope is always before. The answers of all ECUs are whole in the
+    detail `answer`.
+    """
+    if code != "J1939_CLEAR":
+        found = _OF_SYSTEM.match(message) or _OF_CODE.fullmatch(message)
+        return {SCOPE: found[1] if found is not None else ALL_CODES}
+    answer = details.get("answer", "")
+    ecus = {CLEARED_ECU: _ACKNOWLEDGED.findall(answer), REFUSED_ECU: _REFUSED.findall(answer)}
+    return {
+        SCOPE: "DM11" if "(DM11)" in message else "DM3",
+        **{key: ECU_SEPARATOR.join(found) for key, found in ecus.items() if found},
+    }

@@ -9,16 +9,18 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
+from argus_assets.event_log.states import partition_states
 from argus_assets.faults.plugins.packages import load_faults
 from argus_assets.faults.schema import ERROR_EVENTS
-from argus_assets.pipeline import STAGES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS
-from argus_assets.status import BatchState, batch_status, find_partition, list_batches, partition_states, timeline
+from argus_assets.status import batch_status, find_partition, list_batches, timeline
 
 pytestmark = pytest.mark.wiring
 
@@ -168,9 +170,7 @@ def test_the_same_manifest_again_changes_nothing_and_a_changed_one_processes_aga
 def test_a_batch_in_processing_keeps_its_new_manifest_waiting(site, drives) -> None:
     site.drop(drives["car_healthy"])
     (request,) = site.tick().run_requests
-    job = dg.Definitions(
-        assets=[__import__("argus_assets.assets.batch", fromlist=["x"]).batch_assets], resources=site.resources
-    ).resolve_implicit_global_asset_job_def()
+    job = dg.Definitions(assets=[batch_assets], resources=site.resources).resolve_implicit_global_asset_job_def()
     queued = site.instance.create_run_for_job(
         job, tags={"dagster/partition": request.partition_key}, status=dg.DagsterRunStatus.STARTED
     )

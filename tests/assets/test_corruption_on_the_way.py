@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from argus_assets.assets.stages import FilesDiffer, parse_recordings
+from argus_assets.assets.ingest import FilesDiffer, parse_recordings
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.upload import collect_files, upload_files

@@ -9,15 +9,16 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from argus_assets.assets.batch import CODE_VERSIONS
-from argus_assets.assets.provenance import MADE_WITH
+from argus_assets.assets.specs import CODE_VERSIONS
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting
+from argus_assets.event_log.events import MADE_WITH
 from argus_assets.maintenance.reruns import new_request
 from argus_assets.partitions import BATCHES, FROM_STAGE, ONLY_STALE
 from argus_assets.pipeline import STAGES
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.sensors.rerun_requests import save_request, take_rerun_requests
+from tests.support.stages import made_by
 
 pytestmark = pytest.mark.wiring
 
@@ -67,17 +68,14 @@ def test_only_what_is_stale_is_made_again(site, drives, tmp_path) -> None:
     assert counts(site, partition) == [1, 2, 2, 1, 1]
 
 
-def test_a_batch_that_failed_goes_on_where_it_stopped(site, drives, monkeypatch) -> None:
+def test_a_batch_that_failed_goes_on_where_it_stopped(site, drives) -> None:
     site.drop(drives["truck_oil_pressure"])
     (request,) = site.tick().run_requests
-    page = "argus_assets.assets.batch._MAKE"
-    from argus_assets.assets import batch
 
     def breaks(*_) -> None:
         raise ValueError("no page today")
 
-    with monkeypatch.context() as m:
-        m.setattr(page, {**batch._MAKE, "diagnosis": breaks})
+    with made_by("diagnosis", breaks):
         assert not site.run(request).success
     partition = request.partition_key
     assert counts(site, partition) == [1, 1, 1, 0, 0]

@@ -7,7 +7,8 @@ import pytest
 
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
-from argus_assets.status import BatchState, partition_states
+from argus_assets.event_log.states import partition_states
+from argus_assets.pipeline import BatchState
 
 pytestmark = pytest.mark.wiring
 

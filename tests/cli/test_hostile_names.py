@@ -13,8 +13,9 @@ from argus_assets.cli import lifecycle, replay, rerun, root, status
 from argus_assets.cli.output import terminal
 from argus_assets.maintenance.replays import Difference
 from argus_assets.maintenance.staleness import StaleBatch
+from argus_assets.pipeline import BatchState
 from argus_assets.stats.lifecycle import Episode, FaultLife
-from argus_assets.status import BatchState, BatchStatus, RecordingState, RecordingStatus
+from argus_assets.status import BatchStatus, RecordingState, RecordingStatus
 
 HOSTILE = ("[/x].log", "[red]a", "[link=http://evil.example]b[/link]", ":bug:", "\x1b[31mc\x07", "\u202ed")
 SHOWN = ("[/x].log", "[red]a", "[link=http://evil.example]b[/link]", ":bug:", "c", "d")

@@ -155,13 +155,13 @@ def test_check_fails_when_nobody_looks_into_the_inbox(site, drives, tmp_path, mo
     os.utime(marker, (time.time() - 300, time.time() - 300))
     result = CliRunner().invoke(root, ["status", "--check"])
     assert result.exit_code == 1
-    assert "has never looked into the inbox" in result.output
+    assert "has never ticked" in result.output
     assert "argus doctor" in result.output
     told = CliRunner().invoke(root, ["status"])
     assert told.exit_code == 0
-    assert "has never looked into the inbox" in told.stderr
+    assert "has never ticked" in told.stderr
     found = {f["check"]: f for f in json.loads(CliRunner().invoke(root, ["doctor", "--json"]).output)}
     assert found["inbox"]["state"] == "fail"
-    assert "has never looked" in found["inbox"]["found"]
+    assert "has never ticked" in found["inbox"]["found"]
     monkeypatch.setattr(overview, "SILENT_AT_LEAST_S", 1000.0)
     assert CliRunner().invoke(root, ["status", "--check"]).exit_code == 0

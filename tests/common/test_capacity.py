@@ -1,4 +1,4 @@
-"""Shares of cores and memory: never more than there is, a small request passes a large one, nobody is left waiting."""
+"""Cores and memory of a run: never more is held than there is, a small request passes a large one, nobody starves."""
 
 import random
 import threading
@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.common.capacity import MIB, Capacity, Share, computing_bytes, machine_memory
+from argus_assets.common.capacity import MIB, Capacity, WeightedSemaphore, computing_bytes, machine_memory
 from argus_assets.recordings.contained import reader_bytes
 
 
 @given(amounts=st.lists(st.integers(0, 12), min_size=1, max_size=30), total=st.integers(1, 10))
 @settings(max_examples=30)
 def test_never_more_is_held_than_there_is_and_everybody_gets_a_turn(amounts: list[int], total: int) -> None:
-    share = Share(total)
+    share = WeightedSemaphore(total)
     lock = threading.Lock()
     held = most = 0
 
@@ -39,7 +39,7 @@ def test_never_more_is_held_than_there_is_and_everybody_gets_a_turn(amounts: lis
 
 
 def test_a_small_request_passes_a_large_one_that_waits() -> None:
-    share = Share(10)
+    share = WeightedSemaphore(10)
     large_is_in = threading.Event()
 
     def large() -> None:

@@ -59,7 +59,7 @@ def test_a_file_is_read(path: Path) -> None:
         ("x = " + "[" * 50_000, "nested"),
         ("x = " + "{a=" * 50_000, "nested"),
         ("x = " + "[" * 50_000 + "]" * 50_000, "nested"),
-        ("[" * 50_000, "no TOML"),
+        ("[" * 50_000, "not valid TOML"),
         ("[[entry]]\nnumber = " + "9" * 6000, "value"),
         ("[[entry]]\nnumber = -" + "9" * 6000, "value"),
         ("[[entry]]\nnumber = 0x" + "F" * 6000, "64 bits"),
@@ -76,7 +76,7 @@ def test_a_file_is_read(path: Path) -> None:
         ("[[entry]]\nname = 1\n# " + "x" * 100, "entry"),
         ("[" + "t" * 100_000 + "]", "unknown key"),
         (b"\xff\xfe", "cannot be read"),
-        (b"x = '\x00'", "no TOML"),
+        (b"x = '\x00'", "not valid TOML"),
     ],
     ids=range(21),
 )

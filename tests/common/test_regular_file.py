@@ -31,7 +31,7 @@ def test_a_file_that_states_no_size_is_bounded_by_what_is_read() -> None:
 
 
 def put(kind: str, path: Path) -> None:
-    """Something that is no regular file."""
+    """Something that is not a regular file."""
     match kind:
         case "pipe":
             os.mkfifo(path)
@@ -51,7 +51,7 @@ KINDS = ["pipe", "folder", "device", "terminal", "circle"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
     put(kind, tmp_path / "x")
-    with pytest.raises(OSError, match=r"no regular file|symbolic links|No such device"):
+    with pytest.raises(OSError, match=r"not a regular file|symbolic links|No such device"):
         read_regular(tmp_path / "x", 10)
 
 

@@ -24,8 +24,9 @@ from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import drop_manifest
+from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import IN_FLIGHT, PARTITION, RANGE_START
-from argus_assets.pipeline import STAGES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.child import Child
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.runtime.ports import free_port
@@ -33,7 +34,6 @@ from argus_assets.runtime.servers.code_server import MODULE
 from argus_assets.runtime.supervisor import LOCATION
 from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
-from argus_assets.status import BatchState, partition_states
 
 pytestmark = [
     pytest.mark.integration,

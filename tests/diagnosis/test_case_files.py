@@ -87,12 +87,12 @@ def test_a_field_that_is_missing_is_told(name: str) -> None:
         ({"codes": "@engine"}, "codes", "CODE[@ECU]"),
         ({"codes": ";"}, "codes", "CODE[@ECU]"),
         ({"codes": [{"code": "P0420", "occurrences": 0}]}, "codes.0.occurrences", "CODE[@ECU]"),
-        ({"recorded_at": "yesterday"}, "recorded_at", "when the drive began"),
-        ({"recorded_at": "0001-01-01T00:00:00+14:00"}, "recorded_at", "when the drive began"),
+        ({"recorded_at": "yesterday"}, "recorded_at", "start of the drive"),
+        ({"recorded_at": "0001-01-01T00:00:00+14:00"}, "recorded_at", "start of the drive"),
         ({"cause": "Loose Strap"}, "cause", "lower-case"),
         ({"cause": "loose_ground_strap"}, "title", "a title"),
         ({"predicted_confidence": 90}, "predicted_confidence", "0 to 1"),
-        ({"release": "a\x00b"}, "release", "text that prints"),
+        ({"release": "a\x00b"}, "release", "printable text"),
         ({"platform": "p" * 201}, "platform", "at most 200"),
         ({"id": 7}, "id", "unique"),
         ({"colour": "red"}, "", "the fields"),
@@ -133,7 +133,7 @@ def test_a_csv_of_any_spreadsheet(delimiter: str) -> None:
 def test_lines_of_csv_count_those_inside_quotes() -> None:
     text = 'id,note\n1,"two\nlines"\n2\n'
     assert [(r.line, r.expected) for r in read_cases(text, "csv", TITLES) if isinstance(r, BadRow)] == [
-        (2, "kind of vehicle, as in manifests"),
+        (2, "vehicle platform, as in manifests"),
         (4, "2 columns as in the header"),
     ]
 

@@ -38,5 +38,5 @@ def test_the_simulator_plants_only_known_causes() -> None:
 
 
 def test_a_missing_field_is_named() -> None:
-    with pytest.raises(BadSetting, match=r"mine.toml: cause 'x' lacks the field 'title'"):
+    with pytest.raises(BadSetting, match=r"mine.toml: cause 'x' is missing the field 'title'"):
         parse_causes('[[cause]]\nid = "x"', where="mine.toml")

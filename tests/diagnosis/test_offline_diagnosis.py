@@ -95,7 +95,7 @@ def test_what_speaks_against_is_told_and_costs() -> None:
 def test_an_unknown_code_is_named_as_unexplained() -> None:
     answer = diagnose_offline(evidence(item(1, "P1ABC")), KNOWLEDGE)
     assert [c.cause for c in answer.root_causes] == ["unexplained_code:P1ABC"]
-    assert "No known pattern fits" in answer.root_causes[0].explanation
+    assert "No known pattern matches" in answer.root_causes[0].explanation
 
 
 def test_a_code_of_the_dictionary_that_no_cause_explains_brings_its_checks_and_warnings() -> None:
@@ -110,8 +110,11 @@ def test_a_code_of_the_dictionary_that_no_cause_explains_brings_its_checks_and_w
     ("covered", "told"),
     [
         (coverage(), "No fault found."),
-        (coverage(recordings=3, read=2), "No fault found in what could be read; some recordings could not."),
-        (coverage(read=0, frames=0), "Nothing could be read: the drive cannot be judged."),
+        (
+            coverage(recordings=3, read=2),
+            "No fault found in the data that could be read; some recordings were unreadable.",
+        ),
+        (coverage(read=0, frames=0), "No recording could be read, so the drive cannot be assessed."),
     ],
 )
 def test_a_drive_without_faults_says_how_much_was_read(covered, told: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from argus_assets.diagnosis.redaction import MAX_IDENTIFIER, MAX_TEXT, redact, safe_identifier, safe_release
 from argus_assets.faults.dictionary.data import load_tables
-from argus_assets.faults.software import diagnostic_code, log_code
+from argus_assets.faults.software.codes import diagnostic_code, log_code
 from argus_assets.simulate import av
 from argus_assets.simulate.av_scenarios import AV_SCENARIOS
 

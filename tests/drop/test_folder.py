@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.drop import folder
 from argus_assets.drop.bucket import Bucket
 from argus_assets.errors import AccessDenied, ArgusError, BadFile, BadSetting
+from tests.support.disk_log import disk_log
 
 SECRET = b"not of this bucket"
 
@@ -41,7 +41,6 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    folder._told.clear()
     return Place(tmp_path)
 
 
@@ -230,3 +229,15 @@ def test_a_listing_is_the_files_in_key_order(entries: dict[tuple[str, str, str],
                 os.mkfifo(path)
         found = [info.key for info in bucket.iterate("batches/", start_after=f"batches/{after}")]
         assert found == sorted(key for key in files if key > f"batches/{after}")
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_was_put_is_there_after_a_power_cut(tmp_path: Path, *, replace: bool) -> None:
+    bucket = Bucket.from_url(str(tmp_path))
+    with disk_log() as log:
+        bucket.put("batches/v/b/x", b"1") if replace else bucket.put_new("batches/v/b/x", b"1")
+    target = str(tmp_path / "batches" / "v" / "b" / "x")
+    assert log.lasts_at(log.step_of("x") + 1) == set()
+    assert log.lasts_at(len(log.steps)) == {target}
+    folders = [str(tmp_path / part) for part in ("", "batches", "batches/v")]
+    assert [path for kind, path, *_ in log.steps if kind == "sync"][:3] == folders, "so do the folders it is in"

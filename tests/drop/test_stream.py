@@ -50,7 +50,7 @@ def test_it_reads_as_a_file_does(data: bytes, moves: list[tuple[str, int, int]],
             elif not (whence == 2 and len(data) + number < 0):
                 assert source.seek(number, whence) == plain.seek(number, whence)
             assert source.tell() == plain.tell()
-            assert len(source._held) <= window + 1
+            assert source.blocks_held <= window + 1
         assert source.finish() == (hashlib.sha256(data).hexdigest(), len(data))
 
 

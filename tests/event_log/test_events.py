@@ -21,6 +21,7 @@ from argus_assets.events import (
     UploadStalled,
     asset_of,
 )
+from argus_assets.pipeline import BatchState
 
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 TEXTS = st.text(max_size=20)
@@ -37,6 +38,7 @@ EVENTS = st.one_of(
                 name: strategy
                 for name, strategy in {
                     **OF_TYPE,
+                    "state": st.sampled_from(["parsed", BatchState.FAILED]),
                     "asset": st.sampled_from(["rec_frames", "diagnosis"]),
                     "removed": st.dictionaries(st.sampled_from(["old_runs", "partitions"]), COUNTS),
                 }.items()

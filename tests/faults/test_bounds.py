@@ -1,21 +1,21 @@
-"""What hostile frames make detectors tell is bounded, and what was left out is said."""
+"""Bounds on what hostile frames make detectors report; what is left out is noted."""
+
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.faults import bounds
 from argus_assets.faults.activations import FAULT
-from argus_assets.faults.bounds import bounded_faults, bounded_frames, bounded_notes
-from argus_assets.faults.can_bus import traffic as bus_traffic
-from argus_assets.faults.can_bus.traffic import CLASSES, IDENTIFIER
+from argus_assets.faults.bounds import Bounds, bounded_faults, bounded_frames, bounded_notes
+from argus_assets.faults.config import default_config
 from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939 import detector as j1939
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.faults.uds_obd import detector as diagnostic
 from argus_assets.faults.uds_obd.uds import parse_dtc_answer
+from tests.support.empty_drive import EMPTY_DRIVE
 
 
 def frames(ids: list[int], payloads: list[bytes]) -> pl.DataFrame:
@@ -52,9 +52,7 @@ def test_the_worst_faults_are_kept_whole(events: list[tuple[int, int]], limit: i
         },
         schema_overrides={**dict.fromkeys(FAULT, pl.String), "first_seen": pl.Int64},
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounds, "MAX_FAULTS", limit)
-        found = bounded_faults(Found(table), "J1939")
+    found = bounded_faults(Found(table), "J1939", Bounds(faults=limit))
     kept, notes = found.events, found.notes
     worst: dict[int, tuple[int, int]] = {}
     for at, (code, level) in enumerate(events):
@@ -67,16 +65,16 @@ def test_the_worst_faults_are_kept_whole(events: list[tuple[int, int]], limit: i
 
 def test_first_frames_that_nothing_follows_are_counted_in_few_notes() -> None:
     ids = [0x18DA0000 + n for n in range(3000)]
-    found = diagnostic.find(frames(ids, [bytes.fromhex("1FFF590200000000")] * 3000))
+    found = diagnostic.find(EMPTY_DRIVE, frames(ids, [bytes.fromhex("1FFF590200000000")] * 3000), default_config())
     assert found.events.is_empty()
     assert len(found.notes) == 101
     assert found.notes[-1].startswith("2,900 more")
 
 
-def test_more_codes_than_a_vehicle_has_are_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "MAX_FAULTS", 50)
+def test_more_codes_than_a_vehicle_has_are_left_out_and_told() -> None:
+    config = replace(default_config(), bounds=Bounds(faults=50))
     payloads = [b"\x04\xff" + (n + 1).to_bytes(2, "little") + b"\x03\x01\xff\xff" for n in range(200)]
-    found = j1939.find(frames([0x18FECA00] * 200, payloads))
+    found = j1939.find(EMPTY_DRIVE, frames([0x18FECA00] * 200, payloads), config)
     assert found.events.select(FAULT).n_unique() == 50
     assert "J1939: 150 of 200 faults were left out, the least severe and latest ones." in found.notes
 
@@ -84,9 +82,8 @@ def test_more_codes_than_a_vehicle_has_are_left_out_and_told(monkeypatch: pytest
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(0, 60))
 def test_frames_of_a_detector_are_read_up_to_a_share_of_all(wanted: int, least: int, others: int) -> None:
     rows = frames([0x18FECA00] * wanted + [0x100] * others, [b""] * (wanted + others)).lazy()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounds, "MIN_FRAMES", least)
-        kept, notes = bounded_frames(rows.filter(pl.col("arbitration_id") == 0x18FECA00), rows, "J1939")
+    wanted_rows = rows.filter(pl.col("arbitration_id") == 0x18FECA00)
+    kept, notes = bounded_frames(wanted_rows, rows, "J1939", Bounds(frames=least))
     limit = max(least, (wanted + others) // 10)
     assert kept["frame"].to_list() == list(range(min(wanted, limit)))
     assert len(notes) == (wanted > limit)
@@ -97,7 +94,7 @@ def test_requests_to_clear_that_no_visit_to_a_workshop_has_are_left_out_and_told
     # Each would touch the lists of all 200 ECUs.
     ids = [0x18FECA00 + n for n in range(200)] + [0x18EAFFF9] * 3000
     payloads = [bytes.fromhex("04FF640002010000")] * 200 + [bytes.fromhex("D3FE00")] * 3000
-    found = j1939.find(frames(ids, payloads))
+    found = j1939.find(EMPTY_DRIVE, frames(ids, payloads), default_config())
     assert found.events.filter(code="J1939_CLEAR").height == 1000
     assert found.events.filter(code="SPN100/FMI2").height == 200
     assert "J1939: 2,000 of 3,000 requests to clear codes were left out, the latest ones." in found.notes
@@ -111,18 +108,3 @@ def test_snapshots_of_many_codes_are_listed_in_one_pass() -> None:
     for record in records:
         stored.setdefault(record[:3], []).append(f"{record[3]:02X}")
     assert [(c.dtc, c.details[0][1]) for c in answer.codes] == [(d, ", ".join(n)) for d, n in stored.items()]
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**40)), min_size=1, max_size=50))
-def test_times_between_frames_are_counted_alike_for_few_and_for_many_identifiers(pairs: list[tuple[int, int]]) -> None:
-    pairs.sort()
-    group, steps = (np.array(part, np.int64) for part in zip(*pairs, strict=True))
-    groups = pl.DataFrame({name: [f"{name}{n}" for n in range(6)] for name in IDENTIFIER})
-    spacing = vars(bus_traffic)["_spacing"]
-    few = spacing(steps, group, groups)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bus_traffic, "_MAX_COUNTED_GROUPS", 0)
-        many = spacing(steps, group, groups)
-    assert many.equals(few)
-    assert few["count"].sum() == len(pairs)
-    assert few["size_class"].is_between(0, CLASSES - 1).all()

@@ -6,12 +6,11 @@ from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detection import find_events
 from argus_assets.faults.j1939.detector import WANTED as J1939_WANTED
 from argus_assets.faults.j1939.transport import reassemble as reassemble_tp
-from argus_assets.faults.uds_obd.addressing import by_sender
-from argus_assets.faults.uds_obd.detector import WANTED as DIAGNOSTIC_WANTED
+from argus_assets.faults.uds_obd.addressing import by_sender, wanted
 from argus_assets.faults.uds_obd.isotp import reassemble as reassemble_isotp
 from argus_assets.recordings.drive import Drive
-from argus_assets.recordings.reading import read_recording
 from tests.support.j1939_reference import receive
+from tests.support.whole_recording import read_recording
 
 PGN_COMPONENT_ID = 0xFEEB
 PGN_VEHICLE_ID = 0xFEEC
@@ -21,7 +20,7 @@ PGN_ENGINE_CONFIGURATION = 0xFEE3
 def test_isotp_answers_of_a_canedge(recordings):
     batch, _ = read_recording(recordings / "canedge" / "17BD1DB7_00000006_00000170.MF4")
     frames = batch.frames.lazy().with_columns(recording=pl.lit("r"))
-    rows = data_frames(frames, DIAGNOSTIC_WANTED).collect().sort(TIME_ORDER)
+    rows = data_frames(frames, wanted()).collect().sort(TIME_ORDER)
     found = reassemble_isotp(by_sender(rows).frames)
 
     whole, single, begun, want, data, count = [], [], 0, 0, b"", 0

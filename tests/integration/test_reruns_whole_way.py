@@ -14,13 +14,13 @@ from click.testing import CliRunner
 
 from argus_assets.cli import root
 from argus_assets.drop.bucket import Bucket
+from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import BATCHES
-from argus_assets.pipeline import STAGES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.supervisor import LOCATION, Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import simulate_drive
-from argus_assets.status import BatchState, partition_states
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 

@@ -1,6 +1,7 @@
 """The lake: whole files or none, the same on a folder and on S3."""
 
 import os
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,8 @@ from argus_assets.lake.store import Lake
 from argus_assets.recordings.schema import PROBLEMS
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.stats.schema import ERROR_STATS
+from tests.support.disk_log import disk_log
+from tests.support.killed import killed_at_every_step
 
 
 @pytest.fixture(params=["folder", "moto"])
@@ -61,24 +64,54 @@ def test_a_folder_arrives_whole(lake: Lake, tmp_path: Path) -> None:
         }
 
 
-def test_the_marker_of_a_folder_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_marker_of_a_folder_comes_last(tmp_path: Path) -> None:
     lake = Lake.from_url(str(tmp_path / "lake"))
     local = tmp_path / "part"
-    local.mkdir()
-    for name in ("a", "summary.json", "z"):
+    (local / "z").mkdir(parents=True)  # cannot be copied as a file
+    for name in ("a", "summary.json"):
         (local / name).write_text(name)
-    put = type(lake._fs).put_file
-
-    def fail_at_z(fs, source: str, target: str, **options) -> None:
-        if source.endswith("/z"):
-            raise OSError("disk full")
-        put(fs, source, target, **options)
-
-    monkeypatch.setattr(type(lake._fs), "put_file", fail_at_z)
-    with pytest.raises(Unavailable, match="disk full"):
+    with pytest.raises(Unavailable):
         lake.put_folder(local, "parts/x", last="summary.json")
     assert lake.exists("parts/x/a")
     assert not lake.exists("parts/x/summary.json")
+
+
+PART = {"frames.parquet": "f" * 5000, "logs.parquet": "l" * 5000, "summary.json": "s" * 5000}
+
+
+def put_part(folder: Path) -> None:
+    """What is killed at every step."""
+    for name, content in PART.items():
+        (folder / name).write_text(content)
+    shutil.rmtree(folder.parent / "lake", ignore_errors=True)
+    Lake.from_url(str(folder.parent / "lake")).put_folder(folder, "parts/x", last="summary.json")
+
+
+def inspect(folder: Path) -> dict[str, str]:
+    """The part in the lake after it."""
+    part = folder.parent / "lake" / "parts" / "x"
+    return {f.name: f.read_text() for f in part.iterdir() if not f.name.startswith(".")} if part.exists() else {}
+
+
+def test_killed_at_any_step_a_part_with_its_summary_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    found = killed_at_every_step("tests.lake.test_store:put_part", tmp_path / "part")
+    assert found[-1] == PART
+    assert all(one.items() <= PART.items() for one in found), "no file is torn"
+    assert all(one == PART for one in found if "summary.json" in one)
+    assert any(one and one != PART for one in found)
+
+
+def test_after_a_power_cut_a_part_with_its_summary_is_whole(tmp_path: Path) -> None:
+    local, part = tmp_path / "part", tmp_path / "lake" / "parts" / "x"
+    local.mkdir()
+    for name, content in PART.items():
+        (local / name).write_text(content)
+    with disk_log() as log:
+        Lake.from_url(str(tmp_path / "lake")).put_folder(local, "parts/x", last="summary.json")
+    # From the moment that the summary has its name, it may be on the disk.
+    assert log.lasts_at(log.step_of("summary.json")) == {str(part / name) for name in PART if name != "summary.json"}
+    assert log.lasts_at(len(log.steps)) == {str(part / name) for name in PART}
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

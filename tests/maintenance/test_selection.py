@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from argus_assets.errors import BadSetting
 from argus_assets.maintenance.selection import Criteria, parse_code_version, select
-from argus_assets.maintenance.staleness import MadeAs
+from argus_assets.maintenance.staleness import MaterializationRecord
 from argus_assets.pipeline import DROP, STAGES
 
 RECIPES = {stage: {"code": "2"} for stage in STAGES}
@@ -31,9 +31,11 @@ class Batch:
     def key(self) -> str:
         return f"2026-11-{self.day:02d}_{self.vehicle}_b"
 
-    def made(self) -> dict[str, MadeAs]:
-        made = {DROP: MadeAs("d", "v", {})} if self.dropped else {}
-        return made | {stage: MadeAs("d", "v", {"code": self.version}, made_from="v") for stage in STAGES}
+    def made(self) -> dict[str, MaterializationRecord]:
+        made = {DROP: MaterializationRecord("d", "v", {})} if self.dropped else {}
+        return made | {
+            stage: MaterializationRecord("d", "v", {"code": self.version}, made_from="v") for stage in STAGES
+        }
 
 
 class Records:
@@ -47,13 +49,13 @@ class Records:
         self.asked[name] = len(partitions)
         return [self.batches[key] for key in partitions]
 
-    def releases(self, partitions: Sequence[str]) -> Mapping[str, object]:
+    def releases(self, partitions: Sequence[str]) -> Mapping[str, str]:
         return {b.key: b.release for b in self._of("releases", partitions)}
 
     def failed_stages(self, partitions: Sequence[str]) -> Mapping[str, str | None]:
         return {b.key: b.failed_at for b in self._of("failed", partitions) if b.failed_at is not None}
 
-    def made(self, partitions: Sequence[str]) -> Mapping[str, Mapping[str, MadeAs]]:
+    def made(self, partitions: Sequence[str]) -> Mapping[str, Mapping[str, MaterializationRecord]]:
         return {b.key: b.made() for b in self._of("made", partitions)}
 
 

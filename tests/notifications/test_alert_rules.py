@@ -136,7 +136,7 @@ def test_nothing_is_sent_in_the_quiet_hours(at, begin, end, zone) -> None:
             "[[alert]]\nname = 'a'\nto = ['nobody']",
             "goes to nobody, which ARGUS_WEBHOOKS does not name; it names fleet",
         ),
-        ("[[alert]", "is no TOML"),
+        ("[[alert]", "is not valid TOML"),
     ],
 )
 def test_a_mistake_says_where_it_is(text: str, told: str, tmp_path: Path) -> None:

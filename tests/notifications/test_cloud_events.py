@@ -2,7 +2,8 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import jsonschema
 import polars as pl
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
+from argus_assets import events
+from argus_assets.drop.quarantine import Reason
+from argus_assets.events import Recorded
 from argus_assets.faults.schema import SEVERITY, Severity
-from argus_assets.notifications.events import DATA, NAMES, Recorded, envelope, example_alert, outcome_of, worst_faults
+from argus_assets.notifications.events import DATA, NAMES, envelope, example_alert, outcome_of, worst_faults
 from argus_assets.notifications.signatures import body_of, headers_of
 from tests.support.webhook_receiver import OTHER_SECRET, SECRET
 
@@ -22,53 +26,64 @@ VIN = "1M8GDM9AXKP042788"
 PARTITION = "2026-11-20_truck-1_b1"
 DIGEST = "0123456789abcdef"
 
-CREATED = {
-    "manifest_digest": DIGEST, "vehicle_id": "truck-1", "batch_id": "b1", "platform": "truck", "release": "2026.10",
-    "recorded_from": 1.795e9, "recorded_to": 1.7950006e9, "files": 2, "size_bytes": 10, "marker_at": 1.7951e9,
-}  # fmt: skip
-PARSED = {
-    "manifest_digest": DIGEST, "recording": "a.blf", "state": "parsed", "format": "blf", "frames": 1, "frames_lost": 0,
-    "parse_s": 0.1,
-}  # fmt: skip
-DIAGNOSED = {
-    "manifest_digest": DIGEST, "verdict": "Oil pump.", "severity": "critical", "drivable": "no", "cause": "oil_pump",
-    "confidence": 0.9, "mode": "offline", "degraded": "no", "faults": [{"code": "SPN100/FMI1", "severity": "critical"}],
-}  # fmt: skip
+REASON = Reason(
+    kind="bad_manifest",
+    file="manifest",
+    expected="a VIN",
+    actual=f"{VIN}; https://b.s3.amazonaws.com/k?X-Amz-Signature=5f1d0c8b9a7e6d5c4b3a29181706f5e4d3c2b1a0",
+    help="Correct it.",
+)
+CREATED = events.BatchCreated(
+    manifest_digest=DIGEST,
+    vehicle_id="truck-1",
+    batch_id="b1",
+    platform="truck",
+    release="2026.10",
+    recorded_from=AT,
+    recorded_to=AT + timedelta(minutes=10),
+    files=2,
+    size_bytes=10,
+    marker_at=AT + timedelta(hours=1),
+)
+PARSED = events.FileParsed(
+    manifest_digest=DIGEST, recording="a.blf", state="parsed", format="blf", frames=1, frames_lost=0, parse_s=0.1
+)
+DIAGNOSED = events.DiagnosisMade(
+    manifest_digest=DIGEST,
+    verdict="Oil pump.",
+    severity="critical",
+    drivable="no",
+    cause="oil_pump",
+    confidence=0.9,
+    mode="offline",
+    degraded="no",
+    faults=[{"code": "SPN100/FMI1", "severity": "critical"}],
+)
+FAILED = events.StatusChanged(
+    asset="rec_frames",
+    manifest_digest=DIGEST,
+    state="failed",
+    error=f"The manifest of {VIN} says so.",
+    permanent=True,
+)
+REJECTED = events.BatchQuarantined(
+    manifest_digest=DIGEST, vehicle_id="truck-1", batch_id="b1", at=AT, reasons=(REASON,)
+)
 
 
-def recorded(
-    event: str | None, asset: str, metadata: dict, *, partition: str | None = PARTITION, **changes
-) -> Recorded:
-    return Recorded(
-        **{"at": AT, "event": event, "asset": asset, "partition": partition, "metadata": metadata, **changes}
-    )
+def recorded(event: events.Event, *, partition: str | None = PARTITION, **changes) -> Recorded:
+    return Recorded(at=AT, event=event, partition=partition, **changes)
 
 
 KINDS = {
-    "created": recorded("BatchCreated", "vehicle_drop", CREATED),
-    "parsed": recorded("FileParsed", "rec_frames", PARSED, run_id="r1", why="intake"),
-    "diagnosed": recorded(None, "diagnosis", DIAGNOSED, run_id="r1", why="intake"),
-    "scattering": recorded("StatusChanged", "rec_frames", {"manifest_digest": DIGEST, "state": "scattering"}, run_id="r1"),
-    "completed": recorded(None, "batch_report", {"manifest_digest": DIGEST}, run_id="r1"),
-    "failed": recorded(
-        "StatusChanged",
-        "rec_frames",
-        {"manifest_digest": DIGEST, "state": "failed", "error": f"The manifest of {VIN} says so.", "permanent": True},
-        run_id="r1",
-    ),
-    "rejected": recorded(
-        "BatchQuarantined",
-        "vehicle_drop",
-        {
-            "manifest_digest": DIGEST, "vehicle_id": "truck-1", "batch_id": "b1", "at": 1.795e9,
-            "reasons": [{
-                "kind": "bad_manifest", "file": "manifest", "expected": "a VIN", "help": "Correct it.",
-                "actual": f"{VIN}; https://b.s3.amazonaws.com/k?X-Amz-Signature=5f1d0c8b9a7e6d5c4b3a29181706f5e4d3c2b1a0",
-            }],
-        },
-        partition=None,
-    ),
-}  # fmt: skip
+    "created": recorded(CREATED),
+    "parsed": recorded(PARSED, run_id="r1", why="intake"),
+    "diagnosed": recorded(DIAGNOSED, run_id="r1", why="intake"),
+    "scattering": recorded(replace(FAILED, state="scattering", error=None, permanent=None), run_id="r1"),
+    "completed": recorded(events.AssetMade(asset="batch_report", manifest_digest=DIGEST), run_id="r1"),
+    "failed": recorded(FAILED, run_id="r1"),
+    "rejected": recorded(REJECTED, partition=None),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,10 +104,9 @@ def test_the_id_is_of_what_happened() -> None:
     ids = {kind: outcome_of(event).id for kind, event in KINDS.items()}
     assert len(set(ids.values())) == len(KINDS)
     for kind, event in KINDS.items():
-        later = Recorded(**{**{f: getattr(event, f) for f in event.__slots__}, "at": datetime(2027, 1, 1, tzinfo=UTC)})
-        assert outcome_of(later).id == ids[kind], "recorded a second time"
-    other_run = recorded("FileParsed", "rec_frames", PARSED, run_id="r2")
-    other_drop = recorded("BatchCreated", "vehicle_drop", {**CREATED, "marker_at": 1.8e9})
+        assert outcome_of(replace(event, at=datetime(2027, 1, 1, tzinfo=UTC))).id == ids[kind], "recorded a second time"
+    other_run = recorded(PARSED, run_id="r2")
+    other_drop = recorded(replace(CREATED, marker_at=AT))
     assert outcome_of(other_run).id != ids["parsed"]
     assert outcome_of(other_drop).id != ids["created"]
 
@@ -100,11 +114,12 @@ def test_the_id_is_of_what_happened() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        recorded("DuplicateDropped", "vehicle_drop", {"manifest_digest": DIGEST}),
-        recorded("UploadStalled", "vehicle_drop", {"vehicle_id": "v", "batch_id": "b"}, partition=None),
-        recorded(None, "error_events", {"manifest_digest": DIGEST}),
-        recorded(None, "somebody_elses", {}),
-        recorded(None, "batch_report", {"manifest_digest": DIGEST}, partition="not-a-batch"),
+        recorded(events.DuplicateDropped(manifest_digest=DIGEST)),
+        recorded(events.AssetMade(asset="error_events", manifest_digest=DIGEST)),
+        recorded(events.AssetMade(asset="somebody_elses", manifest_digest=DIGEST)),
+        recorded(events.AssetMade(asset="batch_report", manifest_digest=DIGEST), partition="not-a-batch"),
+        recorded(events.AssetMade(asset="batch_report", manifest_digest="")),
+        recorded(FAILED, partition=None),
     ],
 )
 def test_what_concerns_nobody_else_is_not_told(event: Recorded) -> None:
@@ -115,11 +130,9 @@ def test_what_concerns_nobody_else_is_not_told(event: Recorded) -> None:
     error=st.text(), codes=st.lists(st.text(max_size=20), max_size=5), secrets=st.permutations([SECRET, OTHER_SECRET])
 )
 def test_whatever_stands_in_it_can_be_kept_signed_and_read(error, codes, secrets) -> None:
-    failed = outcome_of(
-        recorded("StatusChanged", "rec_frames", {"manifest_digest": DIGEST, "state": "failed", "error": error})
-    )
+    failed = outcome_of(recorded(replace(FAILED, error=error)))
     faults = [{"code": code, "severity": "error"} for code in codes]
-    diagnosed = outcome_of(recorded(None, "diagnosis", {**DIAGNOSED, "faults": faults}))
+    diagnosed = outcome_of(recorded(replace(DIAGNOSED, faults=faults)))
     for outcome in (failed, diagnosed):
         document = envelope(outcome)
         assert not re.search("\x00|[\ud800-\udfff]", json.dumps(document, ensure_ascii=False))

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import FRAMES
 
 Row = tuple[Any, ...]

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.recordings.can_errors import LOCATIONS, of_mdf4, of_vector
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import concat_batches
+from argus_assets.recordings.reading import open_recording
 
 PROTOCOL_ON_BUS = 0x88
 

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from mcap.writer import CompressionType, Writer
 
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings, part_folder
+from argus_assets.assets.open_drive import detect_faults, measure_motion, open_drive
 from argus_assets.containment.client import SERVER, Server, pool
 from argus_assets.drop.bucket import Bucket
 from argus_assets.lake.store import Lake
@@ -114,7 +115,7 @@ def test_a_recording_whose_reader_is_killed_costs_its_batch_nothing_else(
         held.append(memory)
         yield
 
-    parsed = stages.parse_recordings(
+    parsed = parse_recordings(
         manifest, bucket=Bucket.from_url(str(tmp_path / "bucket")), lake=lake, workers=2, limits=LIMITS, reading=reading
     )
     states = dict(parsed.recordings.select("recording", "state").iter_rows())
@@ -128,11 +129,11 @@ def test_a_recording_whose_reader_is_killed_costs_its_batch_nothing_else(
     assert set(parsed.problems["kind"].cast(pl.String)) == {"reader_stopped"}
     assert len(held) > len(names)  # other attempts reserve memory, too
     # What was whole is reused; what was not is read again.
-    again = stages.parse_recordings(
+    again = parse_recordings(
         manifest, bucket=Bucket.from_url(str(tmp_path / "bucket")), lake=lake, workers=2, limits=LIMITS
     )
     assert again.reused == 3
-    assert stages.detect_faults(parsed.recordings, lake=lake).events.height >= 0
+    assert detect_faults(parsed.recordings, lake=lake).events.height >= 0
 
 
 def test_the_process_that_read_a_small_batch_computes_on_it(tmp_path: Path) -> None:
@@ -146,34 +147,34 @@ def test_the_process_that_read_a_small_batch_computes_on_it(tmp_path: Path) -> N
     bucket, lake = Bucket.from_url(str(tmp_path / "bucket")), Lake.from_url(str(tmp_path / "lake"))
     manifest = manifest_of(folder)
     with pool() as processes:
-        parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=4, processes=processes)
+        parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=4, processes=processes)
         with processes.process() as reader:
             pid = reader.pid
-        with stages.open_drive(parsed.recordings, lake=lake, processes=processes, kept=parsed.kept) as drive:
+        with open_drive(parsed.recordings, lake=lake, processes=processes, kept=parsed.kept) as drive:
             assert drive.process.pid == pid
-            found = stages.detect_faults(parsed.recordings, lake=lake, drive=drive)
-            far, speed = stages.measure_motion(parsed.recordings, lake=lake, drive=drive)
-    from_lake = stages.detect_faults(parsed.recordings, lake=lake)
+            found = detect_faults(parsed.recordings, lake=lake, drive=drive)
+            far, speed = measure_motion(parsed.recordings, lake=lake, drive=drive)
+    from_lake = detect_faults(parsed.recordings, lake=lake)
     assert found.events.height > 0
     assert found.events.equals(from_lake.events)
     assert found.buses.equals(from_lake.buses)
     assert (far, speed.to_dicts()) == (
-        stages.measure_motion(parsed.recordings, lake=lake)[0],
-        stages.measure_motion(parsed.recordings, lake=lake)[1].to_dicts(),
+        measure_motion(parsed.recordings, lake=lake)[0],
+        measure_motion(parsed.recordings, lake=lake)[1].to_dicts(),
     )
     # Of a batch that was parsed before, the process that computes reads the lake's own parts.
     with pool() as processes:
-        again = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=4, processes=processes)
+        again = parse_recordings(manifest, bucket=bucket, lake=lake, workers=4, processes=processes)
         assert again.kept == {}
-        with stages.open_drive(again.recordings, lake=lake, processes=processes, kept=again.kept) as drive:
-            assert stages.detect_faults(again.recordings, lake=lake, drive=drive).events.equals(found.events)
+        with open_drive(again.recordings, lake=lake, processes=processes, kept=again.kept) as drive:
+            assert detect_faults(again.recordings, lake=lake, drive=drive).events.equals(found.events)
 
 
 def test_limits_have_their_own_parts() -> None:
     content = sha256(b"x").hexdigest()
-    default, other = stages.part_folder(content), stages.part_folder(content, limits=Limits(max_topics=7))
+    default, other = part_folder(content), part_folder(content, limits=Limits(max_topics=7))
     assert default != other
-    assert stages.part_folder(content, limits=Limits(workers=7)) == default
+    assert part_folder(content, limits=Limits(workers=7)) == default
 
 
 def test_many_recordings_with_many_topics_need_few_open_files(tmp_path: Path) -> None:
@@ -196,10 +197,10 @@ def test_many_recordings_with_many_topics_need_few_open_files(tmp_path: Path) ->
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 100, hard))
     try:
         lake = Lake.from_url(str(tmp_path / "lake"))
-        parsed = stages.parse_recordings(
+        parsed = parse_recordings(
             manifest_of(folder), bucket=Bucket.from_url(str(tmp_path / "bucket")), lake=lake, workers=8
         )
-        stages.detect_faults(parsed.recordings, lake=lake)
+        detect_faults(parsed.recordings, lake=lake)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert parsed.frames == 2 * rounds * topics

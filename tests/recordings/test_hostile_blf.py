@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from argus_assets.recordings.formats.blf import containers as containers_of_blf
 from argus_assets.recordings.formats.blf import reader as blf
-from argus_assets.recordings.model import Limits, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import Limits, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 from fuzz.check import Counted
 
 FRAME: Final = struct.pack("<4sHHII", b"LOBJ", 32, 1, 48, 86) + struct.pack(
@@ -96,13 +97,13 @@ def read(data: bytes, limits: Limits = LIMITS) -> tuple[int, RecordingSummary]:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_inflates_no_more_than_its_budget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
-    objects = vars(blf)["_objects"]
+    objects = blf.find_objects
 
     def counted(buffer: Any, breaks: Any) -> Any:
         looked_at.append(len(buffer))
         return objects(buffer, breaks)
 
-    monkeypatch.setattr(blf, "_objects", counted)
+    monkeypatch.setattr(blf, "find_objects", counted)
     data = log() + HOSTILE[name]() + container(FRAME)
     _, summary = read(data)
     assert sum(looked_at) <= 4 * (LIMITS.min_total_bytes + len(data)), "each byte is looked at a few times, at most"
@@ -159,7 +160,8 @@ def test_how_a_stream_is_cut_into_pieces_makes_no_difference(parts: list[bytes],
     containers = b"".join(container(data[a:b], 0) for a, b in itertools.pairwise(bounds))
     whole, _ = read(log() + container(data, 0) + container(FRAME))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blf, "_GROUP_BYTES", piece)
+        patch.setattr(blf, "GROUP_BYTES", piece)
+        patch.setattr(containers_of_blf, "GROUP_BYTES", piece)
         pieces, _ = read(log() + containers + container(FRAME))
     assert abs(whole - pieces) <= 1 + data.count(b"LOBJ") - data.count(FRAME)
 

@@ -10,9 +10,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings.formats import text
-from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.formats.text import reader as text
+from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 from fuzz.check import Counted
 
 CANDUMP: Final = b"(1.0) can0 123#00\n"
@@ -52,13 +52,13 @@ NO_LINES: Final[dict[str, bytes]] = {
 @pytest.mark.parametrize("name", NO_LINES)
 def test_lines_without_frames_cost_nothing_but_their_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int] = []
-    lines = vars(text)["_lines"]
+    lines = text.split_lines
 
     def counted(data: bytes) -> tuple[pl.DataFrame, int]:
         blocks.append(len(data))
         return lines(data)
 
-    monkeypatch.setattr(text, "_lines", counted)
+    monkeypatch.setattr(text, "split_lines", counted)
     batch, summary = read(NO_LINES[name])
     assert batch.frames.height == 1
     assert summary.problems == []

@@ -20,8 +20,8 @@ from argus_assets.recordings.messages.ros_msg import (
     parse_message,
 )
 from argus_assets.recordings.messages.topics import flattener
-from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import DAMAGE_KINDS, DIAGNOSTICS, FRAMES, LOGS
 from tests.support.hostile_mcap import (
     CDR,

@@ -14,8 +14,8 @@ from mcap.reader import NonSeekingReader
 from mcap.writer import CompressionType, IndexType, Writer
 from mcap_ros2.decoder import DecoderFactory
 
-from argus_assets.recordings.model import Limits
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import Limits, concat_batches
+from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.simulate import ros
 

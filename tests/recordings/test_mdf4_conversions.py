@@ -13,8 +13,8 @@ from asammdf import MDF, Signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.recordings.model import Limits, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import Limits, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 from tests.support.hostile_mdf4 import Hostile
 
 NUMBERS = st.floats(-1e6, 1e6).map(lambda v: round(v, 3))

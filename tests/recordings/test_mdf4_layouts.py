@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from argus_assets.recordings.formats.mdf4 import blocks as mdf4_blocks
 from argus_assets.recordings.formats.mdf4 import reader as mdf4
-from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import FRAMES
 from tests.support import mdf4_builder as build
 

@@ -8,10 +8,10 @@ import pytest
 
 from argus_assets.recordings.model import Limits
 from argus_assets.recordings.parts import problem_rows, read_summary, recording_row, scan_part, write_part
-from argus_assets.recordings.reading import read_recording
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.simulate.damage import flip_bits, truncate
 from argus_assets.simulate.fleet import Drive, simulate_drive
+from tests.support.whole_recording import read_recording
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import ParsedBatch, parse_recordings
+from argus_assets.assets.open_drive import detect_faults
 from argus_assets.cli import root
 from argus_assets.containment.client import pool
 from argus_assets.drop.bucket import Bucket
@@ -29,13 +30,14 @@ from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.errors import BadSetting
 from argus_assets.lake.store import Lake
 from argus_assets.recordings.contained import read_contained
-from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, Limits, RecordingSummary
+from argus_assets.recordings.model import DEFAULT_LIMITS, FrameBatch, Limits, RecordingSummary, concat_batches
 from argus_assets.recordings.parts import READER_VERSION, reader_version, scan_part
 from argus_assets.recordings.plugins.loading import load_decoders
-from argus_assets.recordings.reading import concat_batches, open_recording, read_recording
+from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.registry import BUILT_IN, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.whole_recording import read_recording
 
 HERE = Path(__file__).parent
 GUIDE = HERE.parents[1] / "docs" / "recordings.md"
@@ -623,7 +625,7 @@ def test_a_wrong_declaration_names_the_key(tmp_path: Path, change: str, told: st
         ('timestamp = { column = "t_us", unit = "us" }', 'timestamp = { column = "t_us", unit = "us" }\npayload = "x"', "have no use here"),
         ('unit = "us"', 'unit = "us", epoch = 2020-01-01T00:00:00', "epoch"),
         ("[[decoder]]", "[[decoders]]", "unknown key 'decoders'; allowed are decoder"),
-        ("[[decoder]]", "[[decoder", "is no TOML"),
+        ("[[decoder]]", "[[decoder", "is not valid TOML"),
         ('name = "acme-rec"', 'name = "mcap"', "'mcap' is taken"),
     ],
 )  # fmt: skip
@@ -765,8 +767,8 @@ def test_a_plug_in_that_fails_leaves_the_rest_of_the_batch(guide: Path, tmp_path
     )  # fmt: skip
     lake = Lake.from_url(str(tmp_path / "lake"))
 
-    def parse(decoders: Decoders) -> stages.ParsedBatch:
-        return stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2, decoders=decoders)
+    def parse(decoders: Decoders) -> ParsedBatch:
+        return parse_recordings(manifest, bucket=bucket, lake=lake, workers=2, decoders=decoders)
 
     decoders = load_decoders(guide)
     parsed = parse(decoders)
@@ -779,7 +781,7 @@ def test_a_plug_in_that_fails_leaves_the_rest_of_the_batch(guide: Path, tmp_path
     assert problems["kind"].to_list() == ["decoder_failed"]
     assert "exit code 5" in problems["actual"][0]
     assert "record of unknown kind 7" in problems["actual"][0]
-    assert stages.detect_faults(parsed.recordings, lake=lake) is not None
+    assert detect_faults(parsed.recordings, lake=lake) is not None
 
     again = parse(decoders)
     assert again.reused == 2, "what failed is tried again, the others are not"

@@ -21,8 +21,8 @@ from argus_assets.recordings.columns import PADDING
 from argus_assets.recordings.messages.cdr_columns import MAX_ITEMS
 from argus_assets.recordings.messages.ros_msg import BadDefinition, parse_message
 from argus_assets.recordings.messages.topics import flattener
-from argus_assets.recordings.model import FrameBatch, RecordingSummary
-from argus_assets.recordings.reading import concat_batches, open_recording
+from argus_assets.recordings.model import FrameBatch, RecordingSummary, concat_batches
+from argus_assets.recordings.reading import open_recording
 
 DEFINITION = """
 # A comment

@@ -13,10 +13,9 @@ from dagster._core.scheduler.instigation import TickData
 from dagster_shared.serdes import deserialize_value
 
 from argus_assets.partitions import IN_FLIGHT
-from argus_assets.pipeline import STAGES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
-from argus_assets.status import BatchState
 from tests.support.reliability_report import Report, happened
 from tests.support.reliability_site import Site, running_site
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from argus_assets.pipeline import BatchState
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.simulate.fleet import Drive
-from argus_assets.status import BatchState
 from tests.support.reliability_report import Report, Row
 from tests.support.reliability_site import Dropped, Site, kill, running_site
 

@@ -8,8 +8,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from argus_assets.partitions import is_cancelled_by_person
-from argus_assets.status import BatchState
+from argus_assets.event_log.queries import is_cancelled_by_person
+from argus_assets.pipeline import BatchState
 from tests.support.reliability_report import Report, Row
 from tests.support.reliability_site import Dropped, Site
 

@@ -1,5 +1,6 @@
 """The page as text: complete, self-contained, safe from what strangers write into a recording."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
@@ -7,9 +8,11 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
+from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.model import History, ItemHistory, SimilarCase
+from argus_assets.faults.dictionary.lookup import describe
 from argus_assets.faults.schema import DETAILS
-from argus_assets.report.page import MAX_EVENTS_A_FAULT
+from argus_assets.report.page import MAX_EVENTS_A_FAULT, MAX_NOTES, PageBatch, render_page
 from tests.support.drives import MadeDrive
 
 
@@ -129,6 +132,70 @@ def test_rows_and_details_beyond_what_people_read_are_counted(faulty: MadeDrive)
     assert "and 2,900 more in the table problems." in text
     # The damaged one is shown, though it is the last.
     assert "notes.bin" in text
+
+
+def test_what_detectors_left_out_is_said_and_beyond_what_people_read_counted(faulty: MadeDrive) -> None:
+    notes = [f"CAN1 0x7E8: {n} <b>answers</b> of 10.0.0.5 were left out." for n in range(MAX_NOTES + 3)]
+    page = Page(page_with(faulty, notes))
+    assert "CAN1 0x7E8: 0 <b>answers</b> of " in page.text
+    assert "10.0.0.5" not in page.text
+    assert page.text.count("were left out.") == MAX_NOTES
+    assert "and 3 more in the batch's notes.json." in page.text
+    assert "Left out when faults were looked for" not in Page(page_with(faulty, ())).text
+
+
+def page_with(drive: MadeDrive, notes: Sequence[str]) -> str:
+    made = drive.manifest
+    return render_page(
+        batch=PageBatch("k", "v", "b", made.release, made.platform, made.recorded_from, made.recorded_to),
+        recordings=drive.recordings, problems=drive.problems, events=drive.events, stats=drive.stats, pairs=drive.pairs,
+        totals=drive.totals, speed=drive.speed, diagnosis=drive.diagnosis, evidence=drive.evidence, describe=describe,
+        notes=notes,
+    )  # fmt: skip
+
+
+def renamed(drive: MadeDrive, names: list[tuple[str, str]]) -> MadeDrive:
+    """The drive with other codes and ECUs for its most important faults, and the evidence for that."""
+    real = drive.stats.sort("rank").select("code", "ecu").head(len(names)).rows()
+
+    def change(table: pl.DataFrame) -> pl.DataFrame:
+        code, ecu = pl.col("code"), pl.col("ecu")
+        changes = {"code": code, "ecu": ecu}
+        for (old_code, old_ecu), (new_code, new_ecu) in zip(real, names, strict=True):
+            is_it = (code == old_code) & (ecu == old_ecu)
+            changes["code"] = pl.when(is_it).then(pl.lit(new_code)).otherwise(changes["code"])
+            changes["ecu"] = pl.when(is_it).then(pl.lit(new_ecu)).otherwise(changes["ecu"])
+        return table.with_columns(**changes)
+
+    events, stats = change(drive.events), change(drive.stats)
+    evidence = build_evidence(
+        stats, drive.recordings, platform="truck", release="1", drive_s=30.0, events=events, pairs=drive.pairs
+    )
+    return replace(drive, events=events, stats=stats, evidence=evidence)
+
+
+def test_ecus_that_look_alike_on_the_page_have_their_own_events(faulty: MadeDrive) -> None:
+    drive = renamed(faulty, [("CAMERA_LOST", "camera 10.0.0.5"), ("CAMERA_LOST", "camera 10.0.0.6")])
+    first, second = drive.evidence.items[:2]
+    assert first.ecu == second.ecu
+    page = Page(drive.page()).text
+    for item, ecu in ((first, "camera 10.0.0.5"), (second, "camera 10.0.0.6")):
+        count = drive.events.filter(code="CAMERA_LOST", ecu=ecu).height
+        assert count
+        assert f"{item.id} {item.code} of {item.ecu}: {count} activation{'s' if count > 1 else ''}," in page
+    assert "10.0.0" not in drive.page(), "in the timeline neither"
+
+
+def test_a_code_that_is_shown_otherwise_has_its_events_and_its_meaning(faulty: MadeDrive) -> None:
+    drive = renamed(faulty, [("LOG camera 10.0.0.5", "SA 0x00")])
+    item = drive.evidence.items[0]
+    assert item.code != "LOG camera 10.0.0.5"
+    count = drive.events.filter(code="LOG camera 10.0.0.5").height
+    assert count
+    page = Page(drive.page()).text
+    assert f"{item.id} {item.code} of SA 0x00: {count} activation" in page
+    assert item.meaning in page
+    assert "10.0.0.5" not in page
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from argus_assets.assets import batch as batch_module
+from argus_assets.assets import batch_assets as batch_module
+from argus_assets.assets import run as run_module
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.errors import Unavailable
+from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import BATCHES
 from argus_assets.schedules.rerun_failed_batches import find_failed, rerun_failed
 from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
-from argus_assets.status import partition_states
+from tests.support.stages import made_by
 
 pytestmark = pytest.mark.wiring
 
@@ -35,20 +37,17 @@ def failures(site, key: str = KEY) -> list[str]:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a run nothing is waited for."""
-    monkeypatch.setattr(batch_module.time, "sleep", lambda _: None)
+    monkeypatch.setattr(run_module.time, "sleep", lambda _: None)
 
 
 def away(*_: object) -> None:
     raise Unavailable("The bucket did not answer.", help="Wait.")
 
 
-def test_a_transient_failure_runs_again_after_its_pause_from_where_it_stopped(
-    site, drives, no_pauses, monkeypatch
-) -> None:
+def test_a_transient_failure_runs_again_after_its_pause_from_where_it_stopped(site, drives, no_pauses) -> None:
     site.drop(drives["car_healthy"])
     (request,) = site.tick().run_requests
-    with monkeypatch.context() as broken:
-        broken.setattr(batch_module, "_MAKE", {**batch_module._MAKE, "error_stats": away})
+    with made_by("error_stats", away):
         assert not site.run(request).success
         assert failures(site) == ["transient"]
         assert isinstance(rerun_failed(site.instance, now=datetime.now(UTC)), dg.SkipReason), "its pause is not over"
@@ -90,7 +89,7 @@ def test_a_run_that_died_is_a_crash_and_the_second_stays_for_a_person(site, driv
         raise dg.DagsterExecutionInterruptedError
 
     with monkeypatch.context() as broken:
-        broken.setattr(batch_module, "_take_all", dies)
+        broken.setattr(batch_module, "take_batches", dies)
         assert not site.run(request).success
         assert failures(site) == ["crashed"]
         (again,) = rerun_failed(site.instance, now=later(3))
@@ -125,7 +124,7 @@ def test_what_a_person_cancelled_stays_for_a_person(
         raise dg.DagsterExecutionInterruptedError
 
     with monkeypatch.context() as broken:
-        broken.setattr(batch_module, "_take_all", dies)
+        broken.setattr(batch_module, "take_batches", dies)
         site.run(request)
     assert failures(site) == [kind]
     tell_lost_outcomes(site.instance, cursor, site.bucket, now=later(1))
@@ -142,11 +141,10 @@ def test_what_a_person_cancelled_stays_for_a_person(
         assert failures(site) == []
 
 
-def test_a_batch_in_a_run_is_not_started_beside_it(site, drives, no_pauses, monkeypatch) -> None:
+def test_a_batch_in_a_run_is_not_started_beside_it(site, drives, no_pauses) -> None:
     site.drop(drives["car_healthy"])
     (request,) = site.tick().run_requests
-    with monkeypatch.context() as broken:
-        broken.setattr(batch_module, "_MAKE", {**batch_module._MAKE, "rec_frames": away})
+    with made_by("rec_frames", away):
         assert not site.run(request).success
     (again,) = rerun_failed(site.instance, now=later(3))
     job = dg.Definitions(

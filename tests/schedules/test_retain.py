@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from dagster._core.test_utils import create_run_for_test
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.adapters.postgres.retention_store import PostgresRecords
 from argus_assets.cli import root
 from argus_assets.drop.keys import BatchRef, batch_prefix
 from argus_assets.drop.results import read_result, write_result
+from argus_assets.event_log.retention_store import PostgresRetentionStore
 from argus_assets.lake.reports import RETENTION
 from argus_assets.maintenance.reconcile import GRACE
 from argus_assets.maintenance.reruns import new_request
@@ -24,7 +24,7 @@ from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES
 from argus_assets.resources.database import DatabaseResource
 from argus_assets.schedules.reconcile_bucket import run_pass
-from argus_assets.schedules.retain import build_retain_job, is_due
+from argus_assets.schedules.retain import build_retain_job, is_due, retention_store
 from argus_assets.sensors.rerun_requests import save_request
 
 DAYS = timedelta(days=100)
@@ -96,8 +96,9 @@ def aged(site, drives) -> dict[str, str]:
     return runs
 
 
-def records_of(site) -> PostgresRecords:
-    return PostgresRecords(site.instance, Database(os.environ["ARGUS_DATABASE_URL"]), site.bucket, site.lake)
+def records_of(site, kind=PostgresRetentionStore) -> PostgresRetentionStore:
+    database = Database(os.environ["ARGUS_DATABASE_URL"])
+    return retention_store(site.instance, database, site.bucket, site.lake, kind=kind)
 
 
 def pass_over(site, records=None, *, policy: Policy = POLICY, dry_run: bool = False, now=None) -> RetentionReport:
@@ -185,7 +186,7 @@ class Killed(Exception):
     pass
 
 
-class Mortal(PostgresRecords):
+class Mortal(PostgresRetentionStore):
     """Removes so many things, and then dies; of a run it may die in the middle."""
 
     left = 0
@@ -221,7 +222,7 @@ def test_killed_at_any_step_the_next_pass_does_the_rest(site, aged) -> None:
     total = {g.kind: g.count for g in pass_over(site, policy=policy, dry_run=True, now=later).gone}
     steps = 0
     while True:
-        mortal = Mortal(site.instance, Database(os.environ["ARGUS_DATABASE_URL"]), site.bucket, site.lake)
+        mortal = records_of(site, Mortal)
         mortal.left, mortal.halves = (1, True)
         try:
             report = pass_over(site, mortal, policy=policy, now=later)

@@ -9,8 +9,9 @@ import pytest
 
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
+from argus_assets.event_log.states import partition_states
 from argus_assets.sensors.crashed_runs import PAGE, Cursor, tell_lost_outcomes
-from argus_assets.status import partition_states, timeline
+from argus_assets.status import timeline
 
 pytestmark = pytest.mark.wiring
 

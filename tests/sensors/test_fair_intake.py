@@ -4,7 +4,7 @@ import pytest
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.sensors import completed_batches
-from argus_assets.sensors.completed_batches import _list_fairly
+from argus_assets.sensors.completed_batches import list_fairly
 from tests.support.buckets import put_unchecked
 
 
@@ -18,7 +18,7 @@ def looks(bucket: Bucket, number: int) -> list[list[str]]:
     """What so many looks see when all that a look saw has left the inbox before the next one."""
     seen, after = [], ""
     for _ in range(number):
-        found, whole = _list_fairly(bucket, after)
+        found, whole = list_fairly(bucket, after)
         seen.append([info.key for info in found])
         after = "" if whole else found[-1].key
         for info in found:
@@ -54,7 +54,7 @@ def test_several_floods_share_a_look_and_none_is_forgotten(bucket: Bucket) -> No
 def test_an_inbox_that_is_seen_whole_is_read_from_its_beginning(bucket: Bucket) -> None:
     for n in range(12):
         bucket.put(f"inbox/v/b{n:02}.json", b"{}")
-    found, whole = _list_fairly(bucket, "")
+    found, whole = list_fairly(bucket, "")
     assert len(found) == 12
     assert whole
-    assert _list_fairly(bucket, found[-1].key) == ([], True)
+    assert list_fairly(bucket, found[-1].key) == ([], True)

@@ -15,7 +15,8 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.adapters.webhook_sender import deliver
-from argus_assets.assets.batch import EVENT_KEY
+from argus_assets.event_log.events import EVENT_KEY, AssetEvent, to_dagster
+from argus_assets.events import BatchCreated
 from argus_assets.maintenance.retry_policy import LIMITS
 from argus_assets.notifications.alerts import AlertRule, AlertRules
 from argus_assets.notifications.endpoints import Endpoint
@@ -192,16 +193,14 @@ def test_each_page_goes_on_where_the_last_one_ended(site, drives, teller) -> Non
     assert len({e["id"] for e in small}) == len(small) == 4 * (8 + 2)
 
 
-def dropped(n: int, *, digest: str | None = None) -> dg.AssetMaterialization:
+def dropped(n: int, *, digest: str | None = None) -> AssetEvent:
     """What the intake records of a drop."""
-    return dg.AssetMaterialization(
-        "vehicle_drop",
-        partition=f"2026-11-20_v_b{n}",
-        metadata={
-            EVENT_KEY: "BatchCreated", "platform": "truck", "release": "1", "files": 1, "size_bytes": 1,
-            "recorded_from": 1.8e9, "recorded_to": 1.8e9, "marker_at": 1.8e9, "manifest_digest": digest or f"{n:016x}",
-        },
+    at = datetime(2027, 1, 15, 8, tzinfo=UTC)
+    event = BatchCreated(
+        manifest_digest=digest or f"{n:016x}", vehicle_id="v", batch_id=f"b{n}", platform="truck", release="1",
+        recorded_from=at, recorded_to=at, files=1, size_bytes=1, marker_at=at,
     )  # fmt: skip
+    return to_dagster(event, partition=f"2026-11-20_v_b{n}")
 
 
 def test_thousands_of_events_are_put_in_at_one_tick(site, teller) -> None:

@@ -111,24 +111,53 @@ def test_state_and_episodes_are_those_of_the_rules(seen, n, order) -> None:
         ("UDS_CLEAR", "codes cleared; which ones was not recorded", {("P0303", "0x7E8"), ("C0035", "0x7E8")}),
     ],
 )
-def test_what_a_tester_of_obd_and_uds_cleared(code, message, covers) -> None:
-    (clearing,) = clearings_of(code, ecu="0x7E8", message=message, at=START)
+def test_what_a_tester_of_obd_and_uds_cleared_by_a_table_of_argus_0_1(code, message, covers) -> None:
+    (clearing,) = clearings_of(code, ecu="0x7E8", details={}, message=message, at=START)
     candidates = {("P0303", "0x7E8"), ("C0035", "0x7E8"), ("P0303", "0x7E9")}
     assert {c for c in candidates if clearing.covers(*c)} == covers
 
 
+ASKED_ALL = "SA 0xF9 asked all ECUs to clear active codes (DM11): "
+ACKNOWLEDGED = [f"SA 0x{address:02X}" for address in range(25)]
+
+
 @pytest.mark.parametrize(
-    ("message", "ecus"),
+    ("ecu", "message", "answer", "ecus"),
     [
-        ("SA 0xF9 asked SA 0x00 to clear active codes (DM11): acknowledged by SA 0x00", ["SA 0x00"]),
-        ("SA 0xF9 asked SA 0x00 to clear active codes (DM11): refused by SA 0x00", []),
-        ("SA 0xF9 asked all ECUs to clear active codes (DM11): no answer", [None]),
         (
-            "SA 0xF9 asked all ECUs to clear active codes (DM11): acknowledged by SA 0x00, busy by SA 0x03",
+            "SA 0x00",
+            "SA 0xF9 asked SA 0x00 to clear active codes (DM11): acknowledged by SA 0x00",
+            "acknowledged by SA 0x00",
             ["SA 0x00"],
         ),
-        ("SA 0xF9 asked SA 0x00 to clear previously active codes (DM3): acknowledged by SA 0x00", []),
+        (
+            "SA 0x00",
+            "SA 0xF9 asked SA 0x00 to clear active codes (DM11): refused by SA 0x00",
+            "refused by SA 0x00",
+            [],
+        ),
+        ("SA 0xFF", ASKED_ALL + "no answer", "no answer", [None]),
+        (
+            "SA 0xFF",
+            ASKED_ALL + "acknowledged by SA 0x00, busy by SA 0x03",
+            "acknowledged by SA 0x00, busy by SA 0x03",
+            ["SA 0x00"],
+        ),
+        (
+            "SA 0x00",
+            "SA 0xF9 asked SA 0x00 to clear previously active codes (DM3): acknowledged by SA 0x00",
+            "acknowledged by SA 0x00",
+            [],
+        ),
+        (
+            "SA 0xFF",  # the refusal fell off the message
+            (ASKED_ALL + ", ".join(f"acknowledged by {one}" for one in ACKNOWLEDGED))[:512],
+            ", ".join([*(f"acknowledged by {one}" for one in ACKNOWLEDGED), "refused by SA 0x31"]),
+            ACKNOWLEDGED,
+        ),
     ],
 )
-def test_what_a_tester_of_j1939_cleared(message, ecus) -> None:
-    assert [c.ecu for c in clearings_of("J1939_CLEAR", ecu="SA 0x00", message=message, at=START)] == ecus
+def test_what_a_tester_of_j1939_cleared_by_a_table_of_argus_0_1(ecu, message, answer, ecus) -> None:
+    details = {"requested_by": "SA 0xF9", "answer": answer}
+    found = clearings_of("J1939_CLEAR", ecu=ecu, details=details, message=message, at=START)
+    assert [c.ecu for c in found] == ecus

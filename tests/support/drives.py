@@ -7,13 +7,16 @@ from pathlib import Path
 
 import polars as pl
 
-from argus_assets.assets import stages
+from argus_assets.assets.ingest import parse_recordings
+from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.diagnose import Services
+from argus_assets.diagnosis.drive import diagnose_drive
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.lake.store import Lake
+from argus_assets.report.drive import render_drive
 from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import simulate_drive
 
@@ -39,7 +42,7 @@ class MadeDrive:
             "error_events": self.events, "error_stats": self.stats,
             "code_pairs": self.pairs, "drive_stats": self.totals, "speed": self.speed,
         }  # fmt: skip
-        return stages.render(
+        return render_drive(
             self.manifest, "20261118T110640Z_v_b", tables=tables, evidence=self.evidence, diagnosis=self.diagnosis
         )
 
@@ -58,11 +61,11 @@ def made_drive(
     bucket.ensure()
     manifest = upload_drive(bucket, drive)
     lake = Lake.from_url(str(folder / "lake"))
-    parsed = stages.parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
-    findings = stages.detect_faults(parsed.recordings, lake=lake)
+    parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
+    findings = detect_faults(parsed.recordings, lake=lake)
     events = findings.events
-    made = stages.aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
-    evidence, diagnosis = stages.diagnose(
+    made = aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
+    evidence, diagnosis = diagnose_drive(
         manifest, "20261118T110640Z_v_b", digest="d", services=Services(knowledge=load_knowledge()),
         now=manifest.recorded_to,
         tables={

@@ -20,27 +20,29 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import fsspec
 import polars as pl
 import psutil
 import psycopg2
 from dagster_postgres.utils import DagsterPostgresException
+from fsspec import AbstractFileSystem
 from sqlalchemy.exc import DBAPIError
 
-from argus_assets.assets.batch import EVENT_KEY
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key, recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile, manifest_digest
 from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, manifest_bytes, upload_files
+from argus_assets.event_log.events import EVENT_KEY
+from argus_assets.event_log.states import partition_states
 from argus_assets.lake.store import Lake
 from argus_assets.partitions import BATCHES, IN_FLIGHT
-from argus_assets.pipeline import STAGES
+from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.embedded.s3 import S3Server
 from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.drop import drive_manifest
 from argus_assets.simulate.fleet import Drive, simulate_drive
-from argus_assets.status import BatchState, partition_states
 from tests.support.fault_proxy import FaultProxy
 from tests.support.reliability_report import happened
 
@@ -101,6 +103,7 @@ class Site:
     Attributes:
         bucket: Past the proxy: what vehicles and the oracle see.
         lake: Past the proxy.
+        lake_files: The file system that the lake is on.
         started: When the last batch of the scenario was dropped, `time.monotonic`.
     """
 
@@ -108,6 +111,7 @@ class Site:
     proxy: FaultProxy
     bucket: Bucket
     lake: Lake
+    lake_files: AbstractFileSystem
     drives: Mapping[str, Drive]
     settings: Settings
     environment: dict[str, str]
@@ -232,8 +236,8 @@ class Site:
         """Have recordings parsed again: the drives of all scenarios have the same contents."""
         for prefix in ("parts", "verified"):
             path = self.lake.path(prefix)
-            if self.lake._fs.exists(path):
-                self.lake._fs.rm(path, recursive=True)
+            if self.lake_files.exists(path):
+                self.lake_files.rm(path, recursive=True)
 
     # ------------------------------------------------------------------------------------------ waiting
 
@@ -512,12 +516,16 @@ def running_site(
             **(environment or {}),
         }
         made = Settings.model_validate(given)
-        lake_is_remote = made.lake_url.startswith("s3://")
+        lake_files, lake_root = fsspec.url_to_fs(
+            made.lake_url,
+            **({"use_listings_cache": False, **server.storage_options()} if made.lake_url.startswith("s3://") else {}),
+        )
         site = Site(
             home=home,
             proxy=proxy,
             bucket=Bucket.from_url(made.bucket_url, storage_options=server.storage_options()),
-            lake=_lake(made.lake_url, server.storage_options() if lake_is_remote else {}),
+            lake=Lake(lake_files, lake_root),
+            lake_files=lake_files,
             drives=drives,
             settings=made,
             environment=variables,
@@ -530,13 +538,6 @@ def running_site(
         finally:
             proxy.heals()
             site.platform.stop()
-
-
-def _lake(url: str, options: Mapping[str, object]) -> Lake:
-    import fsspec
-
-    fs, root = fsspec.url_to_fs(url, **({"use_listings_cache": False, **options} if options else {}))
-    return Lake(fs, root)
 
 
 def _kind(error: str) -> str:

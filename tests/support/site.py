@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.assets.batch import batch_assets
+from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
 from argus_assets.lake.store import Lake

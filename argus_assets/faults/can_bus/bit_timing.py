@@ -34,6 +34,19 @@ _WORST_STUFFING: Final = 1 / 4
 
 
 @dataclass(frozen=True, slots=True)
+class BitRate:
+    """Bit rates of a channel, kbit/s.
+
+    Attributes:
+        kbps: Nominal.
+        data_kbps: Of the data phase of CAN FD; `None` for the usual ratio.
+    """
+
+    kbps: float
+    data_kbps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bits:
     """Bits of a frame, at the nominal and at the data bit rate, by stuffing."""
 

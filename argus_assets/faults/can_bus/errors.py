@@ -13,10 +13,11 @@ import numpy.typing as npt
 import polars as pl
 
 from argus_assets.faults.activations import MAX_EVENTS, activations, as_reports
+from argus_assets.faults.can_bus.declaration import BUS_ERROR, MANY_BUS_ERRORS
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER
 from argus_assets.faults.detector import Found
-from argus_assets.faults.severity import BUS_ERROR, MANY_BUS_ERRORS
 from argus_assets.recordings import can_errors as socketcan
+from argus_assets.recordings.drive import Drive
 
 LONGEST_GAP_NS: Final = 10_000_000_000
 """Error frames of one kind that are further apart are two bursts."""
@@ -199,8 +200,8 @@ def _with_details(reports: pl.DataFrame, frames: _Frames) -> pl.DataFrame:
     return reports.with_row_index("row").join(details, on="row", how="left", maintain_order="left").drop("row")
 
 
-def error_frames(frames: pl.LazyFrame) -> pl.LazyFrame:
-    """The CAN error frames, unordered.
+def wanted(frames: pl.LazyFrame, _config: object) -> pl.LazyFrame:
+    """Select the CAN error frames, unordered.
 
     Args:
         frames: `recordings.schema.FRAMES` with a column `recording`.
@@ -217,11 +218,11 @@ def error_frames(frames: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def find_in(rows: pl.DataFrame) -> Found:
-    """Find what error frames tell.
+def find(_drive: Drive, rows: pl.DataFrame, _config: object) -> Found:
+    """Find what error frames report.
 
     Args:
-        rows: `error_frames`.
+        rows: `wanted`.
     """
     rows = rows.sort(TIME_ORDER).with_columns(place=pl.int_range(pl.len()))
     frames = _Frames.of(rows)

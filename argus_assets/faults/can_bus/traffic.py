@@ -187,7 +187,7 @@ def _summary(batch: pl.DataFrame) -> Traffic:
     near = same & (steps <= PAUSE_NS)
     return Traffic(
         _presence(times, near, groups.drop("frame"), group, batch["frame"].to_numpy()[rows]),
-        _spacing(steps[near], group[1:][near], groups),
+        count_spacing(steps[near], group[1:][near], groups),
         _seconds(times, same, groups, group),
         fastest_frames(batch.head(_SAMPLE_FRAMES)),
     )
@@ -206,10 +206,23 @@ def _presence(times: I64, near: Flags, groups: pl.DataFrame, group: I64, numbers
     )
 
 
-def _spacing(steps: I64, group: I64, groups: pl.DataFrame) -> pl.DataFrame:
+def count_spacing(
+    steps: I64, group: I64, groups: pl.DataFrame, *, max_counted_groups: int = _MAX_COUNTED_GROUPS
+) -> pl.DataFrame:
+    """Count the times between frames by identifier and size class.
+
+    Args:
+        steps: Times, nanoseconds.
+        group: Row in `groups` of each.
+        groups: The identifiers.
+        max_counted_groups: Identifiers up to which each size class of each has a counter of its own.
+
+    Returns:
+        `Traffic.spacing`.
+    """
     slots = group * CLASSES + size_class(steps)
     used: I64 | None = None
-    if groups.height > _MAX_COUNTED_GROUPS:  # one counter for each class of each would be more than there are frames
+    if groups.height > max_counted_groups:  # one counter for each class of each would be more than there are frames
         used, slots = np.unique(slots, return_inverse=True)
     counts = np.bincount(slots, minlength=1)
     total_ns = np.bincount(slots, weights=steps, minlength=1).astype(np.int64)

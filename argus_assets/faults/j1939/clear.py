@@ -12,6 +12,7 @@ import polars as pl
 
 from argus_assets.faults.activations import activations, as_reports
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER, byte
+from argus_assets.faults.clearings import CLEARED_ECU, ECU_SEPARATOR, REFUSED_ECU, SCOPE
 from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939.dm import CLEARS, LISTS
 from argus_assets.faults.j1939.identifier import DESTINATION_ADDRESS, GLOBAL_ADDRESS, SOURCE_ADDRESS, carries, sa_text
@@ -32,6 +33,7 @@ MAX_REQUESTS: Final = 1_000
 _POSITIVE: Final = 0
 _ANSWERS: Final = {_POSITIVE: "acknowledged", 1: "refused", 2: "access denied", 3: "busy"}
 """Control byte of an acknowledgement."""
+_REFUSALS: Final = tuple(control for control in _ANSWERS if control != _POSITIVE)
 _UNKNOWN_ANSWER: Final = "answered in a way that J1939 does not have"
 
 _NOT_STATED: Final = 0xFF
@@ -151,7 +153,13 @@ def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
         .with_columns(word=pl.col("control").replace_strict(_ANSWERS, default=_UNKNOWN_ANSWER, return_dtype=pl.String))
         .with_columns(word=pl.format("{} by {}", "word", sa_text(pl.col("address"))))
         .group_by("request", maintain_order=True)
-        .agg(answer=pl.col("word").str.join(", "))
+        .agg(
+            answer=pl.col("word").str.join(", "),
+            **{
+                key: sa_text(pl.col("address").filter(pl.col("control").is_in(controls))).str.join(ECU_SEPARATOR)
+                for key, controls in ((CLEARED_ECU, (_POSITIVE,)), (REFUSED_ECU, _REFUSALS))
+            },
+        )
     )
     asked_all = pl.col("asked") == GLOBAL_ADDRESS
     told = clears.requests.join(outcomes, on="request", how="left", maintain_order="left").with_columns(
@@ -172,8 +180,15 @@ def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
         message=pl.format("{} asked {} to clear {} ({}): {}{}", "requested_by", whom, "what", "name", "answer", "seen"),
         details=pl.concat_list(
             pl.struct(key=pl.lit(key), value=value)
-            for key, value in (("requested_by", "requested_by"), ("requested_of", whom), ("answer", "answer"))
-        ),
+            for key, value in (
+                ("requested_by", "requested_by"),
+                ("requested_of", whom),
+                ("answer", "answer"),
+                (SCOPE, "name"),
+                (CLEARED_ECU, CLEARED_ECU),
+                (REFUSED_ECU, REFUSED_ECU),
+            )
+        ).list.eval(pl.element().filter(pl.element().struct.field("value").fill_null("") != "")),
         # Each request is an occurrence of its own.
         seq=2 * pl.int_range(pl.len()),
     )

@@ -1,8 +1,7 @@
 """SAE J1939-73: the trouble codes that ECUs of heavy vehicles report, and who cleared them.
 
-The parts stand beside this module: identifiers (`j1939_id`), the diagnostic messages and what they mean
-(`j1939_dm`), their bytes (`j1939_dtc`), transport of long ones (`j1939_tp`), NAMEs of the ECUs (`j1939_name`), and
-clearing (`j1939_clear`).
+The parts stand beside this module: identifiers (`identifier`), the diagnostic messages and what they mean (`dm`),
+their bytes (`dtc`), transport of long ones (`transport`), NAMEs of the ECUs (`name`), and clearing (`clear`).
 """
 
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import activations, as_reports
-from argus_assets.faults.bounds import bounded_faults, bounded_notes
-from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER
+from argus_assets.faults.bounds import Bounded, bounded_faults, bounded_notes
+from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER, data_frames
 from argus_assets.faults.detector import Found
 from argus_assets.faults.j1939.clear import IS_CLEAR, clear_events, cleared_lists, find_clears
 from argus_assets.faults.j1939.dm import LISTS
@@ -22,6 +21,7 @@ from argus_assets.faults.j1939.name import IS_CLAIM, find_claims, with_names
 from argus_assets.faults.j1939.transport import reassemble
 from argus_assets.faults.j1939.transport_frames import IS_TRANSPORT
 from argus_assets.faults.schema import DETAILS
+from argus_assets.recordings.drive import Drive
 
 WANTED: Final = carries(*LISTS) | IS_TRANSPORT | IS_CLEAR | IS_CLAIM
 """Filter for the frames that carry trouble codes, clear them, or name the ECUs."""
@@ -35,11 +35,17 @@ _CONTENT: Final = pl.Schema(
 )
 
 
-def find(rows: pl.DataFrame) -> Found:
+def wanted(frames: pl.LazyFrame, _config: Bounded) -> pl.LazyFrame:
+    """Select the frames of `WANTED`."""
+    return data_frames(frames, WANTED)
+
+
+def find(_drive: Drive, rows: pl.DataFrame, config: Bounded) -> Found:
     """Find the faults that ECUs report, and the clears.
 
     Args:
-        rows: `can.data_frames` of `WANTED`.
+        rows: `wanted`.
+        config: Its bounds count.
     """
     rows = rows.sort(TIME_ORDER)
     claims, claim_notes = find_claims(rows)
@@ -57,7 +63,7 @@ def find(rows: pl.DataFrame) -> Found:
         for gap in dict.fromkeys(dm.longest_gap_ns for dm in LISTS.values())
     ]
     notes = (clears.notes, _transport_notes(transported.sessions), _message_notes(short, reports), claim_notes)
-    found = bounded_faults(Found.together([*events, clear_events(clears, claims)]), "J1939")
+    found = bounded_faults(Found.together([*events, clear_events(clears, claims)]), "J1939", config.bounds)
     return Found(found.events, (*found.notes, *(note for of_kind in notes for note in bounded_notes(of_kind))))
 
 

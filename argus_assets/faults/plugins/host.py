@@ -1,13 +1,10 @@
 """The process in which a detector from another package runs: `python -m argus_assets.faults.plugins.host ORDER`.
 
-See `plugins.process`. A drive is handed over as polars plans over its Parquet parts, so that a detector
-reads what it needs and no more. Nothing of the other package is imported anywhere else.
+See `plugins.host`. A drive is handed over as polars plans over its Parquet parts, so that a detector reads what it
+needs and no more.
 """
 
-import json
-import sys
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +12,7 @@ import polars as pl
 
 from argus_assets.faults.detector import Found
 from argus_assets.faults.schema import ERROR_EVENTS
-from argus_assets.plugins.protocol import ANSWER, SETTINGS
+from argus_assets.plugins.host import description, serve
 from argus_assets.recordings.drive import Drive
 
 EVENTS: Final = "events.parquet"
@@ -24,11 +21,7 @@ _TABLES: Final = ("frames", "logs", "diagnostics")
 
 def main() -> None:
     """Do what the order says."""
-    order: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-    loaded = EntryPoint(order["name"], order["value"], order["group"]).load()
-    detector = loaded() if isinstance(loaded, type) else loaded
-    answer = {"describe": _describe, "find": _find}[order["do"]](detector, order)
-    (Path(order["output"]) / ANSWER).write_text(json.dumps(answer))
+    serve({"describe": _describe, "find": _find})
 
 
 def write_drive(drive: Drive, folder: Path) -> list[list[str]]:
@@ -58,14 +51,7 @@ def _topic(number: int) -> str:
 
 
 def _describe(detector: Any, _: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - of another package
-    if not callable(getattr(detector, "find", None)):
-        msg = f"{type(detector).__name__} has no method find(drive)"
-        raise TypeError(msg)
-    return {
-        "name": detector.name,
-        "version": detector.version,
-        "bounds": {name: getattr(detector, name) for name in SETTINGS if hasattr(detector, name)},
-    }
+    return description(detector, "find(drive)")
 
 
 def _find(detector: Any, order: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - of another package
@@ -73,7 +59,7 @@ def _find(detector: Any, order: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A
     if not isinstance(found, Found):
         msg = f"find gave {type(found).__name__}, not argus_assets.faults.detector.Found"
         raise TypeError(msg)
-    # What is wrong with the table is told here, where its author's lines are in the traceback.
+    # What is wrong with the table is raised here, where its author's lines are in the traceback.
     events = ERROR_EVENTS.cast(found.events)
     events.with_columns(pl.col(pl.Enum).cast(pl.String)).write_parquet(Path(order["output"]) / EVENTS)
     return {"notes": [str(note) for note in found.notes]}

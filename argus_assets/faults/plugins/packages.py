@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from argus_assets.common.texts import clean_column, clean_names, one_line
-from argus_assets.errors import BadRecording, BadSetting, BadTable
+from argus_assets.errors import BadSetting, BadTable
 from argus_assets.faults.config import FaultConfig, default_config, read_config, shipped_codes
-from argus_assets.faults.detection import BUILT_IN
 from argus_assets.faults.detector import Found
+from argus_assets.faults.detectors import NAMES
 from argus_assets.faults.plugins.host import EVENTS, write_drive
-from argus_assets.faults.schema import ERROR_EVENTS
+from argus_assets.faults.schema import ERROR_EVENTS, PLUG_IN
 from argus_assets.plugins.process import (
-    PlugInBounds,
-    ask,
+    Description,
+    ask_description,
     find_usable,
-    package_of,
     read_answer,
     run_host,
     unusable_identity,
@@ -35,18 +34,8 @@ from argus_assets.recordings.drive import Drive
 
 GROUP: Final = "argus.faults"
 _HOST: Final = "argus_assets.faults.plugins.host"
-_NAMES: Final = ("code", "ecu", "channel")
+_NAME_COLUMNS: Final = ("code", "ecu", "channel")
 _MAX_EVENTS: Final = 1_000_000
-
-
-class Description(BaseModel):
-    """What a detector says of itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
-    version: int = Field(ge=0)
-    bounds: PlugInBounds = PlugInBounds()
 
 
 class _Answer(BaseModel):
@@ -124,7 +113,8 @@ class DetectorOutput:
             BadTable: They cannot be.
         """
         events = events.with_columns(
-            clean_names(events[name]) if name in _NAMES else clean_column(events[name]) for name in events.columns
+            clean_names(events[name]) if name in _NAME_COLUMNS else clean_column(events[name])
+            for name in events.columns
         )
         backwards = events.filter(pl.col("first_seen") > pl.col("last_seen")).height
         nameless = events.filter(pl.col("code").str.strip_chars() == "").height
@@ -134,7 +124,7 @@ class DetectorOutput:
         none = pl.lit([], dtype=ERROR_EVENTS.schema["details"])
         return ERROR_EVENTS.cast(
             events.with_columns(
-                source=pl.lit("plug_in", dtype=ERROR_EVENTS.schema["source"]),
+                source=pl.lit(PLUG_IN, dtype=ERROR_EVENTS.schema["source"]),
                 active_s=(pl.col("last_seen") - pl.col("first_seen")).dt.total_nanoseconds() / 1e9,
                 details=pl.concat_list(who, pl.coalesce(pl.col("details"), none)),
             )
@@ -161,15 +151,7 @@ def describe(point: EntryPoint) -> PlugInDetector:
     Raises:
         BadRecording: It cannot be imported, or is no detector.
     """
-    try:
-        return PlugInDetector(point, Description.model_validate(ask("detector", _HOST, point, {"do": "describe"})))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadRecording(
-            f"The detector {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
-            help="See docs/faults.md for what a detector has.",
-        ) from error
+    return PlugInDetector(point, ask_description("detector", _HOST, point, Description, guide="docs/faults.md"))
 
 
 def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None) -> FaultConfig:
@@ -183,7 +165,7 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
         BadSetting: The configuration cannot be used.
     """
     config = default_config() if path is None else read_config(path)
-    reserved = {*BUILT_IN, *shipped_codes()}
+    reserved = {*NAMES, *shipped_codes()}
     found = tuple(entry_points(group=GROUP) if points is None else points)
     usable = find_usable("detector", found, describe, reserved)
     # One that cannot be used does not tell its name; that of its entry point has to do.

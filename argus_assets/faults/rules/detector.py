@@ -1,30 +1,50 @@
 """Rules over signals → error events: which rule was broken when, with the values that say so."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import polars as pl
 
 from argus_assets.faults.activations import MAX_EVIDENCE_BYTES, MAX_TEXT_CHARACTERS, numbered
 from argus_assets.faults.bounds import bounded_notes
-from argus_assets.faults.can_frames import TIME_ORDER
-from argus_assets.faults.config import FaultConfig
+from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detector import Found
-from argus_assets.faults.evidence import with_payloads
+from argus_assets.faults.evidence import on_channels_of, with_payloads
+from argus_assets.faults.rules import signals
 from argus_assets.faults.rules.conditions import S, conditions_hold, episodes, silences
 from argus_assets.faults.rules.rules import Enumeration, Missing, Rate, Rule, SignalName, Stuck, Threshold
-from argus_assets.faults.rules.signals import read_samples
+from argus_assets.faults.rules.signals import SignalsOf, read_samples
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.recordings.drive import Drive
 
 _DIGITS: Final = 6
 
 
-def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
+class Config(Protocol):
+    """What this detector needs of the configuration."""
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """Those that are active."""
+        ...
+
+    @property
+    def signals(self) -> SignalsOf:
+        """Definitions of the signals that they name."""
+        ...
+
+
+def wanted(frames: pl.LazyFrame, config: Config) -> pl.LazyFrame:
+    """Select the CAN frames that carry the signals of rules."""
+    return data_frames(frames, signals.wanted(config.signals))
+
+
+def find(drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     """Find where rules are broken.
 
     Args:
         drive: For topics.
-        rows: `can.data_frames` of `signals.wanted`.
+        rows: `wanted`.
         config: Rules and the signals that they name.
     """
     reading = _Reading(drive, rows.sort(TIME_ORDER), config)
@@ -32,7 +52,7 @@ def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
     of_topics = pl.concat([ERROR_EVENTS.empty(), *(events for rule, events in found if rule.signal is None)])
     of_can = [events for rule, events in found if rule.signal is not None]
     # Once for all rules: a drive has many frames.
-    events = pl.concat([with_payloads(of_topics, drive.frames, ("message",)), *of_can])
+    events = pl.concat([with_payloads(of_topics, drive.frames, on_channels_of(of_topics, "message")), *of_can])
     # Several rules may share a code, such as one for each of two limits.
     return Found(numbered(events), bounded_notes(dict.fromkeys(reading.notes)))
 
@@ -40,7 +60,7 @@ def find(drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> Found:
 class _Reading:
     """The signals of a drive, each read once."""
 
-    def __init__(self, drive: Drive, rows: pl.DataFrame, config: FaultConfig) -> None:
+    def __init__(self, drive: Drive, rows: pl.DataFrame, config: Config) -> None:
         self.drive = drive
         self.notes: list[str] = []
         self._rows = rows
@@ -51,7 +71,7 @@ class _Reading:
     def samples(self, named: SignalName) -> pl.DataFrame:
         key = (named.signal, named.topic, named.message_schema, named.field, named.valid)
         if key not in self._read:
-            self._read[key], notes = read_samples(self.drive, self._rows, self._config, named)
+            self._read[key], notes = read_samples(self.drive, self._rows, self._config.signals, named)
             self.notes += notes
         return self._read[key]
 

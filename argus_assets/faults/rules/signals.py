@@ -1,6 +1,6 @@
 """The samples of the signals that rules name: from CAN frames by a DBC's definitions, or from the fields of topics."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from argus_assets.faults.can_frames import IS_EXTENDED, PROVENANCE, TIME_ORDER
-from argus_assets.faults.config import FaultConfig
 from argus_assets.faults.j1939.transport import reassemble
 from argus_assets.faults.j1939.transport_frames import IS_TRANSPORT
 from argus_assets.faults.rules.bits import Payloads, decode, raw_bits
@@ -38,6 +37,9 @@ that a DBC's value table has for the value. `payload` is null for topics, whose 
 SERIES: Final = ("channel", "ecu")
 """What tells one signal of a rule from another: each is judged for itself."""
 
+SignalsOf = Mapping[str, Sequence[CanSignal]]
+"""Signals of DBC files by the name that rules use."""
+
 _CLASSIC_BYTES: Final = 8
 _WHOLE_BYTES: Final = (8, 16, 24, 32)
 _FIRST_ERROR_BYTE: Final = 0xFE
@@ -45,9 +47,9 @@ _SHOWN_FIELDS: Final = 12
 _CAN_ID: Final = pl.col("arbitration_id")
 
 
-def wanted(config: FaultConfig) -> pl.Expr:
-    """Filter for the CAN frames that rules need (see `can.data_frames`)."""
-    signals = [signal for found in config.signals.values() for signal in found]
+def wanted(signals_of: SignalsOf) -> pl.Expr:
+    """Filter for the CAN frames that rules need (see `can_frames.data_frames`)."""
+    signals = [signal for found in signals_of.values() for signal in found]
     if not signals:
         return pl.lit(value=False)
     plain = [s for s in signals if not s.is_j1939]
@@ -72,14 +74,14 @@ def _is_long(signal: CanSignal) -> bool:
 
 
 def read_samples(
-    drive: Drive, rows: pl.DataFrame, config: FaultConfig, named: SignalName
+    drive: Drive, rows: pl.DataFrame, signals_of: SignalsOf, named: SignalName
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """The samples of a signal in a drive.
 
     Args:
         drive: For topics.
         rows: `can.data_frames` of `wanted`, in time order.
-        config: Holds the signal's definitions.
+        signals_of: Definitions of signals.
         named: The signal.
 
     Returns:
@@ -88,7 +90,7 @@ def read_samples(
     if named.signal is None:
         tables, notes = _of_topics(drive, named)
     else:
-        tables, notes = _of_can(rows, config.signals[named.signal])
+        tables, notes = _of_can(rows, signals_of[named.signal])
     samples = pl.concat([SAMPLES.to_frame(), *tables])
     # A number that is none, and a value that stands for "not available", tell nothing.
     is_value = pl.col("text").is_not_null() | pl.col("value").is_not_nan()

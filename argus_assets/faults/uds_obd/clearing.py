@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.faults.activations import as_reports
+from argus_assets.faults.clearings import ALL_CODES, SCOPE
 from argus_assets.faults.uds_obd.dtc import SAE_J1939_73, dtc_formats, uds_dtc_text
 from argus_assets.faults.uds_obd.request_response import EVIDENCE, REPORTER, positive
 
@@ -73,6 +74,12 @@ def find_reports(clears: pl.DataFrame) -> pl.DataFrame:
             code=pl.when(pl.col("source") == "uds_clear").then(pl.lit("UDS_CLEAR")).otherwise(pl.lit("OBD_CLEAR")),
             status=pl.lit("occurred"),
             severity_rule=pl.lit("clear: codes cleared"),
+            details=pl.concat_list(
+                pl.struct(
+                    key=pl.lit(SCOPE),
+                    value=pl.when(pl.col("scope") == "").then(pl.lit(ALL_CODES)).otherwise("scope"),
+                )
+            ),
             # Each is an event of its own, also when no other message stands between them.
             seq=2 * pl.int_range(pl.len()),
         )

@@ -2,36 +2,48 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Final
+from typing import Protocol
 
 import polars as pl
 
 from argus_assets.faults.activations import activations
-from argus_assets.faults.bounds import bounded_faults, bounded_notes
-from argus_assets.faults.can_frames import TIME_ORDER
+from argus_assets.faults.bounds import Bounded, bounded_faults, bounded_notes
+from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detector import Found
-from argus_assets.faults.uds_obd import clearing, negative_response, obd, uds
-from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, BySender, by_sender, wanted
+from argus_assets.faults.uds_obd import addressing, clearing, negative_response, obd, uds
+from argus_assets.faults.uds_obd.addressing import Addressing, BySender, by_sender
 from argus_assets.faults.uds_obd.addressing_proof import prove
 from argus_assets.faults.uds_obd.isotp import Reassembled, reassemble
 from argus_assets.faults.uds_obd.request_response import converse
-
-WANTED: Final = wanted()
-"""Filter for the frames that can carry diagnostics by `addressing.DEFAULT`."""
+from argus_assets.recordings.drive import Drive
 
 
-def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Found:
+class Config(Bounded, Protocol):
+    """What this detector needs of the configuration."""
+
+    @property
+    def addressings(self) -> Sequence[Addressing]:
+        """How the vehicle's ECUs are asked and answer."""
+        ...
+
+
+def wanted(frames: pl.LazyFrame, config: Config) -> pl.LazyFrame:
+    """Select the frames that can carry diagnostics by the configured addressings."""
+    return data_frames(frames, addressing.wanted(config.addressings))
+
+
+def find(_drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     """Find what ECUs report to testers.
 
     Args:
-        rows: `can.data_frames` of `addressing.wanted(addressings)`, in any order.
-        addressings: How the vehicle's ECUs are asked and answer; 29-bit identifiers mostly need none.
+        rows: `wanted`, in any order.
+        config: Says how the vehicle's ECUs are asked and answer; 29-bit identifiers mostly need no addressing.
     """
     if rows.is_empty():
         return Found.together(())
     rows = rows.sort(TIME_ORDER)
-    proven, proof_notes = prove(rows, addressings)
-    sent = by_sender(rows, (*addressings, *proven))
+    proven, proof_notes = prove(rows, config.addressings)
+    sent = by_sender(rows, (*config.addressings, *proven))
     reassembled = reassemble(sent.frames)
     notes = [
         bounded_notes(of_kind)
@@ -54,7 +66,7 @@ def find(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> Fou
         activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
     ]
     notes.append(bounded_notes(negative_response.notes(answers)))
-    kept = bounded_faults(Found.together(found), "Diagnostics")
+    kept = bounded_faults(Found.together(found), "Diagnostics", config.bounds)
     return Found(kept.events, (*kept.notes, *chain.from_iterable(notes)))
 
 

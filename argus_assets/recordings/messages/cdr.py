@@ -42,19 +42,19 @@ class CdrCursor:
         return struct.unpack_from(self._order + code, self._data, at)[0]
 
     def u8(self) -> int:
-        """Unsigned 8-bit integer."""
+        """Read an unsigned 8-bit integer."""
         return self._take("B", 1)
 
     def u32(self) -> int:
-        """Unsigned 32-bit integer."""
+        """Read an unsigned 32-bit integer."""
         return self._take("I", 4)
 
     def i32(self) -> int:
-        """Signed 32-bit integer."""
+        """Read a signed 32-bit integer."""
         return self._take("i", 4)
 
     def text(self) -> str:
-        """String of at most `MAX_TEXT` characters; what is not UTF-8 is replaced."""
+        """Read a string of at most `MAX_TEXT` characters; what is not UTF-8 is replaced."""
         size = self.u32()
         if self._at + size > len(self._data):
             raise CdrError(f"string of {size} bytes at {self._at}, message has {len(self._data)}")
@@ -63,7 +63,7 @@ class CdrCursor:
         return raw.rstrip(b"\0").decode("utf-8", "replace")[:MAX_TEXT]
 
     def count(self) -> int:
-        """Length of a sequence.
+        """Read the length of a sequence.
 
         Raises:
             CdrError: More items than bytes are left.

@@ -53,7 +53,7 @@ class _Walk:
     spend: Callable[[int], None]
 
     def step(self, size: int, align: int) -> tuple[I64, Flags]:
-        """Step over `size` bytes of each message; returns where they start, and which messages have them."""
+        """Step over `size` bytes of each message; return where they start, and which messages have them."""
         at = self.origin + -((self.at - self.origin) // -align) * align
         here = self.whole & self.ok
         self.ok &= ~here | (at + size <= self.end)
@@ -62,7 +62,7 @@ class _Walk:
         return at, here
 
     def take(self, size: int, align: int) -> np.ndarray:
-        """`size` bytes of each message, shape (n, size); zeros where there are none."""
+        """Read `size` bytes of each message, shape (n, size); zeros where there are none."""
         at, here = self.step(size, align)
         if here.all():
             return rows_at(self.buffer, at, size)
@@ -72,14 +72,14 @@ class _Walk:
         return out
 
     def numbers(self, code: str, count: int = 1) -> np.ndarray:
-        """Numbers of each message, shape (n, count)."""
+        """Read numbers of each message, shape (n, count)."""
         size = np.dtype(code).itemsize
         return self.take(size * count, size).view(np.dtype(code).newbyteorder(self.order))
 
-    def counts(self, least: int) -> I64:
-        """Length of a sequence whose items have at least `least` bytes; a length that cannot be makes a row bad."""
+    def counts(self, item_bytes: int) -> I64:
+        """Read the length of a sequence whose items have at least `item_bytes` bytes; an impossible length makes a row bad."""
         n = self.numbers("u4").reshape(-1).astype(np.int64)
-        self.ok &= ~self.whole | (n * least <= self.end - self.at)
+        self.ok &= ~self.whole | (n * item_bytes <= self.end - self.at)
         return np.where(self.ok & self.whole, n, 0)
 
     def skip(self, lengths: I64) -> I64:
@@ -90,7 +90,7 @@ class _Walk:
         return np.where(self.ok, start, 0)
 
     def of(self, rows: np.ndarray) -> "_Walk":
-        """A walk of some of the messages."""
+        """Return a walk over some of the messages."""
         return _Walk(
             self.buffer, self.order, self.at[rows], self.origin[rows], self.end[rows], self.ok[rows], self.whole[rows],
             self.spend,
@@ -102,7 +102,7 @@ class _Walk:
 
 
 def _no_bound(_: int) -> None:
-    """Let any work be done."""
+    """Allow any work."""
 
 
 def decode_columns(
@@ -178,7 +178,7 @@ def _scalar(walk: _Walk, kind: str) -> pl.Series:
 
 
 def _dtype(field: Field) -> pl.DataType:
-    """Type of the values of one item of a field."""
+    """Return the type of one item of a field."""
     if not field.primitive:
         return pl.Struct(_schema(field.fields, ""))
     if field.primitive in _DTYPES:
@@ -187,7 +187,7 @@ def _dtype(field: Field) -> pl.DataType:
 
 
 def _schema(fields: tuple[Field, ...], prefix: str) -> dict[str, pl.DataType]:
-    """Columns that `_read` makes of fields."""
+    """Return the columns that `_read` makes of fields."""
     found: dict[str, pl.DataType] = {}
     for field in fields:
         name = f"{prefix}{field.name}"
@@ -210,7 +210,7 @@ def _nanoseconds(walk: _Walk) -> I64:
 
 
 def _texts(buffer: U8, starts: I64, lengths: I64) -> pl.Series:
-    """Strings, whose length counts the zero at their end; what is not UTF-8 is replaced by U+FFFD."""
+    """Read strings, whose length counts the zero at their end; what is not UTF-8 is replaced by U+FFFD."""
     last = buffer[np.maximum(starts + lengths - 1, 0)]
     lengths = np.where((lengths > 0) & (last == 0), lengths - 1, lengths)
     return as_text(binary_series(buffer, starts, lengths))
@@ -223,7 +223,7 @@ def _numbers_series(values: np.ndarray) -> pl.Series:
 
 
 def _list_series(values: pl.Series, counts: I64, valid: Flags) -> pl.Series:
-    """A list column of consecutive values."""
+    """Return a list column of consecutive values."""
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     flat = values.to_arrow()
@@ -232,7 +232,7 @@ def _list_series(values: pl.Series, counts: I64, valid: Flags) -> pl.Series:
 
 
 def _known(series: pl.Series, valid: Flags) -> pl.Series:
-    """The values of some messages, null in the others."""
+    """Return the values of some messages, null in the others."""
     return series if valid.all() else pl.select(pl.when(pl.lit(pl.Series(valid))).then(pl.lit(series))).to_series()
 
 
@@ -270,7 +270,7 @@ def _read_sequence(walk: _Walk, field: Field, name: str, columns: dict[str, pl.S
 
 
 def _read_items(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Series], counts: I64) -> None:
-    """Items that may differ in size: the first of all messages, then the second of those that have one, and so on."""
+    """Read items that may differ in size: the first of all messages, then the second of those that have one, and so on."""
     walk.whole = walk.whole & (counts <= MAX_ITEMS)  # what follows a longer one is not found
     counts = np.where(walk.whole & walk.ok, counts, 0)
     item = (Field("item", field.primitive, field.fields),)

@@ -190,7 +190,7 @@ class _Parser:
 
 
 def count_columns(fields: tuple[Field, ...]) -> int:
-    """Columns that parsed fields unfold to, those inside of sequences too; `max_columns` bounds it."""
+    """Count the columns that parsed fields unfold to, those inside of sequences too, up to `max_columns`."""
     return sum(
         (count_columns(field.fields) if field.fields else 1)
         + (field.is_sequence or (field.length is not None and not field.primitive))
@@ -199,7 +199,7 @@ def count_columns(fields: tuple[Field, ...]) -> int:
 
 
 def min_bytes(fields: tuple[Field, ...]) -> int:
-    """Bytes that a message of these fields has at least, without padding; no more than `_MAX_MIN_BYTES` are told."""
+    """Return the bytes that a message of these fields has at least, without padding, up to `_MAX_MIN_BYTES`."""
     return min(_MAX_MIN_BYTES, sum(_min_bytes_of(field) for field in fields))
 
 
@@ -218,10 +218,10 @@ def _size(primitive: str) -> int:
 
 
 def _cut(text: str) -> str:
-    """The start of a text, for a message."""
+    """Return the start of a text, for an error message."""
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _short(name: str) -> str:
-    """`package/Type` of `package/msg/Type`."""
+    """Shorten `package/msg/Type` to `package/Type`."""
     return name.replace("/msg/", "/").replace("::msg::", "/").replace("::", "/")

@@ -56,7 +56,7 @@ class CanArrays:
     lengths: I64
 
     def only_ok(self) -> "CanArrays":
-        """The rows that could be read."""
+        """Return the rows that could be read."""
         ok = self.ok
         return CanArrays(
             ok[ok], self.arbitration_id[ok], self.is_extended_id[ok], self.is_remote_frame[ok],
@@ -123,7 +123,7 @@ def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
 
 
 def _rows_where(ok: npt.NDArray[np.bool_], buffer: U8, positions: I64, size: int) -> U8:
-    """`columns.rows_at` in rows that are ok, zeros in the others."""
+    """Return `columns.rows_at` in rows that are ok, zeros in the others."""
     if ok.all():
         return rows_at(buffer, positions, size)
     rows = np.zeros((len(positions), size), np.uint8)
@@ -132,14 +132,14 @@ def _rows_where(ok: npt.NDArray[np.bool_], buffer: U8, positions: I64, size: int
 
 
 def _u32(rows: U8, little: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
-    """Four bytes a row as an unsigned integer in the row's byte order."""
+    """Read four bytes a row as an unsigned integer in the row's byte order."""
     block = np.ascontiguousarray(rows)
     value = block.view("<u4").reshape(-1)
     return value if little.all() else np.where(little, value, block.view(">u4").reshape(-1)).astype(np.uint32)
 
 
 def decode_log(data: bytes, schema: str, encoding: str) -> dict[str, Any]:
-    """One log entry: level, name, message, file, line.
+    """Decode one log entry: level, name, message, file, line.
 
     Raises:
         ValueError: The bytes are not a log entry.
@@ -170,7 +170,7 @@ def decode_log(data: bytes, schema: str, encoding: str) -> dict[str, Any]:
 
 
 def decode_diagnostics(data: bytes, encoding: str) -> list[dict[str, Any]]:
-    """The statuses of one DiagnosticArray: level, name, message, hardware_id, values.
+    """Decode the statuses of one DiagnosticArray: level, name, message, hardware_id, values.
 
     Raises:
         ValueError: The bytes are not a DiagnosticArray.
@@ -203,12 +203,12 @@ def decode_diagnostics(data: bytes, encoding: str) -> list[dict[str, Any]]:
 
 
 def has_too_many(data: U8) -> bool:
-    """Whether JSON has more values than a message may: each takes some hundred bytes of memory."""
+    """Return whether JSON has more values than a message may: each takes some hundred bytes of memory."""
     return sum(int(np.count_nonzero(data == sign)) for sign in b",[{") > _MAX_JSON_VALUES
 
 
 def _text(value: object) -> str:
-    """A text of bounded length, without what UTF-8 does not know."""
+    """Return a text of bounded length, without characters that UTF-8 cannot encode."""
     return str(value)[:MAX_TEXT].encode("utf-8", "replace").decode()
 
 

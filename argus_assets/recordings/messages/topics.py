@@ -117,11 +117,11 @@ def flattener(
         return None
     budget = budget or Budget()
     try:
-        decode, columns, least = read(schema, definition, budget.limits)
+        decode, columns, min_bytes = read(schema, definition, budget.limits)
     except BadDefinition as error:
         tell(error)
         return None
-    return Flattener(decode, columns, least, budget, schema) if columns else None
+    return Flattener(decode, columns, min_bytes, budget, schema) if columns else None
 
 
 _Read = tuple[Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]], int, int]
@@ -150,7 +150,7 @@ class _Names:
         self.count = 0
 
     def take(self, name: str) -> str:
-        """A free name for a column of the table."""
+        """Return a free name for a column of the table."""
         self.more(name)
         while name in self._taken:
             name += "_"
@@ -212,7 +212,7 @@ def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: 
 
 
 def _json_dtype(schema: Any, path: str, depth: int, names: _Names) -> pl.DataType:  # noqa: ANN401 - any JSON value
-    """The polars type of a JSON schema; text for what has no single type, or is nested too deep."""
+    """Return the polars type of a JSON schema; text for what has no single type, or is nested too deep."""
     kinds = schema.get("type") if isinstance(schema, dict) else None
     kind = next((k for k in kinds if k != "null"), None) if isinstance(kinds, list) else kinds
     if isinstance(schema, dict) and depth <= names.limits.max_depth:
@@ -234,7 +234,7 @@ def _json_dtype(schema: Any, path: str, depth: int, names: _Names) -> pl.DataTyp
 
 
 def _json_columns(dtype: pl.Struct, value: pl.Expr, prefix: str, names: _Names) -> list[pl.Expr]:
-    """Structs as columns of their own; `sec` with `nsec` or `nanosec` as a point in time."""
+    """Unfold structs into columns; `sec` with `nsec` or `nanosec` becomes a point in time."""
     columns: list[pl.Expr] = []
     for field in dtype.fields:
         of, name = value.struct.field(field.name), f"{prefix}{field.name}"
@@ -254,7 +254,7 @@ def _json_columns(dtype: pl.Struct, value: pl.Expr, prefix: str, names: _Names) 
 
 
 def _decode_json(raw: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -> tuple[pl.Series, Flags]:
-    """One value for each message, null and false where it is not of the schema."""
+    """Decode one value for each message, null and false where it does not match the schema."""
     text = as_text(raw)
     size = int(raw.bin.size().sum())
     nested = int(text.str.count_matches(r"[\[{]").sum() or 0)
@@ -277,7 +277,7 @@ def _decode_json(raw: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -
 
 
 def _by_halves(text: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -> Iterator[pl.Series]:
-    """Decoded values of messages, null for those that polars refuses."""
+    """Yield the decoded values of messages, null for those that polars refuses."""
     if not len(text):
         return
     spend(_TRY_VALUES + columns * (_TRY_PER_COLUMN + len(text)))
@@ -293,7 +293,7 @@ def _by_halves(text: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) ->
 
 
 def _json_values(text: pl.Series, dtype: pl.Struct) -> pl.Series | None:
-    """One value for each text, `None` where they are not that."""
+    """Decode one value for each text, `None` for an invalid one."""
     try:
         decoded = text.str.json_decode(dtype)
     except pl.exceptions.PolarsError:
@@ -306,7 +306,7 @@ def _no_constant(text: str) -> float:
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object as polars reads it: of two members of one name the first."""
+    """Make an object as polars reads it: of two members with one name the first."""
     return dict(reversed(pairs))
 
 
@@ -314,7 +314,7 @@ _parse_json: Final = partial(json.loads, parse_constant=_no_constant, object_pai
 
 
 def _is_of(text: str | None, dtype: pl.Struct) -> bool:
-    """Whether a text is one JSON value of a type, by the rules of `Series.str.json_decode`."""
+    """Return whether a text is one JSON value of a type, by the rules of `Series.str.json_decode`."""
     try:
         return text is not None and _fits(_parse_json(text), dtype)
     except (ValueError, RecursionError):
@@ -360,7 +360,7 @@ _MAX_TEXT_BYTES: Final = 65_536
 
 
 def message_class(schema: str, definition: bytes) -> "type[Message] | None":
-    """The class of a protobuf message from a serialised `FileDescriptorSet`; `None` when that cannot be used."""
+    """Return the class of a protobuf message from a serialised `FileDescriptorSet`; `None` when that cannot be used."""
     try:
         return _message_class(schema, definition)
     except BadDefinition:
@@ -368,7 +368,7 @@ def message_class(schema: str, definition: bytes) -> "type[Message] | None":
 
 
 def _message_class(schema: str, definition: bytes) -> "type[Message]":
-    """The class of a protobuf message, in a pool of its own: no other file's types are seen or changed.
+    """Return the class of a protobuf message, in a pool of its own: no other file's types are seen or changed.
 
     Raises:
         BadDefinition: The descriptors are damaged, incomplete, contradictory, or import each other in a circle.
@@ -405,7 +405,7 @@ def _check_size(files: "Sequence[Any]") -> None:
 
 
 def _in_order(files: "Sequence[Any]") -> Iterator[Any]:
-    """Files so that each comes behind those that it imports, each once."""
+    """Yield files behind those that they import, each once."""
     by_name: dict[str, Any] = {}
     for file in files:
         if by_name.setdefault(file.name, file) != file:
@@ -512,7 +512,7 @@ def _check_names(descriptor: "Descriptor") -> None:
 def _plan(  # noqa: PLR0917 - called here and by itself
     descriptor: "Descriptor", prefix: str, path: tuple[str, ...], leaves: list[_Leaf], names: _Names, limits: Limits
 ) -> _Plan:
-    """What becomes of each field; a message inside of its own type is one text, and so is what is nested too deep."""
+    """Plan the column of each field; a message inside of its own type is one text, and so is what is nested too deep."""
     plan: _Plan = {}
     path = (*path, descriptor.full_name)
     for field in descriptor.fields:
@@ -542,7 +542,7 @@ def _plan(  # noqa: PLR0917 - called here and by itself
 
 
 def _is_time(descriptor: "Descriptor") -> bool:
-    """Whether a type is the Timestamp or Duration of protobuf, and not another of that name."""
+    """Return whether a type is the Timestamp or Duration of protobuf, and not another of that name."""
     if descriptor.full_name not in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
         return False
     fields = {field.name: field for field in descriptor.fields}
@@ -557,7 +557,7 @@ def _same(value: object, _: Spend) -> object:
 
 
 def _text_of(value: object, _: Spend) -> str:
-    """A string field, which need not be UTF-8 in proto2 and is bytes then."""
+    """Decode a string field, which need not be UTF-8 in proto2 and is bytes then."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -577,13 +577,13 @@ def _list_of(dtype: pl.DataType) -> Callable[[Any, Spend], Any]:
 
 
 def _whole_ns(value: Any, _: Spend) -> int | None:  # noqa: ANN401 - Timestamp and Duration have no common class
-    """Nanoseconds, null where 64 bits do not hold them."""
+    """Return nanoseconds, null where 64 bits do not hold them."""
     whole = value.seconds * 10**9 + value.nanos
     return whole if -_MAX_NS <= whole <= _MAX_NS else None
 
 
 def _texts(values: "Sequence[Message] | Mapping[Any, Any]", spend: Spend) -> list[str | None]:
-    """Repeated messages as JSON, one text each."""
+    """Encode repeated messages as JSON, one text each."""
     if not isinstance(values, Mapping):
         return [_json_text(value, spend) for value in values]
     found: list[str | None] = []
@@ -597,7 +597,7 @@ def _texts(values: "Sequence[Message] | Mapping[Any, Any]", spend: Spend) -> lis
 
 
 def _json_text(value: "Message", spend: Spend) -> str | None:
-    """A message as JSON; `None` where it is too long, or has no JSON."""
+    """Encode a message as JSON; `None` where it is too long, or has no JSON."""
     from google.protobuf.json_format import MessageToJson
 
     if not _spend_text(value, spend):

@@ -40,7 +40,7 @@ class TimestampColumn(Strict):
 
     @property
     def shift_ns(self) -> int:
-        """Nanoseconds to add."""
+        """Return the nanoseconds to add."""
         whole = self.epoch - datetime(1970, 1, 1, tzinfo=UTC)
         return (whole.days * 86_400 + whole.seconds) * 10**9 + whole.microseconds * 1000 + self.offset_ns
 
@@ -131,7 +131,7 @@ class FlagColumn(Strict):
 
 
 def _by_name(given: object) -> object:
-    """`timestamp = "t"` is short for `timestamp = { column = "t" }`."""
+    """Expand `timestamp = "t"` to `timestamp = { column = "t" }`."""
     return {"column": given} if isinstance(given, str) else given
 
 
@@ -194,7 +194,7 @@ class Output(Strict):
     skip_lines: int = Field(0, ge=0, le=1000)
 
     def takes(self, path: str) -> bool:
-        """Whether a file is one of these."""
+        """Return whether a file is one of these."""
         return any(fnmatchcase(path, pattern) for pattern in self.files)
 
     @model_validator(mode="after")
@@ -283,12 +283,12 @@ class Declaration(Strict):
 
     @property
     def bounds(self) -> Bounds:
-        """What the program may take."""
+        """Return what the program may take."""
         return Bounds(self.timeout_s, self.memory_mib, self.output_mib, self.processes, self.network)
 
     @property
     def digest(self) -> str:
-        """Changes when anything of the declaration does."""
+        """Return a hash of the whole declaration."""
         document = json.dumps(self.model_dump(mode="json", exclude={"magic"}), sort_keys=True)
         return sha256(document.encode() + (self.magic or b"")).hexdigest()[:12]
 
@@ -298,7 +298,7 @@ class _File(Strict):
 
 
 def read_declarations(path: Path, *, reserved: Sequence[str] = ()) -> tuple[Declaration, ...]:
-    """The declared programs. A program named by a relative path is one beside the file, and so is what it reads.
+    """Read the declared programs. A program with a relative path is beside the file, and so is what it reads.
 
     Args:
         path: The TOML file.

@@ -1,19 +1,15 @@
 """The process in which a decoder from another package runs: `python -m argus_assets.recordings.plugins.host ORDER`.
 
-ORDER is a JSON file: what to do with which entry point, and where the answer goes. The answer is written last, so
-that a process that dies has none. Nothing of the other package is imported anywhere else.
+See `plugins.host`.
 """
 
-import json
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from argus_assets.plugins.protocol import ANSWER, SETTINGS
+from argus_assets.plugins.host import description, serve
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,25 +19,15 @@ _ROW_GROUP: Final = 64 * 1024
 
 def main() -> None:
     """Do what the order says."""
-    order: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
-    loaded = EntryPoint(order["name"], order["value"], order["group"]).load()
-    decoder = loaded() if isinstance(loaded, type) else loaded
-    answer = {"describe": _describe, "matches": _matches, "read": _read}[order["do"]](decoder, order)
-    (Path(order["output"]) / ANSWER).write_text(json.dumps(answer))
+    serve({"describe": _describe, "matches": _matches, "read": _read})
 
 
 def _describe(decoder: Any, _: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - of another package
-    if not callable(getattr(decoder, "open", None)):
-        msg = f"{type(decoder).__name__} has no method open(source, limits)"
-        raise TypeError(msg)
-    signatures = [(int(at), bytes(magic).hex()) for at, magic in getattr(decoder, "signatures", ())]
     return {
-        "name": decoder.name,
-        "version": decoder.version,
-        "signatures": signatures,
+        **description(decoder, "open(source, limits)"),
+        "signatures": [(int(at), bytes(magic).hex()) for at, magic in getattr(decoder, "signatures", ())],
         "name_patterns": list(getattr(decoder, "name_patterns", ())),
         "asks": callable(getattr(decoder, "matches", None)),
-        "bounds": {name: getattr(decoder, name) for name in SETTINGS if hasattr(decoder, name)},
     }
 
 

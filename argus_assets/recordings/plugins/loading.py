@@ -12,7 +12,7 @@ from argus_assets.recordings.registry import DECODERS, Decoders, PlugIn
 
 
 def load_decoders(declarations: Path | None, *, points: Iterable[EntryPoint] | None = None) -> Decoders:
-    """The formats in force. A package whose decoder cannot be used is passed over and noted.
+    """Load the active plug-ins. A package whose decoder cannot be used is skipped and noted.
 
     Args:
         declarations: TOML file of external programs.

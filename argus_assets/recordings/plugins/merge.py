@@ -37,7 +37,7 @@ class _Stream:
                 self.rows, self.keys = rows, keys if highest is None else np.maximum(keys, highest)
 
     def take(self, bound: int) -> "tuple[Rows, np.ndarray] | None":
-        """Rows up to a time, with their keys."""
+        """Take the rows up to a time, with their keys."""
         if self.rows is None:
             return None
         count = int(np.searchsorted(self.keys, bound, side="right"))
@@ -56,7 +56,7 @@ class _Stream:
 
 
 def merged(sources: Sequence[Iterator[Rows]], first: int = 0) -> Iterator[FrameBatch]:
-    """Rows of several files as frames in order of time, numbered from `first`; a file's own order is kept.
+    """Merge the rows of several files in order of time, numbered from `first`; each file keeps its own order.
 
     Memory follows the number of files and the size of their blocks.
     """

@@ -15,11 +15,12 @@ from typing import Annotated, Final
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from argus_assets.common.tables import TIMESTAMP, Table
-from argus_assets.errors import ArgusError, BadRecording, BadTable
-from argus_assets.plugins.process import PlugInBounds, ask, package_of, read_answer, run_host
+from argus_assets.errors import ArgusError, BadTable
+from argus_assets.plugins import process
+from argus_assets.plugins.process import ask, package_of, read_answer, run_host
 from argus_assets.plugins.workplace import Workplace
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.model import (
@@ -43,7 +44,7 @@ _REMEMBERED: Final = 256
 _log = logging.getLogger(__name__)
 
 
-class Description(BaseModel):
+class Description(process.Description):
     """What a decoder says of itself.
 
     Attributes:
@@ -52,16 +53,11 @@ class Description(BaseModel):
         asks: It has a method `matches`. It is asked, in a child, where there are neither signatures nor patterns.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
-    version: int = Field(ge=0)
     signatures: tuple[
         tuple[Annotated[int, Field(ge=0, le=3840)], Annotated[str, Field(pattern=r"^(?:[0-9a-f]{2}){1,256}$")]], ...
     ] = ()
     name_patterns: tuple[str, ...] = ()
     asks: bool = False
-    bounds: PlugInBounds = PlugInBounds()
 
 
 class _Answer(BaseModel):
@@ -91,7 +87,7 @@ class EntryPointDecoder:
         self.identity = f"{description.name}/{description.version}/{point.value}@{package_of(point)}"
 
     def matches(self, head: bytes) -> bool:
-        """Whether the file has one of the signatures; without any, and without patterns, what its own `matches` says."""
+        """Return whether the file has one of the signatures; without any, and without patterns, ask its own `matches`."""
         if self._description.signatures:
             magics = ((at, bytes.fromhex(magic)) for at, magic in self._description.signatures)
             return any(head[at : at + len(magic)] == magic for at, magic in magics)
@@ -104,7 +100,7 @@ class EntryPointDecoder:
         return self._answers[head]
 
     def _ask(self, head: bytes) -> bool:
-        """What the decoder says; one that fails says no, and is told once."""
+        """Ask the decoder; one that fails says no, and is reported once."""
         try:
             return _ask(self._point, {"do": "matches", "head": head.hex()}) is True
         except ArgusError as error:
@@ -114,15 +110,15 @@ class EntryPointDecoder:
             return False
 
     def matches_name(self, name: str) -> bool:
-        """Whether the name has one of its patterns."""
+        """Return whether the name has one of its patterns."""
         return any(fnmatchcase(name, pattern) for pattern in self._description.name_patterns)
 
     def open(self, source: Source, budget: Budget) -> Reader:
-        """A reader over `source`."""
+        """Return a reader over `source`."""
         return self.open_named(source, budget, "")
 
     def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
-        """A reader over `source`; the decoder sees a file with the suffix of `name`."""
+        """Return a reader over `source`; the decoder sees a file with the suffix of `name`."""
         return PlugInReader(self, source, budget.limits, name)
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:
@@ -139,15 +135,9 @@ def describe(point: EntryPoint) -> EntryPointDecoder:
     Raises:
         BadRecording: It cannot be imported, or is no decoder.
     """
-    try:
-        return EntryPointDecoder(point, Description.model_validate(_ask(point, {"do": "describe"})))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadRecording(
-            f"The decoder {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
-            help="See docs/recordings.md for what a decoder has.",
-        ) from error
+    return EntryPointDecoder(
+        point, process.ask_description("decoder", _HOST, point, Description, guide="docs/recordings.md")
+    )
 
 
 def _ask(point: EntryPoint, question: Mapping[str, object]) -> object:
@@ -204,7 +194,7 @@ class _OutputReader:
 
 
 def _batches(folder: Path, topics: Sequence[TopicKey], limits: Limits) -> Iterator[FrameBatch]:
-    """The tables that a child wrote, one after another, each checked.
+    """Yield the tables that a child wrote, one after another, each checked.
 
     Raises:
         BadTable: One is not what it should be.

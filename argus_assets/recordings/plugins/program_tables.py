@@ -114,11 +114,11 @@ class TableFile:
 
     @property
     def stem(self) -> str:
-        """Its name without its suffix."""
+        """Return its name without its suffix."""
         return self.name.rpartition(".")[0] or self.name
 
     def rows(self, limits: Limits, types: "Mapping[str, pl.DataType] | None" = None) -> Iterator[Rows]:
-        """Its rows; what cannot be read of it becomes `problems`."""
+        """Yield its rows; what cannot be read of it becomes `problems`."""
         bad = BadRows()
         done = 0
         try:
@@ -154,7 +154,7 @@ def _line(error: BaseException) -> str:
 
 
 def _blocks(file: TableFile, limits: Limits, bad: BadRows) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Blocks with the number of their first row, from 1, of those that have all columns. Columns of CSV are text, null where it is not UTF-8."""
+    """Yield blocks with all columns, each with the number of its first row, from 1. Columns of CSV are text, null where it is not UTF-8."""
     return _csv_blocks(file, bad) if file.output.format == "csv" else _parquet_blocks(file, limits)
 
 
@@ -216,7 +216,7 @@ def _decoded(value: bytes | None) -> str | None:
 
 
 def _csv_names(file: TableFile) -> list[str] | None:
-    """Names of the columns, `None` for a file without rows."""
+    """Return the names of the columns, `None` for a file without rows."""
     output = file.output
     with file.path.open("rb") as opened:
         for _ in range(output.skip_lines):
@@ -267,7 +267,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _shown(text: str | None) -> str:
-    """A text of the program as it may stand in a report."""
+    """Return a text of the program in a form that a report may hold."""
     kept = "".join(c if c.isprintable() else "·" for c in (text or ""))
     return kept if len(kept) <= 120 else kept[:117] + "..."
 
@@ -310,7 +310,7 @@ def _convert(
 
 
 def _why(file: TableFile, block: pl.DataFrame, made: pl.DataFrame, row: int, place: str) -> str:
-    """What is wrong with a row."""
+    """Describe what is wrong with a row."""
     columns = file.output.columns
     for name in made.columns:
         column = getattr(columns, "topic" if name == "channel" and file.output.table == "topic" else name, None)
@@ -322,7 +322,7 @@ def _why(file: TableFile, block: pl.DataFrame, made: pl.DataFrame, row: int, pla
 
 
 def _frame_fields(file: TableFile, block: pl.DataFrame) -> dict[str, pl.Series]:
-    """The columns of `schema.FRAMES` without `frame`; a null is a value that cannot be read."""
+    """Return the columns of `schema.FRAMES` without `frame`; null where a value cannot be read."""
     output, columns = file.output, file.output.columns
     n = block.height
     assert columns.channel is not None
@@ -335,11 +335,11 @@ def _frame_fields(file: TableFile, block: pl.DataFrame) -> dict[str, pl.Series]:
     if output.kind == "message":
         return fields | {"payload": _payloads(block, columns.payload, None, None)}
     assert columns.arbitration_id is not None
-    raw = _numbers(block, columns.arbitration_id, most=2**32 - 1)
+    raw = _numbers(block, columns.arbitration_id, max_value=2**32 - 1)
     remote = _flags(block, columns.is_remote_frame, "is_remote_frame")
     if remote is None:
         remote = pl.repeat(False, n, eager=True)
-    length = None if columns.length is None else _numbers(block, columns.length, most=64)
+    length = None if columns.length is None else _numbers(block, columns.length, max_value=64)
     payload = _payloads(block, columns.payload, length, remote)
     size = payload.bin.size().cast(pl.Int64)
     marked = (raw & _EXTENDED_BIT) != 0
@@ -348,10 +348,10 @@ def _frame_fields(file: TableFile, block: pl.DataFrame) -> dict[str, pl.Series]:
     extended = (marked | (number > 0x7FF)) if told_extended is None else (told_extended | marked)
     told_fd = _flags(block, columns.is_fd, "is_fd")
     fd = size > 8 if told_fd is None else told_fd
-    most = 64 if output.kind == "can" else 8
-    fits = (size <= most) & (fd | (size <= 8)) if output.kind == "can" else size <= most
+    max_bytes = 64 if output.kind == "can" else 8
+    fits = (size <= max_bytes) & (fd | (size <= 8)) if output.kind == "can" else size <= max_bytes
     if columns.dlc is not None:
-        dlc = _numbers(block, columns.dlc, most=15)
+        dlc = _numbers(block, columns.dlc, max_value=15)
     elif output.kind == "can":
         dlc = pl.Series(np.searchsorted(FD_LENGTHS, size.fill_null(0).clip(0, 64).to_numpy()))
     else:
@@ -386,7 +386,7 @@ def _message_fields(file: TableFile, block: pl.DataFrame) -> dict[str, pl.Series
 
 
 def _as_text(values: pl.Series) -> pl.Series:
-    """A column as text; floating-point numbers as the shortest decimal that is them, never by way of another."""
+    """Return a column as text; a floating-point number as its shortest decimal, never converted through another type."""
     if values.dtype == pl.String:
         return values
     if values.dtype.is_float():
@@ -419,7 +419,7 @@ def _times(block: pl.DataFrame, column: TimestampColumn) -> pl.Series:
 
 
 def _nanoseconds(text: pl.Series, unit: str, shift_ns: int) -> pl.Expr:
-    """Nanoseconds of decimal digits; digits below a nanosecond are dropped."""
+    """Parse decimal digits to nanoseconds; digits below a nanosecond are dropped."""
     digits = _DIGITS[unit]
     groups = pl.lit(text.str.strip_chars().str.extract_groups(r"^([+-]?)(\d{1,19})(?:\.(\d*))?$"))
     whole = groups.struct.field("2").cast(pl.Int64, strict=False)
@@ -438,14 +438,14 @@ def _texts(block: pl.DataFrame, column: TextColumn, stem: str) -> pl.Series:
     return column.prefix + values.set(values == "", None)
 
 
-def _numbers(block: pl.DataFrame, column: NumberColumn, *, most: int) -> pl.Series:
+def _numbers(block: pl.DataFrame, column: NumberColumn, *, max_value: int) -> pl.Series:
     text = _as_text(block[column.column])
     number = pl.select(_number(pl.lit(text), column.base or "dec")).to_series()
-    return number.set((number > most).fill_null(False), None)
+    return number.set((number > max_value).fill_null(False), None)
 
 
 def _number(text: pl.Expr, base: Base) -> pl.Expr:
-    """Integers of up to 32 bits, null for other texts."""
+    """Parse integers of up to 32 bits, null for other texts."""
     text = text.str.strip_chars()
     if base == "dec":
         return text.str.extract(r"^(\d{1,10})$").cast(pl.Int64, strict=False)
@@ -469,7 +469,7 @@ def _flags(block: pl.DataFrame, column: FlagColumn | None, name: str) -> pl.Seri
 def _payloads(
     block: pl.DataFrame, column: PayloadColumn, length: pl.Series | None, remote: pl.Series | None
 ) -> pl.Series:
-    """Bytes of each row, cut to `length`; null where there are fewer or the text has none. Remote frames have none."""
+    """Return the bytes of each row, cut to `length`; null where there are fewer or the text has none. Remote frames have none."""
     data = _bytes_of_columns(block, column, length) if column.columns is not None else _bytes(block, column)
     if length is not None:
         whole = data.bin.size() >= length
@@ -502,7 +502,7 @@ def _bytes_of_list(values: list[Any] | None) -> bytes | None:
 
 
 def _bytes_of_columns(block: pl.DataFrame, column: PayloadColumn, length: pl.Series | None) -> pl.Series:
-    """A byte of each column up to the first empty one, or up to `length`."""
+    """Return one byte of each column up to the first empty one, or up to `length`."""
     assert column.columns is not None
     pairs: list[pl.Expr] = []
     sound = pl.lit(True)
@@ -525,7 +525,7 @@ def _bytes_of_columns(block: pl.DataFrame, column: PayloadColumn, length: pl.Ser
 
 
 def field_types(files: list[TableFile], limits: Limits) -> dict[str, pl.DataType]:
-    """Types of the typed columns of some files of one topic: as declared, else the first that all values fit."""
+    """Return the types of the typed columns of one topic's files: as declared, else the first that all values fit."""
     fits: dict[str, list[FieldType]] = {}
     types: dict[str, pl.DataType] = {}
     order: dict[str, None] = {}
@@ -555,14 +555,14 @@ def _fitting(values: pl.Series, left: list[FieldType]) -> list[FieldType]:
 
 
 def _field_names(file: TableFile, found: list[str]) -> list[str]:
-    """Columns that are neither the time nor the topic."""
+    """Return the columns that are neither the time nor the topic."""
     columns = file.output.columns
     used = {columns.timestamp.column, columns.topic.column if columns.topic else None}
     return [name for name in found if name not in used]
 
 
 def _typed(file: TableFile, block: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Typed columns and `_ok`: no value was lost."""
+    """Return typed columns and `_ok`, false where a value was lost."""
     found = _field_names(file, block.columns)
     made: list[pl.Series] = []
     ok = pl.repeat(True, block.height, eager=True)

@@ -42,20 +42,20 @@ class ExternalDecoder:
         self.identity = f"{declaration.name}/{declaration.version}/{declaration.digest}"
 
     def matches(self, head: bytes) -> bool:
-        """Whether the file has the declared magic."""
+        """Return whether the file has the declared magic."""
         magic, at = self.declaration.magic, self.declaration.magic_offset
         return magic is not None and head[at : at + len(magic)] == magic
 
     def matches_name(self, name: str) -> bool:
-        """Whether the name has one of the declared patterns."""
+        """Return whether the name has one of the declared patterns."""
         return any(fnmatchcase(name, pattern) for pattern in self.declaration.name_pattern)
 
     def open(self, source: Source, budget: Budget) -> Reader:
-        """A reader over `source`."""
+        """Return a reader over `source`."""
         return self.open_named(source, budget, "")
 
     def open_named(self, source: Source, budget: Budget, name: str) -> Reader:
-        """A reader over `source`; the program sees a file with the suffix of `name`."""
+        """Return a reader over `source`; the program sees a file with the suffix of `name`."""
         return PlugInReader(self, source, budget.limits, name)
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:  # noqa: ARG002 - it knows none
@@ -79,7 +79,7 @@ class ExternalDecoder:
         return None if outcome.ok else failure(self.name, "exit code 0", outcome, bounds, place)
 
     def missing_program(self) -> str | None:
-        """Why the program cannot be run, `None` when it can."""
+        """Return why the program cannot be run, `None` when it can."""
         program = self.declaration.command[0]
         found = shutil.which(program, path=PROGRAM_PATH)
         if found is not None:
@@ -116,7 +116,7 @@ class _OutputReader:
             yield from Tally().count(self._batches(files), self.summary)
 
     def _collect(self) -> list[TableFile]:
-        """The files that the program wrote, in order of their names; those that nothing takes become a problem."""
+        """Collect the files that the program wrote, in order of their names; those that no output takes become a problem."""
         files: list[TableFile] = []
         others: list[str] = []
         for path in sorted(_files_below(self._output)):
@@ -161,7 +161,7 @@ class _OutputReader:
             self.summary.frames_lost += sum(p.frames_lost or 0 for p in file.problems)
 
     def _rows(self, file: TableFile, types: Mapping[_Group, Mapping[str, pl.DataType]]) -> Iterator[Rows]:
-        """Rows of a file; typed columns that differ from those that their topic has already are left out."""
+        """Yield the rows of a file; typed columns that contradict those of their topic are left out."""
         left_out: dict[TopicKey, int] = {}
         for rows in file.rows(self._limits, types.get(_group(file))):
             if rows.typed is None:
@@ -190,7 +190,7 @@ class _OutputReader:
 
 
 def _group(file: TableFile) -> _Group:
-    """Files of one group have the same typed columns."""
+    """Group files that have the same typed columns."""
     topic = file.output.columns.topic
     by_file = topic is None or topic.source == "file"
     return id(file.output), file.stem if by_file else ""
@@ -203,5 +203,5 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _readable(name: str) -> str:
-    """A file name as text: bytes that are not UTF-8 become question marks."""
+    """Return a file name as text: bytes that are not UTF-8 become question marks."""
     return name.encode("utf-8", "replace").decode()

@@ -52,7 +52,7 @@ def fail(summary: RecordingSummary, problem: Problem) -> None:
 
 
 def failure(name: str, expected: str, outcome: Outcome, bounds: Bounds, place: Workplace) -> Problem:
-    """A program that did not end well, as one problem."""
+    """Return the problem of a program that did not end well."""
     tail = place.shown(outcome.tail)
     helps = {
         "timeout": "Raise timeout_s, or look why it takes so long.",

@@ -100,11 +100,11 @@ class ChannelTable:
         self._typed: dict[TopicKey, Flattener | None] = {}
 
     def __contains__(self, number: int) -> bool:
-        """Whether a channel has a record, or was settled as unknown."""
+        """Return whether a channel has a record, or was settled as unknown."""
         return number in self._records or number in self._settled or number in self._refused
 
     def channels(self) -> dict[int, Channel]:
-        """All channels of the file, with messages or without."""
+        """Return all channels of the file, with messages or without."""
         found = {number: self._unsettled(record) for number, record in self._records.items()}
         return found | self._settled
 
@@ -198,7 +198,7 @@ class ChannelTable:
         return found
 
     def _unsettled(self, record: _Record) -> Channel:
-        """A channel as its records say, its schema not parsed."""
+        """Return a channel as its records declare it, its schema not parsed."""
         schema, encoding = record.schema.name, record.encoding
         kind = _KIND.get(schema, "message")
         if (kind == "can" and encoding != "cdr") or (kind == "diagnostic" and encoding == "protobuf"):
@@ -220,7 +220,7 @@ class ChannelTable:
         return Channel(channel.topic, channel.schema, channel.encoding, "message", self._table_of(record, flatten))
 
     def _flattener(self, record: _Record) -> Flattener | None:
-        """What flattens a channel's messages, made once for each schema and encoding."""
+        """Return the function that flattens a channel's messages, made once for each schema and encoding."""
         schema = record.schema
         if record.encoding not in schema.flatteners:
 
@@ -242,7 +242,7 @@ class ChannelTable:
         return schema.flatteners[record.encoding]
 
     def _table_of(self, record: _Record, flatten: Flattener | None) -> Flattener | None:
-        """The flattener where the topic may have a table: one topic has one table of one definition."""
+        """Return the flattener if the topic may have a table: one topic has one table of one definition."""
         if flatten is None:
             return None
         key = (record.topic, record.schema.name)
@@ -263,7 +263,7 @@ class ChannelTable:
 
 
 def _text(content: bytes, at: int) -> tuple[str, int]:
-    """A string at `at`, cut to a length that no genuine name has, and where it ends."""
+    """Return the string at `at`, cut to a length that no genuine name has, and where it ends."""
     (size,) = struct.unpack_from("<I", content, at)
     raw = content[at + 4 : at + 4 + size]
     if len(raw) <= _MAX_NAME_BYTES:

@@ -90,7 +90,7 @@ class OpenedPiece:
 
 
 def inflated_size(piece: Piece) -> int:
-    """Bytes of records that a piece claims to hold."""
+    """Return the bytes of records that a piece claims to hold."""
     if not piece.is_chunk or len(piece.content) < CHUNK_HEAD.size:
         return len(piece.content)
     return CHUNK_HEAD.unpack_from(piece.content)[2]
@@ -164,11 +164,11 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
         return b"" if piece.cut else problem("unsupported", "compression none, lz4 or zstd", repr(name[:16]))
     compressed = memoryview(content)[body:]
     # The stated size is a claim: a chunk is read somewhat further, whatever it says.
-    most = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed)), size + beyond))
-    data, wrong = inflate(name, compressed, size, most if size <= most else most + 1)
+    max_bytes = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed)), size + beyond))
+    data, wrong = inflate(name, compressed, size, max_bytes if size <= max_bytes else max_bytes + 1)
     if piece.cut:
         return data
-    if len(data) > most:  # a size that only the claim has is a damaged claim, and no bomb
+    if len(data) > max_bytes:  # a size that only the claim has is a damaged claim, and no bomb
         return problem(
             "over_limit",
             f"at most {limits.max_chunk_bytes} bytes and {limits.max_ratio:g} times the compressed size",
@@ -194,29 +194,29 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
     return data
 
 
-def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[Bytes, str]:
-    """Inflate to at most `most` bytes; returns what came out and what was wrong, empty for nothing.
+def inflate(name: bytes, data: memoryview, size: int, max_bytes: int) -> tuple[Bytes, str]:
+    """Inflate to at most `max_bytes` bytes; returns what came out and what was wrong, empty for nothing.
 
     Args:
         name: One of `COMPRESSIONS`.
         data: Compressed bytes.
         size: Bytes that should come out. Only a frame that says the same takes the fast way.
-        most: Bytes that may come out.
+        max_bytes: Bytes that may come out.
     """
     if name == b"":
-        return bytes(data[:most]), ""
+        return bytes(data[:max_bytes]), ""
     if name == b"zstd":
         # Within the limits, and the frame and the chunk agree: inflated in one call.
         try:
-            if size <= most and zstandard.frame_content_size(data) == size:
+            if size <= max_bytes and zstandard.frame_content_size(data) == size:
                 return zstandard.ZstdDecompressor().decompress(data), ""
         except zstandard.ZstdError:
             pass  # again, step by step, to keep what came before the damage
     out = bytearray()
     try:
-        for piece in _steps(name, data, max(1, min(size, most, _INFLATE_STEP))):
-            out += piece[: most - len(out)]
-            if len(out) >= most:
+        for piece in _steps(name, data, max(1, min(size, max_bytes, _INFLATE_STEP))):
+            out += piece[: max_bytes - len(out)]
+            if len(out) >= max_bytes:
                 break
     except (zstandard.ZstdError, RuntimeError, EOFError) as error:
         return out, f"{len(out)} bytes, then: {error}"
@@ -224,7 +224,7 @@ def inflate(name: bytes, data: memoryview, size: int, most: int) -> tuple[Bytes,
 
 
 def _steps(name: bytes, data: memoryview, size: int) -> Iterator[bytes]:
-    """What comes out, `size` bytes at a time: a chunk that states its size is one piece."""
+    """Yield inflated bytes, `size` at a time: a chunk that states its size is one piece."""
     if name == b"zstd":
         reader = zstandard.ZstdDecompressor().stream_reader(data)
         while piece := reader.read(size):
@@ -243,14 +243,14 @@ class Records:
     """The message records of a buffer, looked for a block at a time; the last few blocks are kept."""
 
     def __init__(self, data: Bytes) -> None:
-        self._data = data
+        self.data = data
         self._buffer = np.frombuffer(data, np.uint8)
         self._end = len(data)
         self._blocks: dict[int, _Block] = {}
         self.searched = 0
 
     def run(self, at: int) -> tuple[I64, int] | None:
-        """Message records that follow each other from `at` on, and where they end; `None` when there is none."""
+        """Return the message records that follow each other from `at` on, and where they end; `None` when there is none."""
         if at + HEAD.size + MESSAGE_FIELDS > self._end:
             return None
         if self._end <= _SMALL:
@@ -258,10 +258,10 @@ class Records:
         return self._block(at // _BLOCK_BYTES).run(at)
 
     def _walk(self, at: int) -> tuple[I64, int] | None:
-        """`run` over few bytes."""
+        """Do the same as `run`, over few bytes."""
         places: list[int] = []
         while at + HEAD.size + MESSAGE_FIELDS <= self._end:
-            opcode, length = HEAD.unpack_from(self._data, at)
+            opcode, length = HEAD.unpack_from(self.data, at)
             if opcode != MESSAGE or length < MESSAGE_FIELDS or at + HEAD.size + length > self._end:
                 break
             places.append(at)
@@ -269,7 +269,7 @@ class Records:
         return (np.array(places, np.int64), at) if places else None
 
     def resume(self, at: int) -> int | None:
-        """The first record from `at` on that another one follows, or the end."""
+        """Return the first record from `at` on that another one follows, or the end."""
         for number in range(at // _BLOCK_BYTES, -(-self._end // _BLOCK_BYTES)):
             found = self._block(number).resume(at)
             if found is not None:
@@ -290,7 +290,7 @@ class Records:
         return block
 
     def _places(self, first: int, last: int) -> I64:
-        """Every offset from `first` to before `last` that could be a whole message record."""
+        """Return every offset from `first` to before `last` that could be a whole message record."""
         places = np.flatnonzero(self._buffer[first : max(first, last)] == MESSAGE) + first
         return places[self._fits(places)]
 
@@ -302,7 +302,7 @@ class Records:
         return (lengths >= MESSAGE_FIELDS) & (lengths <= (self._end - HEAD.size - places).astype(np.uint64))
 
     def _is_record(self, places: I64) -> Flags:
-        """Whether each place is one of a whole message record, or the end."""
+        """Return whether each place is the start of a whole message record, or the end."""
         found = places == self._end
         rows = np.flatnonzero(places <= self._end - HEAD.size - MESSAGE_FIELDS)
         rows = rows[self._buffer[places[rows]] == MESSAGE]
@@ -357,7 +357,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
     data = opened.data
     end = len(data)
     records = Records(data)
-    most = budget.limits.max_schema_bytes + _MAX_DEFINITION_BEYOND
+    max_bytes = budget.limits.max_schema_bytes + _MAX_DEFINITION_BEYOND
     found: list[I64] = []
     at = before = 0
     short = 0
@@ -403,7 +403,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
                 found.append(np.array([at], np.int64))
             break
         if opcode in (SCHEMA, CHANNEL, STATISTICS):
-            opened.definitions.append((opcode, bytes(data[at + HEAD.size : min(after, at + HEAD.size + most)])))
+            opened.definitions.append((opcode, bytes(data[at + HEAD.size : min(after, at + HEAD.size + max_bytes)])))
         elif opcode == MESSAGE:
             short += 1
         before, at = at, after
@@ -418,7 +418,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
 
 
 def loose_bytes(records: Records, block: bytes, first: int) -> int:
-    """Bytes of the whole records in `block` from `first` on that stand outside of chunks."""
+    """Return the bytes of the whole records in `block` from `first` on, outside of chunks."""
     at = first
     while at + HEAD.size <= len(block):
         run = records.run(at)

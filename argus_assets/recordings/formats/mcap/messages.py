@@ -133,7 +133,7 @@ def _joined(pieces: Sequence[OpenedPiece]) -> Window:
 
 
 def _slices(piece: OpenedPiece, widths: I64) -> Iterator[Window]:
-    """The messages of a large piece, no more at a time than arrays may hold."""
+    """Yield the messages of a large piece, as many at a time as arrays may hold."""
     data, places = np.frombuffer(piece.data, np.uint8), piece.messages
     ends = np.append(places[1:], len(data))
     low = 0
@@ -269,7 +269,7 @@ def _place(timestamp_ns: I64, rows: I64, first: int) -> pl.DataFrame:
 
 
 def _with_place(place: pl.DataFrame, columns: pl.DataFrame) -> pl.DataFrame:
-    """Typed columns behind number and time of their frames; a column of the same name gets `_` behind its own."""
+    """Put frame number and time before typed columns; a column of the same name gets the suffix `_`."""
     taken = set(columns.columns)
     renamed: dict[str, str] = {}
     for name in place.columns:
@@ -321,7 +321,7 @@ def _log_rows(place: pl.DataFrame, columns: pl.DataFrame, channel: Channel) -> p
 def _one_by_one(  # noqa: PLR0917 - the arrays of one channel
     buffer: U8, starts: I64, sizes: I64, place: pl.DataFrame, channel: Channel, budget: Budget
 ) -> tuple[pl.DataFrame, I64]:
-    """Logs and diagnostics in encodings that come seldom, and the rows that are not what they should be.
+    """Decode logs and diagnostics in rare encodings one by one; return the invalid rows, too.
 
     Raises:
         OverBudget: They would cost more than the file has left.

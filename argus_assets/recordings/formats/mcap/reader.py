@@ -9,11 +9,11 @@ import re
 import struct
 from collections.abc import Generator, Iterator
 from concurrent.futures import Executor, Future
+from itertools import chain
 from typing import Final
 
-import polars as pl
-
 from argus_assets.recordings.budget import Budget
+from argus_assets.recordings.formats.forward import Block, ForwardDecoder, ForwardReader, Repeated, grouped
 from argus_assets.recordings.formats.mcap.channels import ChannelTable
 from argus_assets.recordings.formats.mcap.chunks import (
     CHANNEL,
@@ -33,16 +33,7 @@ from argus_assets.recordings.formats.mcap.chunks import (
     open_pieces,
 )
 from argus_assets.recordings.formats.mcap.messages import Decoded, decode_pieces
-from argus_assets.recordings.model import (
-    ChannelSummary,
-    FrameBatch,
-    Problem,
-    Reader,
-    RecordingSummary,
-    Source,
-    concat_topics,
-)
-from argus_assets.recordings.parallel import staged
+from argus_assets.recordings.model import ChannelSummary, FrameBatch, Source
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 
@@ -53,73 +44,35 @@ _PLAUSIBLE_CHUNK: Final = re.compile(
 )
 _CHUNK_START: Final = 64
 """Bytes that show whether a chunk starts."""
-_BLOCK_BYTES: Final = 4 * 1024**2
 _GROUP_BYTES: Final = 8 * 1024**2
 """Inflated bytes that are worked on at once: enough to make array operations pay, little enough to stay in memory."""
-_BATCH_BYTES: Final = 32 * 1024**2
-"""Bytes of frames and columns after which a batch is handed out, however few frames it has."""
 _PIECE_BYTES: Final = 512
 """Memory that a piece takes beside its bytes."""
 
 
-class McapDecoder:
-    """MCAP, compressed by chunk with zstd, lz4 or not at all."""
+class McapReader(ForwardReader[Decoded]):
+    """One pass over one MCAP file."""
 
-    name = "mcap"
-    version = 4
-    seeks = False
+    max_batch_bytes = 32 * 1024**2
 
-    def matches(self, head: bytes) -> bool:
-        """Whether the file starts with MCAP's magic."""
-        return head.startswith(MAGIC)
-
-    def open(self, source: Source, budget: Budget) -> Reader:
-        """A reader over `source`."""
-        return McapReader(source, budget, decoder=f"{self.name}/{self.version}")
-
-
-class McapReader:
-    """One pass over one MCAP file; see `model.Reader`."""
-
-    def __init__(self, source: Source, budget: Budget, *, decoder: str) -> None:
-        self._source = source
-        self._budget = budget
-        self._limits = budget.limits
-        self._size = source.seek(0, 2)
-        self.summary = RecordingSummary("mcap", decoder, self._size)
-        self._block = _Block(source, self._size)
+    def __init__(self, source: Source, budget: Budget, *, name: str, version: int) -> None:
+        super().__init__(source, budget, name=name, version=version)
+        self._block = _RecordBlock(source, self._size)
         self._table = ChannelTable(budget, self.summary.problems)
         self._counts: dict[int, int] = {}
-        self._bad: dict[tuple[str, str], tuple[int, int]] = {}
+        self._bad: dict[tuple[str, str], Repeated] = {}
         self._frames_numbered = 0
         self._frames_refused = 0
         self._over = False
         self._claimed: int | None = None
         self._summary_loaded = False
 
-    def __iter__(self) -> Iterator[FrameBatch]:
-        ready: list[Decoded] = []
-        frames = size = 0
-        groups = staged(
-            self._groups(), self._open_group, self._decode, workers=self._limits.workers,
-            weight=self._weight, max_weight=self._limits.max_in_flight_bytes,
-        )  # fmt: skip
-        for windows in groups:
-            for decoded in windows:
-                self._count(decoded)
-                ready.append(decoded)
-                frames += decoded.frames.height
-                size += decoded.size
-                del decoded  # what has been handed out is not held any longer
-                if frames >= self._limits.batch_frames or size >= _BATCH_BYTES:
-                    batch = _batch(ready)
-                    ready, frames, size = [], 0, 0
-                    yield batch
-                    del batch
-            del windows
-        if ready:
-            yield _batch(ready)
-        self._close()
+    def _streams(self) -> Generator[Iterator[Decoded]]:
+        yield chain.from_iterable(
+            self._staged(
+                self._groups(), self._open_group, self._decode, weight=lambda group: sum(map(self._size_of, group))
+            )
+        )
 
     def _open_group(self, group: list[Piece]) -> list[OpenedPiece]:
         return open_pieces(group, self._budget)
@@ -152,30 +105,21 @@ class McapReader:
         return [pool.submit(decode_pieces, kept, channels, first, self._budget)]
 
     def _size_of(self, piece: Piece) -> int:
-        """Memory that a piece takes while it is worked on."""
+        """Return the memory that a piece takes while it is worked on."""
         can_be = min(self._limits.max_chunk_bytes, int(self._limits.max_ratio * len(piece.content)))
         return max(min(inflated_size(piece), can_be), len(piece.content)) + _PIECE_BYTES
-
-    def _weight(self, group: list[Piece]) -> int:
-        return sum(map(self._size_of, group))
 
     # ------------------------------------------------------------------------------------------ top level
 
     def _groups(self) -> Generator[list[Piece]]:
-        """Pieces in file order, as many at a time as are worth the work of a thread."""
-        group: list[Piece] = []
-        size = 0
+        return grouped(self._pieces_within_budget(), self._size_of, _GROUP_BYTES)
+
+    def _pieces_within_budget(self) -> Generator[Piece]:
         for piece in self._pieces():
             if self._over:
                 self._load_summary()  # how many messages there should have been
                 return
-            group.append(piece)
-            size += self._size_of(piece)
-            if size >= _GROUP_BYTES:
-                yield group
-                group, size = [], 0
-        if group:
-            yield group
+            yield piece
 
     def _pieces(self) -> Generator[Piece]:
         at = len(MAGIC)
@@ -237,12 +181,12 @@ class McapReader:
             )
 
     def _loose(self, at: int, opcode: int, first: int) -> Generator[Piece, None, int]:
-        """Records outside of chunks, as many as the block in memory holds; returns their bytes."""
+        """Yield the records outside of chunks that the block in memory holds; return their bytes."""
         if opcode in (SCHEMA, CHANNEL, MESSAGE, STATISTICS):
             if first > MAX_MESSAGE_BYTES:
                 self._problem(
                     "over_limit", f"a record of at most {MAX_MESSAGE_BYTES} bytes", f"{first}", at,
-                    frames_lost=int(opcode == MESSAGE), advice="It was not read.",
+                    lost=int(opcode == MESSAGE), advice="It was not read.",
                 )  # fmt: skip
                 return first
             self._block.hold(at, first)
@@ -253,7 +197,7 @@ class McapReader:
         return length
 
     def _next_chunk(self, at: int) -> int | None:
-        """Offset of the next thing that can only be a chunk, from `at` on."""
+        """Return the offset of the next thing that can only be a chunk, from `at` on."""
         while at < self._size:
             self._block.hold(at, 2 * _CHUNK_START)
             block, first = self._block.data, self._block.start
@@ -311,33 +255,25 @@ class McapReader:
 
     # ------------------------------------------------------------------------------------------ results
 
-    def _count(self, decoded: Decoded) -> None:
+    def _take(self, decoded: Decoded) -> tuple[FrameBatch, int]:
         summary = self.summary
         summary.frames += decoded.frames.height
         for number, count in decoded.counts.items():
             self._counts[number] = self._counts.get(number, 0) + count
         summary.problems += decoded.problems
         for what, (count, at) in decoded.bad.items():
-            before, place = self._bad.get(what, (0, at))
-            self._bad[what] = (before + count, min(place, at))
+            self._bad.setdefault(what, Repeated()).add(count, at)
         summary.cover(decoded.first_ns, decoded.last_ns)
+        return FrameBatch(decoded.frames, decoded.logs, decoded.diagnostics, decoded.topics), decoded.size
 
-    def _problem(
-        self, kind: str, expected: str, actual: str, at: int, *, frames_lost: int | None = None, advice: str = ""
-    ) -> None:
-        self.summary.problems.append(Problem(kind, expected, actual, at, frames_lost, advice))
-        self.summary.frames_lost += frames_lost or 0
-
-    def _close(self) -> None:
+    def _finish(self) -> None:
         summary = self.summary
-        for (topic, schema), (count, at) in sorted(self._bad.items()):
+        for topic, schema in sorted(self._bad):
+            bad = self._bad[topic, schema]
             self._problem(
-                "bad_message",
-                f"{schema} on {topic}",
-                f"{count} messages that are not",
-                at,
-                advice="They are kept as frames, undecoded.",
-            )
+                "bad_message", f"{schema} on {topic}", f"{bad.count} messages that are not", bad.at,
+                "They are kept as frames, undecoded.",
+            )  # fmt: skip
         counted = summary.frames + summary.frames_lost + self._frames_refused
         if self._claimed is not None and self._claimed > counted:
             # More than the file can hold, however well it is compressed, is a lie or damage.
@@ -347,7 +283,7 @@ class McapReader:
                 f"{self._claimed} messages, as the file's statistics say",
                 f"{summary.frames} read, {counted - summary.frames} known to be lost",
                 self._size,
-                frames_lost=self._claimed - counted if can_be else None,
+                lost=self._claimed - counted if can_be else None,
                 advice="The difference was lost in the damage reported above."
                 if can_be
                 else "The file cannot hold as many; its statistics are wrong.",
@@ -361,44 +297,25 @@ class McapReader:
         summary.channels = sorted(per_topic.values(), key=lambda c: c.channel)
 
 
-class _Block:
-    """A block of the file in memory; what is asked for behind it becomes the next one."""
+class _RecordBlock(Block):
+    """The block of the file in memory, and the records in it."""
 
-    def __init__(self, source: Source, size: int) -> None:
-        self._source = source
-        self._size = size
-        self.start = 0
-        self.data = b""
-        self._records = Records(b"")
-
-    def read(self, at: int, size: int) -> bytes:
-        """Bytes of the file from `at` on."""
-        if size <= _BLOCK_BYTES:
-            self.hold(at, size)
-            return self.data[at - self.start : at - self.start + size]
-        head = self.data[at - self.start :] if self.start <= at else b""
-        self._source.seek(at + len(head))
-        return head[:size] + self._source.read(max(0, size - len(head)))
-
-    def hold(self, at: int, size: int) -> None:
-        """Have these bytes in memory, as far as the file has them."""
-        end = self.start + len(self.data)
-        if self.start <= at and min(at + size, self._size) <= end:
-            return
-        kept = self.data[at - self.start :] if self.start <= at < end else b""
-        self._source.seek(at + len(kept))
-        self.start, self.data = at, kept + self._source.read(max(_BLOCK_BYTES, size) - len(kept))
-        self._records = Records(self.data)
+    _records = Records(b"")
 
     def loose_bytes(self, at: int) -> int:
-        """Bytes of the whole records at `at` that stand outside of chunks and are in memory."""
+        """Return the bytes of the whole records at `at` that stand outside of chunks and are in memory."""
+        if self._records.data is not self.data:
+            self._records = Records(self.data)
         return loose_bytes(self._records, self.data, at - self.start)
 
 
-def _batch(ready: list[Decoded]) -> FrameBatch:
-    return FrameBatch(
-        frames=pl.concat(d.frames for d in ready),
-        logs=pl.concat(d.logs for d in ready),
-        diagnostics=pl.concat(d.diagnostics for d in ready),
-        topics=concat_topics(d.topics for d in ready),
-    )
+class McapDecoder(ForwardDecoder):
+    """MCAP, compressed by chunk with zstd, lz4 or not at all."""
+
+    name = "mcap"
+    version = 4
+    reader = McapReader
+
+    def matches(self, head: bytes) -> bool:
+        """Return whether the file starts with MCAP's magic."""
+        return head.startswith(MAGIC)

@@ -82,7 +82,7 @@ class Scaling:
 
     @property
     def is_identity(self) -> bool:
-        """Whether physical values are the raw ones."""
+        """Return whether physical values are the raw ones."""
         return self.kind == 0 or (self.kind == LINEAR and (self.factor, self.offset) == (1.0, 0.0))
 
 
@@ -111,12 +111,12 @@ class Channel:
 
     @property
     def is_virtual(self) -> bool:
-        """Whether its raw value is the number of the record, and not in it."""
+        """Return whether its raw value is the number of the record, and not in it."""
         return self.type in (CHANNEL_VIRTUAL, CHANNEL_VIRTUAL_MASTER)
 
     @property
     def values(self) -> int:
-        """Values that it has for a record."""
+        """Return the number of values that it has in a record."""
         return 1 if self.is_virtual else self.items
 
 
@@ -142,7 +142,7 @@ class ChannelGroup:
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of a record without its id."""
+        """Return the bytes of a record without its id."""
         return self.data_bytes + self.invalid_bytes
 
 
@@ -236,7 +236,7 @@ class Blocks:
             if not -(2**62) < found.start_ns < 2**62:
                 self._note(64, "a start time", str(time_ns), kind="bad_timestamp", lost=0)
                 found.start_ns = 0
-            for at, group in self._siblings(header.links[0], b"##DG", "a data group", links=3, least=1):
+            for at, group in self._siblings(header.links[0], b"##DG", "a data group", links=3, min_bytes=1):
                 id_bytes = group.data[0]
                 groups = tuple(self._channel_groups(group.links[1]))
                 if id_bytes in (0, 1, 2, 4, 8):
@@ -248,15 +248,15 @@ class Blocks:
         return found
 
     def _channel_groups(self, at: int) -> Generator[ChannelGroup]:
-        for place, block in self._siblings(at, b"##CG", "a channel group", links=6, least=_GROUP.size):
+        for place, block in self._siblings(at, b"##CG", "a channel group", links=6, min_bytes=_GROUP.size):
             record_id, cycles, flags, _, data_bytes, invalid_bytes = _GROUP.unpack_from(block.data)
             channels = () if flags & GROUP_VLSD else tuple(self._channels(block.links[1], 0))
             number = self._groups
             self._groups += 1
-            most = self._budget.max_inflated_bytes // max(data_bytes + invalid_bytes, 1)
-            if cycles > most:
+            max_cycles = self._budget.max_inflated_bytes // max(data_bytes + invalid_bytes, 1)
+            if cycles > max_cycles:
                 self._note(
-                    place, f"at most {most:,} records in group {number}, the most that a file of this size may hold",
+                    place, f"at most {max_cycles:,} records in group {number}, the max_cycles that a file of this size may hold",
                     f"{cycles:,}", lost=0, advice="How many records there should be is not known.",
                 )  # fmt: skip
                 cycles = 0
@@ -266,7 +266,7 @@ class Blocks:
             )  # fmt: skip
 
     def _channels(self, at: int, depth: int) -> Generator[Channel]:
-        for place, block in self._siblings(at, b"##CN", "a channel", links=8, least=_CHANNEL.size):
+        for place, block in self._siblings(at, b"##CN", "a channel", links=8, min_bytes=_CHANNEL.size):
             kind, sync, data_type, bit_offset, byte_offset, bits, flags, invalid_bit = _CHANNEL.unpack_from(block.data)
             inner = self.shared(block.links[1])
             yield Channel(
@@ -284,8 +284,10 @@ class Blocks:
                         kind="over_limit", lost=0, advice="The channels inside were not read.",
                     )  # fmt: skip
 
-    def _siblings(self, at: int, name: bytes, what: str, *, links: int, least: int) -> "Generator[tuple[int, Block]]":
-        """Blocks that are linked by their first link, each of at least so many links and bytes."""
+    def _siblings(
+        self, at: int, name: bytes, what: str, *, links: int, min_bytes: int
+    ) -> "Generator[tuple[int, Block]]":
+        """Yield the blocks of a linked list, each of at least so many links and bytes."""
         while at:
             try:
                 if at in self._visited:
@@ -294,9 +296,9 @@ class Blocks:
                     return
                 self._visited.add(at)
                 block = self._block(at, name, what)
-                if len(block.links) < links or len(block.data) < least:
+                if len(block.links) < links or len(block.data) < min_bytes:
                     raise self._damaged(
-                        at, f"{what} of {links} links and {least} bytes",
+                        at, f"{what} of {links} links and {min_bytes} bytes",
                         f"{len(block.links)} links and {len(block.data)} bytes",
                     )  # fmt: skip
             except Damaged as error:
@@ -327,7 +329,7 @@ class Blocks:
         return self._sources[at]
 
     def text(self, at: int, *, max_chars: int = MAX_NAME_CHARS) -> str:
-        """The text of a TX or MD block, cut to `max_chars`; empty where there is none. Each is read once."""
+        """Return the text of a TX or MD block, cut to `max_chars`; empty where there is none. Each is read once."""
         if not at:
             return ""
         if (at, max_chars) not in self._texts:
@@ -357,12 +359,12 @@ class Blocks:
     # ------------------------------------------------------------------------------------------ data
 
     def fragments(self, at: int, *, unfinished: int = 0, piece_bytes: int | None = None) -> Generator[Fragment]:
-        """The data behind a link: of a data, signal data, zipped, list or header-of-list block, in order.
+        """Yield the data behind a link to a data, signal data, zipped, list or header-of-list block, in order.
 
         Blocks that are not compressed come in pieces of `piece_bytes`. A block belongs to one list: in further ones, and
         a second time in its own, it is passed over, and `report_again` tells of it.
         """
-        most = piece_bytes or _PIECE_BYTES
+        max_piece = piece_bytes or _PIECE_BYTES
         start = 0
         pending = [at]
         while pending:
@@ -394,8 +396,8 @@ class Blocks:
                         first, f"{stored} bytes of data", f"{left} bytes to the end of the file", kind="truncated",
                         advice="The recording was cut off; what is there was read.",
                     )  # fmt: skip
-                for place in range(0, min(stored, left), most):
-                    size = min(most, min(stored, left) - place)
+                for place in range(0, min(stored, left), max_piece):
+                    size = min(max_piece, min(stored, left) - place)
                     yield Fragment(first + place, size, size, start + place)
                 start = min(start + stored, _MAX_OFFSET)
             elif name == b"##DZ":
@@ -440,18 +442,18 @@ class Blocks:
     # ------------------------------------------------------------------------------------------ bytes
 
     def read(self, at: int, size: int) -> bytes:
-        """Up to `size` bytes at an offset; fewer at the end of the file, none beyond."""
+        """Return up to `size` bytes at an offset; fewer at the end of the file, none beyond."""
         if not 0 <= at < self.size or size <= 0:
             return b""
         self._source.seek(at)
         return self._source.read(min(size, self.size - at))
 
     def name_at(self, at: int) -> bytes:
-        """The name of the block at an offset."""
+        """Return the name of the block at an offset."""
         return self.read(at, 4)
 
     def shared(self, at: int) -> "Block | None":
-        """A block that is neither text nor data, and may be shared or missing; one that is damaged counts as missing."""
+        """Return a block that is neither text nor data and may be shared or missing; a damaged one counts as missing."""
         if not at or not self._is_block(at) or (name := self.name_at(at)) not in _SHARED:
             return None
         if not self._budget.take("blocks", at=at):
@@ -470,7 +472,7 @@ class Blocks:
         return False
 
     def _block(self, at: int, name: bytes, what: str) -> "Block":
-        """A block that has to be there.
+        """Return a block that must exist.
 
         Raises:
             Damaged: It is none, or ends behind the file's end.
@@ -481,12 +483,12 @@ class Blocks:
         found, length, links = _HEAD.unpack(head)
         if found != name:
             raise self._damaged(at, f"{what} ({name.decode()})", head[:4].hex(" "))
-        most = min(_MAX_BLOCK, self.size - at)
-        if not _HEAD.size + 8 * links <= length <= max(most, _HEAD.size + 8 * links):
-            fixed = _HEAD.size + _DATA_BYTES.get(name, most)
+        max_bytes = min(_MAX_BLOCK, self.size - at)
+        if not _HEAD.size + 8 * links <= length <= max(max_bytes, _HEAD.size + 8 * links):
+            fixed = _HEAD.size + _DATA_BYTES.get(name, max_bytes)
             # One of the two numbers may still be right, and what stands behind the links is always as long.
             by_links, by_length = fixed + 8 * links, max(0, length - fixed) // 8
-            if by_links > most and (by_length == 0 or length > most):
+            if by_links > max_bytes and (by_length == 0 or length > max_bytes):
                 raise self._damaged(
                     at, f"{what} of a length that fits its {links} links", f"{length} bytes", "bad_length"
                 )
@@ -494,11 +496,11 @@ class Blocks:
                 at, f"{what} of a length that fits its {links} links", f"{length} bytes", kind="bad_length", lost=0,
                 advice="It was read by the one of the two that can be right.",
             )  # fmt: skip
-            if by_links <= most:
+            if by_links <= max_bytes:
                 length = by_links
             else:
                 links = by_length
-        # Links of a long block may be more than `most` allows: the file has no room for them.
+        # Links of a long block may be more than `max_bytes` allows: the file has no room for them.
         room = max(_MIN_STRUCTURE_BYTES, _STRUCTURE_RATIO * self.size) - self._structure_bytes
         if min(length, self.size - at) > room:
             raise self._damaged(
@@ -540,7 +542,7 @@ class Block:
 
 
 def _array_items(data: bytes) -> int:
-    """Values of an array block whose values stand side by side in the record; 0 for any other."""
+    """Return the number of values of an array block whose values are adjacent in the record; 0 for any other."""
     if len(data) < _ARRAY.size:
         return 0
     _, storage, dimensions, _, _, _ = _ARRAY.unpack_from(data)
@@ -554,7 +556,7 @@ def _array_items(data: bytes) -> int:
 
 
 def inflated_bytes(fragment: Fragment, limits: Limits) -> int:
-    """Bytes that a fragment takes in memory, 0 for one that claims more than it may."""
+    """Return the bytes that a fragment takes in memory, 0 for one that claims more than it may."""
     if fragment.method is None or fragment.size <= _max_inflated(fragment.stored, limits):
         return fragment.size
     return 0
@@ -565,13 +567,13 @@ def _max_inflated(stored: int, limits: Limits) -> int:
 
 
 def inflate(fragment: Fragment, raw: bytes, limits: Limits) -> tuple[Data, Problem | None]:
-    """The data of a fragment; of a damaged one what comes out before the damage."""
+    """Inflate a fragment; of a damaged one, return what precedes the damage."""
     if fragment.method is None:
         return raw, None
-    most = _max_inflated(len(raw), limits)
-    if fragment.size > most:
+    max_bytes = _max_inflated(len(raw), limits)
+    if fragment.size > max_bytes:
         return b"", Problem(
-            "over_limit", f"at most {most} bytes inflated", f"{fragment.size}", fragment.at, None,
+            "over_limit", f"at most {max_bytes} bytes inflated", f"{fragment.size}", fragment.at, None,
             "The block was not read. If the recording is genuine, record with smaller blocks.",
         )  # fmt: skip
     data, wrong = _UNZIP[fragment.method](raw, fragment.size)
@@ -588,7 +590,7 @@ def inflate(fragment: Fragment, raw: bytes, limits: Limits) -> tuple[Data, Probl
 
 
 def _transposed_back(data: Data, fragment: Fragment) -> Data:
-    """A matrix of records from its columns; of a part of the columns nothing can be had."""
+    """Transpose columns back into records; a part of the columns gives none."""
     lines = fragment.size // fragment.columns
     matrix = lines * fragment.columns
     if len(data) < matrix:
@@ -645,7 +647,7 @@ def _inflate_lz4(raw: bytes, size: int) -> tuple[Data, str]:
 
 
 def _cut(out: bytearray, size: int, wrong: str = "") -> tuple[bytearray, str]:
-    """What was inflated, cut to the size that the block says, and what is wrong with it."""
+    """Cut inflated data to the size that the block states, and return what is wrong with it."""
     if len(out) <= size:
         return out, wrong
     del out[size:]

@@ -94,7 +94,7 @@ class Conversions:
         self._open: set[int] = set()
 
     def at(self, at: int) -> Conversion:
-        """The conversion of a block.
+        """Return the conversion of a block.
 
         Raises:
             NotTaken: It cannot be applied.
@@ -169,13 +169,13 @@ class Conversions:
         return self._blocks.text(at)
 
     def _entry(self, at: int) -> "str | Conversion":
-        """A text, or another conversion that makes the value."""
+        """Return a text, or another conversion that makes the value."""
         return self.at(at) if at and self._blocks.name_at(at) == b"##CC" else self._text(at)
 
     def _texts(
         self, index_of: Callable[[Values], npt.NDArray[np.int64]], links: Sequence[int], count: int
     ) -> Conversion:
-        """A table of texts and conversions, and behind them the default."""
+        """Return a table of texts and conversions, followed by the default."""
         if len(links) < count:
             raise NotTaken(f"{count} values and {len(links)} references")
         default = links[count] if len(links) > count else 0
@@ -211,7 +211,7 @@ class Conversions:
         )
 
     def _of_text(self, links: Sequence[int], values: F64 | None) -> Conversion:
-        """From texts to numbers, or to texts if there are no `values`; the last is the default."""
+        """Convert texts to numbers, or to texts if there are no `values`; the last entry is the default."""
         if values is not None:
             keys = [self._text(link) for link in links]
             if len(values) < len(keys):
@@ -239,7 +239,7 @@ class Conversions:
         return Conversion(apply, takes_text=True, is_text=values is None, row_bytes=2 * _NUMBER_BYTES + longest)
 
     def _bits(self, links: Sequence[int], masks: npt.NDArray[np.uint64]) -> Conversion:
-        """Fields of a number, each with a table of its own: `name=text|name=text`."""
+        """Return the fields of a number, each with a table of its own: `name=text|name=text`."""
         if len(masks) > _MAX_MASKS or len(links) < len(masks):
             raise NotTaken(f"{len(masks)} bit masks and {len(links)} references")
         fields: list[tuple[np.uint64, str, str | Conversion]] = []
@@ -297,7 +297,7 @@ def _rational(p: F64) -> Conversion:
 
 
 def _lookup(values: F64, *, interpolate: bool) -> Conversion:
-    """A table of keys and values: between two keys interpolated, or the value of the nearer one, of two the lower."""
+    """Return a table of keys and values: interpolated, or the value of the nearest key, the lower one of two."""
     pairs = _enough(values, 2)[: len(values) // 2 * 2].reshape(-1, 2)
     order = np.argsort(_numbers(pairs[:, 0]), kind="stable")
     keys, results = pairs[order, 0], pairs[order, 1]
@@ -324,7 +324,7 @@ def _ranges(values: F64) -> Conversion:
 
 
 def _exact(keys: F64) -> Callable[[Values], npt.NDArray[np.int64]]:
-    """Finds the first entry with the key; the number of entries where there is none."""
+    """Find the first entry with the key; the number of entries stands for none."""
     order = np.argsort(keys, kind="stable")
     ascending = keys[order]
     numbers = np.append(order, len(keys))
@@ -339,7 +339,7 @@ def _exact(keys: F64) -> Callable[[Values], npt.NDArray[np.int64]]:
 
 
 def _within(lower: F64, upper: F64) -> Callable[[Values], npt.NDArray[np.int64]]:
-    """Finds the entry whose range holds a value; the number of entries where there is none.
+    """Find the entry whose range holds a value; the number of entries stands for none.
 
     A range ends before its upper bound, and with it where raw values are integers. Of ranges that overlap, the one that
     starts last counts.

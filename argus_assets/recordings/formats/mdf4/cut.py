@@ -45,16 +45,16 @@ class Piece:
 
     @property
     def size(self) -> int:
-        """Bytes that are there."""
+        """Return the number of bytes present."""
         return len(self.data) - self.behind
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of it is missing."""
+        """Return whether none of its bytes is missing."""
         return self.size == self.fragment.size
 
     def parts(self, size: int) -> "Generator[Piece]":
-        """The piece in parts of at most `size` bytes, so that taking one apart does not take the memory of all."""
+        """Yield the piece in parts of at most `size` bytes, so that taking one apart needs less memory."""
         if self.fragment.method is None or self.size <= size:
             yield self
             return
@@ -67,7 +67,7 @@ class Piece:
             yield Piece(part, data, 0, None, self.is_last and is_last)
 
     def buffer(self, rest: bytes, skip: int = 0) -> U8:
-        """What is left of the piece before, the bytes from `skip` on, and `PADDING` bytes of anything."""
+        """Return the rest of the piece before, the bytes from `skip` on, and `PADDING` arbitrary bytes."""
         if not rest and self.behind >= PADDING:
             return np.frombuffer(self.data, np.uint8)[skip : len(self.data) - self.behind + PADDING]
         return padded(rest, memoryview(self.data)[skip : self.size])
@@ -88,7 +88,7 @@ class Task:
     variable: Mapping[str, Variable]
 
     def part(self, first: int, count: int) -> "Task":
-        """Up to so many of the records, from number `first` of them on."""
+        """Return up to so many of the records, from number `first` of them on."""
         records = self.records
         if first == 0 and count >= records.count:
             return self
@@ -102,7 +102,7 @@ class Task:
 
 
 def joined(pieces: Iterable[Piece], size: int) -> Generator[Piece]:
-    """The pieces, with small ones that follow each other joined to about `size` bytes, and the last one marked."""
+    """Yield the pieces, small neighbours joined to about `size` bytes, the last one marked."""
     held: list[Piece] = []
     held_bytes = 0
 
@@ -136,7 +136,7 @@ class Cutter(Protocol):
     """Takes the pieces of one data group in order."""
 
     def cut(self, piece: Piece) -> list[list[Task]]:
-        """The records that are whole now; those of one list belong together. A list may be empty: a run without any."""
+        """Return the records that are whole now; those of one list belong together. A list may be empty: a run without any."""
         ...
 
 
@@ -147,7 +147,7 @@ def _valueless(name: str, lost: int, at: int | None) -> Problem:
 
 
 def padded(*data: Data) -> U8:
-    """Bytes one after another with room behind them, so that words can be read at any place."""
+    """Join bytes, with room behind them so that words can be read at any place."""
     return np.frombuffer(b"".join([*data, bytes(PADDING)]), np.uint8)
 
 
@@ -167,7 +167,7 @@ class SignalData:
         self._cache: OrderedDict[int, Data] = OrderedDict()
 
     def values(self, offsets: I64) -> tuple[Variable, Flags]:
-        """Values at these offsets, and which of them are there."""
+        """Return the values at these offsets, and which of them exist."""
         inside = (offsets >= 0) & (offsets <= self._size - _LENGTH_BYTES)
         low = int(offsets[inside].min()) if inside.any() else 0
         inside &= offsets < low + _MAX_SIGNAL_BYTES  # damaged offsets may lie far from all others
@@ -184,7 +184,7 @@ class SignalData:
         return Variable(buffer, np.where(inside, starts, 0), np.where(inside, lengths, 0)), inside
 
     def _bytes(self, low: int, high: int) -> list[Data]:
-        """Bytes from `low` to `high`, as far as they can be had, in the runs in which they stand."""
+        """Return the bytes from `low` to `high` that can be read, in their runs."""
         out: list[Data] = []
         for index in range(max(int(np.searchsorted(self._starts, low, "right")) - 1, 0), len(self._fragments)):
             fragment = self._fragments[index]
@@ -281,7 +281,7 @@ class SortedCutter:
         return [[Task(self._layout, records, None, variable)]]
 
     def _without_zeros(self, data: U8, number: int, at: int) -> int:
-        """Records up to a tail of zeros: space that the recorder took and never wrote."""
+        """Return the records before a tail of zeros: space that the recorder allocated and never wrote."""
         count = len(data) // self._size if self._size else 0
         if not count or data[-self._size :].any():
             return count
@@ -314,8 +314,8 @@ class UnsortedCutter:
         self._id_bytes = group.id_bytes
         self._report = report
         self._ordinal = ordinal
-        most = min(2 ** (8 * group.id_bytes), 2**63)
-        groups = [g for g in group.groups if g.record_id < most]
+        end_of_ids = min(2 ** (8 * group.id_bytes), 2**63)
+        groups = [g for g in group.groups if g.record_id < end_of_ids]
         self._layouts = {g.record_id: layouts[g.number] for g in groups if g.number in layouts}
         self._ids = np.array(sorted({g.record_id for g in groups}), np.int64)
         sizes = {g.record_id: g.record_bytes for g in groups}
@@ -411,11 +411,11 @@ class UnsortedCutter:
         return tasks
 
     def _lose_step(self) -> None:
-        """Records were lost: where values of variable length count from has to be found again."""
+        """Note lost records: the offset that values of variable length count from has to be found again."""
         self._totals = dict.fromkeys(self._totals)
 
     def _extent(self, buffer: U8, at: int, end: int) -> int | None:
-        """Bytes of the record that may start here, if its rest is in the next piece; 0 where that does not tell them."""
+        """Return the size of the record that may start here and go on in the next piece; 0 where the bytes here do not show it."""
         if end - at < self._id_bytes:
             return 0
         index = np.searchsorted(
@@ -435,7 +435,7 @@ class UnsortedCutter:
         return size if at + size > end else None
 
     def _walker(self, buffer: U8, end: int) -> Walker:
-        """All places where a whole record could be."""
+        """Return all places where a whole record may be."""
         n = max(end - self._id_bytes + 1, 0)
         if self._id_bytes == 1:
             index_of = np.full(256, -1, np.int8 if len(self._ids) < 127 else np.int16)
@@ -565,15 +565,15 @@ class UnsortedCutter:
 
     @staticmethod
     def _calibrate(offsets: I64, own: I64, theirs: I64, begins: I64) -> int:
-        """Where the values of a run count from: each record's value is the one before or behind it."""
+        """Find the offset that the values of a run count from: each record's value is the one before or behind it."""
         best = 0
-        most = -1
+        best_count = -1
         for side in ("right", "left"):
             place = np.searchsorted(theirs, own, side) - (side == "left")
             good = (place >= 0) & (place < len(theirs))
             if not good.any():
                 continue
             totals, counts = np.unique(offsets[good] - begins[place[good]], return_counts=True)
-            if int(counts.max()) > most:
-                best, most = int(totals[counts.argmax()]), int(counts.max())
+            if int(counts.max()) > best_count:
+                best, best_count = int(totals[counts.argmax()]), int(counts.max())
         return best

@@ -138,7 +138,7 @@ class _Parser:
         self._next()
 
     def _next(self) -> str:
-        """Go on by one token; returns the text of the one before."""
+        """Advance by one token; return the text of the one before."""
         text = self.text
         self.kind, self.text = next(self._tokens, ("", ""))
         return text

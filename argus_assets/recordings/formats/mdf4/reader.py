@@ -9,10 +9,9 @@ What a file may cost is asked of its budget before it is spent: the bytes of eac
 that records become, since channels may overlap and a block of zeros is many records.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -20,6 +19,7 @@ import polars as pl
 from argus_assets.common.texts import clean_name
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.columns import I64, PADDING, rows_at
+from argus_assets.recordings.formats.forward import ForwardDecoder, ForwardReader
 from argus_assets.recordings.formats.mdf4.blocks import (
     CHANNEL_MASTER,
     CHANNEL_VIRTUAL_MASTER,
@@ -59,18 +59,8 @@ from argus_assets.recordings.formats.mdf4.records import (
     layout_of,
     signal_columns,
 )
-from argus_assets.recordings.model import (
-    ChannelSummary,
-    FrameBatch,
-    Limits,
-    Problem,
-    Reader,
-    RecordingSummary,
-    Source,
-    TopicKey,
-    concat_topics,
-)
-from argus_assets.recordings.parallel import staged
+from argus_assets.recordings.model import ChannelSummary, FrameBatch, Limits, Source, TopicKey
+from argus_assets.recordings.parallel import pass_on, staged
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_RECORD_BYTES: Final = 16 * 1024**2
@@ -95,27 +85,8 @@ _STEP_BYTES: Final = 1024
 _RUN_BYTES: Final = 32 * 1024
 """What a run of records counts, however short, for the same reason."""
 
-_T = TypeVar("_T")
-
 _MAX_STREAMS: Final = 16
 """Data groups that are read side by side with threads of their own; with more, each is read without."""
-
-
-class Mdf4Decoder:
-    """MDF 4.x files, among them unfinalised ones as CANedge loggers upload them."""
-
-    name = "mdf4"
-    version = 6
-    seeks = True
-    """The structure may stand before or behind the data, and groups are merged from different places."""
-
-    def matches(self, head: bytes) -> bool:
-        """Whether the file starts with an identification block of version 4."""
-        return head[:8] in (b"MDF     ", b"UnFinMF ") and head[8:9] == b"4"
-
-    def open(self, source: Source, budget: Budget) -> Reader:
-        """A reader over `source`."""
-        return Mdf4Reader(source, budget, decoder=f"{self.name}/{self.version}")
 
 
 @dataclass(slots=True)
@@ -167,14 +138,14 @@ class _Asked:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
     def column(self, name: str, others: int) -> bool:
-        """Whether there may be a column of this name beside so many others."""
+        """Return whether a column of this name may be added to so many others."""
         if others >= self.budget.limits.max_columns:
             self.over.append(name)
             return False
         return not self.has_data or self.budget.take("columns", at=self.group.at, name=name)
 
     def conversion(self, channel: Channel) -> Conversion | None:
-        """The conversion of a channel, if it has one beyond a linear one of numbers and it can be applied."""
+        """Return the conversion of a channel, if it can be applied and is more than a linear one of numbers."""
         scaling = channel.scaling
         of_numbers = not is_text(channel) and not is_bytes(channel)
         if scaling.is_identity or (scaling.kind == LINEAR and of_numbers):
@@ -212,28 +183,28 @@ class _Work:
     size: int
 
 
-class Mdf4Reader:
-    """One pass over one MDF4 file; see `model.Reader`."""
+class Mdf4Reader(ForwardReader[_Decoded]):
+    """One pass over one MDF4 file."""
 
-    def __init__(self, source: Source, budget: Budget, *, decoder: str) -> None:
-        self._source = source
-        self._budget = budget
-        self._limits = budget.limits
+    max_batch_bytes = _BATCH_BYTES
+
+    def __init__(self, source: Source, budget: Budget, *, name: str, version: int) -> None:
+        super().__init__(source, budget, name=name, version=version)
         self._blocks = Blocks(source, budget, self._report)
         self._conversions = Conversions(self._blocks, max_depth=budget.limits.max_depth)
         self._signal_data: dict[int, SignalData] = {}
         self._start_ns = 0
         self._unfinished = 0
+        self._layouts: dict[int, Layout] = {}
         self._channels: dict[tuple[str, str], int] = {}
         self._rows: dict[int, int] = {}
         self._bad_times: dict[int, int] = {}
         self._topic_of: dict[int, str] = {}
-        self.summary = RecordingSummary("mdf4", decoder, self._blocks.size)
 
-    def __iter__(self) -> Iterator[FrameBatch]:
+    def _streams(self) -> Generator[Iterator[_Decoded]]:
         structure = self._blocks.structure()
         self._start_ns, self._unfinished = structure.start_ns, structure.unfinished
-        layouts = self._layouts(structure)
+        self._lay_out(structure)
         if not self.summary.problems and not any(data.groups for data in structure.data_groups):
             self._problem(
                 "bad_record", "channel groups", "none that a link leads to", 0,
@@ -242,45 +213,16 @@ class Mdf4Reader:
         bus: list[DataGroup] = []
         signals: list[DataGroup] = []
         for group in structure.data_groups:
-            has_frames = any(g.number in layouts and layouts[g.number].event is not None for g in group.groups)
-            (bus if has_frames else signals).append(group)
-        yield from self._batches(_merged([self._stream(group, layouts, streams=len(bus)) for group in bus]))
+            layouts = [self._layouts[g.number] for g in group.groups if g.number in self._layouts]
+            (bus if any(layout.event is not None for layout in layouts) else signals).append(group)
+        yield _merged([self._stream(group, streams=len(bus)) for group in bus])
         for group in signals:
-            yield from self._batches(self._stream(group, layouts, streams=1))
-        self._close(structure, layouts)
-
-    def _batches(self, stream: Iterator[_Decoded]) -> Generator[FrameBatch]:
-        """Numbered batches of what a stream gives."""
-        frames: list[pl.DataFrame] = []
-        topics: list[Mapping[TopicKey, pl.DataFrame]] = []
-        waiting = size = 0
-        for decoded in stream:
-            self._count(decoded)
-            size += decoded.size
-            if decoded.frames is not None and decoded.frames.height:
-                frames.append(decoded.frames)
-                waiting += decoded.frames.height
-            if decoded.topics:
-                topics.append(decoded.topics)
-                waiting += max(table.height for table in decoded.topics.values())
-            if waiting >= self._limits.batch_frames or size >= _BATCH_BYTES:
-                yield self._batch(frames, topics)
-                frames, topics, waiting, size = [], [], 0, 0
-        if frames or topics:
-            yield self._batch(frames, topics)
-
-    def _batch(self, frames: list[pl.DataFrame], topics: list[Mapping[TopicKey, pl.DataFrame]]) -> FrameBatch:
-        table = pl.concat(frames) if frames else FRAMES.empty()
-        first = self.summary.frames
-        self.summary.frames += table.height
-        numbers = pl.Series("frame", np.arange(first, first + table.height, dtype=np.uint64))
-        return FrameBatch(table.with_columns(numbers), LOGS.empty(), DIAGNOSTICS.empty(), concat_topics(topics))
+            yield self._stream(group, streams=1)
 
     # ------------------------------------------------------------------------------------------ structure
 
-    def _layouts(self, structure: Structure) -> dict[int, Layout]:
-        """How to read each group that has records, by its number."""
-        layouts: dict[int, Layout] = {}
+    def _lay_out(self, structure: Structure) -> None:
+        """Find out how to read each group that has records."""
         names: set[str] = set()
         for data, group in ((d, g) for d in structure.data_groups for g in d.groups):
             if group.flags & GROUP_VLSD or not group.channels:
@@ -321,7 +263,7 @@ class Mdf4Reader:
                         "The group has no time and was not read.", 0,
                     )  # fmt: skip
                 continue
-            layouts[group.number] = layout
+            self._layouts[group.number] = layout
             self._topic_of[group.number] = layout.event or layout.topic
             if asked.over:
                 self._problem(
@@ -335,12 +277,12 @@ class Mdf4Reader:
                     f"a conversion of {name} in group {group.number} ({self._topic_of[group.number]}) that can be applied",
                     reason, group.at, "The column holds raw values.", 0,
                 )  # fmt: skip
-        return layouts
 
     # ------------------------------------------------------------------------------------------ data
 
-    def _stream(self, group: DataGroup, layouts: Mapping[int, Layout], *, streams: int) -> Generator[_Decoded]:
-        """What the records of a data group become, in their order, beside so many other streams."""
+    def _stream(self, group: DataGroup, *, streams: int) -> Generator[_Decoded]:
+        """Yield the decoded records of a data group in order, beside so many other streams."""
+        layouts = self._layouts
         readable = [g for g in group.groups if g.number in layouts]
         if not readable or not group.data:
             return
@@ -365,17 +307,17 @@ class Mdf4Reader:
             return _decode(work, start_ns)
 
         pieces = staged(
-            self._stored(group, piece_bytes), opened, _as_it_is, workers=workers,
+            self._stored(group, piece_bytes), opened, pass_on, workers=workers,
             weight=lambda stored: sum(inflated_bytes(fragment, limits) for fragment, _ in stored),
             max_weight=limits.max_in_flight_bytes // share,
         )  # fmt: skip
         yield from staged(
-            self._work(cutter, pieces, piece_bytes, _TASK_BYTES // share), decoded, _as_it_is, workers=workers,
+            self._work(cutter, pieces, piece_bytes, _TASK_BYTES // share), decoded, pass_on, workers=workers,
             weight=lambda work: work.size, max_weight=_BATCH_BYTES // share,
         )  # fmt: skip
 
     def _stored(self, group: DataGroup, piece_bytes: int) -> Generator[list[_Stored]]:
-        """Fragments as they are stored, small ones together, as far as the budget allows."""
+        """Yield fragments as they are stored, small ones together, as far as the budget allows."""
         held: list[_Stored] = []
         held_bytes = 0
         for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished, piece_bytes=piece_bytes):
@@ -395,7 +337,7 @@ class Mdf4Reader:
     def _work(
         self, cutter: Cutter, opened: Iterable[Sequence[Piece]], piece_bytes: int, max_bytes: int
     ) -> Generator[_Work]:
-        """Records to be decoded, as far as the budget allows."""
+        """Yield records to be decoded, as far as the budget allows."""
         for piece in joined(self._sound(opened), _JOINED_BYTES):
             for part in piece.parts(piece_bytes):
                 for tasks in cutter.cut(part):
@@ -423,7 +365,7 @@ class Mdf4Reader:
 
     # ------------------------------------------------------------------------------------------ results
 
-    def _count(self, decoded: _Decoded) -> None:
+    def _take(self, decoded: _Decoded) -> tuple[FrameBatch, int]:
         for own, new in (
             (self._rows, decoded.rows),
             (self._bad_times, decoded.bad),
@@ -431,29 +373,27 @@ class Mdf4Reader:
         ):
             for key, count in new.items():
                 own[key] = own.get(key, 0) + count  # type: ignore[index] # each with its own keys
-        self.summary.cover(decoded.first_ns, decoded.last_ns)
+        summary = self.summary
+        summary.cover(decoded.first_ns, decoded.last_ns)
+        frames = FRAMES.empty() if decoded.frames is None else decoded.frames
+        first = summary.frames
+        summary.frames += frames.height
+        numbers = pl.Series("frame", np.arange(first, summary.frames, dtype=np.uint64))
+        frames.replace_column(frames.get_column_index("frame"), numbers)
+        return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty(), decoded.topics), decoded.size
 
-    def _report(self, problem: Problem) -> None:
-        self.summary.problems.append(problem)
-        self.summary.frames_lost += problem.frames_lost or 0
-
-    def _problem(  # noqa: PLR0917 - the fields of a problem, in its order
-        self, kind: str, expected: str, actual: str, at: int, advice: str = "", lost: int | None = None
-    ) -> None:
-        self._report(Problem(kind, expected, actual, at, lost, advice))
-
-    def _close(self, structure: Structure, layouts: Mapping[int, Layout]) -> None:
+    def _finish(self) -> None:
         summary = self.summary
         self._blocks.report_again()
         for number, count in sorted(self._bad_times.items()):
             if count:
                 self._problem(
                     "bad_timestamp", f"times in group {number} ({self._topic_of[number]})", f"{count} that are none",
-                    layouts[number].group.at, "These rows have the time at which the recording starts.", 0,
+                    self._layouts[number].group.at, "These rows have the time at which the recording starts.", 0,
                 )  # fmt: skip
-        if not structure.unfinished & UNFINISHED_COUNTERS:
+        if not self._unfinished & UNFINISHED_COUNTERS:
             known = summary.frames_lost  # told already where it was seen
-            for number, layout in layouts.items():
+            for number, layout in self._layouts.items():
                 missing = layout.group.cycles - self._rows.get(number, 0)
                 told = min(known, max(missing, 0))
                 missing, known = missing - told, known - told
@@ -475,16 +415,8 @@ def _open(fragment: Fragment, raw: bytes, limits: Limits) -> Piece:
     return Piece(fragment, data, 0, problem, is_last=False)
 
 
-def _as_it_is(pool: Executor, result: _T) -> "list[Future[_T]]":
-    """A second step that does nothing; see `staged`."""
-    del pool
-    future: Future[_T] = Future()
-    future.set_result(result)
-    return [future]
-
-
 def _works(tasks: Sequence[Task], max_bytes: int) -> Generator[_Work]:
-    """Tasks that belong together, in runs of records whose columns take about `max_bytes`."""
+    """Yield tasks that belong together, in runs of records whose columns take about `max_bytes`."""
     frames = [task for task in tasks if task.layout.event is not None]
     if len(frames) > 1:  # in the order of the file, whatever their groups
         works = [_work_of(task) for task in frames]
@@ -508,7 +440,7 @@ def _work_of(task: Task) -> _Work:
 
 
 def _decode(work: _Work, start_ns: int) -> _Decoded:
-    """Columns of records; frames of several groups in the order of the file."""
+    """Decode records into columns; frames of several groups in file order."""
     decoded = _Decoded(size=work.size)
     frames: list[pl.DataFrame] = []
     positions: list[I64] = []
@@ -536,7 +468,7 @@ def _decode(work: _Work, start_ns: int) -> _Decoded:
 
 
 def _merged(streams: Sequence[Iterator[_Decoded]]) -> Iterator[_Decoded]:
-    """Frames of several streams by time, each stream in its own order; one stream as it is.
+    """Merge the frames of several streams by time, each stream in its own order; one stream passes unchanged.
 
     A frame counts as late as the latest before it in its stream, so that a clock that jumps back moves no frame.
     """
@@ -577,3 +509,17 @@ def _merged(streams: Sequence[Iterator[_Decoded]]) -> Iterator[_Decoded]:
             order.append(keys[:count])
             waiting[i] = (frames.slice(count), keys[count:]) if count < len(keys) else None
         yield _Decoded(frames=concat_in_order(tables, order))
+
+
+class Mdf4Decoder(ForwardDecoder):
+    """MDF 4.x files, among them unfinalised ones as CANedge loggers upload them."""
+
+    name = "mdf4"
+    version = 6
+    seeks = True
+    """The structure may stand before or behind the data, and groups are merged from different places."""
+    reader = Mdf4Reader
+
+    def matches(self, head: bytes) -> bool:
+        """Return whether the file starts with an identification block of version 4."""
+        return head[:8] in (b"MDF     ", b"UnFinMF ") and head[8:9] == b"4"

@@ -97,7 +97,7 @@ class Variable:
     missing: Flags | None = None
 
     def part(self, taken: slice | I64 | Flags) -> "Variable":
-        """The values of some of the records."""
+        """Return the values of some of the records."""
         missing = None if self.missing is None else self.missing[taken]
         return Variable(self.buffer, self.starts[taken], self.lengths[taken], missing)
 
@@ -135,7 +135,7 @@ class Layout:
 def layout_of(
     group: ChannelGroup, convert_of: Callable[[Channel], Conversion | None], take: Callable[[str, int], bool]
 ) -> tuple[Layout, list[str]]:
-    """How to read a group, and the names of channels that cannot be read.
+    """Return the layout of a group, and the names of its unreadable channels.
 
     Args:
         group: A group with channels.
@@ -185,7 +185,7 @@ def layout_of(
 
 
 def _column_bytes(channel: Channel) -> int:
-    """Memory of a value of a channel in a column, or the time that it takes where that is more."""
+    """Return the memory of one value of a channel in a column, or its cost in time where that is more."""
     if not is_text(channel) and not is_bytes(channel):
         return _VALUE_BYTES * channel.values
     size = 0 if channel.type == CHANNEL_VLSD else (1 + channel.bit_count // 8) * channel.items
@@ -193,12 +193,12 @@ def _column_bytes(channel: Channel) -> int:
 
 
 def _is_number(channel: Channel, group: ChannelGroup) -> bool:
-    """Whether a channel has one number for each record."""
+    """Return whether a channel has one number for each record."""
     return _fits(channel, group) and channel.values == 1 and (channel.data_type <= _REAL_BE or channel.is_virtual)
 
 
 def _fits(channel: Channel, group: ChannelGroup) -> bool:
-    """Whether a channel's values are inside a record, and of a size that can be had."""
+    """Return whether a channel's values are inside the record, and of a known size."""
     if channel.is_virtual:
         return True
     if channel.items < 1 or channel.bit_count < 1 or channel.bit_offset > 7:
@@ -221,7 +221,7 @@ def _fits(channel: Channel, group: ChannelGroup) -> bool:
 
 
 def raw_values(records: Records, channel: Channel) -> Values:
-    """Raw numbers of a channel: shape (count,), or (count, items) of an array."""
+    """Return the raw numbers of a channel: shape (count,), or (count, items) of an array."""
     n = records.count
     if channel.is_virtual:
         return np.arange(records.number, records.number + n, dtype=np.int64)
@@ -254,7 +254,7 @@ def _is_signed(channel: Channel) -> bool:
 
 
 def _times_ns(records: Records, layout: Layout, start_ns: int) -> tuple[I64, int]:
-    """Nanoseconds since 1970 UTC, and how many could not be had (they get the start of the file)."""
+    """Return nanoseconds since 1970 UTC, and how many times are invalid (they get the start of the file)."""
     master = layout.master
     if master is None:
         return np.full(records.count, start_ns, np.int64), 0
@@ -266,8 +266,8 @@ def _times_ns(records: Records, layout: Layout, start_ns: int) -> tuple[I64, int
     steps = factor * 1e9
     if raw.dtype.kind in "iu" and offset == 0 and 1 <= steps <= 1e9 and abs(steps - round(steps)) < 1e-6:
         # Whole nanoseconds: no float in between.
-        most = _MAX_TIME_NS // round(steps)
-        bad = (raw > most) | (raw < -most) if raw.dtype.kind == "i" else raw > most
+        max_raw = _MAX_TIME_NS // round(steps)
+        bad = (raw > max_raw) | (raw < -max_raw) if raw.dtype.kind == "i" else raw > max_raw
         times = np.where(bad, 0, raw).astype(np.int64) * round(steps)
     else:
         with np.errstate(all="ignore"):
@@ -303,7 +303,7 @@ class Rows:
 
 
 def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]) -> Rows:
-    """Frames of a bus-logging group. There must be some; they must be less than 2 GiB."""
+    """Return the frames of a bus-logging group. There must be some; they must be less than 2 GiB."""
     assert layout.event is not None
     n = records.count
     kind, is_error, is_remote = _BUS_EVENTS[layout.event]
@@ -333,19 +333,19 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
     payload = fields.get("DataBytes")
     if payload is None or (payload.data_type < _LATIN_1 and payload.items == 1):
         buffer, starts, room = np.zeros(PADDING, np.uint8), np.zeros(n, np.int64), 0
-        most: I64 | int = 0
+        max_lengths: I64 | int = 0
     elif "DataBytes" in variable:
         value = variable["DataBytes"]
-        buffer, starts, most = value.buffer, value.starts, value.lengths
+        buffer, starts, max_lengths = value.buffer, value.starts, value.lengths
         room = int(value.lengths.max()) if n else 0
     else:
-        most = room = payload.bit_count * payload.items // 8
+        max_lengths = room = payload.bit_count * payload.items // 8
         buffer = records.buffer
         first = records.at + payload.byte_offset
         starts = np.arange(first, first + n * records.stride, records.stride, dtype=np.int64)
     if length is None and found_dlc is not None:
         length = FD_LENGTHS[np.clip(found_dlc.astype(np.int64), 0, 15)]
-    lengths = np.minimum(np.full(n, room, np.int64) if length is None else length.astype(np.int64), most)
+    lengths = np.minimum(np.full(n, room, np.int64) if length is None else length.astype(np.int64), max_lengths)
     lengths = np.maximum(lengths, 0)
     if found_dlc is None:
         found_dlc = np.searchsorted(FD_LENGTHS, np.minimum(lengths, 64))
@@ -386,7 +386,7 @@ def bus_frames(records: Records, layout: Layout, start_ns: int, variable: Mappin
 
 
 def _errors(event: str, error_type: Values | None, sent: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.uint32], U8]:
-    """Class bits of CAN error frames, and a buffer of their payloads. The identifier is that of the frame they broke."""
+    """Return the class bits of CAN error frames, and a buffer of their payloads. The identifier is that of the frame they broke."""
     n = len(sent)
     if event == "CAN_OverloadFrame":
         details = np.zeros((n, ERROR_BYTES), np.uint8)
@@ -401,7 +401,7 @@ def _errors(event: str, error_type: Values | None, sent: npt.NDArray[np.bool_]) 
 
 
 def signal_columns(records: Records, layout: Layout, start_ns: int, variable: Mapping[str, Variable]) -> Rows:
-    """Physical values of a signal group: `frame` (null), `timestamp`, and a column for each channel."""
+    """Return the physical values of a signal group: `frame` (null), `timestamp`, and a column for each channel."""
     times, bad_times = _times_ns(records, layout, start_ns)
     columns: dict[str, pl.Series] = {
         "frame": pl.repeat(None, records.count, dtype=pl.UInt64, eager=True),
@@ -416,12 +416,12 @@ def signal_columns(records: Records, layout: Layout, start_ns: int, variable: Ma
 
 
 def is_text(channel: Channel) -> bool:
-    """Whether the raw values of a channel are texts."""
+    """Return whether the raw values of a channel are texts."""
     return channel.data_type in _ENCODINGS and not channel.is_virtual
 
 
 def is_bytes(channel: Channel) -> bool:
-    """Whether the raw values of a channel are bytes."""
+    """Return whether the raw values of a channel are bytes."""
     return (
         (channel.data_type > _REAL_BE or channel.type == CHANNEL_VLSD)
         and not channel.is_virtual
@@ -461,7 +461,7 @@ def _raw_bytes(records: Records, channel: Channel, variable: Variable | None) ->
 
 
 def _series(values: Physical) -> pl.Series:
-    """Numbers or texts as a column; a matrix becomes lists."""
+    """Return numbers or texts as a column; a matrix becomes lists."""
     if isinstance(values, pl.Series):
         return values
     if values.ndim > 1:
@@ -471,7 +471,7 @@ def _series(values: Physical) -> pl.Series:
 
 
 def _text(raw: pl.Series, channel: Channel) -> pl.Series:
-    """Bytes as text where the channel's type says that they are."""
+    """Decode bytes as text by the channel's type."""
     encoding = _ENCODINGS.get(channel.data_type)
     if encoding is None:
         return raw
@@ -483,7 +483,7 @@ def _text(raw: pl.Series, channel: Channel) -> pl.Series:
 
 
 def _invalid(records: Records, channel: Channel, group: ChannelGroup) -> npt.NDArray[np.bool_] | None:
-    """Which values the recorder marked as invalid, `None` for none."""
+    """Return which values the recorder marked as invalid, `None` for none."""
     if channel.flags & ALL_INVALID:
         return np.ones(records.count, np.bool_)
     byte = channel.invalid_bit // 8
@@ -495,7 +495,7 @@ def _invalid(records: Records, channel: Channel, group: ChannelGroup) -> npt.NDA
 
 
 def concat_in_order(tables: Sequence[pl.DataFrame], positions: Sequence[I64]) -> pl.DataFrame:
-    """Rows of several tables in the order of their positions."""
+    """Return the rows of several tables in the order of their positions."""
     filled = [(t, p) for t, p in zip(tables, positions, strict=True) if t.height]
     if len(filled) <= 1:
         return filled[0][0] if filled else tables[0]

@@ -6,6 +6,7 @@ import pytest
 
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting
+from argus_assets.faults.bounds import Bounds
 from argus_assets.faults.config import Addressing, Bus, default_config
 from argus_assets.faults.plugins.packages import load_faults
 
@@ -58,6 +59,10 @@ ecu = "DME"
 
 [detectors]
 disable = ["diagnostics", "RULE_DISK_LATENCY"]
+
+[bounds]
+frames = 2_000_000
+faults = 20_000
 """
 
 
@@ -89,6 +94,7 @@ def test_everything_that_can_be_configured(load, tmp_path: Path) -> None:
     assert config.addressings[-1] == Addressing(
         request_id=0x6F1, response_id=0x612, mode="extended", response_address=0xF1, ecu_name="DME"
     )
+    assert config.bounds == Bounds(frames=2_000_000, frames_share=0.1, faults=20_000)
     assert not config.runs("diagnostics")
     assert config.runs("j1939")
 
@@ -110,6 +116,7 @@ def test_the_version_follows_whatever_can_change_events(load) -> None:
         load(FULL.replace("above = 95", "above = 96")).version,
         load(FULL.replace("500_000", "250_000")).version,
         load(FULL.replace('disable = ["diagnostics", ', "disable = [")).version,
+        load(FULL.replace("faults = 20_000", "faults = 30_000")).version,
         load(FULL, dbc=DBC.replace("(1,-40)", "(1,-41)")).version,
         load(FULL, codes="code,description\nX,y\n").version,
     ]
@@ -117,6 +124,12 @@ def test_the_version_follows_whatever_can_change_events(load) -> None:
     assert len(set(versions[1:])) == len(versions) - 1
     assert load(FULL).version == versions[2]
     assert load(FULL + "\n# a remark\n").version == versions[2]
+
+
+def test_a_file_without_bounds_keeps_the_version_that_it_had_before_there_were_any(load) -> None:
+    text = '[[bus]]\nchannels = "CAN*"\nbitrate = 500_000\n'
+    assert load(text).digest == "5bb758844d6f", "of Argus 0.1, whose rules are those that are shipped"
+    assert load(text + "[bounds]\nframes = 1_000_000\n").digest == load(text).digest
 
 
 @pytest.mark.parametrize(
@@ -146,8 +159,10 @@ def test_the_version_follows_whatever_can_change_events(load) -> None:
         ("request_id = 0x6F1", "request_id = 0x20000000", r"addressing\[0\]\.request_id"),
         ('mode = "extended"', "", "mode 'normal' has no address byte"),
         ('"diagnostics", ', '"diagnosticz", ', "there is no detector 'diagnosticz'"),
+        ("frames = 2_000_000", "frames = 0", r"bounds\.frames: .*greater than or equal to 1, found 0"),
+        ("frames = 2_000_000", "frames_share = 1.5", r"bounds\.frames_share: .*less than or equal to 1, found 1.5"),
         ("[[bus]]", "[[buses]]", "unknown key 'buses'; allowed are database, rule"),
-        ("[[bus]]", "[[bus", "is no TOML"),
+        ("[[bus]]", "[[bus", "is not valid TOML"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(load, old: str, new: str, told: str) -> None:

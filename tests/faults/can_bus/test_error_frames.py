@@ -9,16 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.faults.can_bus import errors as can_errors
-from argus_assets.faults.can_bus.errors import LONGEST_GAP_NS, MANY, error_frames, find_in
+from argus_assets.faults.can_bus.errors import LONGEST_GAP_NS, MANY
+from argus_assets.faults.config import default_config
 from argus_assets.recordings import can_errors as socketcan
+from tests.support.empty_drive import EMPTY_DRIVE
 
 S = 1_000_000_000
 HEADER = Path("/usr/include/linux/can/error.h")
 
 
+def found_in(frames):
+    rows = can_errors.wanted(frames, default_config()).collect()
+    return can_errors.find(EMPTY_DRIVE, rows, default_config())
+
+
 def events_of(can, can_table, *errors, channel="CAN1"):
     frames = [can(round(at * S), bits, bytes(data), channel, is_error_frame=True) for at, bits, data in errors]
-    return find_in(error_frames(can_table(frames)).collect()).events.sort("first_seen", "code")
+    return found_in(can_table(frames)).events.sort("first_seen", "code")
 
 
 def data(**at) -> list[int]:
@@ -173,7 +180,7 @@ def test_bursts_are_those_of_a_loop(can, can_table, waits):
         bursts[channel][-1] += 1
         last[channel] = now
         frames.append(can(now, 0x88, bytes(data(b2=4)), channel, is_error_frame=True))
-    events = find_in(error_frames(can_table(frames)).collect()).events.sort("channel", "first_seen")
+    events = found_in(can_table(frames)).events.sort("channel", "first_seen")
     assert events.select("channel", "frame_count").rows() == [(c, n) for c in bursts for n in bursts[c]]
 
 
@@ -228,4 +235,4 @@ def test_details_say_where_and_what(can, can_table):
 
 def test_data_frames_are_no_errors(can, can_table):
     frames = can_table([can(0, 0x40, bytes(8)), can(1, 0x40, bytes(8), is_error_frame=None)])
-    assert error_frames(frames).collect().is_empty()
+    assert can_errors.wanted(frames, default_config()).collect().is_empty()

@@ -197,6 +197,7 @@ def test_the_details_of_a_clear(can, can_table, find):
     event = find(can_table(can(*f) for f in frames)).events.row(0, named=True)
     assert {d["key"]: d["value"] for d in event["details"]} == {
         "requested_by": "SA 0xF9", "requested_of": "SA 0x00", "answer": "acknowledged by SA 0x00",
+        "scope": "DM3", "cleared_ecu": "SA 0x00",
     }  # fmt: skip
     assert (event["source"], event["code"], event["payload_hex"]) == ("j1939_dm3", "J1939_CLEAR", "ccfe00")
 

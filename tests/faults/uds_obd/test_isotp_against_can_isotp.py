@@ -1,15 +1,18 @@
 """ISO-TP messages that the can-isotp package sent, with frames of several senders mixed and some lost."""
 
 from collections import Counter, deque
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
-from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, by_sender
-from argus_assets.faults.uds_obd.detector import find, wanted
+from argus_assets.faults.config import default_config
+from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, by_sender, wanted
+from argus_assets.faults.uds_obd.detector import find
 from argus_assets.faults.uds_obd.isotp import reassemble
+from tests.support.empty_drive import EMPTY_DRIVE
 
 isotp = pytest.importorskip("isotp", reason="can-isotp is not installed; it is the oracle of these tests")
 
@@ -184,7 +187,7 @@ def test_a_wrong_sequence_number_ends_a_message(wrong, can, can_table):
 
 def test_an_overflow_is_told_as_a_refusal_and_not_as_a_loss(can, can_table):
     frames = [(0, 0x7E8, FIRST), (1, 0x7E0, OVERFLOW), (2, 0x7E8, NEXT), (3, 0x7E8, LAST)]
-    found = find(rows_of(can, can_table, frames))
+    found = find(EMPTY_DRIVE, rows_of(can, can_table, frames), default_config())
     refused = "1 of 1 messages of several frames (ISO-TP) were refused by their receiver, which had no room for them."
     assert found.notes == (f"CAN1 0x7E8: {refused}",)
 
@@ -230,4 +233,4 @@ def test_any_bytes_are_survived(sent, can, can_table):
     rows = data_frames(can_table(can(n * MS, i, p) for n, (i, p) in enumerate(sent)), wanted(ALL)).collect()
     _, messages = reassembled(rows)
     assert sum(len(p) for _, p in messages) <= sum(len(p) for _, p in sent)
-    find(rows, ALL)
+    find(EMPTY_DRIVE, rows, replace(default_config(), addressings=tuple(ALL)))

@@ -5,20 +5,18 @@ one it is made from the node and the text's template, so that identical texts ar
 hold.
 """
 
-import re
 from collections.abc import Sequence
-from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 import polars as pl
 
 from argus_assets.common.texts import clean_names
 from argus_assets.faults.activations import FAULT, activations, as_reports
-from argus_assets.faults.bounds import bounded_faults
+from argus_assets.faults.bounds import Bounded, bounded_faults
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER
-from argus_assets.faults.config import CodePattern
 from argus_assets.faults.detector import Found
-from argus_assets.faults.evidence import with_payloads
+from argus_assets.faults.evidence import on_channels_of, with_payloads
+from argus_assets.faults.software.codes import CodePattern, code_in_text, diagnostic_code, log_code, template
 from argus_assets.recordings.drive import Drive
 
 _LOG_ERROR: Final = 40
@@ -34,45 +32,29 @@ DIAGNOSTIC_RULES: Final = {1: "diagnostic: WARN", 2: "diagnostic: ERROR", 3: "di
 CODE_KEYS: Final = ("error_code", "code")
 """Keys of a diagnostic status that state a code, in the order in which they count."""
 
-CODE_PATTERN: Final = r"\b[A-Z]\d{3,5}\b|\b0x[0-9A-Fa-f]{4,8}\b"
-"""A code inside a text: `E101`, `0x8004`."""
 
-_VARYING: Final = (
-    r"0[xX][0-9A-Fa-f]+"
-    r"|\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b"  # UUID
-    r"|\b[0-9A-Fa-f]{8,}\b"  # hash or id: no word of eight letters has only these
-    r"|\d+(?:[.,:]\d+)*"
-)
+class Config(Bounded, Protocol):
+    """What this detector needs of the configuration."""
 
-
-def template(text: pl.Expr) -> pl.Expr:
-    """A text with its numbers and ids masked: texts that differ only in these tell of the same fault."""
-    return text.str.replace_all(_VARYING, "#")
+    @property
+    def code_patterns(self) -> Sequence[CodePattern]:
+        """How codes look inside texts."""
+        ...
 
 
-def log_code(name: str, text_template: str) -> str:
-    """`LOG_<NODE>_<8 hex of the template's SHA-256>`: the code of a log entry whose text states none."""
-    return f"LOG_{_upper_name(name)}_{sha256(text_template.encode()).hexdigest()[:8]}"
+def wanted(_frames: pl.LazyFrame, _config: Config) -> None:
+    """Logs and diagnostics have tables of their own; of the frames only those that are evidence are read."""
 
 
-def diagnostic_code(name: str) -> str:
-    """`DIAG_<NAME>`: the code of a diagnostic status that states none."""
-    return f"DIAG_{_upper_name(name)}"
-
-
-def _upper_name(name: str) -> str:
-    return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "UNNAMED"
-
-
-def find(drive: Drive, patterns: Sequence[CodePattern] = ()) -> Found:
+def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
     """Find the faults that software reports in logs and diagnostics.
 
     Args:
         drive: The drive.
-        patterns: How codes look inside texts, before `CODE_PATTERN`.
+        config: Its code patterns count before the shipped one.
     """
     logs, diagnostics = pl.collect_all([log_rows(drive.logs), diagnostic_rows(drive.diagnostics)])
-    stated = code_in_text(patterns)
+    stated = code_in_text(config.code_patterns)
     found = [
         activations(
             find_log_reports(logs, stated).with_columns(payload=pl.lit(b"")), longest_gap_ns=LOG_LONGEST_GAP_NS
@@ -81,16 +63,8 @@ def find(drive: Drive, patterns: Sequence[CodePattern] = ()) -> Found:
             find_diagnostic_reports(diagnostics, stated).with_columns(payload=pl.lit(b"")), longest_gap_ns=None
         ),
     ]
-    kept = bounded_faults(Found.together(found), "Software")
-    return Found(with_payloads(kept.events, drive.frames, ("log", "diagnostic")), kept.notes)
-
-
-def code_in_text(patterns: Sequence[CodePattern]) -> pl.Expr:
-    """The code that a text states, null without one: the first pattern that matches decides."""
-    message = pl.col("message")
-    found = [message.str.extract(p.pattern, p.group) for p in patterns]
-    # A group that matched nothing is no code.
-    return pl.coalesce(*(pl.when(f != "").then(f) for f in found), message.str.extract(CODE_PATTERN, 0))
+    kept = bounded_faults(Found.together(found), "Software", config.bounds)
+    return Found(with_payloads(kept.events, drive.frames, on_channels_of(kept.events, "log", "diagnostic")), kept.notes)
 
 
 def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.faults.config import CodePattern, default_config
-from argus_assets.faults.software import _VARYING, diagnostic_code, log_code, template
+from argus_assets.faults.software.codes import VARYING, diagnostic_code, log_code, template
 
 S = 1_000_000_000
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
@@ -118,7 +118,7 @@ def test_patterns_of_ones_own_come_before_the_shipped_one(log_table, diagnostic_
 
 @given(st.lists(st.text(alphabet="ab cdefxX0123456789-.,:#é٣", max_size=40), max_size=10))
 def test_templates_are_the_same_as_python_makes_them(texts):
-    assert masked_texts(texts) == [re.sub(_VARYING, "#", text) for text in texts]
+    assert masked_texts(texts) == [re.sub(VARYING, "#", text) for text in texts]
 
 
 def test_a_name_without_letters_still_makes_a_code():

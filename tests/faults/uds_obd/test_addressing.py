@@ -1,20 +1,25 @@
 """Who is asked by whom, and which identifiers carry UDS by the traffic's proof."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.faults.can_frames import data_frames
-from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing
+from argus_assets.faults.config import default_config
+from argus_assets.faults.uds_obd import detector
+from argus_assets.faults.uds_obd.addressing import DEFAULT, Addressing, wanted
 from argus_assets.faults.uds_obd.addressing_proof import prove
-from argus_assets.faults.uds_obd.detector import find, wanted
+from tests.support.empty_drive import EMPTY_DRIVE
 
 S = 1_000_000_000
 CODES = "5902ff03010009"
 
 
 def found_in(can_table, frames, addressings=DEFAULT):
-    return find(data_frames(can_table(frames), wanted(addressings)).collect(), addressings)
+    config = replace(default_config(), addressings=tuple(addressings))
+    return detector.find(EMPTY_DRIVE, detector.wanted(can_table(frames), config).collect(), config)
 
 
 def session(spoken, request_id, response_id, start_s=0):

@@ -1,5 +1,7 @@
 """Silent ECUs, gaps and the load of channels."""
 
+from dataclasses import replace
+
 import can as python_can
 import numpy as np
 import polars as pl
@@ -8,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argus_assets.faults.can_bus.bit_timing import frame_bits
-from argus_assets.faults.can_bus.health import BitRate, bus_health
+from argus_assets.faults.can_bus.health import find
 from argus_assets.faults.can_bus.silence import MIN_SILENCE_AT_END_NS, SWITCHED_OFF_NS
 from argus_assets.faults.can_bus.traffic import PAUSE_NS, read_traffic, size_class, summarise
+from argus_assets.faults.config import Bus, default_config
 from argus_assets.recordings.columns import FD_LENGTHS
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.parts import scan_part, write_part
@@ -45,6 +48,11 @@ def drive_of(*frames):
     return Drive(pl.concat(frames), *none)
 
 
+def bus_health(drive, bitrate=None):
+    buses = () if bitrate is None else (Bus(channels="*", bitrate=bitrate),)
+    return find(drive, pl.DataFrame(), replace(default_config(), buses=buses))
+
+
 def events_of(*messages):
     return told(bus_health(drive_of(frames_of(*messages))))
 
@@ -52,7 +60,7 @@ def events_of(*messages):
 def told(health):
     """code, channel, ecu, first_seen and last_seen in seconds, status."""
     seconds = [((pl.col(n).dt.timestamp("ns") - START_S * 10**9) / 1e9).round(2) for n in ("first_seen", "last_seen")]
-    return health.found.events.select("code", "channel", "ecu", *seconds, pl.col("status").cast(pl.String)).rows()
+    return health.events.select("code", "channel", "ecu", *seconds, pl.col("status").cast(pl.String)).rows()
 
 
 def every(period_s, start_s, end_s, *, seed=0, jitter=0.02):
@@ -86,7 +94,7 @@ def test_a_silence_counts_from_ten_periods_and_a_second():
 
 def test_the_evidence_is_the_last_frame_before(can_table, can):
     frames = frames_of(ALIVE, ("CAN1", 0x200, np.concatenate([np.arange(0, 30, 0.1), np.arange(40, 120, 0.1)])))
-    event = bus_health(drive_of(frames)).found.events.row(0, named=True)
+    event = bus_health(drive_of(frames)).events.row(0, named=True)
     last = frames.filter(pl.col("frame") == event["frame"]).collect().row(0, named=True)
     assert (last["arbitration_id"], round(last["timestamp"].timestamp() - START_S, 3)) == (0x200, 29.9)
     assert (event["payload_hex"], event["recording"], event["frame_count"]) == ("00" * 8, "drive.mf4", 1)
@@ -147,7 +155,7 @@ def test_what_is_switched_off_is_told_and_not_missed():
     off = [("CAN1", 0x200 + n, np.arange(0, ends + n, 0.1)) for n in range(3)]
     health = bus_health(drive_of(frames_of(ALIVE, *off)))
     assert told(health) == []
-    assert health.found.notes == (
+    assert health.notes == (
         "CAN1: 3 of 4 cyclic senders stopped shortly before the end; taken for a vehicle that was switched off.",
     )
     late = 120 - MIN_SILENCE_AT_END_NS / 1e9 + 0.5
@@ -173,16 +181,15 @@ def test_recordings_in_any_order_overlapping_and_unsorted_give_the_same(cuts, by
     named = [p.drop("number").with_columns(recording=pl.lit(f"{n}.mf4")) for n, p in enumerate(parts)]
     if not is_sorted:
         named = [p.sample(fraction=1, shuffle=True, seed=1) for p in named]
-    rates = {"CAN1": BitRate(500), "CAN2": BitRate(500)}
     one, many = (
-        bus_health(drive_of(whole.lazy()), rates.get),
-        bus_health(drive_of(*(p.lazy() for p in named)), rates.get),
+        bus_health(drive_of(whole.lazy()), 500_000),
+        bus_health(drive_of(*(p.lazy() for p in named)), 500_000),
     )
     assert told(many) == told(one)
     assert [event[:3] for event in told(one)] == [("CAN_SILENT", "CAN1", "0x200"), ("CAN_GAP", "CAN2", "CAN2")]
     floats = ["load_mean_pct", "load_peak_pct", "load_peak_worst_pct"]
-    assert many.stats.drop(floats).equals(one.stats.drop(floats))
-    assert many.stats.select(floats).to_numpy() == pytest.approx(one.stats.select(floats).to_numpy())
+    assert many.buses.drop(floats).equals(one.buses.drop(floats))
+    assert many.buses.select(floats).to_numpy() == pytest.approx(one.buses.select(floats).to_numpy())
 
 
 @settings(deadline=None, max_examples=30)
@@ -213,8 +220,8 @@ def test_presence_is_that_of_a_loop(recordings):
 
 def test_an_empty_drive_has_no_channels():
     health = bus_health(drive_of(frames_of(("CAN1", 1, []))))
-    assert health.stats.is_empty()
-    assert health.found.events.is_empty()
+    assert health.buses.is_empty()
+    assert health.events.is_empty()
     assert summarise([]).presence.is_empty()
 
 
@@ -272,8 +279,8 @@ def test_random_frames_have_as_many_stuff_bits_as_the_mean_says():
 
 
 def test_the_load_is_frames_times_their_length_over_the_bit_rate():
-    health = bus_health(drive_of(frames_of(("CAN1", 0x100, np.arange(0, 10, 0.001)))), {"CAN1": BitRate(500)}.get)
-    row = health.stats.row(0, named=True)
+    health = bus_health(drive_of(frames_of(("CAN1", 0x100, np.arange(0, 10, 0.001)))), 500_000)
+    row = health.buses.row(0, named=True)
     assert (row["bit_rate_kbps"], row["bit_rate_source"], row["data_bit_rate_kbps"]) == (500, "configured", None)
     bits = 8 * 8 + 47 + (34 + 64 - 1) / 30
     assert row["load_peak_pct"] == pytest.approx(100 * 1000 * bits / 500_000)
@@ -286,7 +293,7 @@ def test_the_load_is_frames_times_their_length_over_the_bit_rate():
 def test_the_bit_rate_shows_where_frames_follow_each_other(kbps):
     frame_s = (64 + 47 + 3) / (kbps * 1000)
     bursts = (np.arange(0, 60, 0.1)[:, None] + frame_s * np.arange(6)).ravel()
-    stats = bus_health(drive_of(frames_of(("CAN1", 0x100, bursts)))).stats
+    stats = bus_health(drive_of(frames_of(("CAN1", 0x100, bursts)))).buses
     assert stats.select("bit_rate_kbps", "bit_rate_source").rows() == [(kbps, "estimated")]
 
 
@@ -317,6 +324,6 @@ def test_a_healthy_drive_in_several_recordings_has_no_silence(scenario, tmp_path
             write_part(source, folder=folder)
         parts.append((path.name, scan_part(folder)))
     health = bus_health(Drive.of(parts))
-    assert health.found.events.is_empty()
-    assert health.found.notes == ()
-    assert health.stats["frames"].sum() > 0
+    assert health.events.is_empty()
+    assert health.notes == ()
+    assert health.buses["frames"].sum() > 0

@@ -1,0 +1,1 @@
+"""Faults that software reports itself: log entries and diagnostic statuses."""

@@ -1,0 +1,1 @@
+"""Text logs of CAN buses: a module for each format, over one reader of lines."""

@@ -1,0 +1,293 @@
+"""Text logs of CAN buses, parsed by polars string operations: what the formats beside this module share.
+
+A file is read in blocks of whole lines; each block is one column of lines, taken apart by one regular expression for
+each kind of line. Times stay decimal digits until they are integers of nanoseconds.
+"""
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from argus_assets.recordings.budget import Budget
+from argus_assets.recordings.channels import ChannelCounts
+from argus_assets.recordings.columns import FD_LENGTHS, I64
+from argus_assets.recordings.formats.forward import ForwardReader, Repeated
+from argus_assets.recordings.formats.text.lines import (
+    ID_MASK,
+    MAX_HEAD_LINE,
+    MAX_LINE_BYTES,
+    MAX_TIME_NS,
+    Parser,
+    split_lines,
+)
+from argus_assets.recordings.model import FrameBatch, Reader, Source
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
+
+_HEAD_BYTES: Final = 64 * 1024
+"""Of a file that say how to read it."""
+_BLOCK_BYTES: Final = 2 * 1024**2
+_PARSED_RATIO: Final = 16
+"""Memory that a block takes while it is parsed, at most about, to its size."""
+_MAX_NAME_BYTES: Final = 128
+"""Of a channel's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Whole lines of a file.
+
+    Attributes:
+        at: Offset of the first.
+        data: The lines.
+        is_last: Nothing follows; the last line may have been cut off.
+    """
+
+    at: int
+    data: bytes
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """Frames of a block, numbered later.
+
+    Attributes:
+        frames: `schema.FRAMES` without `frame`; times count from the start that is in force.
+        undated: How many of them come before the first date in the block.
+        start_ns: The last date in the block.
+        bad: How many lines should be frames and are none.
+        example: The first of them.
+        cut: The last line, where it should be a frame and is none, and nothing follows.
+        bad_dates: How many dates could not be read.
+        bad_date: The first of them.
+    """
+
+    at: int
+    frames: pl.DataFrame
+    undated: int = 0
+    start_ns: int | None = None
+    bad: int = 0
+    example: str = ""
+    cut: str | None = None
+    bad_dates: int = 0
+    bad_date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """How a text format is read.
+
+    Attributes:
+        should_be: Lines that match hold a frame; one that then cannot be read is damage.
+        parse: See `Parser`.
+        dated: Start of lines with a date from which the times that follow count.
+        date_of: The date in such a line as nanoseconds since 1970, `None` where it cannot be read.
+        relative: Times count from the line before.
+        start_ns: Nanoseconds since 1970 that the first times count from.
+        bad_start: What stands where that is stated, and is no date.
+    """
+
+    should_be: str
+    parse: Parser
+    dated: str = ""
+    date_of: Callable[[str], int | None] = lambda _: None
+    relative: bool = False
+    start_ns: int = 0
+    bad_start: str = ""
+
+
+class TextDecoder:
+    """A text format.
+
+    Args:
+        name: Of the format.
+        looks_like: Matches the start of such a file.
+        prepare: What a file's head says of how to read it.
+    """
+
+    version = 5
+    seeks = False
+
+    def __init__(self, name: str, looks_like: bytes, prepare: Callable[[str], TextFormat]) -> None:
+        self.name = name
+        self._looks_like = re.compile(looks_like)
+        self._prepare = prepare
+
+    def matches(self, head: bytes) -> bool:
+        """Return whether a file starts like this format."""
+        return self._looks_like.match(head) is not None
+
+    def open(self, source: Source, budget: Budget) -> Reader:
+        """Return a reader over `source`."""
+        return TextReader(source, budget, self._prepare, name=self.name, version=self.version)
+
+
+class TextReader(ForwardReader[_Parsed]):
+    """One pass over one text file."""
+
+    def __init__(
+        self, source: Source, budget: Budget, prepare: Callable[[str], TextFormat], *, name: str, version: int
+    ) -> None:
+        super().__init__(source, budget, name=name, version=version)
+        source.seek(0)
+        self._format = prepare(source.read(_HEAD_BYTES).decode("utf-8", "replace"))
+        self._channels = ChannelCounts(budget)
+        self._start_ns = self._format.start_ns
+        self._bad = Repeated()
+        self._bad_dates = Repeated()
+        self._beyond = Repeated()
+        if self._format.bad_start:
+            self._bad_dates.add(1, 0, self._format.bad_start)
+
+    def _streams(self) -> Generator[Iterator[_Parsed]]:
+        yield self._staged(self._blocks(), self._parse, weight=lambda block: _PARSED_RATIO * len(block.data))
+
+    def _blocks(self) -> Generator[_Block]:
+        """Yield the file in blocks of whole lines."""
+        self._source.seek(0)
+        at = 0
+        rest = b""
+        while True:
+            data = self._source.read(_BLOCK_BYTES)
+            block = rest + data
+            cut = len(block) if not data else block.rfind(b"\n") + 1
+            if data and not cut and len(block) > MAX_LINE_BYTES:
+                cut = len(block)  # no text: taken as one line that is none
+            rest = block[cut:]
+            yield _Block(at, block[:cut], not data)
+            at += cut
+            if not data:
+                return
+
+    def _parse(self, block: _Block) -> _Parsed:
+        every, count = split_lines(block.data)
+        lines = every.filter(pl.col("text").str.contains(self._format.should_be))
+        rows = self._format.parse(lines.filter(pl.col("size") <= MAX_LINE_BYTES).drop("size"))
+        good = rows.filter(_readable(rows))
+        bad = lines.join(good.select("line"), on="line", how="anti", maintain_order="left")
+        cut = None
+        if bad.height and block.is_last and bad["line"][-1] == count - 1:
+            cut = str(bad["text"][-1])[:120]
+            bad = bad[:-1]
+        frames = _frames(good)
+        undated, start_ns, bad_dates = frames.height, None, list[str]()
+        if self._format.dated and not self._format.relative:
+            dates, bad_dates = _dates(
+                every.filter(pl.col("text").str.starts_with(self._format.dated)), self._format.date_of
+            )
+            if dates.height:
+                starts = dates["start_ns"].to_numpy()
+                which = np.searchsorted(dates["line"].to_numpy(), good["line"].to_numpy())
+                undated, start_ns = int((which == 0).sum()), int(starts[-1])
+                frames = _later(frames, np.append(0, starts)[which])
+        return _Parsed(
+            block.at, frames, undated, start_ns, bad.height, str(bad["text"][0])[:120] if bad.height else "", cut,
+            len(bad_dates), bad_dates[0] if bad_dates else "",
+        )  # fmt: skip
+
+    def _take(self, decoded: _Parsed) -> tuple[FrameBatch, int]:
+        parsed, frames = decoded, decoded.frames
+        summary = self.summary
+        if self._format.relative:
+            frames = self._add_up(frames, parsed.at)
+        elif parsed.undated and self._start_ns:
+            frames = _later(frames, np.where(np.arange(frames.height) < parsed.undated, self._start_ns, 0))
+        if parsed.start_ns is not None:
+            self._start_ns = parsed.start_ns
+        if parsed.cut is not None:
+            self._problem("truncated", "a whole last line", parsed.cut, self._size, "The recording was cut off.", 1)
+        self._bad.add(parsed.bad, parsed.at, parsed.example)
+        self._bad_dates.add(parsed.bad_dates, parsed.at, parsed.bad_date)
+        if frames.height:
+            counts = frames.group_by(pl.col("channel").cast(pl.String), maintain_order=True).len()
+            frames = self._channels.admit(frames, {(name, "can"): n for name, n in counts.iter_rows()}, at=parsed.at)
+        if frames.height:
+            times = frames["timestamp"].dt.timestamp("ns")
+            summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
+        first = summary.frames
+        summary.frames += frames.height
+        numbers = pl.int_range(first, first + pl.len(), dtype=pl.UInt64)
+        frames = frames.with_columns(frame=numbers).select(FRAMES.schema.names())
+        return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty()), 0
+
+    def _add_up(self, frames: pl.DataFrame, at: int) -> pl.DataFrame:
+        """Count each time from the one before; those that leave 64 bits are lost."""
+        steps = frames["timestamp"].to_physical()
+        about = steps.cast(pl.Float64).cum_sum() + float(self._start_ns)
+        fitting = int((about.cum_max() < MAX_TIME_NS).sum())
+        if fitting < frames.height:
+            self._beyond.add(frames.height - fitting, at)
+            frames, steps = frames[:fitting], steps[:fitting]
+        times = steps.cum_sum() + self._start_ns
+        if frames.height:
+            self._start_ns = int(times[-1])
+        return frames.with_columns(timestamp=times.cast(FRAMES.schema["timestamp"]))
+
+    def _finish(self) -> None:
+        bad, beyond, dates = self._bad, self._beyond, self._bad_dates
+        if bad.count:
+            self._problem(
+                "bad_record", "lines that are frames", f"{bad.count} that are not, first: {bad.example!r}", bad.at,
+                "They were skipped.", bad.count,
+            )  # fmt: skip
+        if beyond.count:
+            self._problem(
+                "bad_timestamp", "times within 64 bits of nanoseconds", f"{beyond.count} frames beyond", beyond.at,
+                "Each time counts from the one before, so these frames have none.", beyond.count,
+            )  # fmt: skip
+        if dates.count:
+            self._problem(
+                "bad_timestamp", "dates from which times count",
+                f"{dates.count} that are none, first: {dates.example!r}", dates.at,
+                "Times count from the date before, or from 1970-01-01.", 0,
+            )  # fmt: skip
+        if not self.summary.frames and not self.summary.problems:
+            self._problem("truncated", "frames", "none", self._size, "The log is empty.")
+        self.summary.channels = self._channels.summaries()
+
+
+def _dates(lines: pl.DataFrame, date_of: Callable[[str], int | None]) -> tuple[pl.DataFrame, list[str]]:
+    """Return `line` and `start_ns` of lines with a date, and the text of those whose date cannot be read."""
+    stated = lines.select("line", pl.col("text").str.head(MAX_HEAD_LINE)).filter(pl.col("text").str.contains(r"\d"))
+    texts = stated["text"].unique(maintain_order=True)
+    dates = pl.Series("start_ns", [date_of(text) for text in texts], dtype=pl.Int64)
+    stated = stated.join(pl.DataFrame([texts, dates]), on="text", maintain_order="left")
+    bad = stated.filter(pl.col("start_ns").is_null())["text"]
+    return stated.drop_nulls("start_ns").select("line", "start_ns"), bad.to_list()
+
+
+def _later(frames: pl.DataFrame, by_ns: I64) -> pl.DataFrame:
+    """Add nanoseconds to the times of frames."""
+    times = frames["timestamp"].to_physical() + pl.Series(by_ns)
+    return frames.with_columns(timestamp=times.cast(FRAMES.schema["timestamp"]))
+
+
+def _readable(rows: pl.DataFrame) -> pl.Series:
+    """Return which rows have all their values, within their ranges."""
+    limit = pl.when(pl.col("extended")).then(ID_MASK).otherwise(0x7FF)
+    max_bytes = pl.when(pl.col("fd")).then(64).otherwise(8)
+    whole = pl.all_horizontal(pl.all().is_not_null()) & pl.col("id").is_between(0, limit)
+    whole &= (pl.col("payload").bin.size() <= max_bytes) & (pl.col("channel").str.len_bytes() <= _MAX_NAME_BYTES)
+    return rows.select(whole.fill_null(value=False)).to_series()
+
+
+def _frames(rows: pl.DataFrame) -> pl.DataFrame:
+    """Convert rows of `COLUMNS` to `schema.FRAMES` without `frame`."""
+    dlc_of = dict(zip(FD_LENGTHS.tolist(), range(16), strict=True))
+    return rows.select(
+        timestamp=pl.col("timestamp_ns").cast(FRAMES.schema["timestamp"]),
+        channel=pl.col("channel").cast(pl.Categorical()),
+        kind=pl.lit("can", dtype=FRAMES.schema["kind"]),
+        arbitration_id=pl.col("id").cast(pl.UInt32),
+        is_extended_id=pl.col("extended"),
+        is_fd=pl.col("fd"),
+        is_remote_frame=pl.col("remote"),
+        is_error_frame=pl.col("error"),
+        is_rx=pl.col("rx"),
+        dlc=pl.col("length").replace_strict(dlc_of, default=15, return_dtype=pl.UInt8),
+        payload=pl.col("payload"),
+    )

@@ -1,0 +1,115 @@
+"""TRC, the text log of PEAK's tools, versions 1.0 to 2.1."""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+import polars as pl
+
+from argus_assets.recordings.columns import FD_LENGTHS
+from argus_assets.recordings.formats.text.lines import (
+    MAX_HEAD_LINE,
+    bounded_ns,
+    count,
+    groups,
+    hex_bytes,
+    hex_number,
+    ns,
+)
+from argus_assets.recordings.formats.text.reader import TextDecoder, TextFormat
+
+_EPOCH_DAYS: Final = 25_569
+"""Days from 1899-12-30, which TRC counts from, to 1970-01-01."""
+
+_LAYOUTS: Final = {
+    "1.0": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.1": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.2": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.3": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+\S+\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+}
+_FIELDS: Final = {
+    "N": r"[^\s;]\S*", "O": r"(?P<s>\d+)(?:\.(?P<f>\d+))?", "T": r"(?P<type>\S+)", "B": r"(?P<bus>\d+)", "I": r"(?P<id>[0-9A-Fa-f]+)",
+    "d": r"(?P<dir>\S+)", "R": r"\S+", "l": r"(?P<length>\d+)", "L": r"(?P<dlc>\d+)", "D": r"",
+}  # fmt: skip
+_DEFAULT_COLUMNS: Final = "N,O,T,I,d,l,D"
+_FD_TYPES: Final = ("FD", "FB", "FE", "BI")
+
+
+def _prepare(head: str) -> TextFormat:
+    version = next((m[1] for m in re.finditer(r"(?m)^;\$FILEVERSION=(\d+\.\d+)", head)), "1.0")
+    start = next((m[1] for m in re.finditer(r"(?m)^;\$STARTTIME=(.*)$", head)), "")[:MAX_HEAD_LINE].strip()
+    start_ns = _start(start)
+    columns = next((m[1] for m in re.finditer(r"(?m)^;\$COLUMNS=([\w,]+)", head)), _DEFAULT_COLUMNS)
+    if version in _LAYOUTS:
+        layout = _LAYOUTS[version]
+        types = ["Rx", "Tx"]
+    else:
+        names = columns.split(",")
+        if len(set(names)) < len(names) or not {"O", "I"} < set(names) or not {"l", "L"} & set(names):
+            names = _DEFAULT_COLUMNS.split(",")  # the list of columns is damaged
+        parts = [_FIELDS[c] for c in names if _FIELDS.get(c)]
+        layout = r"^\s*" + r"\s+".join(parts) + r"\s*(?P<data>.*)$"
+        types = ["DT", "RR", *_FD_TYPES]
+    should_be = r"^\s*\d+\)?\s" if version in _LAYOUTS else rf"^\s*[^\s;]\S*\s+[\d.]+\s+(?:{'|'.join(types)})\b"
+    return TextFormat(
+        should_be,
+        lambda lines: _parse(lines, layout, types),
+        start_ns=start_ns or 0,
+        bad_start=start if start_ns is None else "",
+    )
+
+
+def _start(days: str) -> int | None:
+    """Convert days, counted from `_EPOCH_DAYS` before 1970, to nanoseconds since 1970."""
+    match = re.match(r"([0-9]{1,6})(?:\.([0-9]{0,20})[0-9]*)?(?![\w.])", days)
+    if match is None:
+        return None
+    return bounded_ns(int((Decimal(f"{match[1]}.{match[2] or 0}") - _EPOCH_DAYS) * 86_400 * 10**9))
+
+
+def _parse(lines: pl.DataFrame, layout: str, types: list[str]) -> pl.DataFrame:
+    rows = groups(lines, layout)
+
+    def column(name: str, default: str) -> pl.Expr:
+        return pl.col(name).fill_null(default) if name in rows.columns else pl.lit(default)
+
+    kind = column("type", "Rx")
+    rows = rows.filter(kind.is_in(types) & (pl.col("id") != "FFFFFFFF"))
+    is_fd = kind.is_in(_FD_TYPES)
+    remote = (kind == "RR") | pl.col("data").str.starts_with("RTR")
+    lengths = dict(enumerate(FD_LENGTHS.tolist()))
+    if "length" in rows.columns:
+        stated = count("length")
+    else:
+        code = count("dlc")
+        stated = (
+            pl.when(is_fd)
+            .then(code.replace_strict(lengths, default=None, return_dtype=pl.Int64))
+            .otherwise(pl.min_horizontal(code, 8))
+        )
+    digits = pl.col("data").str.replace_all(r"\s+", "").str.slice(0, stated * 2)
+    payload = hex_bytes(pl.when(remote).then(pl.lit("")).otherwise(digits))
+    return (
+        rows.with_columns(payload=payload, stated=stated, remote=remote, fd=is_fd, kind=kind)
+        .with_columns(
+            pl.when(pl.col("remote") | (pl.col("payload").bin.size() == pl.col("stated")))
+            .then("payload")
+            .alias("payload")
+        )
+        .select(
+            "line",
+            timestamp_ns=ns("s", "f", 6),
+            channel=pl.lit("CAN") + column("bus", "1"),
+            id=hex_number("id"),
+            extended=pl.col("id").str.len_bytes() > 4,
+            fd="fd",
+            remote="remote",
+            error=pl.lit(value=False),
+            rx=(column("dir", "Rx") == "Rx") & (pl.col("kind") != "Tx"),
+            length="stated",
+            payload="payload",
+        )
+    )
+
+
+TRC: Final = TextDecoder("trc", rb";(?:\$FILEVERSION=\d+\.\d+|#+\s|.*PCAN)", _prepare)
