@@ -1,4 +1,4 @@
-"""What Dagster loads. The one module that reads the environment when it is imported: Dagster gives no other moment."""
+"""The definitions that Dagster loads. The only module that reads the environment at import: Dagster offers no other hook."""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ from argus_assets.settings import Settings
 
 
 def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = None) -> dg.Definitions:
-    """All definitions.
+    """Return all definitions.
 
     Args:
         settings: What the environment says.
@@ -85,13 +85,13 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             **webhook_resources,
             **(resources or {}),
         },
-        # A run's processes cost more than its work: everything of a run happens in its one process.
+        # A process for each step would cost more than the work: a run has one.
         executor=dg.in_process_executor,
     )
 
 
 def _quiet_prefixes(settings: Settings) -> tuple[list[dg.SensorDefinition], list[dg.JobDefinition]]:
-    """What serves loggers without manifests, where there are any."""
+    """Return what serves loggers that drop no manifests, if any are configured."""
     if settings.idle.prefix is None:
         return [], []
     if settings.idle.loggers is None:
@@ -103,7 +103,7 @@ def _quiet_prefixes(settings: Settings) -> tuple[list[dg.SensorDefinition], list
 
 
 def _webhooks(settings: Settings) -> tuple[list[dg.SensorDefinition], dict[str, object]]:
-    """What tells other systems, where there are any."""
+    """Return what notifies other systems, if any are configured."""
     given = settings.notifications
     if given.webhooks is None:
         if given.alerts is not None:
@@ -125,7 +125,7 @@ def _webhooks(settings: Settings) -> tuple[list[dg.SensorDefinition], dict[str, 
 
 
 def _diagnostician(settings: Settings) -> DiagnosisResource:
-    """Secrets stay in the environment: a configuration is shown in the UI."""
+    """Return the resource of the diagnosis. Secrets stay in the environment: the UI shows a resource's configuration."""
     secrets = {name: dg.EnvVar(name) for name in settings.secrets()}
     return DiagnosisResource.of(settings, database_url=dg.EnvVar("ARGUS_DATABASE_URL"), secrets=secrets)
 

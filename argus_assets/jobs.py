@@ -1,4 +1,4 @@
-"""Jobs: what sensors, schedules and people start."""
+"""The jobs that sensors, schedules and people start."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Partitions: one per batch, in the order in which batches were first seen; and the runs over them."""
+"""Partitions, one per batch in the order in which batches were first seen, and the runs over them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
@@ -24,19 +24,19 @@ Why = Literal["intake", "rerun_failed", "rediagnose_degraded", "rerun", "replay"
 replay of pinned batches compares versions. Nothing but `intake` may alert a second time of the same manifest."""
 
 SIZE: Final = "argus/size"
-"""Tag of a run over one large batch (`large`): `dagster.yaml` lets few of them run at once, so small ones get through."""
+"""Tag of a run over one large batch (`large`): `dagster.yaml` limits how many run at once, so that small ones get through."""
 
 ESTIMATED: Final = "argus/estimated_s"
 """Tag of a run: the seconds of work that were expected of it on the machine of the benchmarks."""
 
 PRIORITY: Final = "dagster/priority"
-"""Tag of a run: Dagster's queue lets the highest go first, 0 where it is absent."""
+"""Tag of a run: Dagster's queue starts the highest first; 0 where it is absent."""
 
 ONLY_STALE: Final = "argus/only_stale"
-"""Tag of a run (`true`): of each batch it makes only what would not come out the same again."""
+"""Tag of a run (`true`): make only the assets of each batch that would not come out the same again."""
 
 FROM_STAGE: Final = "argus/from_stage"
-"""Tag of such a run: this asset is made in any case."""
+"""Tag of such a run: make this asset in any case."""
 
 REQUEST: Final = "argus/request"
 """Tag of a run: the request of `argus rerun` that it belongs to."""
@@ -64,7 +64,7 @@ def request_run(
     tags: Mapping[str, str] | None = None,
     assets: Sequence[str] | None = None,
 ) -> dg.RunRequest:
-    """A run over neighbours in the order of the partitions: one key, or a range.
+    """Return a request for a run over one partition key, or over a range of neighbours.
 
     Args:
         run_key: Dagster starts one run for it, ever.
@@ -82,7 +82,7 @@ def request_run(
 
 
 def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) -> set[str]:
-    """Keys of the batches that are queued or running."""
+    """Return the keys of the batches that are queued or running."""
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=list(IN_FLIGHT)))
     # Positions are counted once: a run must not look through all keys for its own two.
     position = positions(existing) if runs else {}
@@ -90,12 +90,12 @@ def partitions_in_flight(instance: dg.DagsterInstance, existing: Sequence[str]) 
 
 
 def positions(existing: Sequence[str]) -> dict[str, int]:
-    """Where each partition key stands in the order of the partitions."""
+    """Return the position of each key in the order of the partitions."""
     return {key: at for at, key in enumerate(existing)}
 
 
 def partitions_of(run: dg.DagsterRun, existing: Sequence[str], position: Mapping[str, int]) -> Sequence[str]:
-    """Keys of the batches that a run is to process.
+    """Return the keys of the batches that a run is to process.
 
     Args:
         run: The run.
@@ -109,13 +109,13 @@ def partitions_of(run: dg.DagsterRun, existing: Sequence[str], position: Mapping
 
 
 def runs_at_once(instance: dg.DagsterInstance) -> int:
-    """Runs that the queue lets go at the same time (`concurrency.runs.max_concurrent_runs`); 1 where nothing says so."""
+    """Return how many runs the queue starts at the same time (`concurrency.runs.max_concurrent_runs`); 1 where nothing says so."""
     queue = instance.get_concurrency_config().run_queue_config
     return max(1, queue.max_concurrent_runs) if queue is not None else 1
 
 
 def starts_again(run: dg.DagsterRun) -> bool:
-    """Whether Dagster will start a run again whose worker died, and has not done so yet."""
+    """Return whether Dagster is going to retry a run whose worker died, and has not done so yet."""
     return (
         run.status is dg.DagsterRunStatus.FAILURE
         and run.tags.get(_WILL_RETRY) == "true"

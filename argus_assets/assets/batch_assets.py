@@ -8,7 +8,7 @@ import dagster as dg
 
 from argus_assets.assets.batch_context import Services
 from argus_assets.assets.event_writer import RunEvents
-from argus_assets.assets.provenance import recipes_in_force
+from argus_assets.assets.recipes import current_recipes
 from argus_assets.assets.run import Run, take_batches
 from argus_assets.assets.specs import BATCH_ASSETS, BATCH_CHECKS, BATCH_SPECS, CODE_VERSIONS
 from argus_assets.dagster_instance.storage import patch_storage
@@ -23,9 +23,10 @@ from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
 
 MAX_NAMED_FAILURES: Final = 10
-"""Failed batches that a run's failure names in its text; its metadata hold more."""
+"""Failed batches named in the text of a run's failure; its metadata hold more."""
 
 MAX_SHOWN_FAILURES: Final = 100
+"""Failed batches in the metadata of a run's failure: of a backlog, thousands may fail at once."""
 
 
 @dg.multi_asset(
@@ -52,7 +53,7 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
     """
     patch_storage(context.instance)
     formats, config = decoders.decoders(), faults.config()
-    recipes = recipes_in_force(CODE_VERSIONS, decoders=formats, faults=config, model=diagnostician.model)
+    recipes = current_recipes(CODE_VERSIONS, decoders=formats, faults=config, model=diagnostician.model)
     events = RunEvents(context, recipes)
     for note in (*formats.notes, *config.notes):
         events.warning(note)

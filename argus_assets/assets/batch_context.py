@@ -93,7 +93,7 @@ class BatchContext:
         return {table.name: self.table(table) for table in tables}
 
     def save_table(self, table: Table, frame: pl.DataFrame) -> str:
-        """Write a table of the batch; returns its path."""
+        """Write a table of the batch; return its path."""
         self._tables[table.name] = frame
         return self.services.store.save_table(self.partition, frame, table)
 
@@ -104,16 +104,16 @@ class BatchContext:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """What the diagnosis rests on; see `save_diagnosis`."""
+        """The evidence that the diagnosis rests on."""
         return self.services.store.evidence(self.partition)
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
-        """The diagnosis; see `save_diagnosis`."""
+        """The diagnosis, as this run made it or as it was made last."""
         return self.services.store.diagnosis(self.partition)
 
     def save_diagnosis(self, evidence: Evidence, diagnosis: Diagnosis) -> str:
-        """Write the diagnosis and what it rests on; returns the path of the diagnosis."""
+        """Write the diagnosis and what it rests on; return the path of the diagnosis."""
         self.evidence, self.diagnosis = evidence, diagnosis
         self.services.store.save_evidence(self.partition, evidence)
         return self.services.store.save_diagnosis(self.partition, diagnosis)

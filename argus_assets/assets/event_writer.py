@@ -19,7 +19,7 @@ from argus_assets.partitions import WHY
 from argus_assets.pipeline import INPUT, BatchState
 
 EVENT_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Between attempts to write an event while PostgreSQL does not answer."""
+"""Pauses between attempts to write an event while PostgreSQL does not answer: half a minute in all."""
 
 
 class RunEvents:
@@ -60,17 +60,17 @@ class RunEvents:
                     return
 
     def info(self, text: str) -> None:
-        """Log a line."""
+        """Log a line of level INFO."""
         with self._lock:
             self._context.log.info(one_line(text))
 
     def warning(self, text: str) -> None:
-        """Log a line."""
+        """Log a line of level WARNING."""
         with self._lock:
             self._context.log.warning(one_line(text))
 
     def error(self, text: str, error: Exception | None) -> None:
-        """Log a line, with the traceback of an error."""
+        """Log a line of level ERROR, with the traceback of an error where one is given."""
         with self._lock:
             self._context.log.error(one_line(text), exc_info=error)
 
@@ -101,15 +101,15 @@ class BatchEvents:
     data_versions: dict[str, str] = field(default_factory=dict)
 
     def info(self, text: str) -> None:
-        """Log a line about the batch."""
+        """Log a line of level INFO about the batch."""
         self.run.info(f"{self.partition}: {text}")
 
     def warning(self, text: str) -> None:
-        """Log a line about the batch."""
+        """Log a line of level WARNING about the batch."""
         self.run.warning(f"{self.partition}: {text}")
 
     def error(self, error: Exception) -> None:
-        """Log what failed the batch: in a line what is wrong with the drop, with its traceback what is wrong with Argus."""
+        """Log what failed the batch: an error of the drop in one line, a defect of Argus with its traceback."""
         self.run.error(f"{self.partition}: {error}", None if isinstance(error, ArgusError) else error)
 
     def state(self, state: BatchState, **details: Any) -> None:  # noqa: ANN401 - fields of the event

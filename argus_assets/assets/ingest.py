@@ -1,4 +1,4 @@
-"""Parse the recordings of a batch into the lake. No Dagster: replays, tests and benchmarks use it, too.
+"""Parse the recordings of a batch into the lake. Free of Dagster: replays, tests and benchmarks use it, too.
 
 What is shared between processes goes through the lake, by content: a part is parsed once, whichever batch has it.
 """
@@ -52,13 +52,13 @@ class FilesDiffer(BadFile):
 
 @dataclass(frozen=True, slots=True)
 class ParsedBatch:
-    """What `parse_recordings` made.
+    """The result of `parse_recordings`.
 
     Attributes:
         recordings: `recordings.schema.RECORDINGS`, in manifest order.
         problems: `recordings.schema.PROBLEMS`.
         reused: Recordings that had been parsed before, by content and reader version.
-        kept: Local folders of the parts, by their folder in the lake, where one process of the caller's wrote them all.
+        kept: Local folders of the parts, by their folder in the lake, where one process of the caller wrote them all.
     """
 
     recordings: pl.DataFrame
@@ -94,7 +94,7 @@ def parse_recordings(
     """Parse all recordings of a batch side by side, in confined processes; the barrier is the return.
 
     A recording that was parsed before (same content, same reader version) is reused, so a repetition after a crash
-    parses only what is missing; an object that was proven to have its content is not even read again. A recording that is
+    parses only what is missing; an object that is proven to have its content is not even read again. A recording that is
     damaged, or whose reader has to be killed, becomes rows of the tables and never stops the others.
 
     Args:
@@ -103,7 +103,7 @@ def parse_recordings(
         lake: Where their tables go, under `part_folder`.
         workers: Recordings read at the same time.
         on_parsed: Called with the row of each recording as it is finished, from this thread.
-        decoders: The formats in force.
+        decoders: The active formats.
         limits: What a recording may cost.
         reading: Entered with the bytes of memory that a recording's reader may take, while it is read: waits until there
             is room for it.
@@ -111,7 +111,7 @@ def parse_recordings(
             small batch.
 
     Raises:
-        FilesDiffer: A file is missing or its content is not what the manifest says. All files have been looked at.
+        FilesDiffer: A file is missing or its content is not what the manifest says. All files have been checked.
         Unavailable: Storage did not answer.
     """
     side_by_side = _side_by_side(manifest, workers)
@@ -230,7 +230,7 @@ def _parsed_before(lake: Lake, folder: str) -> RecordingSummary | None:
 
 
 def _differs(bucket: Bucket, key: str, file: ManifestFile, size: int, digest: str) -> FilesDiffer | Unavailable:
-    """What to raise for a file that was read with another hash than its manifest's: it is condemned by two readings."""
+    """Return what to raise for a file whose hash is not its manifest's. A second reading has to confirm the first."""
     with bucket.stream(key, size=size) as stream:
         again, _ = stream.finish()
     if again == digest:

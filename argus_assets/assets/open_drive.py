@@ -1,4 +1,4 @@
-"""A drive whose recordings were parsed, and what is computed on its parts in a confined process. No Dagster."""
+"""Open the parsed parts of a drive, and compute on them in a confined process. Free of Dagster, as `ingest` is."""
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -36,7 +36,7 @@ class OpenDrive:
 def open_drive(
     recordings: pl.DataFrame, *, lake: Lake, processes: Pool | None = None, kept: Mapping[str, Path] | None = None
 ) -> Generator[OpenDrive]:
-    """Have a drive at hand for the time of the block.
+    """Open a drive for the time of the block.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
@@ -100,7 +100,7 @@ def measure_motion(
         computing: Entered with the bytes of memory that this may take, while it does.
 
     Returns:
-        The distance, `None` when nothing tells it, and `stats.schema.SPEED`.
+        The distance, `None` when it is unknown, and `stats.schema.SPEED`.
 
     Raises:
         PermanentError: The drive needs more than this may use.
@@ -121,12 +121,12 @@ def aggregate_stats(
     drive: OpenDrive | None = None,
     computing: Reserve = no_reserve,
 ) -> DriveStatistics:
-    """Statistics of a drive: each fault, pairs of them, totals, and the speed.
+    """Return the statistics of a drive: each fault, pairs of them, totals, and the speed.
 
     Args:
         events: `faults.schema.ERROR_EVENTS`.
         recordings: `recordings.schema.RECORDINGS`.
-        lake: Where the parts are, which tell how far and how fast the drive went.
+        lake: Where the parts are, which show how far and how fast the drive went.
         buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
         drive: The parts, where they are open already.
         computing: Entered with the bytes of memory that this may take, while it does.

@@ -1,4 +1,7 @@
-"""A batch processed once more from its recordings, beside the platform: nothing is kept, recorded, sent or learnt."""
+"""Replay a batch from its recordings, and keep the golden set that replays are compared with.
+
+A replay runs beside the platform: nothing is stored, recorded, sent or learnt.
+"""
 
 import os
 from dataclasses import replace
@@ -22,21 +25,21 @@ from argus_assets.stats.schema import ERROR_STATS
 
 
 class _ReadOnlyMemory:
-    """The memory of drives, which learns nothing from a replay."""
+    """Memory of drives that learns nothing from a replay."""
 
     def __init__(self, memory: DriveMemory) -> None:
         self._memory = memory
 
     def remember(self, drive: DriveFacts) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def past(self, drive: DriveFacts, *, window_days: int = 90) -> Past:
-        """What was known before this drive."""
+        """Return what was known before this drive."""
         return self._memory.past(drive, window_days=window_days)
 
 
 def recorded_outcome(lake: Lake, partition: str) -> Outcome:
-    """The outcome that the platform made last.
+    """Return the outcome that is recorded of a batch.
 
     Raises:
         PermanentError: The batch was not processed to its end.
@@ -57,7 +60,7 @@ def replay(
     faults: FaultConfig,
     diagnostician: DiagnosisResource,
 ) -> Outcome:
-    """What would come out of a batch with other decoders, rules, prompt or model.
+    """Return what would come out of a batch with other decoders, rules, prompt or model.
 
     Recordings are parsed anew, whatever was parsed before, and saved answers of the language model are not used.
 
@@ -104,22 +107,22 @@ def replay(
 
 
 def pins(lake: Lake) -> list[Pin]:
-    """The golden set, by partition."""
+    """Return the golden set, by partition."""
     return [Pin.model_validate_json(lake.read_bytes(f"{layout.GOLDEN}/{name}")) for name in lake.names(layout.GOLDEN)]
 
 
 def pinned(lake: Lake) -> set[str]:
-    """Partitions of the golden set; their recordings are to be kept."""
+    """Return the partitions of the golden set; their recordings are to be kept."""
     return {name.removesuffix(".json") for name in lake.names(layout.GOLDEN)}
 
 
 def save_pin(lake: Lake, pin: Pin) -> None:
-    """Put a batch into the golden set, or replace the outcome that it is to have."""
+    """Put a batch into the golden set, or replace its expected outcome."""
     lake.write_bytes(layout.golden(pin.partition), pin.model_dump_json(indent=2).encode())
 
 
 def remove_pin(lake: Lake, partition: str) -> bool:
-    """Take a batch out of the golden set; returns whether it was in it."""
+    """Remove a batch from the golden set; return whether it was in it."""
     if not lake.exists(layout.golden(partition)):
         return False
     lake.delete(layout.golden(partition))

@@ -1,7 +1,7 @@
-"""The run over batches: each is taken through the selected stages, side by side, and fails alone.
+"""Take batches through the selected stages, side by side; each has its own failure.
 
 The one place that knows which stage is at work: it sets the stage, records the state, has the asset made, writes its
-tables and records what came of it. So what fails is recorded as the failure of the stage that it happened in.
+tables and records the result. So a failure is always recorded for the stage that it happened in.
 """
 
 import time
@@ -37,7 +37,7 @@ _Done = TypeVar("_Done")
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is to do.
+    """The work of one run.
 
     Attributes:
         events: Where the run's events go.
@@ -45,8 +45,8 @@ class Run:
         assets: Those selected, in the order in which they are made.
         done_before: What earlier attempts of this run finished: (asset, partition, manifest digest).
         started_at: When it began to execute.
-        only_stale: Of each batch it makes only what would not come out the same again.
-        from_stage: This one it makes in any case.
+        only_stale: Make only the assets that would not come out the same again.
+        from_stage: Make this asset in any case.
         stopping: Set when the run is cancelled.
     """
 
@@ -61,7 +61,7 @@ class Run:
 
 
 def take_batches(run: Run, partitions: Sequence[str]) -> dict[str, Exception]:
-    """Take all batches through the stages, as many side by side as the capacity allows; returns those that failed."""
+    """Take all batches through the stages, as many side by side as the capacity allows; return those that failed."""
     failures: dict[str, Exception] = {}
     at_once = min(run.services.capacity.batches, len(partitions))
     with ThreadPoolExecutor(at_once, thread_name_prefix="batch") as threads:
@@ -80,7 +80,7 @@ def take_batches(run: Run, partitions: Sequence[str]) -> dict[str, Exception]:
 
 
 def _take_one(run: Run, partition: str) -> Exception | None:
-    """Take one batch through the selected stages; returns what failed it."""
+    """Take one batch through the selected stages; return what failed it."""
     with fields(run_id=run.events.run_id, batch=partition) as shown:
         return _take_through_stages(run, partition, shown)
 
@@ -102,7 +102,7 @@ def _take_through_stages(run: Run, partition: str, shown: dict[str, str]) -> Exc
                 return None
             stage = events.stage = shown["stage"] = asset.stage.name
             if (stage, partition, batch.digest) in run.done_before:
-                events.info(f"{stage} was made before the interruption, kept")
+                events.info(f"{stage} was made before the interruption: kept")
                 continue
             if run.only_stale and not _is_stale(run, events, made.get(stage)):
                 continue
@@ -139,12 +139,12 @@ def _is_stale(run: Run, events: BatchEvents, made: MaterializationRecord | None)
     """Return whether the stage would not come out the same again, or is to be made in any case."""
     stage = events.stage
     if stage == run.from_stage:
-        events.info(f"{stage} is made again as asked")
+        events.info(f"{stage} is made again as requested")
         return True
     why = stale_because(
         made, digest=events.digest, recipe=run.events.recipes[stage], input_version=events.input_version()
     )
-    events.info(f"{stage} is up to date, kept" if why is None else f"{stage} is made again: {why}")
+    events.info(f"{stage} is up to date: kept" if why is None else f"{stage} is made again: {why}")
     if why is None and made is not None:
         events.data_versions[stage] = made.data_version
     return why is not None
@@ -237,5 +237,5 @@ def _report_failure(events: BatchEvents, services: Services, error: Exception) -
     try:
         _with_retries(events, report)
     except ArgusError as second:
-        # The event log holds the failure already; the bucket may be what is broken.
-        events.warning(f"the result could not be written to the bucket: {second}")
+        # The event log has the failure already; the bucket itself may be down.
+        events.warning(f"The result could not be written to the bucket: {second}")

@@ -1,4 +1,4 @@
-"""The assets of a batch, in the order in which they are made, with what Dagster is told of them."""
+"""The catalogue of a batch's assets, in the order in which they are made: specs, checks and versions for Dagster."""
 
 from typing import Final
 

@@ -19,6 +19,7 @@ def events(batch: str, as_json: bool, home: Path | None) -> None:
 
     BATCH is a partition key, VEHICLE/BATCH, or a batch id that only one vehicle has.
     """
+    from argus_assets.event_log.events import DIGEST
     from argus_assets.status import timeline
 
     with connected(home) as context:
@@ -39,7 +40,7 @@ def events(batch: str, as_json: bool, home: Path | None) -> None:
         return
     console = terminal(soft_wrap=True)
     for event in found:
-        details = " ".join(f"{k}={_short(v)}" for k, v in event.details.items() if k != "manifest_digest")
+        details = " ".join(f"{k}={_short(v)}" for k, v in event.details.items() if k != DIGEST)
         at = event.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         console.print(f"{at} ", style="dim", end="")
         console.print(f"{event.event:<18} ", style="bold", end="")

@@ -151,12 +151,12 @@ class _Records:
 
 
 def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
-    from argus_assets.assets.provenance import recipes_in_force
+    from argus_assets.assets.recipes import current_recipes
     from argus_assets.assets.specs import CODE_VERSIONS
     from argus_assets.faults.plugins.packages import load_faults
     from argus_assets.recordings.plugins.loading import load_decoders
 
-    return recipes_in_force(
+    return current_recipes(
         CODE_VERSIONS,
         decoders=load_decoders(settings.decoders),
         faults=load_faults(settings.faults),

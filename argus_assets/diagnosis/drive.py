@@ -29,7 +29,7 @@ def diagnose_drive(
     vehicle: str = "",
     dictionary: Dictionary | None = None,
 ) -> tuple[Evidence, Diagnosis]:
-    """Evidence of a drive and its diagnosis. The drive is kept in the memory of drives.
+    """Return the evidence of a drive and its diagnosis, and add the drive to the memory of drives.
 
     Args:
         manifest: Of the batch.

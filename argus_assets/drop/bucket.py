@@ -1,4 +1,4 @@
-"""The drop bucket: a thin, thread-safe layer over fsspec that knows keys, sizes and errors, and nothing of batches.
+"""The drop bucket: a thin, thread-safe layer over fsspec that knows keys, sizes and errors, but not batches.
 
 Works on `s3://bucket[/prefix]` and on a folder (`folder.py`). Keys are relative to the root. Objects are put whole or not
 at all.
@@ -29,7 +29,7 @@ PART_BYTES: Final = 8 * 1024**2
 """Size of the parts of a multipart upload."""
 
 SHA256_METADATA: Final = "sha256"
-"""User metadata of an S3 object that holds its SHA-256 (`x-amz-meta-sha256`)."""
+"""User metadata of an S3 object with its SHA-256 (`x-amz-meta-sha256`)."""
 
 _LIST_PAGE: Final = 1000
 
@@ -39,11 +39,11 @@ class ObjectInfo:
     """An object of the bucket.
 
     Attributes:
-        key: Relative to the root of the bucket.
+        key: Key, relative to the root of the bucket.
         size: Bytes.
         etag: Changes with the content (S3) or with each write (folder).
-        modified: When it was put, UTC.
-        sha256: As its uploader stated, only where it was asked for and is known.
+        modified: When it was put, in UTC.
+        sha256: As stated by its uploader, only where requested and known.
     """
 
     key: str
@@ -55,7 +55,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedUpload:
-    """A multipart upload that was begun and neither completed nor given up."""
+    """A multipart upload that was neither completed nor aborted."""
 
     key: str
     upload_id: str
@@ -73,7 +73,7 @@ class Bucket:
         self.is_local = isinstance(fs, LocalFileSystem)
         self._folder = Folder(self._root)
         self.only_new = False
-        """Ask the store to replace nothing, as a policy may demand of a vehicle."""
+        """Ask the store not to replace objects, as a policy may require of a vehicle."""
 
     @classmethod
     def from_url(cls, url: str, *, storage_options: Mapping[str, object] | None = None) -> Self:
@@ -81,8 +81,8 @@ class Bucket:
 
         Args:
             url: `s3://bucket[/prefix]`, `file://…` or a folder path.
-            storage_options: For the file system. Endpoint and credentials of S3 come from the standard
-                `AWS_…` variables when they are not given.
+            storage_options: Options of the file system. By default, endpoint and credentials of S3 come from the standard
+                `AWS_…` variables.
 
         Raises:
             BadSetting: The URL cannot be used.
@@ -98,7 +98,7 @@ class Bucket:
         return cls(fs, str(root), url)
 
     def path(self, key: str) -> str:
-        """The object's path in the file system.
+        """Return an object's path in the file system.
 
         Raises:
             PermanentError: The key leaves the bucket.
@@ -108,7 +108,7 @@ class Bucket:
         return self._listed(key)
 
     def _listed(self, key: str) -> str:
-        """The path of a key that came from a listing. S3 takes keys as they are: `..` in one leads nowhere.
+        """Return the path of a key from a listing. S3 takes keys literally: `..` in one leads nowhere.
 
         Raises:
             PermanentError: The client would take it for another object's key.
@@ -120,35 +120,35 @@ class Bucket:
         return f"{self._root}/{key}"
 
     def ensure(self) -> None:
-        """Make the folder of a folder bucket; an S3 bucket has to exist."""
+        """Make the folder of a folder bucket; an S3 bucket must exist."""
         if self.is_local:
             self._folder.ensure()
 
-    # ------------------------------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------------------------------ listing
 
     def list_inbox(self, *, limit: int, start_after: str = "") -> list[ObjectInfo]:
-        """Objects of the inbox in key order, at most `limit`, after the key `start_after`: cost follows the result."""
+        """Return up to `limit` objects of the inbox in key order, after the key `start_after`. Costs as much as it returns."""
         return list(islice(self._list(INBOX, start_after), limit))
 
     def list_prefix(self, prefix: str, *, limit: int | None = None) -> list[ObjectInfo]:
-        """Objects whose key starts with `prefix`, which ends with a slash, in key order; at most `limit`."""
+        """Return up to `limit` objects below `prefix`, which ends in a slash, in key order."""
         return list(islice(self._list(prefix, ""), limit))
 
     def iterate(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Objects whose key starts with `prefix`, which ends with a slash, in key order, after the key `start_after`.
+        """Iterate over objects below `prefix`, which ends in a slash, in key order, after the key `start_after`.
 
-        On S3 a page is asked for when it is needed, so memory does not follow the number of objects.
+        On S3 a page is requested when it is needed, so memory does not grow with the number of objects.
         """
         return self._list(prefix, start_after)
 
     def list_names(self, prefix: str) -> list[str]:
-        """Names one level below a prefix, sorted: of objects, and of what has objects below it."""
+        """Return the sorted names one level below a prefix: of objects, and of prefixes of objects."""
         return sorted(self._children(prefix.rstrip("/")))
 
     def list_unfinished_uploads(self, prefix: str, *, limit: int) -> list[UnfinishedUpload]:
-        """Multipart uploads below a prefix that were neither completed nor given up, at most `limit`.
+        """Return up to `limit` multipart uploads below a prefix that were neither completed nor aborted.
 
-        Empty on a folder, which has none.
+        A folder has none.
         """
         if self.is_local:
             return []
@@ -164,7 +164,7 @@ class Bucket:
         ][:limit]
 
     def now(self) -> datetime:
-        """The time by the clock that also stamps the objects: of the store, or of this machine for a folder."""
+        """Return the time of the clock that also stamps the objects: the store's, or this machine's for a folder."""
         if self.is_local:
             return datetime.now(UTC)
         name, _ = self._bucket_and_lead()
@@ -174,7 +174,7 @@ class Bucket:
         return parsedate_to_datetime(stated) if stated else datetime.now(UTC)
 
     def list_batches(self) -> list[BatchRef]:
-        """Every batch that has a recording, a waiting manifest or a quarantined one, in order."""
+        """Return all batches with a recording, a waiting or a quarantined manifest, in order."""
         found: set[BatchRef] = set()
         for top, suffix in (("batches", ""), ("inbox", ".json"), ("quarantine", "")):
             for vehicle in self._children(top):
@@ -187,7 +187,7 @@ class Bucket:
         return sorted(found)
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Size, ETag and stated SHA-256 of an object, `None` when there is none."""
+        """Return size, ETag and stated SHA-256 of an object, `None` when there is none."""
         path = self.path(key)
         with self._errors("look up", key):
             if self.is_local:
@@ -204,7 +204,7 @@ class Bucket:
             return ObjectInfo(key, info["size"], etag, info.get("LastModified"), stated)
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether an object exists."""
         path = self.path(key)
         with self._errors("look up", key):
             if self.is_local:
@@ -217,7 +217,7 @@ class Bucket:
     # ------------------------------------------------------------------------------------------ reading
 
     def read(self, key: str, *, max_bytes: int) -> bytes:
-        """An object's bytes.
+        """Return the bytes of an object.
 
         Raises:
             BadFile: There is none, or it has more than `max_bytes`.
@@ -241,7 +241,7 @@ class Bucket:
 
     @contextmanager
     def stream(self, key: str, *, size: int) -> Generator[RangedSource]:
-        """Open an object of `size` bytes for one reader that goes forward: ranged reads side by side, and its hash.
+        """Open an object of `size` bytes for one reader that goes forward: parallel ranged reads, and its hash.
 
         Raises:
             BadFile: There is none.
@@ -273,10 +273,10 @@ class Bucket:
             elif not self.only_new:
                 self.fs.pipe_file(target, data)
             elif not self._create(target, data):
-                raise BadFile(f"Object {key} is there and may not be replaced.", help="Wait until it was taken.")
+                raise BadFile(f"Object {key} exists and may not be replaced.", help="Wait until it was taken.")
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Put an object whole where there is none; `False` when there is one, which stays as it is."""
+        """Put an object whole where there is none; return `False` when there is one, which is left alone."""
         target = self.path(key)
         with self._errors("write", key):
             if self.is_local:
@@ -286,16 +286,16 @@ class Bucket:
                 except FileExistsError:
                     return False
                 return True
-            # A store that knows no conditional writes overwrites: the look before it makes that unlikely.
+            # A store without conditional writes overwrites: checking before makes that unlikely.
             if self.exists(key):
                 return False
             return self._create(target, data)
 
     def upload_form(self, key: str, *, max_bytes: int, seconds: int) -> dict[str, Any]:
-        """A presigned POST: whoever has it may put this one object of at most `max_bytes`, for so many seconds.
+        """Return a presigned POST: its holder may put this one object of at most `max_bytes`, for `seconds` seconds.
 
-        The one way of S3 to bound the size of what a vehicle puts. `url` and `fields` of a multipart/form-data
-        request; the file is its last field, `file`.
+        It is the only way of S3 to bound the size of what a vehicle puts. It has the `url` and the `fields` of a
+        multipart/form-data request; the file is its last field, `file`.
 
         Raises:
             BadSetting: The bucket is a folder.
@@ -318,10 +318,10 @@ class Bucket:
 
     @contextmanager
     def create(self, key: str, *, sha256: str) -> Generator[BinaryIO]:
-        """Open an object for writing as a stream; it appears when the block ends well, else nothing appears.
+        """Open an object for writing as a stream; it appears when the block succeeds, else nothing appears.
 
-        On S3 it goes up in parts of `PART_BYTES`, and carries `sha256` as metadata. With `only_new`, an object that is
-        there stays: what it holds is compared when it is read.
+        On S3 it is uploaded in parts of `PART_BYTES`, with `sha256` as metadata. With `only_new`, an existing object
+        is kept: its content is compared when it is read.
         """
         target = self.path(key)
         with self._errors("write", key):
@@ -346,7 +346,7 @@ class Bucket:
                 file.close()
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object inside the bucket; `source` may be any key that a listing gave."""
+        """Copy an object inside the bucket; `source` may be any key from a listing."""
         old, new = self._listed(source), self.path(target)
         with self._errors("copy", source):
             if self.is_local:
@@ -355,7 +355,7 @@ class Bucket:
                 self.fs.cp_file(old, new)
 
     def delete(self, key: str) -> None:
-        """Delete an object, by any key that a listing gave; one that is already gone is fine."""
+        """Delete an object by any key from a listing; a missing one is fine."""
         path = self._listed(key)
         with self._errors("delete", key):
             if self.is_local:
@@ -377,7 +377,7 @@ class Bucket:
         return (_of_folder(key, found) for key, found in self._folder.walk(prefix, start_after))
 
     def _list_s3(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Pages of ListObjectsV2 with StartAfter."""
+        """Yield the objects of all pages of ListObjectsV2, with StartAfter."""
         name, lead = self._bucket_and_lead()
         arguments: dict[str, Any] = {"Bucket": name, "Prefix": f"{lead}{prefix}", "MaxKeys": _LIST_PAGE}
         if start_after:
@@ -393,31 +393,31 @@ class Bucket:
             arguments["ContinuationToken"] = page["NextContinuationToken"]
 
     def _create(self, target: str, data: bytes, *, replace: bool = False, **arguments: object) -> bool:
-        """Put an object on S3; `False` when there is one and it is not to be replaced."""
+        """Put an object on S3; return `False` when there is one that is not to be replaced."""
         with self._unless_there() as outcome:
             self.fs.pipe_file(target, data, mode="overwrite" if replace else "create", **arguments)
         return not outcome
 
     @contextmanager
     def _unless_there(self) -> Generator[list[OSError]]:
-        """Take the refusal of a conditional put for an answer."""
+        """Catch the refusal of a conditional put, and hand it out."""
         refused: list[OSError] = []
         try:
             yield refused
         except FileExistsError as error:
             refused.append(error)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # how s3fs tells a failed precondition
+            if error.errno != errno.EINVAL:  # how s3fs reports a failed precondition
                 raise
             refused.append(error)
 
     def _bucket_and_lead(self) -> tuple[str, str]:
-        """Name of the S3 bucket, and what stands before our keys in it."""
+        """Return the name of the S3 bucket, and the prefix of all our keys in it."""
         name, _, base = self._root.partition("/")
         return name, f"{base}/" if base else ""
 
     def _children(self, prefix: str) -> list[str]:
-        """Names one level below a prefix."""
+        """Return the names one level below a prefix."""
         path = self.path(prefix)
         with self._errors("list", prefix):
             if self.is_local:
@@ -429,7 +429,7 @@ class Bucket:
         return [n for n in (str(name).rstrip("/").rsplit("/", 1)[-1] for name in names) if not is_hidden(n)]
 
     def _errors(self, verb: str, key: str) -> AbstractContextManager[None]:
-        """Tell what the file system raises as permanent or transient."""
+        """Translate what the file system raises."""
         return storage_errors(
             verb, f"{key!r} in {self.url}", missing=BadFile, missing_help="Check that the bucket and the file exist."
         )

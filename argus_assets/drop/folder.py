@@ -1,10 +1,10 @@
-"""A folder as a store of objects: regular files below a root, by keys with forward slashes. Knows nothing of batches.
+"""A folder as an object store: regular files below a root, by keys with forward slashes. Does not know batches.
 
-The root may be a link; nothing below it is reached through one. Each part of a key is opened from the folder before it,
-without following, so that no link leads to another object or out of the folder, whenever it was put there. What is
-neither a file nor a folder is not opened for reading either: a pipe would be waited for, a device never ends.
+The root may be a link; nothing below it is reached through one. Each part of a key is opened relative to the folder
+before it, without following links, so that none leads to another object or out of the folder, whenever it was put there.
+Only regular files are opened for reading: a pipe would block, a device never ends.
 
-Files and folders whose names begin with a dot are no objects: programs put unfinished files under such names.
+Files and folders whose names begin with a dot are not objects: programs put unfinished files under such names.
 """
 
 import errno
@@ -26,13 +26,13 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _NO_SUCH_NAME: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _ONE_ENTRY: Final = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO})
-"""Errors of one file or folder. Any other speaks of the disk, the server or this process."""
+"""Errors of one file or folder. Any other is of the disk, the server or this process."""
 
-_MAX_TOLD: Final = 1000
-"""Entries that are told of one by one, in the life of a process."""
+_MAX_LOGGED: Final = 1000
+"""Skipped entries that a process logs one by one."""
 
 _log: Final = logging.getLogger(__name__)
-_told: Final[set[tuple[str, str]]] = set()
+logged_entries: Final[set[tuple[str, str]]] = set()
 
 
 class Folder:
@@ -49,17 +49,17 @@ class Folder:
         """Make the folder."""
         Path(self._root).mkdir(parents=True, exist_ok=True)
 
-    # ------------------------------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------------------------------ listing
 
     def walk(self, prefix: str, start_after: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Objects below a prefix, which ends with a slash, in key order, after the key `start_after`.
+        """Yield objects below a prefix, which ends in a slash, in key order, after the key `start_after`.
 
-        What cannot be looked at is passed over, and told once. That holds for all but the first part of a key, which all
-        vehicles share.
+        Entries that cannot be read are skipped, and logged once: all but the first part of a key, which all vehicles
+        share.
 
         Raises:
-            BadSetting: That folder is a link.
-            OSError: It cannot be read, or the disk does not answer.
+            BadSetting: The first part is a link.
+            OSError: It cannot be read, or the disk failed.
         """
         pending = [_parts(prefix)]
         keys: list[str] = []
@@ -70,7 +70,7 @@ class Folder:
                     pending.append((*parts, name))
                 else:
                     keys.append("/".join((*parts, name)))
-        # Key order differs from path order where a name holds a character below the slash.
+        # Key order differs from path order where a name has a character below the slash.
         for key in sorted(keys):
             if key > start_after:
                 found = self.stat(key)
@@ -78,21 +78,21 @@ class Folder:
                     yield key, found
 
     def names(self, prefix: str) -> list[str]:
-        """Names of files and folders one level below a prefix; else as `walk`."""
+        """Return the names of files and folders one level below a prefix; otherwise like `walk`."""
         return [name for name, _ in self._entries(_parts(prefix))]
 
     def stat(self, key: str) -> os.stat_result | None:
-        """What is known of an object, `None` when there is none.
+        """Return size, times and inode of an object, `None` when there is none.
 
         Raises:
-            OSError: It cannot be looked at.
+            OSError: They cannot be read.
         """
         *folders, name = _parts(key)
         try:
             with self._opened(folders) as number:
                 found = os.stat(name, dir_fd=number, follow_symlinks=False)
         except AccessDenied as error:
-            self._pass_over(key, error.what)
+            self._log_skipped(key, error.what)
             return None
         except OSError as error:
             if error.errno in _NO_SUCH_NAME:
@@ -100,7 +100,7 @@ class Folder:
             raise
         if not stat.S_ISREG(found.st_mode):
             if not stat.S_ISDIR(found.st_mode):
-                self._pass_over(key, _what(found))
+                self._log_skipped(key, _kind(found))
             return None
         return found
 
@@ -108,7 +108,7 @@ class Folder:
         """Open an object for reading.
 
         Raises:
-            BadFile: What is there is no file.
+            BadFile: It is not a regular file.
             AccessDenied: A folder on the way is a link.
             OSError: There is none, or it cannot be opened.
         """
@@ -131,19 +131,19 @@ class Folder:
 
     @contextmanager
     def create(self, key: str, *, replace: bool = True) -> Generator[BinaryIO]:
-        """Open an object for writing; it appears whole when the block ends well, else nothing appears.
+        """Open an object for writing; it appears whole when the block succeeds, else nothing appears.
 
         Args:
-            key: Of the object.
-            replace: Take the place of one that is there.
+            key: Key of the object.
+            replace: Replace an existing object.
 
         Raises:
-            FileExistsError: There is one, and it is not to be replaced.
+            FileExistsError: There is one that is not to be replaced.
             AccessDenied: A folder on the way is a link, or a file.
         """
         *folders, name = _parts(key)
         with self._opened(folders, make=True) as number:
-            with file_in(number, name, replace=replace) as file:  # under a hidden name, which listings skip
+            with file_in(number, name, replace=replace) as file:  # hidden until it is whole: listings skip it
                 yield file
             sync_folder(number)
 
@@ -153,7 +153,7 @@ class Folder:
             shutil.copyfileobj(old, new, 1024 * 1024)
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is gone is fine."""
+        """Delete an object; a missing one is fine."""
         *folders, name = _parts(key)
         with suppress(FileNotFoundError), self._opened(folders) as number:
             os.unlink(name, dir_fd=number)
@@ -162,11 +162,11 @@ class Folder:
 
     @contextmanager
     def _opened(self, parts: Sequence[str], *, make: bool = False) -> Generator[int]:
-        """A folder below the root, opened part by part.
+        """Open a folder below the root, part by part, for the time of the block.
 
         Raises:
             BadSetting: The first part is a link.
-            AccessDenied: Another part is, or is a file where a folder is to be made.
+            AccessDenied: Another part is a link, or a file where a folder is to be made.
             NotADirectoryError: The first part is a file.
         """
         number = os.open(self._root, _FOLDER)
@@ -181,11 +181,11 @@ class Folder:
                 except NotADirectoryError:
                     found = os.stat(part, dir_fd=number, follow_symlinks=False)
                     if not stat.S_ISLNK(found.st_mode) and (at == 0 or not make):
-                        raise  # as when a store does not answer: somebody may move it away
-                    # All vehicles share the first part: nothing is passed over there.
+                        raise  # transient, like a store that does not answer: somebody may move it away
+                    # All vehicles share the first part: it is never skipped.
                     kind = BadSetting if at == 0 else AccessDenied
                     raise kind(
-                        f"{printable('/'.join(parts[: at + 1]))!r} in {self._root} {_what(found)}, expected a folder.",
+                        f"{printable('/'.join(parts[: at + 1]))!r} in {self._root} {_kind(found)}, expected a folder.",
                         help="Links inside a folder bucket are not followed: mount what is elsewhere, or move it here.",
                     ) from None
                 os.close(number)
@@ -195,7 +195,7 @@ class Folder:
             os.close(number)
 
     def _entries(self, parts: Sequence[str]) -> list[tuple[str, bool]]:
-        """Names in a folder, each with whether it is a folder; empty where there is none."""
+        """Return the names in a folder, each with whether it is a folder itself; none when the folder does not exist."""
         found: list[tuple[str, bool]] = []
         try:
             with self._opened(parts) as number, os.scandir(number) as entries:
@@ -206,37 +206,37 @@ class Folder:
                     if is_folder or entry.is_file(follow_symlinks=False):
                         found.append((entry.name, is_folder))
                     else:
-                        why = _what(entry.stat(follow_symlinks=False))
-                        self._pass_over("/".join((*parts, entry.name)), why)
+                        why = _kind(entry.stat(follow_symlinks=False))
+                        self._log_skipped("/".join((*parts, entry.name)), why)
         except FileNotFoundError:
             return found
         except AccessDenied as error:
-            self._pass_over("/".join(parts), error.what)
+            self._log_skipped("/".join(parts), error.what)
         except OSError as error:
             if len(parts) <= 1 or error.errno not in _ONE_ENTRY:
                 raise
-            self._pass_over("/".join(parts), os.strerror(error.errno))
+            self._log_skipped("/".join(parts), os.strerror(error.errno))
         return found
 
-    def _pass_over(self, key: str, why: str) -> None:
-        """Tell of an entry that is no object, once in the life of a process."""
-        if (self._root, key) in _told or len(_told) > _MAX_TOLD:
+    def _log_skipped(self, key: str, why: str) -> None:
+        """Log an entry that is not an object, once per process."""
+        if (self._root, key) in logged_entries or len(logged_entries) > _MAX_LOGGED:
             return
-        _told.add((self._root, key))
-        if len(_told) > _MAX_TOLD:
-            _log.warning("Further entries of folder buckets that are passed over are not told of.")
+        logged_entries.add((self._root, key))
+        if len(logged_entries) > _MAX_LOGGED:
+            _log.warning("Further skipped entries of folder buckets are not logged.")
             return
-        _log.warning("%r in the folder bucket %s is passed over: %s", printable(key), self._root, why)
+        _log.warning("Skipping %r in the folder bucket %s: %s", printable(key), self._root, why)
 
 
 def _parts(key: str) -> tuple[str, ...]:
     return tuple(part for part in key.split("/") if part not in {"", "."})
 
 
-def _what(found: os.stat_result) -> str:
+def _kind(found: os.stat_result) -> str:
     if stat.S_ISLNK(found.st_mode):
         return "is a link"
-    return "is a file" if stat.S_ISREG(found.st_mode) else "is no file"
+    return "is a file" if stat.S_ISREG(found.st_mode) else "is not a regular file"
 
 
 def _no_file(key: str) -> BadFile:

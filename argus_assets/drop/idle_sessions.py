@@ -1,9 +1,9 @@
-"""Sessions of loggers that know no manifest: which are complete, which files count, and what Argus drops for them.
+"""Sessions of loggers that write no manifest: which are complete, which files count, and what Argus drops for them.
 
 The layout is that of the CSS CANedge: `<prefix>/<device>/<session>/<split>-<epoch>.<extension>`. The session counts the
 power cycles of the device, eight digits; the split counts the files of a session, eight digits; the epoch is the
 device's time in seconds, hexadecimal. Extensions are MF4, and MFC, MFE, MFM for compressed and encrypted ones.
-Nobody says that a session is at its end: it is when nothing has come of it for a configured time.
+Nothing marks the end of a session: it is idle, and taken as complete, when no file has arrived for a configured time.
 """
 
 import re
@@ -25,7 +25,7 @@ from argus_assets.drop.upload import drop_manifest
 from argus_assets.errors import BadFile, BadSetting, Unavailable
 
 MARKERS: Final = "quiet/"
-"""Prefix of the objects that say which sessions were taken: `quiet/<device>/<session>/<fingerprint>`."""
+"""Prefix of the objects that record which sessions were taken: `quiet/<device>/<session>/<fingerprint>`."""
 
 RESERVED: Final = ("batches/", "inbox/", "accepted/", "quarantine/", "results/", MARKERS)
 
@@ -54,7 +54,7 @@ class LoggersFile(Strict):
 
 
 def read_loggers(path: Path) -> Mapping[str, Logger]:
-    """The vehicle of each logger.
+    """Return the vehicle of each logger.
 
     Raises:
         BadSetting: The file cannot be used.
@@ -64,10 +64,10 @@ def read_loggers(path: Path) -> Mapping[str, Logger]:
 
 
 def checked_prefix(prefix: str) -> str:
-    """The prefix of the loggers with a slash at its end.
+    """Return the prefix of the loggers, ending in a slash.
 
     Raises:
-        BadSetting: It is empty, or lies inside what vehicles or Argus use.
+        BadSetting: It is empty, or inside a prefix that vehicles or Argus use.
     """
     whole = prefix.strip("/") + "/"
     if whole == "/" or whole.startswith(RESERVED):
@@ -79,12 +79,11 @@ def checked_prefix(prefix: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as the bucket holds it now.
+    """A session as it is in the bucket now.
 
     Attributes:
+        prefix: Prefix of its objects, ending in a slash.
         files: All of its objects.
-        newest: When the last of them came, by the store's clock.
-        prefix: Of all of them, with the slash.
     """
 
     device: str
@@ -94,12 +93,12 @@ class Session:
 
     @property
     def newest(self) -> datetime | None:
-        """When the last file came, by the store's clock."""
+        """Return when the last file arrived, by the store's clock."""
         return max((f.modified for f in self.files if f.modified is not None), default=None)
 
     @property
     def fingerprint(self) -> str:
-        """Changes with every file that comes or changes."""
+        """Hash that changes with every file that arrives or changes."""
         text = "|".join(f"{f.key}@{f.size}@{f.etag}" for f in self.files)
         return sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
@@ -110,19 +109,19 @@ class Session:
 
     @property
     def marker(self) -> str:
-        """Key of the object that says that it was taken as it is."""
+        """Key of the object that records that it was taken in this state."""
         return f"{MARKERS}{self.device}/{self.session}/{self.fingerprint}"
 
 
 def sessions(bucket: Bucket, prefix: str, *, start_after: str = "") -> Iterator[Session]:
-    """The sessions below a prefix in the order of their keys, one in memory at a time.
+    """Yield the sessions below a prefix in key order, one in memory at a time.
 
-    A session of more objects than a manifest names is left with the first of them.
+    A session of more objects than a manifest may name keeps the first of them.
 
     Args:
         bucket: The drop bucket.
-        prefix: Of the loggers.
-        start_after: Key of the listing after which to go on.
+        prefix: Prefix of the loggers.
+        start_after: Key after which the listing starts.
     """
 
     def of(info: ObjectInfo) -> tuple[str, str]:
@@ -139,19 +138,18 @@ def sessions(bucket: Bucket, prefix: str, *, start_after: str = "") -> Iterator[
             yield Session(device, session, f"{prefix}{device}/{session}/", tuple(kept))
 
 
-def is_quiet(session: Session, *, now: datetime, quiet: timedelta) -> bool:
-    """Whether nothing has come of it for so long, by the store's clock: a logger's own may be wrong by years."""
+def is_idle(session: Session, *, now: datetime, after: timedelta) -> bool:
+    """Return whether no file has arrived for that long, by the store's clock: a logger's own may be wrong by years."""
     newest = session.newest
-    return newest is not None and now - newest >= quiet
+    return newest is not None and now - newest >= after
 
 
 def chosen_files(session: Session) -> tuple[ObjectInfo, ...]:
-    """The files that count, by split: one for each.
+    """Return the files that count: one per split, in order.
 
-    A logger that lost its connection sends a split again, sometimes under another epoch or extension. Of several
-    copies the plain one counts before a compressed or encrypted one, because it is what readers read; then the longest,
-    because a copy that was cut short is the beginning of the whole one; then the one that came last, because it was
-    sent to replace the other; then the first name.
+    A logger that lost its connection sends a split again, sometimes under another epoch or extension. A plain copy
+    counts before a compressed or encrypted one, because readers can read it; then the longest, because a truncated copy
+    is the beginning of the whole one; then the latest, because it was sent to replace the other; then the first name.
     """
     by_split: dict[str, list[ObjectInfo]] = {}
     for info in session.files:
@@ -168,27 +166,27 @@ def chosen_files(session: Session) -> tuple[ObjectInfo, ...]:
 
 
 def drive_time(names: Sequence[str], files: Sequence[ObjectInfo]) -> tuple[datetime, datetime]:
-    """When the drive was: the epochs of the first and the last split, else when the files came.
+    """Return start and end of the drive: the epochs of the first and last split, else when the files arrived.
 
-    The end of the last split stands in no name; its start is taken.
+    No name has the end of the last split; its start is used.
     """
-    told: list[datetime] = []
+    stated: list[datetime] = []
     for name in names:
         match = _SPLIT.fullmatch(name)
         if match is not None and match["epoch"]:
             moment = datetime.fromtimestamp(int(match["epoch"], 16), UTC)
-            # A device without a clock counts from 1970: a day of it is no date.
+            # A device without a clock counts from 1970, which is not a date.
             if FIRST_YEAR < moment.year <= LAST_YEAR:
-                told.append(moment)
-    if not told:
-        told = [f.modified for f in files if f.modified is not None]
-    return min(told), max(told)
+                stated.append(moment)
+    if not stated:
+        stated = [f.modified for f in files if f.modified is not None]
+    return min(stated), max(stated)
 
 
 def drop_session(bucket: Bucket, session: Session, logger: Logger) -> Manifest | None:
-    """Copy a session's files into its batch and drop the manifest, as the vehicle would have.
+    """Copy a session's files into its batch and drop the manifest, as a vehicle would.
 
-    Harmless when repeated: the same files make the same manifest. What is missing after a crash is copied again.
+    Harmless when repeated: the same files make the same manifest. A repetition after a crash copies what is missing.
 
     Args:
         bucket: The drop bucket.
@@ -196,11 +194,11 @@ def drop_session(bucket: Bucket, session: Session, logger: Logger) -> Manifest |
         logger: Its vehicle.
 
     Returns:
-        The manifest, `None` when no file of the session has a split's name.
+        The manifest, `None` when no file is named like a split.
 
     Raises:
         BadFile: It has more files than a manifest names.
-        Unavailable: A file changed while it was read, or the bucket did not answer; it can be tried again.
+        Unavailable: A file changed while it was read, or the bucket did not answer; try again.
     """
     chosen = chosen_files(session)
     if not chosen:
@@ -208,7 +206,8 @@ def drop_session(bucket: Bucket, session: Session, logger: Logger) -> Manifest |
         return None
     if len(session.files) > MAX_FILES:
         raise BadFile(
-            f"Session {session.prefix} has more than {MAX_FILES} objects.", help="Let the logger begin new sessions."
+            f"Session {session.prefix} has more than {MAX_FILES} objects.",
+            help="Configure the logger to start new sessions more often.",
         )
     names = [info.key.removeprefix(session.prefix) for info in chosen]
     entries = tuple(_take(bucket, info, name, session, logger) for info, name in zip(chosen, names, strict=True))
@@ -224,7 +223,7 @@ def drop_session(bucket: Bucket, session: Session, logger: Logger) -> Manifest |
         files=entries,
     )
     drop_manifest(bucket, manifest)
-    # Last: without the marker all this is done again, to the same end.
+    # Last: without the marker all of this is repeated, with the same result.
     bucket.put(session.marker, b"")
     return manifest
 
@@ -241,7 +240,7 @@ def _take(bucket: Bucket, info: ObjectInfo, name: str, session: Session, logger:
         bucket.copy(info.key, target)
     now = bucket.stat(info.key)
     if now is None or now.size != info.size or now.etag != info.etag:
-        raise Unavailable(f"{info.key} changed while it was taken.", help="It is taken when it is quiet again.")
+        raise Unavailable(f"{info.key} changed while it was taken.", help="It is taken once it is idle again.")
     return ManifestFile(name=name, size=info.size, sha256=digest.hexdigest())
 
 

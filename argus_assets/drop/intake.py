@@ -1,10 +1,10 @@
-"""What to do with the completion manifests in the inbox: a pure plan, carried out by the sensor.
+"""Plan what happens to the completion manifests in the inbox. Pure; the sensor carries the plan out.
 
 The protocol in three steps, each harmless when repeated:
 
-1. A tick reads some manifests and plans. What it requests stands in the cursor that the tick returns.
+1. A tick reads some manifests and plans. What it requests is in the cursor that the tick returns.
 2. Dagster records the cursor together with the runs it will submit, and submits them even after a crash.
-3. The next tick finds the request in its cursor, so it was recorded: only now the manifest leaves the inbox.
+3. The next tick finds the request in its cursor, so it was recorded: only then does the manifest leave the inbox.
 """
 
 from collections import Counter
@@ -64,10 +64,10 @@ class IntakeCursor(BaseModel):
 
     @classmethod
     def load(cls, text: str | None) -> "IntakeCursor":
-        """Read a cursor; one of another version, or none, is an empty one.
+        """Read a cursor; a missing one, or one of another version, is empty.
 
         An empty cursor is always safe: manifests still in the inbox are planned again, and those that were
-        requested before are recognised as finished, or as in flight, or requested once more.
+        requested before are recognised as finished or in flight, or are requested once more.
         """
         if not text:
             return cls()
@@ -88,7 +88,7 @@ class Candidate:
         stamp: Changes with every drop of the marker, even of the same bytes (ETag and time).
         raw: The manifest's bytes, `None` when it was too large to be read.
         manifest: The parsed manifest, or `None` when `reasons` says why there is none.
-        reasons: Why it cannot be used, as far as reading it told.
+        reasons: Why it cannot be used, as far as reading it showed.
         files: What the bucket holds under the batch's prefix, by file name.
         put_at: When the manifest was put, by the bucket's clock.
     """
@@ -104,16 +104,16 @@ class Candidate:
 
 
 BATCH_S: Final = 0.3
-"""Work of a batch before its first byte: events, tables, page (docs/benchmarks/throughput.md)."""
+"""Fixed work of a batch: events, tables, page (docs/benchmarks/throughput.md)."""
 
 FILE_S: Final = 0.011
-"""Work of each recording before its first byte: a process takes it up, its tables are written and looked through.
+"""Fixed work of each recording: a process takes it up, its tables are written and scanned.
 
-Measured 8 to 15 ms; how long the last runs took corrects it, as it does the bytes (`Sizing.pace`).
+Measured 8 to 15 ms; the duration of the last runs corrects it, as it does the bytes (`Sizing.pace`).
 """
 
 BYTE_S: Final = 0.04e-6
-"""Work for each byte of a recording: read, parse, find faults (docs/benchmarks)."""
+"""Work per byte of a recording: read, parse, find faults (docs/benchmarks)."""
 
 PACKED_BYTE_S: Final = 0.2e-6
 """The same for a recording inside gzip or zstd."""
@@ -121,47 +121,47 @@ PACKED_BYTE_S: Final = 0.2e-6
 _PACKED: Final = (".gz", ".zst")
 
 TOP_PRIORITY: Final = 8
-"""Of the first batch of a vehicle in Dagster's queue; reruns have -1."""
+"""Priority of the first batch of a vehicle in Dagster's queue; reruns have -1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
     """How much work goes into one run.
 
-    A lone batch starts at once. A backlog is cut into as many runs as may run at the same time, as long as each has
-    enough work to be worth its start, and into more when they would take longer than they should.
+    A lone batch starts at once. A backlog is cut into as many runs as may run concurrently, as long as each has enough
+    work to be worth its start, and into more when they would take longer than they should.
 
     Attributes:
-        run_s: Seconds of work of one run, at most.
+        run_s: Most seconds of work in one run.
         worth_s: Seconds of work that make the start of another run worth it.
-        runs_at_once: Runs at the same time.
-        most_batches: Batches of one run, at most.
-        pace: Seconds that work took for each second that was estimated.
+        runs_at_once: Concurrent runs.
+        max_batches: Most batches in one run.
+        pace: Seconds that work took per estimated second.
     """
 
     run_s: float = 60.0
     worth_s: float = 15.0
     runs_at_once: int = 2
-    most_batches: int = 500
+    max_batches: int = 500
     pace: float = 1.0
 
     def seconds(self, candidate: Candidate) -> float:
-        """Seconds of work that a batch is expected to take."""
+        """Return the seconds of work that a batch is expected to take."""
         files = candidate.manifest.files if candidate.manifest is not None else ()
         return self.pace * estimated_seconds(files)
 
     def is_large(self, candidate: Candidate) -> bool:
-        """Whether a batch takes longer than a run should."""
+        """Return whether a batch takes longer than a run should."""
         return self.seconds(candidate) > self.run_s
 
     def run_seconds(self, total_s: float) -> float:
-        """Seconds of work of each run when there is so much to do."""
+        """Return the seconds of work of each run, given the work of all."""
         runs = min(self.runs_at_once, max(1, int(total_s / self.worth_s)))
         return min(self.run_s, total_s / runs * 1.0001)
 
 
 def estimated_seconds(files: Sequence[ManifestFile]) -> float:
-    """Seconds of work that a batch of these files takes on the machine of the benchmarks."""
+    """Return the seconds of work that a batch of these files takes on the benchmark machine."""
     packed = sum(f.size for f in files if f.name.lower().endswith(_PACKED))
     plain = sum(f.size for f in files) - packed
     return BATCH_S + FILE_S * len(files) + BYTE_S * plain + PACKED_BYTE_S * packed
@@ -177,12 +177,12 @@ class PlannedBatch:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run over partitions that are neighbours in the order of the dynamic partitions.
+    """One run over partitions that are adjacent in the order of the dynamic partitions.
 
     Attributes:
         partitions: Keys in that order; the run's range goes from the first to the last.
-        run_key: The same for the same manifests, dropped the same times.
-        estimated_s: Seconds of work on the machine of the benchmarks.
+        run_key: The same for the same drops of the same manifests.
+        estimated_s: Seconds of work on the benchmark machine.
         large: It is one batch that takes longer than a run should.
         priority: In Dagster's queue; see `priority_of_turn`.
     """
@@ -201,10 +201,10 @@ class IntakePlan:
     Attributes:
         batches: Batches to process.
         runs: The runs that process them.
-        new_partitions: Keys to add, those of one vehicle sorted, so by time.
+        new_partitions: Keys to add; those of one vehicle are sorted, that is by time.
         quarantined: Manifests that cannot be used, each with its reasons.
-        duplicates: Manifests that were processed before and did not fail; they only leave the inbox.
-        waiting: Batches in processing right now; their manifests stay in the inbox until the run has ended.
+        duplicates: Manifests that were processed before without failing; they only leave the inbox.
+        waiting: Batches that are being processed; their manifests stay in the inbox until the run has ended.
     """
 
     batches: tuple[PlannedBatch, ...]
@@ -218,7 +218,7 @@ class IntakePlan:
 def check_files(
     manifest: Manifest, files: Mapping[str, ObjectInfo], *, max_bytes: int | None = None
 ) -> tuple[Reason, ...]:
-    """Compare what the manifest says with what the bucket holds, without reading file contents.
+    """Compare the manifest with what the bucket holds, without reading contents.
 
     Args:
         manifest: The manifest.
@@ -265,7 +265,7 @@ def _too_large(manifest: Manifest, files: Mapping[str, ObjectInfo], max_bytes: i
 
 
 def missing_file(file: ManifestFile, key: str) -> Reason:
-    """The reason for a file of the manifest that is not in the bucket."""
+    """Return the reason for a file of the manifest that is not in the bucket."""
     return Reason(
         kind="missing_file",
         file=file.name,
@@ -276,7 +276,7 @@ def missing_file(file: ManifestFile, key: str) -> Reason:
 
 
 def wrong_size(file: ManifestFile, actual: int) -> Reason:
-    """The reason for a file that is longer or shorter than the manifest says."""
+    """Return the reason for a file that is longer or shorter than the manifest says."""
     return Reason(
         kind="wrong_size",
         file=file.name,
@@ -287,7 +287,7 @@ def wrong_size(file: ManifestFile, actual: int) -> Reason:
 
 
 def wrong_sha256(file: ManifestFile, actual: str) -> Reason:
-    """The reason for a file whose content is not what the manifest says."""
+    """Return the reason for a file whose content differs from the manifest."""
     return Reason(
         kind="wrong_sha256",
         file=file.name,
@@ -312,9 +312,9 @@ def plan_intake(
         candidates: The manifests of this tick.
         existing: All batch partition keys, in the order Dagster keeps them (order of insertion).
         in_flight: Keys whose batches are queued or running.
-        finished: (Key, digest) of batches that were processed to the end from that very manifest. Any other
-            manifest that is dropped again tries again.
-        sizing: How much goes into one run.
+        finished: (Key, digest) of batches that were completed from that very manifest. Any other manifest that is
+            dropped again is processed again.
+        sizing: How much work goes into one run.
         max_batch_bytes: Largest batch that is taken, `None` for no limit.
 
     Returns:
@@ -346,7 +346,7 @@ def plan_intake(
         batches.append(PlannedBatch(partition, candidate))
 
     known_keys = set(existing)
-    # Dagster keeps the order in which keys are added, and a run goes over neighbours: large ones don't stand between.
+    # Dagster keeps the order in which keys are added, and a run takes adjacent ones: large batches must not be between.
     large = {b.partition: sizing.is_large(b.candidate) for b in batches}
     turn = turns([b.partition for b in batches], in_flight=in_flight)
     new = tuple(sorted({b.partition for b in batches} - known_keys, key=lambda key: (large[key], turn[key], key)))
@@ -355,9 +355,9 @@ def plan_intake(
 
 
 def turns(partitions: Iterable[str], *, in_flight: Iterable[str]) -> dict[str, int]:
-    """How many batches of the same vehicle come before each batch: those in processing, and of these the older ones.
+    """Return how many batches of the same vehicle come before each: those in flight, and the older ones of these.
 
-    Vehicles take turns by it: the first batch of each comes before the second of any.
+    Vehicles take turns: the first batch of each comes before the second of any.
     """
     before = Counter(ref.vehicle_id for key in in_flight if (ref := parse_partition_key(key)) is not None)
     turn: dict[str, int] = {}
@@ -370,15 +370,15 @@ def turns(partitions: Iterable[str], *, in_flight: Iterable[str]) -> dict[str, i
 
 
 def priority_of_turn(turn: int) -> int:
-    """Priority of a run whose first batch has this turn: the highest for 0, one less with each doubling, 0 at least.
+    """Return the priority of a run whose first batch has this turn: highest for 0, one less with each doubling, at least 0.
 
-    Steps that double keep the order among many drops of one vehicle, and never put a drop behind a rerun.
+    Doubling steps keep the order among many drops of one vehicle, and never put a drop behind a rerun.
     """
     return max(0, TOP_PRIORITY - turn.bit_length())
 
 
 def first_keys(existing: Iterable[str]) -> dict[tuple[str, str], str]:
-    """The partition key of each batch, by (vehicle_id, batch_id)."""
+    """Return the partition key of each batch, by (vehicle_id, batch_id)."""
     key_of: dict[tuple[str, str], str] = {}
     for key in existing:
         known = parse_partition_key(key)
@@ -397,8 +397,8 @@ def plan_runs(
     Args:
         batches: What is to be processed.
         order: All partition keys, in Dagster's order.
-        sizing: How much goes into one run.
-        turn: Of each batch among those of its vehicle.
+        sizing: How much work goes into one run.
+        turn: Turn of each batch among those of its vehicle.
     """
     batch_of = {b.partition: b for b in batches}
     small = {key: sizing.seconds(b.candidate) for key, b in batch_of.items() if not sizing.is_large(b.candidate)}
@@ -413,19 +413,21 @@ def plan_runs(
     return (
         *(
             planned(keys)
-            for stretch in stretches(small, order=order, most=len(small))
-            for keys in _cut(stretch, small, run_s, sizing.most_batches)
+            for stretch in stretches(small, order=order, max_keys=len(small))
+            for keys in _cut(stretch, small, run_s, sizing.max_batches)
         ),
         *(planned((key,), large=True) for key in batch_of if key not in small),
     )
 
 
-def _cut(keys: Sequence[str], seconds: Mapping[str, float], run_s: float, most: int) -> Iterable[tuple[str, ...]]:
-    """Cut a stretch where the work of a run is full."""
+def _cut(
+    keys: Sequence[str], seconds: Mapping[str, float], run_s: float, max_batches: int
+) -> Iterable[tuple[str, ...]]:
+    """Cut a stretch wherever a run is full."""
     run: list[str] = []
     work_s = 0.0
     for key in keys:
-        if run and (work_s + seconds[key] > run_s or len(run) == most):
+        if run and (work_s + seconds[key] > run_s or len(run) == max_batches):
             yield tuple(run)
             run, work_s = [], 0.0
         run.append(key)
@@ -434,8 +436,8 @@ def _cut(keys: Sequence[str], seconds: Mapping[str, float], run_s: float, most: 
         yield tuple(run)
 
 
-def stretches(keys: Iterable[str], *, order: Sequence[str], most: int) -> list[tuple[str, ...]]:
-    """Cut keys into contiguous stretches of `order`, of at most so many keys.
+def stretches(keys: Iterable[str], *, order: Sequence[str], max_keys: int) -> list[tuple[str, ...]]:
+    """Cut keys into contiguous stretches of `order`, of at most `max_keys` keys.
 
     A Dagster range includes every key between its ends, so a stretch never spans a key that is not wanted.
     """
@@ -443,7 +445,7 @@ def stretches(keys: Iterable[str], *, order: Sequence[str], most: int) -> list[t
     wanted = sorted(keys, key=position.__getitem__)
     found: list[list[str]] = []
     for key in wanted:
-        if found and len(found[-1]) < most and position[key] == position[found[-1][-1]] + 1:
+        if found and len(found[-1]) < max_keys and position[key] == position[found[-1][-1]] + 1:
             found[-1].append(key)
         else:
             found.append([key])
@@ -451,7 +453,7 @@ def stretches(keys: Iterable[str], *, order: Sequence[str], most: int) -> list[t
 
 
 def _run_key(stretch: Sequence[PlannedBatch]) -> str:
-    """`<first partition>@<manifest>` of a lone batch; with a hash over all of them for a range."""
+    """Return `<first partition>@<manifest>` for a lone batch; for a range, with a hash over all of them."""
     names = [f"{b.partition}@{b.candidate.digest}@{b.candidate.stamp}" for b in stretch]
     if len(names) == 1:
         return names[0]

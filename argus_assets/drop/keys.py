@@ -1,10 +1,10 @@
-"""Object keys of the drop bucket and partition keys: one place that makes them, one that reads them.
+"""Object keys of the drop bucket, and partition keys: made and parsed here only.
 
 batches/<vehicle_id>/<batch_id>/<file>          recordings
 inbox/<vehicle_id>/<batch_id>.json              completion manifest, the last PUT
-accepted/<vehicle_id>/<batch_id>.<digest>.json  the same manifest after it was taken
-quarantine/<vehicle_id>/<batch_id>/             what could not be used, with its reason
-results/<vehicle_id>/<batch_id>.json            what came out
+accepted/<vehicle_id>/<batch_id>.<digest>.json  the same manifest, once taken
+quarantine/<vehicle_id>/<batch_id>/             what cannot be used, with the reason
+results/<vehicle_id>/<batch_id>.json            the outcome
 """
 
 import re
@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 VEHICLE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
-"""No underscore, so that a partition key splits in one way only."""
+"""No underscore, so that a partition key splits in only one way."""
 
 BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 """No comma: commas break backfills in the Dagster UI (dagster #32183)."""
@@ -21,7 +21,7 @@ BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 INBOX: Final = "inbox/"
 
 VERSION_MARK: Final = "?versionId="
-"""S3 clients take what follows it in a key for a version: such a key would stand for another object."""
+"""S3 clients read what follows it in a key as a version: such a key would name another object."""
 
 _PARTITION: Final = re.compile(
     rf"(?P<date>\d{{4}}-\d{{2}}-\d{{2}})_(?P<vehicle>{VEHICLE_ID.pattern})_(?P<batch>{BATCH_ID.pattern})"
@@ -34,7 +34,7 @@ _ACCEPTED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class BatchRef:
-    """Which batch: the vehicle and its name for the drive."""
+    """Identity of a batch: the vehicle and its name for the drive."""
 
     vehicle_id: str
     batch_id: str
@@ -48,59 +48,59 @@ class PartitionRef(BatchRef):
 
 
 def batch_prefix(vehicle_id: str, batch_id: str) -> str:
-    """Prefix of a batch's recordings, with the slash at its end."""
+    """Return the prefix of a batch's recordings, ending in a slash."""
     return f"batches/{vehicle_id}/{batch_id}/"
 
 
 def recording_key(vehicle_id: str, batch_id: str, file: str) -> str:
-    """Key of one recording."""
+    """Return the key of a recording."""
     return f"{batch_prefix(vehicle_id, batch_id)}{file}"
 
 
 def inbox_key(vehicle_id: str, batch_id: str) -> str:
-    """Key of a completion manifest that waits to be taken."""
+    """Return the key of a completion manifest that waits to be taken."""
     return f"{INBOX}{vehicle_id}/{batch_id}.json"
 
 
 def parse_inbox_key(key: str) -> BatchRef | None:
-    """The batch of a completion manifest's key, `None` when the key is not one."""
+    """Return the batch of a completion manifest's key, `None` when it is not such a key."""
     match = _MARKER.fullmatch(key)
     return BatchRef(match["vehicle"], match["batch"]) if match else None
 
 
 def accepted_prefix(vehicle_id: str, batch_id: str) -> str:
-    """Prefix of the manifests that were taken for a batch."""
+    """Return the prefix of the manifests that were taken for a batch."""
     return f"accepted/{vehicle_id}/{batch_id}."
 
 
 def accepted_key(vehicle_id: str, batch_id: str, digest: str) -> str:
-    """Key of a manifest that was taken."""
+    """Return the key of a manifest that was taken."""
     return f"{accepted_prefix(vehicle_id, batch_id)}{digest}.json"
 
 
 def parse_accepted_key(key: str) -> tuple[BatchRef, str] | None:
-    """The batch and the digest of a manifest that was taken, `None` when the key is not one."""
+    """Return batch and digest of a taken manifest's key, `None` when it is not such a key."""
     match = _ACCEPTED.fullmatch(key)
     return (BatchRef(match["vehicle"], match["batch"]), match["digest"]) if match else None
 
 
 def quarantine_prefix(vehicle_id: str, batch_id: str) -> str:
-    """Prefix of what could not be used of a batch."""
+    """Return the prefix of what cannot be used of a batch."""
     return f"quarantine/{vehicle_id}/{batch_id}/"
 
 
 def results_key(vehicle_id: str, batch_id: str) -> str:
-    """Key of a batch's outcome."""
+    """Return the key of a batch's outcome."""
     return f"results/{vehicle_id}/{batch_id}.json"
 
 
 def partition_key(recorded_from: datetime, vehicle_id: str, batch_id: str) -> str:
-    """`<date recorded>_<vehicle_id>_<batch_id>`: sorts by time; the date is the UTC date of the drive's start."""
+    """Return `<date>_<vehicle_id>_<batch_id>`, which sorts by time; the date is that of the drive's start in UTC."""
     return f"{recorded_from.astimezone(UTC):%Y-%m-%d}_{vehicle_id}_{batch_id}"
 
 
 def parse_partition_key(key: str) -> PartitionRef | None:
-    """What a partition key says, `None` when it is not one of a batch."""
+    """Return the batch and date of a partition key, `None` when it is not one of a batch."""
     match = _PARTITION.fullmatch(key)
     if match is None:
         return None
@@ -112,10 +112,10 @@ def parse_partition_key(key: str) -> PartitionRef | None:
 
 
 def is_hidden(key: str) -> bool:
-    """Whether a part of a key begins with a dot. Programs that copy put unfinished files under such names."""
+    """Return whether a part of a key begins with a dot, as names of unfinished files do when a program copies them."""
     return key.startswith(".") or "/." in key
 
 
 def printable(text: str) -> str:
-    """A text from outside, without anything that moves a cursor, turns the direction of writing or is no Unicode."""
+    """Escape in a text from outside what moves a cursor, turns the direction of writing or is not valid Unicode."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

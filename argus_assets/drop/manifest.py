@@ -1,4 +1,4 @@
-"""The completion manifest: what a vehicle says it has dropped. Hostile input until it is parsed.
+"""The completion manifest: the list of what a vehicle has dropped. Hostile input until it is parsed.
 
 The JSON schema in `docs/manifest.schema.json` is made from the models here.
 """
@@ -31,21 +31,21 @@ MAX_NAME_BYTES: Final = 800
 """An S3 key has at most 1,024 bytes; the prefix takes the rest."""
 
 MAX_VALUES: Final = 250_000
-"""Objects, arrays and members of a manifest's JSON: far more than 10,000 files need, little enough for memory."""
+"""Objects, arrays and members of a manifest's JSON: far more than 10,000 files need, few enough for memory."""
 
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2199
 
-# To its end, or to that of the text: where an end that is missing was looked for again, time grew with the square.
+# An unterminated string matches to the end of the text: searching again for its end would take quadratic time.
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _MARKS: Final = (b",", b"[", b"{")
 _NOT_PRINTED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_MOST_MEMBERS: Final = {"document": 32, "file": 8, "ecu_releases": 500}
-_TOLD_CHARACTERS: Final = 1000
+_MAX_MEMBERS: Final = {"document": 32, "file": 8, "ecu_releases": 500}
+_MAX_SHOWN_CHARACTERS: Final = 1000
 
 
 def _composed(text: str) -> str:
-    """One form for what looks the same (NFC), and nothing that does not print.
+    """Normalise a text to NFC, one form for what looks the same, and refuse what does not print.
 
     Raises:
         ValueError: It has a character that does not print, or turns the direction of writing.
@@ -56,10 +56,10 @@ def _composed(text: str) -> str:
 
 
 def _plausible(moment: datetime) -> datetime:
-    """Times that a partition key can hold, in whatever offset.
+    """Refuse times that a partition key cannot hold, whatever their offset.
 
     Raises:
-        ValueError: It is before 1970 or after 2199.
+        ValueError: The time is before 1970 or after 2199.
     """
     # The year as written: conversion to UTC fails at the ends of the calendar.
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
@@ -90,7 +90,7 @@ class ManifestFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The completion manifest of one batch: dropped last, it says that everything else is there."""
+    """The completion manifest of one batch: dropped last, it marks the batch as complete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -134,7 +134,7 @@ class Manifest(BaseModel):
 
 
 def name_problem(name: str) -> str | None:
-    """Why a file name cannot be used, `None` when it can: it must stay inside its batch and be printable."""
+    """Return why a file name cannot be used, `None` when it can: it must stay inside its batch and be printable."""
     if len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
         return f"a file name of more than {MAX_NAME_BYTES} bytes"
     if re.search(r"[\\]", name) or any(unicodedata.category(c) in _NOT_PRINTED for c in name):
@@ -152,7 +152,7 @@ def name_problem(name: str) -> str | None:
 
 
 def parse_manifest(raw: bytes, *, vehicle_id: str, batch_id: str) -> Manifest:
-    """Parse a manifest and hold it against the key it was dropped under.
+    """Parse a manifest and check it against the key that it was dropped under.
 
     Args:
         raw: The object's bytes.
@@ -160,7 +160,7 @@ def parse_manifest(raw: bytes, *, vehicle_id: str, batch_id: str) -> Manifest:
         batch_id: From its key.
 
     Raises:
-        BadManifest: It is too large, not JSON, not a manifest, or speaks of another batch.
+        BadManifest: It is too large, not JSON, not a manifest, or of another batch.
     """
     where = f"The manifest of batch {vehicle_id}/{batch_id}"
     if len(raw) > MAX_MANIFEST_BYTES:
@@ -178,7 +178,7 @@ def parse_manifest(raw: bytes, *, vehicle_id: str, batch_id: str) -> Manifest:
     except UnicodeDecodeError as error:
         raise BadManifest(f"{where} is not UTF-8: byte {error.start}.", help="Write it as UTF-8 JSON.") from error
     except (ValueError, RecursionError) as error:
-        raise BadManifest(f"{where} is not JSON: {_told(error)}.", help="See docs/manifest.schema.json.") from error
+        raise BadManifest(f"{where} is not JSON: {_shown(error)}.", help="See docs/manifest.schema.json.") from error
     problem = _too_many(document)
     if problem:
         raise BadManifest(f"{where} is not a manifest: {problem}.", help="See docs/manifest.schema.json.")
@@ -186,19 +186,21 @@ def parse_manifest(raw: bytes, *, vehicle_id: str, batch_id: str) -> Manifest:
         manifest = Manifest.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)
-        told = "; ".join(f"{_told('.'.join(map(str, e['loc'])) or 'document')}: {_told(e['msg'])}" for e in first[:5])
+        shown = "; ".join(
+            f"{_shown('.'.join(map(str, e['loc'])) or 'document')}: {_shown(e['msg'])}" for e in first[:5]
+        )
         more = f" (and {len(first) - 5} more)" if len(first) > 5 else ""
-        raise BadManifest(f"{where} is not a manifest: {told}{more}.", help="See docs/manifest.schema.json.") from None
+        raise BadManifest(f"{where} is not a manifest: {shown}{more}.", help="See docs/manifest.schema.json.") from None
     if (manifest.vehicle_id, manifest.batch_id) != (vehicle_id, batch_id):
         raise BadManifest(
-            f"{where} speaks of {manifest.vehicle_id}/{manifest.batch_id}.",
-            help="Drop it as inbox/<vehicle_id>/<batch_id>.json with the ids that stand in it.",
+            f"{where} names batch {manifest.vehicle_id}/{manifest.batch_id}.",
+            help="Drop it as inbox/<vehicle_id>/<batch_id>.json with the ids that it names.",
         )
     return manifest
 
 
 def _too_many_values(raw: bytes) -> bool:
-    """Whether a JSON text has more than `MAX_VALUES`, without parsing it: marks outside of strings are counted."""
+    """Return whether a JSON text has more than `MAX_VALUES`, without parsing it: marks outside of strings are counted."""
     if sum(raw.count(mark) for mark in _MARKS) <= MAX_VALUES:
         return False
     outside = end = 0
@@ -211,7 +213,7 @@ def _too_many_values(raw: bytes) -> bool:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; which of two members of one name counts is not the same for every reader.
+    """Build a JSON object, refusing duplicate names: parsers differ in which of two members counts.
 
     Raises:
         ValueError: Two members have one name.
@@ -223,37 +225,37 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _too_many(document: object) -> str | None:
-    """What there is too much of; found before each part is looked at, and each has its own error."""
+    """Return what there is too much of, before every part of it is validated and reported on its own."""
     if not isinstance(document, dict):
         return "the document is not an object"
     files, ecus = document.get("files"), document.get("ecu_releases")
-    if len(document) > _MOST_MEMBERS["document"]:
+    if len(document) > _MAX_MEMBERS["document"]:
         return f"{len(document)} members"
     if isinstance(files, list):
         if len(files) > MAX_FILES:
             return f"files: {len(files)} of them, expected at most {MAX_FILES}"
-        if any(isinstance(file, dict | list) and len(file) > _MOST_MEMBERS["file"] for file in files):
+        if any(isinstance(file, dict | list) and len(file) > _MAX_MEMBERS["file"] for file in files):
             return "files: one with too many members"
-    if isinstance(ecus, dict) and len(ecus) > _MOST_MEMBERS["ecu_releases"]:
-        return f"ecu_releases: {len(ecus)} of them, expected at most {_MOST_MEMBERS['ecu_releases']}"
+    if isinstance(ecus, dict) and len(ecus) > _MAX_MEMBERS["ecu_releases"]:
+        return f"ecu_releases: {len(ecus)} of them, expected at most {_MAX_MEMBERS['ecu_releases']}"
     return None
 
 
-def _told(text: object) -> str:
-    """A text from outside, short and printable: it goes to terminals, pages and databases."""
+def _shown(text: object) -> str:
+    """Make a text from outside short and printable: it goes to terminals, pages and databases."""
     whole = str(text)
-    return printable(whole[:_TOLD_CHARACTERS]) + ("…" if len(whole) > _TOLD_CHARACTERS else "")
+    return printable(whole[:_MAX_SHOWN_CHARACTERS]) + ("…" if len(whole) > _MAX_SHOWN_CHARACTERS else "")
 
 
 def manifest_digest(raw: bytes) -> str:
-    """First 16 hex digits of the SHA-256: names a manifest by content, whatever a store's ETags look like."""
+    """Return the first 16 hex digits of the SHA-256, which identify a manifest by content, unlike a store's ETags."""
     return sha256(raw).hexdigest()[:16]
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a manifest."""
+    """Return the JSON schema of a manifest."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}

@@ -1,4 +1,4 @@
-"""Who may do what in the bucket: the policy of a vehicle's own credential."""
+"""Access policies of the bucket: what a vehicle's own credential may do."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from argus_assets.drop.keys import VEHICLE_ID
 from argus_assets.errors import BadSetting
 
 MAX_POLICY_BYTES: Final = 20 * 1024
-"""Of a bucket's policy on AWS: enough for about 30 vehicles."""
+"""Limit of AWS for a bucket policy: enough for about 30 vehicles."""
 
 
 def vehicle_policy(
@@ -20,22 +20,22 @@ def vehicle_policy(
     tls_only: bool = False,
     new_only: bool = False,
 ) -> dict[str, Any]:
-    """A bucket policy that lets one vehicle put under its own two prefixes, and nothing else.
+    """Return a bucket policy that lets one vehicle put under its own two prefixes, and nothing else.
 
-    It may send objects whole or in parts and give a part upload up. It may not read, list or delete. Where
-    it may not even look at what it has put, a repeated upload sends everything again.
+    It may send objects whole or in parts, and abort a multipart upload. It may not read, list or delete. As it cannot
+    check what it has put, a repeated upload sends everything again.
 
-    A policy cannot bound the size of an object: no condition key holds it. See `Bucket.upload_form`.
+    A policy cannot bound the size of an object: there is no condition key for it. See `Bucket.upload_form`.
 
     Args:
         bucket: Name of the bucket.
         vehicle_id: The vehicle.
-        principal: Who it signs in as, an ARN such as `arn:aws:iam:::user/truck-1`.
-        operator: Who the platform signs in as. An object belongs to whoever put it: without this statement, a
-            platform that is another user than the vehicle may not read what the vehicle put.
-        tls_only: Refuse the vehicle's requests that come without TLS.
-        new_only: Refuse to replace what is there: each put has to say `If-None-Match: *`. Stores that do not know
-            the condition keys `s3:if-none-match` and `s3:ObjectCreationOperation` would refuse every put, or none.
+        principal: Identity of the vehicle, an ARN such as `arn:aws:iam:::user/truck-1`.
+        operator: Identity of the platform. An object belongs to whoever put it: without this statement, a platform
+            with another user than the vehicle may not read what the vehicle put.
+        tls_only: Refuse requests of the vehicle without TLS.
+        new_only: Refuse to replace objects: each put must send `If-None-Match: *`. Stores that do not support the
+            condition keys `s3:if-none-match` and `s3:ObjectCreationOperation` would refuse every put, or none.
 
     Raises:
         BadSetting: The vehicle id cannot be used.
@@ -85,7 +85,7 @@ def vehicle_policy(
                 "Principal": vehicle,
                 "Action": ["s3:*"],
                 "Resource": whole,
-                # IfExists: some stores leave the key out where there is no TLS.
+                # IfExists: some stores omit the key where there is no TLS.
                 "Condition": {"BoolIfExists": {"aws:SecureTransport": "false"}},
             }
         )
@@ -97,7 +97,7 @@ def vehicle_policy(
                 "Principal": vehicle,
                 "Action": ["s3:PutObject"],
                 "Resource": own,
-                # The parts of an upload cannot say it, only the request that creates the object can.
+                # The parts of an upload cannot send it, only the request that creates the object.
                 "Condition": {
                     "Null": {"s3:if-none-match": "true"},
                     "Bool": {"s3:ObjectCreationOperation": "true"},
@@ -108,7 +108,7 @@ def vehicle_policy(
 
 
 def add_to_policy(policy: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
-    """A bucket's policy with the statements of another one: a bucket has one policy, for all its vehicles.
+    """Add statements to a bucket's policy: a bucket has one policy, for all its vehicles.
 
     A statement with the same `Sid` is replaced.
 
@@ -128,7 +128,7 @@ def add_to_policy(policy: Mapping[str, Any], added: Mapping[str, Any]) -> dict[s
 
 
 def user_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """The vehicle's statements as a policy of its user: the same without `Principal` and without the operator's."""
+    """Return the vehicle's statements as a user policy: without `Principal`, and without the operator's statement."""
     statements = [
         {key: value for key, value in statement.items() if key != "Principal"}
         for statement in policy["Statement"]

@@ -1,7 +1,7 @@
-"""What the bucket holds of a batch's files: by a listing, and by a look at each file that the listing leaves in doubt.
+"""Find which files of a batch are in the bucket: by a listing, then by a request for each file that is in doubt.
 
-Some stores list an object later than they hand it out. What a listing does not have, or has with another size, is
-looked up before anybody is told that it is missing.
+Some stores serve an object before they list it. What a listing lacks, or has with another size, is looked up before it
+is reported as missing.
 """
 
 from contextlib import suppress
@@ -14,14 +14,14 @@ from argus_assets.drop.manifest import MAX_FILES, Manifest
 from argus_assets.errors import AccessDenied, Unavailable
 
 MAX_LOOKUPS: Final = 100
-"""Files of one batch that are looked up: a manifest may name 10,000 that were never there."""
+"""Most files of one batch that are looked up: a manifest may name 10,000 that were never there."""
 
 
 def present_files(bucket: Bucket, manifest: Manifest) -> dict[str, ObjectInfo]:
-    """What is below the prefix of a manifest's batch, by file name; of more than `MAX_FILES`, one more than that.
+    """Return what is below the prefix of a batch, by file name; at most `MAX_FILES + 1` objects.
 
     Raises:
-        Unavailable: The store did not answer, or its listing leaves out more files that are there than are looked up.
+        Unavailable: The store did not answer, or its listing omits more existing files than are looked up.
     """
     prefix = batch_prefix(manifest.vehicle_id, manifest.batch_id)
     files = {info.key.removeprefix(prefix): info for info in bucket.list_prefix(prefix, limit=MAX_FILES + 1)}
@@ -39,7 +39,7 @@ def present_files(bucket: Bucket, manifest: Manifest) -> dict[str, ObjectInfo]:
     if all_there and next(doubtful, None) is not None:
         raise Unavailable(
             f"The listing of {prefix} in {bucket.url} lacks more than {MAX_LOOKUPS} files of the manifest, and those "
-            "that were looked up are there.",
-            help="The store's listing lags behind. The manifest waits and is looked at again.",
+            "that were looked up exist.",
+            help="The store's listing lags behind. The manifest waits, and is checked again.",
         )
     return files

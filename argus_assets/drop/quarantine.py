@@ -1,4 +1,4 @@
-"""Quarantine: what could not be used is set aside with its reason. Nothing that was dropped is deleted.
+"""Quarantine: set aside what cannot be used, with the reason. Nothing that was dropped is deleted.
 
 quarantine/<vehicle_id>/<batch_id>/<digest>.manifest.json   the manifest, as dropped
 quarantine/<vehicle_id>/<batch_id>/<digest>.reason.json     why, for that manifest
@@ -24,7 +24,7 @@ ReasonKind = Literal[
 UNKNOWN_PREFIX: Final = "quarantine/_unknown/"
 
 MAX_RECORD_BYTES: Final = 32 * 1024**2
-"""A record names each of 10,000 files that are missing, by names of up to 800 bytes, twice."""
+"""A record may name 10,000 missing files, each twice, by names of up to 800 bytes."""
 
 
 class Reason(BaseModel):
@@ -60,13 +60,13 @@ class QuarantineRecord(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Which manifest; of an object whose key names no batch, which key."""
+        """Return the digest of the manifest, or of the key where that names no batch."""
         parts = self.manifest.split("/")
         return parts[-2] if self.batch_id is None else parts[-1].partition(".")[0]
 
 
 def reasons_of(error: ArgusError, file: str = "manifest") -> tuple[Reason, ...]:
-    """The reason for a manifest that could not be parsed."""
+    """Return the reason for a manifest that could not be parsed."""
     return (
         Reason(
             kind="bad_manifest",
@@ -84,12 +84,12 @@ def quarantine(
     """Set a manifest aside with its reasons. The caller removes the marker from the inbox afterwards.
 
     Args:
-        bucket: Where.
+        bucket: The drop bucket.
         ref: The batch.
         raw_manifest: The manifest, `None` to copy it from the inbox.
-        digest: Which manifest.
+        digest: Of the manifest.
         reasons: At least one.
-        at: Now, UTC.
+        at: Now, in UTC.
     """
     prefix = quarantine_prefix(ref.vehicle_id, ref.batch_id)
     kept = f"{prefix}{digest}.manifest.json"
@@ -112,7 +112,7 @@ def quarantine(
 
 
 def read_record(bucket: Bucket, key: str) -> QuarantineRecord | None:
-    """The record at a key, `None` when there is none or it cannot be read as one."""
+    """Return the record at a key, `None` when there is none or it is not valid."""
     try:
         return QuarantineRecord.model_validate_json(bucket.read(key, max_bytes=MAX_RECORD_BYTES))
     except (BadFile, ValueError):
@@ -120,16 +120,16 @@ def read_record(bucket: Bucket, key: str) -> QuarantineRecord | None:
 
 
 def latest_record(bucket: Bucket, ref: BatchRef) -> QuarantineRecord | None:
-    """Why the batch's latest quarantined manifest cannot be used, `None` when none was set aside."""
+    """Return the record of the batch's latest quarantined manifest, `None` when there is none."""
     return read_record(bucket, f"{quarantine_prefix(ref.vehicle_id, ref.batch_id)}reason.json")
 
 
 def list_records(bucket: Bucket, *, vehicle_id: str | None = None) -> Iterator[QuarantineRecord]:
-    """The latest record of each batch, by vehicle and batch; those of keys that name no batch at the end.
+    """Yield the latest record of each batch, by vehicle and batch, then those of keys that name no batch.
 
     Args:
-        bucket: Where.
-        vehicle_id: Only of this vehicle.
+        bucket: The drop bucket.
+        vehicle_id: Only those of this vehicle.
     """
     vehicles = [vehicle_id] if vehicle_id is not None else bucket.list_names("quarantine")
     for vehicle in vehicles:

@@ -1,4 +1,4 @@
-"""`results/<vehicle_id>/<batch_id>.json`: what came of a drop, for whoever dropped it."""
+"""`results/<vehicle_id>/<batch_id>.json`: the outcome of a drop, for whoever dropped it."""
 
 import logging
 from typing import Any, Final, Literal
@@ -26,17 +26,17 @@ class CauseResult(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """The outcome of one manifest. The last outcome of a batch replaces the one before.
+    """The outcome of one manifest. It replaces the earlier outcome of the batch.
 
     Attributes:
-        state: `completed`, `failed` (processing broke) or `quarantined` (what was dropped cannot be used).
-        manifest_digest: Which manifest this is the outcome of.
-        at: When, UTC.
+        state: `completed`, `failed` (processing failed) or `quarantined` (what was dropped cannot be used).
+        manifest_digest: Of the manifest.
+        at: Time, in UTC.
         run_id: The Dagster run, where there was one.
-        reasons: Why it was quarantined, one for each thing wrong.
-        error: What broke, where processing failed.
-        error_is_permanent: Whether trying again without a change can help (false) or not (true).
-        page: Where the page is.
+        reasons: Why it was quarantined, one per problem.
+        error: What failed.
+        error_is_permanent: Whether trying again is pointless without a change.
+        page: Path of the page.
         diagnosis: The whole diagnosis, as `diagnosis.model.Diagnosis` documents it.
     """
 
@@ -67,24 +67,24 @@ class BatchResult(BaseModel):
 
 
 def write_result(bucket: Bucket, result: BatchResult) -> str:
-    """Put the result where the vehicle's owner finds it; returns the key."""
+    """Put the result where the vehicle's owner finds it, and return its key."""
     key = results_key(result.vehicle_id, result.batch_id)
     bucket.put(key, result.model_dump_json(indent=2, exclude_none=True).encode())
     return key
 
 
 def read_result(bucket: Bucket, ref: BatchRef) -> BatchResult | None:
-    """The last outcome of a batch, `None` before there is one, and where it is damaged: that is logged."""
+    """Return the last outcome of a batch, `None` when there is none, or when it is damaged, which is logged."""
     key = results_key(ref.vehicle_id, ref.batch_id)
     if not bucket.exists(key):
         return None
     try:
         return BatchResult.model_validate_json(bucket.read(key, max_bytes=_MAX_BYTES))
     except BadFile as error:
-        _log.warning("The result %s counts as none: %s", key, clean(error.what))
+        _log.warning("Ignoring the result %s: %s", key, clean(error.what))
         return None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        _log.warning("The result %s is damaged and counts as none: %s: %s.", key, clean(where), clean(first["msg"]))
+        where = ".".join(map(str, first["loc"])) or "document"
+        _log.warning("Ignoring the damaged result %s: %s: %s.", key, clean(where), clean(first["msg"]))
         return None

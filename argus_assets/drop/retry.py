@@ -1,4 +1,4 @@
-"""A quarantined manifest once more: what is true of it now, and back into the inbox when nothing is in its way."""
+"""Check quarantined manifests again, and put them back into the inbox when nothing is wrong any more."""
 
 import json
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ State = Literal["open", "waiting", "settled"]
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """What is true of a quarantined manifest now.
+    """The present state of a quarantined manifest.
 
     Attributes:
-        ref: Its batch, `None` when it names none that its key allows.
+        ref: Its batch, `None` when it names none that its key permits.
         raw: The manifest.
-        reasons: What is still in its way.
+        reasons: What is still wrong.
     """
 
     ref: BatchRef | None
@@ -32,29 +32,29 @@ class Recheck:
 
 
 def state_of(bucket: Bucket, record: QuarantineRecord) -> State:
-    """Whether somebody has to do something: `waiting` in the inbox again, or `settled` by a later drop."""
+    """Return `open` when somebody has to act, `waiting` when it is in the inbox again, `settled` after a later drop."""
     if record.vehicle_id is None or record.batch_id is None:
         return "open"
     ref = BatchRef(record.vehicle_id, record.batch_id)
     if bucket.exists(inbox_key(ref.vehicle_id, ref.batch_id)):
         return "waiting"
     result = read_result(bucket, ref)
-    # Only the latest outcome is kept: another one than this quarantine's came after it.
+    # Only the latest outcome is kept: one that is not this quarantine's is later.
     other = result is not None and (result.state != "quarantined" or result.manifest_digest != record.digest)
     return "settled" if other and result is not None and result.at >= record.at else "open"
 
 
 def recheck(bucket: Bucket, record: QuarantineRecord, *, max_bytes: int | None = None) -> Recheck:
-    """Look again at all that the sensor looks at, and at what was found when the recordings were read.
+    """Repeat the checks of the sensor, and keep what was found when the recordings were read.
 
     Args:
         bucket: The drop bucket.
-        record: Of the manifest.
+        record: Record of the manifest.
         max_bytes: Largest batch that is taken.
     """
     try:
         raw = bucket.read(record.manifest, max_bytes=MAX_MANIFEST_BYTES)
-    except BadFile:  # too large, or gone
+    except BadFile:  # too large, or deleted
         return Recheck(None, b"", record.reasons)
     ref = _batch_of(record, raw)
     if ref is None:
@@ -65,7 +65,7 @@ def recheck(bucket: Bucket, record: QuarantineRecord, *, max_bytes: int | None =
         return Recheck(ref, raw, reasons_of(error))
     files = present_files(bucket, manifest)
     reasons = check_files(manifest, files, max_bytes=max_bytes)
-    # Contents are not read here: a recording that was not put again since is what it was.
+    # Contents are not read here: a recording that was not put again since is unchanged.
     wrong = {r.file for r in reasons}
     same = tuple(
         reason
@@ -81,9 +81,9 @@ def recheck(bucket: Bucket, record: QuarantineRecord, *, max_bytes: int | None =
 
 
 def retry(bucket: Bucket, checked: Recheck) -> bool:
-    """Put a manifest with nothing in its way back into the inbox; `False` when another one waits there."""
+    """Put a manifest without problems back into the inbox; return `False` when another one waits there."""
     if checked.ref is None or checked.reasons:
-        raise BadManifest("A manifest that still cannot be used was not put back.", help="Mend what its reasons name.")
+        raise BadManifest("A manifest that still cannot be used was not put back.", help="Fix what its reasons name.")
     return bucket.put_new(inbox_key(checked.ref.vehicle_id, checked.ref.batch_id), checked.raw)
 
 
@@ -92,9 +92,9 @@ def _stated(manifest: Manifest, name: str) -> str:
 
 
 def _batch_of(record: QuarantineRecord, raw: bytes) -> BatchRef | None:
-    """The batch of a record. An object under a key that names none may say it itself, but only of its own vehicle.
+    """Return the batch of a record. An object under a key that names none may name it itself, for its own vehicle only.
 
-    The vehicle in the key is who had the right to put it there: it must not speak for another one.
+    The vehicle in the key had the right to put it there; it has none to act for another vehicle.
     """
     if record.vehicle_id is not None and record.batch_id is not None:
         return BatchRef(record.vehicle_id, record.batch_id)

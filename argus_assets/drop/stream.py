@@ -1,4 +1,4 @@
-"""Reading an object forward by ranged reads side by side, without a copy, while its hash is made."""
+"""Read an object forward by parallel ranged reads, without a copy, and hash it on the way."""
 
 import hashlib
 import threading
@@ -16,20 +16,20 @@ _TRIES: Final = 3
 _PAUSE_S: Final = 0.3
 
 Fetch = Callable[[int, int], bytes]
-"""(start, end) → the bytes of that range, or what there is of it. Called from several threads."""
+"""(start, end) → the bytes of that range, or fewer at the end of the object. Called from several threads."""
 
 
 class RangedSource:
-    """A `recordings.model.Source` over ranged reads. It is made for one reader that goes forward, and jumps seldom.
+    """A `recordings.model.Source` over ranged reads, for one reader that goes forward and rarely jumps.
 
-    Blocks ahead of the reader are fetched side by side. Every block goes through SHA-256 once, in order; blocks that
-    the reader passes over are fetched for it too.
+    Blocks ahead of the reader are fetched in parallel. Every block goes through SHA-256 once, in order; blocks that the
+    reader skips are fetched for that, too.
 
     Args:
         fetch: Reads a range.
         size: Bytes of the object.
-        block_bytes: Of one read.
-        window: Blocks in memory at a time, at least 2.
+        block_bytes: Bytes of one read.
+        window: Blocks in memory, at least 2.
     """
 
     def __init__(self, fetch: Fetch, size: int, *, block_bytes: int = BLOCK_BYTES, window: int = WINDOW) -> None:
@@ -64,19 +64,19 @@ class RangedSource:
     # ------------------------------------------------------------------------------------------ a file
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Move; nothing is read."""
+        """Move to an offset; nothing is read."""
         self._at = max(0, offset + (0, self._at, self._size)[whence])
         return self._at
 
     def tell(self) -> int:
-        """Offset of the next byte."""
+        """Return the offset of the next byte."""
         return self._at
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes, fewer at the end only.
+        """Return up to `size` bytes, fewer only at the end.
 
         Raises:
-            Unavailable: A range could not be read, or is shorter than it was when the reading began.
+            Unavailable: A range could not be read, or became shorter while the object was read.
         """
         end = self._size if size < 0 else min(self._at + size, self._size)
         parts: list[bytes] = []
@@ -89,13 +89,13 @@ class RangedSource:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readable(self) -> bool:
-        """True."""
+        """Return `True`, as a file that can be read does."""
         return True
 
     # ------------------------------------------------------------------------------------------ the hash
 
     def finish(self) -> tuple[str, int]:
-        """SHA-256 (hex) and length of the whole object; reads what was not read yet."""
+        """Read the rest, and return SHA-256 (hex) and length of the whole object."""
         while self._hashed < self._blocks:
             self._block(self._hashed)
         return self._digest.hexdigest(), self._length
@@ -103,10 +103,10 @@ class RangedSource:
     # ------------------------------------------------------------------------------------------ blocks
 
     def _block(self, index: int) -> bytes:
-        """A block; those behind it are on their way when it is next in line."""
+        """Return a block, after those before it where the reader has only just skipped them."""
         is_next = index <= self._hashed + self._window
         if is_next:
-            # What was passed over is hashed on the way.
+            # What was skipped is hashed on the way.
             while self._hashed < index:
                 self._take(self._hashed)
         return self._take(index)
@@ -127,7 +127,7 @@ class RangedSource:
         return block
 
     def _make_room(self, index: int) -> None:
-        """Drop what is behind the reader, then what it jumped to, until a block fits."""
+        """Drop blocks behind the reader, then those that it jumped to, until one more fits."""
         while len(self._held) >= self._window:
             others = [i for i in self._held if i != index]
             behind = [i for i in others if i < self._hashed]

@@ -1,7 +1,7 @@
-"""Upload a batch as a vehicle does: the files side by side, as streams, and the manifest last.
+"""Upload a batch as a vehicle does: the files in parallel, as streams, and the manifest last.
 
 Each file is read twice: once for its SHA-256, which an S3 upload has to state at its start, and once to send it.
-Memory does not follow the size of a file. What is already there with the same size and hash is not sent again.
+Memory does not grow with the size of a file. What is already there with the same size and hash is not sent again.
 """
 
 import json
@@ -35,8 +35,8 @@ class UploadedFile:
     """A file that is in the bucket now.
 
     Attributes:
-        entry: As the manifest says it.
-        sent: It was sent; else it was already there.
+        entry: Its entry in the manifest.
+        sent: Whether it was sent; otherwise it was already there.
     """
 
     entry: ManifestFile
@@ -44,12 +44,12 @@ class UploadedFile:
 
 
 def collect_files(paths: Sequence[Path]) -> list[LocalFile]:
-    """The files under `paths`: folders with all that is in them, by relative names; files by their own.
+    """Return the files under `paths`: those in folders by their relative names, single files by their own.
 
-    Hidden files are passed over.
+    Hidden files are skipped.
 
     Raises:
-        BadFile: A path does not exist, a name cannot be used, two files have one name, or there are none.
+        BadFile: A path does not exist, a name cannot be used, two files have the same name, or there are no files.
     """
     found: dict[str, LocalFile] = {}
     for path in paths:
@@ -91,13 +91,13 @@ def upload_files(
     """Upload the files of a batch. Nothing is processed before `drop_manifest`.
 
     Args:
-        bucket: Where to.
-        files: What.
+        bucket: The drop bucket.
+        files: The files.
         vehicle_id: Of the vehicle.
         batch_id: Name of the drive.
-        workers: Files sent at the same time.
-        on_bytes: Called with the bytes done since the last call: read for the hash, sent, or found to be there, so
-            that the total is twice the files' sizes. Called from several threads.
+        workers: Files sent in parallel.
+        on_bytes: Called with the bytes done since the last call: hashed, sent, or found in the bucket, so that the
+            total is twice the files' sizes. Called from several threads.
 
     Raises:
         BadFile: A file changed while it was uploaded.
@@ -117,14 +117,14 @@ def upload_files(
 
 
 def drop_manifest(bucket: Bucket, manifest: Manifest) -> str:
-    """Put the completion manifest, the last step of a drop; returns its key."""
+    """Put the completion manifest, the last step of a drop, and return its key."""
     key = inbox_key(manifest.vehicle_id, manifest.batch_id)
     bucket.put(key, manifest_bytes(manifest))
     return key
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """A manifest as it is dropped: the same manifest gives the same bytes."""
+    """Serialise a manifest: the same manifest gives the same bytes."""
     return json.dumps(manifest.model_dump(mode="json"), indent=2, sort_keys=True).encode()
 
 
@@ -140,7 +140,7 @@ def _upload_one(
     try:
         there = bucket.stat(key)
     except AccessDenied:
-        # A vehicle's own credential may only put: it cannot look, so it sends.
+        # A vehicle's own credential may only put: it cannot check, so it sends.
         there = None
     if there is not None and there.size == size:
         stated = there.sha256

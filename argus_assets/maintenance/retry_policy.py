@@ -151,7 +151,7 @@ def plan_reruns(
     runs: list[tuple[str, ...]] = [(key,) for key in again if key in alone]
     for stage in dict.fromkeys(b.stage for b in again.values()):
         keys = [key for key, b in again.items() if b.stage == stage and key not in alone]
-        runs += stretches(keys, order=order, most=most)
+        runs += stretches(keys, order=order, max_keys=most)
     position = {key: at for at, key in enumerate(order)}
     return RerunPlan(
         runs=tuple(

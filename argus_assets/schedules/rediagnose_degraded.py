@@ -49,7 +49,7 @@ def build_rediagnose_schedule(job: Job) -> dg.ScheduleDefinition:
         at = context.scheduled_execution_time.isoformat()
         return [
             request_run(f"rediagnose/{keys[0]}+{len(keys) - 1}@{at}", keys, why="rediagnose_degraded")
-            for keys in stretches(wanted, order=existing, most=MAX_BATCHES_A_RUN)
+            for keys in stretches(wanted, order=existing, max_keys=MAX_BATCHES_A_RUN)
         ]
 
     return rediagnose_degraded

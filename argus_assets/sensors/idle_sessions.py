@@ -19,7 +19,7 @@ from argus_assets.drop.idle_sessions import (
     Logger,
     checked_prefix,
     drop_session,
-    is_quiet,
+    is_idle,
     read_loggers,
     sessions,
 )
@@ -115,7 +115,7 @@ def find_quiet(
         prefix: Of the loggers.
         loggers: The vehicle of each.
         now: By the store's clock.
-        quiet: See `is_quiet`.
+        quiet: See `is_idle`.
         start_after: Where the last look left.
         log: Where to tell of loggers whose vehicle nobody named.
     """
@@ -126,7 +126,7 @@ def find_quiet(
     for session in sessions(bucket, prefix, start_after=start_after):
         if session.device not in loggers:
             unknown.add(session.device)
-        elif is_quiet(session, now=now, quiet=quiet):
+        elif is_idle(session, now=now, after=quiet):
             if session.device not in taken:
                 taken = {session.device: frozenset(i.key for i in bucket.iterate(f"{MARKERS}{session.device}/"))}
             if session.marker not in taken[session.device]:

@@ -99,7 +99,7 @@ GB = 10**9
         Sizing,
         run_s=st.sampled_from([20.0, 60.0]),
         runs_at_once=st.integers(1, 4),
-        most_batches=st.integers(1, 6),
+        max_batches=st.integers(1, 6),
         pace=st.sampled_from([0.5, 1.0, 3.0]),
     ),
 )
@@ -115,7 +115,7 @@ def test_runs_cover_the_wanted_batches_and_no_other(sizes: dict[int, int], exist
         first, last = order.index(run.partitions[0]), order.index(run.partitions[-1])
         # What Dagster makes of a range: every key between its ends.
         assert tuple(order[first : last + 1]) == run.partitions
-        assert len(run.partitions) <= sizing.most_batches
+        assert len(run.partitions) <= sizing.max_batches
         seconds = [sizing.seconds(wanted[k]) for k in run.partitions]
         assert run.large == (max(seconds) > sizing.run_s), "a large batch is alone"
         assert len(seconds) == 1 or sum(seconds) <= sizing.run_s
@@ -154,7 +154,7 @@ def test_packed_recordings_are_expected_to_take_longer() -> None:
 def test_vehicles_take_turns(waiting: dict[str, int], at_work: dict[str, int], most: int) -> None:
     wanted = [candidate(f"b{n:03}", vehicle=v, days=n) for v, count in waiting.items() for n in range(count)]
     busy = {key(f"w{n}", vehicle=v, days=n) for v, count in at_work.items() for n in range(count)}
-    sizing = Sizing(most_batches=most)
+    sizing = Sizing(max_batches=most)
     plan = plan_intake(wanted, existing=sorted(busy), in_flight=busy, sizing=sizing)
     turn = {key(f"b{n:03}", v, n): at_work.get(v, 0) + n for v, count in waiting.items() for n in range(count)}
     order = [k for run in plan.runs for k in run.partitions]

@@ -52,7 +52,7 @@ def test_a_good_manifest_is_read() -> None:
         ({"files": [{"name": "rec/.sync/x", "size": 1, "sha256": "a" * 64}]}, "hidden"),
         ({"files": [{"name": n, "size": 1, "sha256": "a" * 64} for n in ("Rec", "rec")]}, "same name"),
         ({"files": [{"name": n, "size": 1, "sha256": "a" * 64} for n in ("é", "é")]}, "same name"),
-        ({"vehicle_id": "truck-2"}, "speaks of truck-2"),
+        ({"vehicle_id": "truck-2"}, "names batch truck-2"),
         ({"extra": 1}, "extra"),
         ({"schema_version": 2}, "schema_version"),
     ],

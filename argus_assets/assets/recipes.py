@@ -1,4 +1,4 @@
-"""What each asset of a batch is made with."""
+"""The recipe of each asset of a batch: the versions of code and configuration that it is made with."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,10 @@ from argus_assets.pipeline import BATCH_REPORT, DIAGNOSIS, ERROR_EVENTS, REC_FRA
 from argus_assets.recordings.registry import Decoders
 
 
-def recipes_in_force(
+def current_recipes(
     code_versions: Mapping[str, str], *, decoders: Decoders, faults: FaultConfig, model: str | None
 ) -> dict[str, Recipe]:
-    """What each asset would be made with now.
+    """Return what each asset would be made with now.
 
     Args:
         code_versions: Asset → version of its code.
