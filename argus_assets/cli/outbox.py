@@ -78,7 +78,7 @@ def dead(endpoint: str | None, limit: int, as_json: bool, home: Path | None) -> 
 def retry(ids: tuple[str, ...], everything: bool, endpoint: str | None, home: Path | None) -> None:
     """Send dead letters again: those with IDS, or all.
 
-    Their endpoints are enabled again, also those that had answered 410 Gone. Exits with 1 when none was found.
+    Their endpoints are enabled again, also those that had answered 410 Gone. Exits with 1 if none was found.
     """
     if everything == bool(ids):
         raise BadSetting("Give either ids or --all.", help="`argus outbox dead` lists the ids.")
