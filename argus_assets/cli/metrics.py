@@ -62,7 +62,7 @@ def metrics(
     """Serve metrics for Prometheus at /metrics, or write them to a file.
 
     They are read from Dagster's records, the bucket and the ledger at each scrape; nothing is stored. Counters count
-    from the oldest event that Dagster still holds. docs/operations.md lists them all.
+    from the oldest event that Dagster still holds. docs/metrics.md lists them all.
     """
     from prometheus_client import generate_latest, write_to_textfile
 
