@@ -13,7 +13,7 @@ import yaml
 
 from argus_assets.runtime.connection import dagster_yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 Kind = Literal["one machine", "Helm chart"]
 KINDS: tuple[Kind, ...] = ("one machine", "Helm chart")
 
