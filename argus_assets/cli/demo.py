@@ -194,7 +194,8 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
     """Wait until every batch has come to its end; returns their states by vehicle."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from argus_assets.status import BatchState, list_batches
+    from argus_assets.pipeline import BatchState
+    from argus_assets.status import list_batches
 
     _step(console, 3, "Waiting for the sensor and the daemon")
     started = time.monotonic()
