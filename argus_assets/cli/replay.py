@@ -15,7 +15,7 @@ from argus_assets.cli.output import counted, print_json, progress, table, termin
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
     from argus_assets.lake.store import Lake
-    from argus_assets.maintenance.replays import Difference, Outcome
+    from argus_assets.maintenance.replays import BatchOutcome, Difference
     from argus_assets.recordings.registry import Decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
 
@@ -110,7 +110,7 @@ def replay(
         sys.exit(EXIT_DIFFERENT)
 
 
-def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
+def _pinned(lake: "Lake") -> "dict[str, tuple[str, BatchOutcome]]":
     from argus_assets.assets.replay import pins
     from argus_assets.errors import BadSetting
 
@@ -120,13 +120,13 @@ def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
     return found
 
 
-def _named(context: Context, names: Iterable[str]) -> "dict[str, tuple[str, Outcome]]":
+def _named(context: Context, names: Iterable[str]) -> "dict[str, tuple[str, BatchOutcome]]":
     from argus_assets.assets.replay import recorded_outcome
     from argus_assets.errors import BadSetting
     from argus_assets.event_log.queries import latest_digest
     from argus_assets.pipeline import BATCH_REPORT
 
-    found: dict[str, tuple[str, Outcome]] = {}
+    found: dict[str, tuple[str, BatchOutcome]] = {}
     for partition in map(context.partition_of, names):
         digest = latest_digest(context.instance, BATCH_REPORT.name, partition)
         if digest is None:
