@@ -10,12 +10,19 @@ READY := $(VENV)/.ready
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# uv sets up in a fifth of pip's time. It is pinned in the lock like everything else, and it and pip install the same files.
+# Where it can't be had, or reaches no index (it reads no pip.conf), pip does it all; `make UV=` asks for that at once.
+UV ?= $(BIN)/uv
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 was found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the locked dependencies (once, about a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "Installing the locked dependencies (once) ..."
+	@{ test -n "$(UV)" && awk '/^[^ ]/ {is_uv = /^uv==/} is_uv' requirements.lock > $(VENV)/uv.txt \
+		&& $(PIP) --require-hashes -r $(VENV)/uv.txt \
+		&& $(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } \
+		|| { echo "Installing by pip, which takes a minute or two ..." && $(PIP) --require-hashes -r requirements.lock; }
+	@$(PIP) --no-build-isolation -e .
 	@touch $@
 
 demo: $(READY) ## Run the whole platform on a simulated fleet (KEEP=1 leaves the UI running)
@@ -49,8 +56,9 @@ lint: $(READY) ## ruff, pyright, import-linter and Dagster's own check
 audit: $(READY) ## Ask whether the locked dependencies have known vulnerabilities (ARGUS_AUDIT=required fails where nobody answers)
 	$(BIN)/python scripts/audit.py requirements.lock
 
-docs: $(READY) ## Make the documents that are made from the code
+docs: $(READY) ## Make the documents that are made from the code, and what deploy/ says as dagster.yaml does
 	$(BIN)/python -m argus_assets.documentation docs
+	$(BIN)/python scripts/deploy_files.py
 
 bench: $(READY) ## Measure drop to diagnosis and upload memory
 	$(BIN)/python -m benchmarks.spine
@@ -83,7 +91,6 @@ bench-large: $(READY) ## Parse a recording of 20 GB and print the peak of memory
 	$(BIN)/python -m benchmarks.large
 
 lock: $(READY) ## Resolve the dependencies anew, with hashes, for Python 3.11 to 3.13
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url --no-header --upgrade -q pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --extra celery --extra kubernetes -c requirements.lock --no-emit-index-url --no-header --no-annotate -q pyproject.toml deploy/build.in -o deploy/requirements.lock
 

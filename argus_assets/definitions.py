@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import dagster as dg
 
-from argus_assets.adapters.postgres.database import DatabaseResource
 from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.assets.specs import vehicle_drop
 from argus_assets.errors import BadSetting
@@ -16,6 +15,7 @@ from argus_assets.notifications.alerts import read_alerts
 from argus_assets.notifications.endpoints import parse_endpoints
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
+from argus_assets.resources.database import DatabaseResource
 from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
@@ -42,7 +42,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
         resources: Replace resources by name (`bucket`, `lake`, `decoders`, `faults`, `database`, `diagnostician`, `capacity`).
     """
     configure_logs(settings.log_format)
-    reconcile_job = build_reconcile_job(retain=timedelta(days=settings.retain_days))
+    reconcile_job = build_reconcile_job(retain=timedelta(days=settings.retention.days))
     retain_job = build_retain_job(policy_of(settings))
     quiet_sensors, quiet_jobs = _quiet_prefixes(settings)
     webhook_sensors, webhook_resources = _webhooks(settings)
@@ -53,7 +53,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             build_rediagnose_schedule(rediagnose_job),
             build_reconcile_schedule(reconcile_job),
             build_rerun_failed_schedule(batch_job),
-            build_retain_schedule(retain_job, most_batches=settings.retain_batches),
+            build_retain_schedule(retain_job, most_batches=settings.retention.batches),
         ],
         sensors=[
             build_completed_batches_sensor(
@@ -80,7 +80,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             "diagnostician": _diagnostician(settings),
             "capacity": CapacityResource(
                 memory_mb=settings.run_memory_mb,
-                model_calls=settings.llm_concurrency if settings.llm_model is not None else 0,
+                model_calls=settings.llm.concurrency if settings.llm.model is not None else 0,
             ),
             **webhook_resources,
             **(resources or {}),
@@ -92,44 +92,42 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
 
 def _quiet_prefixes(settings: Settings) -> tuple[list[dg.SensorDefinition], list[dg.JobDefinition]]:
     """Return what serves loggers that drop no manifests, if any are configured."""
-    if settings.quiet_prefix is None:
+    if settings.idle.prefix is None:
         return [], []
-    if settings.quiet_loggers is None:
+    if settings.idle.loggers is None:
         raise BadSetting("ARGUS_QUIET_PREFIX has no ARGUS_QUIET_LOGGERS.", help="Name the vehicle of each logger.")
     sensor, job = build_quiet_prefixes(
-        settings.quiet_prefix, settings.quiet_loggers, quiet=timedelta(minutes=settings.quiet_minutes)
+        settings.idle.prefix, settings.idle.loggers, quiet=timedelta(minutes=settings.idle.minutes)
     )
     return [sensor], [job]
 
 
 def _webhooks(settings: Settings) -> tuple[list[dg.SensorDefinition], dict[str, object]]:
     """Return what notifies other systems, if any are configured."""
-    if settings.webhooks is None:
-        if settings.alerts is not None:
+    given = settings.notifications
+    if given.webhooks is None:
+        if given.alerts is not None:
             raise BadSetting("ARGUS_ALERTS has no ARGUS_WEBHOOKS.", help="Name an endpoint that alerts go to.")
         return [], {}
-    if settings.webhook_secrets is None:
+    if given.webhook_secrets is None:
         raise BadSetting("ARGUS_WEBHOOKS has no ARGUS_WEBHOOK_SECRETS.", help="Give each endpoint a key that signs.")
-    endpoints = parse_endpoints(settings.webhooks.get_secret_value(), settings.webhook_secrets.get_secret_value())
-    if settings.alerts is not None:
-        read_alerts(settings.alerts, endpoints=[endpoint.name for endpoint in endpoints])
+    endpoints = parse_endpoints(given.webhooks.get_secret_value(), given.webhook_secrets.get_secret_value())
+    if given.alerts is not None:
+        read_alerts(given.alerts, endpoints=[endpoint.name for endpoint in endpoints])
     resource = WebhooksResource(
         database_url=dg.EnvVar("ARGUS_DATABASE_URL"),
         webhooks=dg.EnvVar("ARGUS_WEBHOOKS"),
         secrets=dg.EnvVar("ARGUS_WEBHOOK_SECRETS"),
-        alerts=str(settings.alerts) if settings.alerts else None,
-        source=settings.event_source,
+        alerts=str(given.alerts) if given.alerts else None,
+        source=given.event_source,
     )
     return [outcome_events_sensor, deliver_webhooks_sensor], {"webhooks": resource}
 
 
 def _diagnostician(settings: Settings) -> DiagnosisResource:
     """Return the resource of the diagnosis. Secrets stay in the environment: the UI shows a resource's configuration."""
-
-    def secret(name: str) -> str | None:
-        return dg.EnvVar(Settings.variables()[name]) if getattr(settings, name) is not None else None
-
-    return DiagnosisResource.of(settings, database_url=dg.EnvVar("ARGUS_DATABASE_URL"), secret=secret)
+    secrets = {name: dg.EnvVar(name) for name in settings.secrets()}
+    return DiagnosisResource.of(settings, database_url=dg.EnvVar("ARGUS_DATABASE_URL"), secrets=secrets)
 
 
 defs = build_defs(Settings.from_env(os.environ))

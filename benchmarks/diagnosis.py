@@ -33,10 +33,9 @@ from argus_assets.diagnosis.retrieval import case_query
 from argus_assets.diagnosis.signature import fault_signature
 from argus_assets.diagnosis.vectors import DIMENSIONS, IdfTable, code_vector, features
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.manifest import Manifest
-from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.lake.store import Lake
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
+from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.stats.recorded import RecordedTime
 from benchmarks.case_fleet import DAYS, OWN_LOG_MEAN, START, make_cases
@@ -244,11 +243,7 @@ def make_drive(folder: Path, scenario: str) -> MadeDrive:
     )  # fmt: skip
     bucket, lake = Bucket.from_url(str(folder / "bucket")), Lake.from_url(str(folder / "lake"))
     bucket.ensure()
-    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id="v", batch_id="b")
-    manifest = Manifest(
-        vehicle_id="v", vin=drive.vin, batch_id="b", release=drive.release, platform=drive.platform,
-        recorded_from=START, recorded_to=START, files=tuple(f.entry for f in done),
-    )  # fmt: skip
+    manifest = upload_drive(bucket, drive)
     recordings = parse_recordings(manifest, bucket=bucket, lake=lake, workers=2).recordings
     events = detect_faults(recordings, lake=lake).events
     stats = aggregate_stats(events, recordings, lake=lake).error_stats

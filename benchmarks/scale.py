@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -29,8 +29,8 @@ from argus_assets.adapters.postgres.database import Database
 from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
-from argus_assets.drop.manifest import Manifest, ManifestFile
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.drop.manifest import ManifestFile
+from argus_assets.drop.upload import drop_manifest
 from argus_assets.event_log.states import partition_states
 from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import CHUNK, Policy, retain
@@ -41,14 +41,15 @@ from argus_assets.resources.decoders import DecodersResource
 from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
+from argus_assets.runtime.connection import dagster_yaml
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from argus_assets.runtime.embedded.s3 import s3_server
-from argus_assets.runtime.platform import dagster_yaml
 from argus_assets.schedules.reconcile_bucket import known_batches
 from argus_assets.schedules.rerun_failed_batches import find_failed
 from argus_assets.schedules.retain import retention_store
 from argus_assets.sensors.completed_batches import take_completed_batches
 from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
+from argus_assets.simulate.drop import drive_manifest, drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import list_batches
 from benchmarks.machine import describe_machine, table
@@ -150,21 +151,7 @@ def _drive(folder: Path) -> Drive:
 
 
 def _drop(bucket: Bucket, drive: Drive, batch_id: str) -> None:
-    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id=VEHICLE, batch_id=batch_id)
-    drop_manifest(bucket, _manifest(drive, batch_id, tuple(f.entry for f in done)))
-
-
-def _manifest(drive: Drive, batch_id: str, files: tuple[ManifestFile, ...]) -> Manifest:
-    return Manifest(
-        vehicle_id=VEHICLE,
-        vin=drive.vin,
-        batch_id=batch_id,
-        release=drive.release,
-        platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=files,
-    )
+    drop_drive(bucket, replace(drive, batch_id=batch_id))
 
 
 class _Site:
@@ -355,7 +342,7 @@ class _Bench:
         names = [f"waiting-{number:03d}" for number in range(WAITING)]
         for name in names:
             site.bucket.put(f"batches/{VEHICLE}/{name}/a.mf4", b"x")
-            drop_manifest(site.bucket, _manifest(self.drive, name, files))
+            drop_manifest(site.bucket, drive_manifest(replace(self.drive, batch_id=name), files))
         tick_s = _seconds(site.tick)
         result = site.tick()
         added = [key for r in result.dynamic_partitions_requests for key in r.partition_keys]

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -24,14 +23,14 @@ from argus_assets.diagnosis.drive import diagnose_drive
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
-from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import read_result
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.drop.upload import drop_manifest
 from argus_assets.lake.store import Lake
 from argus_assets.report.drive import render_drive
 from argus_assets.runtime.embedded.s3 import S3Server, s3_server
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
+from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.simulate.scenarios import DEMO, SCENARIOS
 from benchmarks.machine import Peak, describe_machine, table, watch_memory
@@ -85,7 +84,7 @@ def _drop_to_diagnosis(home: Path, server: S3Server, count: int, seconds: float)
         home=home / "argus", bucket_url=server.url, lake_url=str(home / "lake"), sensor_interval_s=1, port=0
     )
     started = time.perf_counter()
-    platform = Platform(settings, webserver=False)
+    platform = Supervisor(settings, webserver=False)
     platform.start()
     try:
         ready_s = time.perf_counter() - started
@@ -128,22 +127,8 @@ def _simulate(folder: Path, number: int, seconds: float) -> Drive:
     )  # fmt: skip
 
 
-def _manifest(bucket: Bucket, drive: Drive) -> Manifest:
-    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id=drive.vehicle_id, batch_id=drive.batch_id)
-    return Manifest(
-        vehicle_id=drive.vehicle_id,
-        vin=drive.vin,
-        batch_id=drive.batch_id,
-        release=drive.release,
-        platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=tuple(f.entry for f in done),
-    )
-
-
 def _measure(
-    platform: Platform, bucket: Bucket, drives: Sequence[Drive], processes: Sequence[psutil.Process]
+    platform: Supervisor, bucket: Bucket, drives: Sequence[Drive], processes: Sequence[psutil.Process]
 ) -> tuple[float, Peak]:
     _say(f"{len(drives)} batches: drop to diagnosis")
     with watch_memory(lambda: processes) as peak:
@@ -151,9 +136,9 @@ def _measure(
     return seconds, peak
 
 
-def _process(platform: Platform, bucket: Bucket, drives: Sequence[Drive]) -> float:
+def _process(platform: Supervisor, bucket: Bucket, drives: Sequence[Drive]) -> float:
     """Seconds from the first manifest's put to the last result; the diagnoses have to be right."""
-    manifests = [_manifest(bucket, drive) for drive in drives]
+    manifests = [upload_drive(bucket, drive) for drive in drives]
     started = time.perf_counter()
     for manifest in manifests:
         drop_manifest(bucket, manifest)
@@ -176,7 +161,7 @@ def _process(platform: Platform, bucket: Bucket, drives: Sequence[Drive]) -> flo
 
 def _direct(bucket: Bucket, drive: Drive, folder: Path) -> float:
     """Seconds of the stages in this process, without Dagster; the second of two, each into an empty lake."""
-    manifest = _manifest(bucket, drive)
+    manifest = upload_drive(bucket, drive)
     seconds = 0.0
     for attempt in range(2):
         lake = Lake.from_url(str(folder / str(attempt)))

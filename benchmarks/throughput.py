@@ -25,8 +25,9 @@ from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import read_result
 from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.runtime.child import Child
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
-from argus_assets.runtime.platform import Child, Platform
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.simulate.scenarios import DEMO, SCENARIOS
@@ -254,10 +255,10 @@ class _platform:  # noqa: N801 - reads as the block it opens
     """A running platform and its processes."""
 
     def __init__(self, settings: Settings) -> None:
-        self._platform = Platform(settings, webserver=False)
+        self._platform = Supervisor(settings, webserver=False)
         self._home = settings.home
 
-    def __enter__(self) -> tuple[Platform, list[psutil.Process]]:
+    def __enter__(self) -> tuple[Supervisor, list[psutil.Process]]:
         self._platform.start()
         processes = [psutil.Process(c.process.pid) for c in self._platform.children if c.process]
         return self._platform, [*processes, _postmaster(self._home / "postgres")]

@@ -123,19 +123,19 @@ def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] 
     from argus_assets.adapters.openai_model import OpenAiModel
 
     settings = Settings.from_env(environ)
-    if settings.llm_model is None:
+    if settings.llm.model is None:
         raise BadSetting(
             "No language model is configured.", help="Set ARGUS_LLM_MODEL, and ARGUS_LLM_URL if it is not OpenAI's."
         )
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+    key = settings.llm.api_key.get_secret_value() if settings.llm.api_key else None
     return by_services(
         Services(
             knowledge=load_knowledge(),
             cases=store,
             ledger=CallLimit(max_calls),
-            model=OpenAiModel(settings.llm_model, url=settings.llm_url, api_key=key),
-            prices=Prices.load(settings.llm_prices),
-            deadline_s=settings.llm_deadline_s,
+            model=OpenAiModel(settings.llm.model, url=settings.llm.url, api_key=key),
+            prices=Prices.load(settings.llm.prices),
+            deadline_s=settings.llm.deadline_s,
         )
     )
 

@@ -4,7 +4,6 @@ import json
 import tempfile
 import zlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,9 +19,8 @@ from argus_assets.diagnosis.citations import Facts
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.model import Evidence
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.manifest import Manifest
-from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.lake.store import Lake
+from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import simulate_drive
 from argus_assets.simulate.scenarios import SCENARIOS
 from argus_assets.stats.drive import aggregate
@@ -119,17 +117,7 @@ def _simulated(scratch: Path, scenario: str, seed: int, seconds: float) -> tuple
     )
     bucket = Bucket.from_url(str(scratch / "bucket"))
     bucket.ensure()
-    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id="v", batch_id="b")
-    manifest = Manifest(
-        vehicle_id="v",
-        vin=drive.vin,
-        batch_id="b",
-        release=drive.release,
-        platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=tuple(f.entry for f in done),
-    )
+    manifest = upload_drive(bucket, drive)
     lake = Lake.from_url(str(scratch / "lake"))
     parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=1)
     return detect_faults(parsed.recordings, lake=lake).events, parsed.recordings

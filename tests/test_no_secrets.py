@@ -19,7 +19,6 @@ import psycopg2
 import pytest
 from click.testing import CliRunner
 from prometheus_client import generate_latest
-from pydantic import SecretStr
 
 from argus_assets.cli import main, root
 from argus_assets.cli.context import connected
@@ -27,7 +26,7 @@ from argus_assets.cli.metrics import registry_of
 from argus_assets.definitions import build_defs
 from argus_assets.drop.bucket import Bucket
 from argus_assets.lake.store import Lake
-from argus_assets.runtime.platform import free_port
+from argus_assets.runtime.ports import free_port
 from argus_assets.sensors.outcome_events import deliver_webhooks_sensor, outcome_events_sensor
 from argus_assets.settings import Settings
 from tests.support.scripted_model import ScriptedModel, error
@@ -43,9 +42,9 @@ PLANTED = {
     "s3": "s3secret-Zt4nBd9sRf",
     "session": "s3token-Hy6mPc3wVq",
     **{
-        name: f"setting-{name.replace('_', '')}-Jr5kTg8xNz"
-        for name, field in Settings.model_fields.items()
-        if SecretStr in getattr(field.annotation, "__args__", (field.annotation,)) and "webhook" not in name
+        variable.name: f"setting-{variable.name.lower().replace('_', '')}-Jr5kTg8xNz"
+        for variable in Settings.variables()
+        if variable.is_secret and "WEBHOOK" not in variable.name
     },
 }
 
@@ -91,8 +90,8 @@ def secret_site(site, moto_server, argus_database_url, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PLANTED["s3"])
     monkeypatch.setenv("AWS_SESSION_TOKEN", PLANTED["session"])
     for name, value in PLANTED.items():
-        if name in Settings.model_fields:
-            monkeypatch.setenv(Settings.variables()[name], value)
+        if name.startswith("ARGUS_"):
+            monkeypatch.setenv(name, value)
     prefix = os.urandom(6).hex()
     monkeypatch.setenv("ARGUS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ARGUS_BUCKET_URL", f"{moto_server.url}/{prefix}")
@@ -225,4 +224,4 @@ def causes(error: BaseException | None):
 def test_the_search_would_find_a_secret():
     assert found_in({"a": f"x{PLANTED['s3']}y", "b": "", "c": VIN}) != []
     assert len(found_in({"a": json.dumps(PLANTED), "c": VIN})) == len(PLANTED) + 1
-    assert {"llm_api_key", "embedding_api_key", "pseudonym_key"} <= PLANTED.keys()
+    assert {"ARGUS_LLM_API_KEY", "ARGUS_EMBEDDING_API_KEY", "ARGUS_PSEUDONYM_KEY"} <= PLANTED.keys()

@@ -129,11 +129,11 @@ class OpenAiEmbedder:
 
 def embedder_of(settings: Settings) -> OpenAiEmbedder | None:
     """The embedding model of the settings; `None` when vectors are made of code counts."""
-    if settings.embedding_model is None:
+    if settings.embedding.model is None:
         return None
-    key = settings.embedding_api_key
+    key = settings.embedding.api_key
     return OpenAiEmbedder(
-        settings.embedding_model, url=settings.embedding_url, api_key=key.get_secret_value() if key else None
+        settings.embedding.model, url=settings.embedding.url, api_key=key.get_secret_value() if key else None
     )
 
 

@@ -4,9 +4,9 @@ The `openai` client is used for one attempt at a time: retries, waits and what t
 Its timeout holds for single reads, so an answer that drips would never end: the whole attempt runs under a deadline of
 its own, which closes the connection. Its `parse` loses the usage of an answer that is no JSON: replies are read here.
 
-What a server does not know is left out, and stays so: structured output falls back from a JSON schema to any JSON object
-to plain text, each with the schema in the prompt; `max_completion_tokens` and `max_tokens` stand for each other;
-`temperature` is dropped. A server refuses such a request before it works on it, so that trying the next costs nothing.
+What a server refuses is left out from then on (`model_profile`): structured output falls back from a JSON schema to any
+JSON object to plain text, the latter two with the schema in the prompt; `max_completion_tokens` and `max_tokens` replace each
+other; `temperature` is dropped. A server refuses such a request before it works on it, so the next try costs nothing.
 """
 
 import asyncio
@@ -16,8 +16,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from argus_assets.adapters.model_profile import ModelProfile
 from argus_assets.diagnosis.budget import bound, tokens_of
 from argus_assets.diagnosis.ports import ModelFailed, ModelReply, ModelRequest, Usage
 
@@ -31,9 +34,6 @@ MAX_ERROR_CHARACTERS: Final = 300
 MAX_TIMES_ESTIMATED: Final = 4
 """A server may count more than our bound, for marks of its own or for thoughts, but not more than so many times it."""
 
-Structure = Literal["json_schema", "json_object", "text"]
-_STRUCTURES: Final[tuple[Structure, ...]] = ("json_schema", "json_object", "text")
-_LIMITS: Final = ("max_completion_tokens", "max_tokens")
 _REFUSES_PARAMETER: Final = frozenset({400, 404, 422, 501})
 _FENCE: Final = re.compile(r"\A```[a-z]*\n(.*?)\n?```\Z", re.DOTALL)
 
@@ -65,11 +65,8 @@ class OpenAiModel:
         self._url = url or OPENAI_URL
         self._key = api_key
         self._slots = slots
-        self._structure: Structure = "json_schema"
-        # Local servers know the older name, OpenAI's newer models only the newer one.
-        self._limit = _LIMITS[0] if url is None else _LIMITS[1]
-        self._limits_tried = 0
-        self._temperature = True
+        self._profile = ModelProfile.seed(is_openai=url is None)
+        self._learning = Lock()
 
     @property
     def name(self) -> str:
@@ -77,9 +74,9 @@ class OpenAiModel:
         return self._name
 
     @property
-    def structure(self) -> Structure:
-        """How answers are kept to the schema, as far as it is known yet."""
-        return self._structure
+    def profile(self) -> ModelProfile:
+        """What the endpoint accepts, as far as it is known yet."""
+        return self._profile
 
     def __repr__(self) -> str:
         """Without the key."""
@@ -99,6 +96,7 @@ class OpenAiModel:
         Raises:
             ModelFailed: There is no answer.
         """
+        _warm_up()
         return asyncio.run(self._within(request, timeout_s))
 
     async def _within(self, request: ModelRequest, timeout_s: float) -> ModelReply:
@@ -120,14 +118,15 @@ class OpenAiModel:
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, timeout=None),
         ) as client:
             while True:
+                profile = self._profile
                 try:
                     async with client.chat.completions.with_streaming_response.create(
-                        **self._parameters(request)
+                        **_parameters(request, profile, self._name)
                     ) as response:
                         body = await _read(response.iter_bytes())
                     return _reply(body, request, self._name)
                 except openai.APIStatusError as error:
-                    if not self._learn(error):
+                    if not self._learn(profile, error):
                         raise _refusal(error, self._url, self._hide) from None
                 except (openai.APIError, httpx2.HTTPError, OSError) as error:
                     # Refused before anything was sent costs nothing; what broke later may have been answered.
@@ -139,48 +138,47 @@ class OpenAiModel:
                         usage=Usage() if refused else None,
                     ) from None
 
-    def _parameters(self, request: ModelRequest) -> dict[str, Any]:
-        schema = json.dumps(request.schema, ensure_ascii=False)
-        user = request.user
-        if self._structure != "json_schema":
-            user += f"\n\nAnswer with one JSON object, and nothing else, that follows this JSON schema:\n{schema}"
-        messages = [{"role": "system", "content": request.system}, {"role": "user", "content": user}]
-        if request.previous is not None:
-            answer, why = request.previous
-            messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": why}]
-        parameters: dict[str, Any] = {"model": self._name, "messages": messages, self._limit: request.max_tokens}
-        if self._temperature:
-            parameters["temperature"] = 0
-        if self._structure == "json_schema":
-            form = {"name": "diagnosis", "strict": True, "schema": request.schema}
-            parameters["response_format"] = {"type": "json_schema", "json_schema": form}
-        elif self._structure == "json_object":
-            parameters["response_format"] = {"type": "json_object"}
-        return parameters
-
-    def _learn(self, error: "APIStatusError") -> bool:
-        """Leave out what the server has just refused; returns whether there is something to try."""
-        if error.status_code not in _REFUSES_PARAMETER:
+    def _learn(self, used: ModelProfile, error: "APIStatusError") -> bool:
+        """Adopt a profile without what the server has just refused; return false when there is nothing left to try."""
+        if error.status_code not in _REFUSES_PARAMETER or (learned := used.without_refused(str(error))) is None:
             return False
-        text = str(error).lower()
-        if self._limit in text and self._limits_tried < len(_LIMITS) - 1:
-            self._limits_tried += 1
-            self._limit = _LIMITS[1 - _LIMITS.index(self._limit)]
-            return True
-        if "temperature" in text and self._temperature:
-            self._temperature = False
-            return True
-        if self._structure != "text" and any(
-            word in text
-            for word in ("response_format", "json_schema", "json_object", "schema", "grammar", "structured")
-        ):
-            self._structure = _STRUCTURES[_STRUCTURES.index(self._structure) + 1]
-            return True
-        return False
+        with self._learning:
+            if self._profile == used:  # else another thread has learned more meanwhile
+                self._profile = learned
+        return True
 
     def _hide(self, text: str) -> str:
         """`text` without the key."""
         return text.replace(self._key, "…") if self._key else text
+
+
+@cache
+def _warm_up() -> None:
+    """Import the client and let it look at its machine. On a busy one that takes seconds, of which no deadline knows."""
+    import openai
+
+    client = openai.AsyncOpenAI(base_url=OPENAI_URL, api_key="none")
+    _ = client.chat.completions.with_streaming_response, client.default_headers
+
+
+def _parameters(request: ModelRequest, profile: ModelProfile, name: str) -> dict[str, Any]:
+    schema = json.dumps(request.schema, ensure_ascii=False)
+    user = request.user
+    if profile.structure != "json_schema":
+        user += f"\n\nAnswer with one JSON object, and nothing else, that follows this JSON schema:\n{schema}"
+    messages = [{"role": "system", "content": request.system}, {"role": "user", "content": user}]
+    if request.previous is not None:
+        answer, why = request.previous
+        messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": why}]
+    parameters: dict[str, Any] = {"model": name, "messages": messages, profile.limit_name: request.max_tokens}
+    if profile.takes_temperature:
+        parameters["temperature"] = 0
+    if profile.structure == "json_schema":
+        form = {"name": "diagnosis", "strict": True, "schema": request.schema}
+        parameters["response_format"] = {"type": "json_schema", "json_schema": form}
+    elif profile.structure == "json_object":
+        parameters["response_format"] = {"type": "json_object"}
+    return parameters
 
 
 async def _read(chunks: Any) -> bytes:  # noqa: ANN401 - an async iterator of the client's

@@ -11,7 +11,7 @@ from argus_assets.assets.event_writer import RunEvents
 from argus_assets.assets.recipes import current_recipes
 from argus_assets.assets.run import Run, take_batches
 from argus_assets.assets.specs import BATCH_ASSETS, BATCH_CHECKS, BATCH_SPECS, CODE_VERSIONS
-from argus_assets.dagster_instance.storage import mend_storage
+from argus_assets.dagster_instance.storage import patch_storage
 from argus_assets.event_log.queries import made_by_run
 from argus_assets.lake.batches import BatchStore
 from argus_assets.partitions import FROM_STAGE, ONLY_STALE, runs_at_once
@@ -51,7 +51,7 @@ def batch_assets(  # noqa: PLR0917 - Dagster calls it with keywords
 
     Yields nothing: an automatic event would cover the whole range, failed batches included. Each batch has its own.
     """
-    mend_storage(context.instance)
+    patch_storage(context.instance)
     formats, config = decoders.decoders(), faults.config()
     recipes = current_recipes(CODE_VERSIONS, decoders=formats, faults=config, model=diagnostician.model)
     events = RunEvents(context, recipes)

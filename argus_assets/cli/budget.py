@@ -36,7 +36,7 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
 
     with connected(home) as context:
         settings = context.settings
-        ledger = PostgresLedger(context.database, daily_tokens=settings.llm_daily_tokens)
+        ledger = PostgresLedger(context.database, daily_tokens=settings.llm.daily_tokens)
         if batch is not None:
             calls = ledger.calls_of(context.partition_of(batch))
             if as_json:
@@ -55,7 +55,7 @@ def budget(batch: str | None, days: int, as_json: bool, home: Path | None) -> No
 def _show_today(console: "Console", today: "TokenDay", settings: "Settings") -> None:
     from rich.text import Text
 
-    model = settings.llm_model or "none: diagnoses are made by rules. Set ARGUS_LLM_MODEL to use one"
+    model = settings.llm.model or "none: diagnoses are made by rules. Set ARGUS_LLM_MODEL to use one"
     console.print("model", style="bold", end="")
     console.print(f"  {model}")
     share = min(1.0, (today.spent + today.reserved) / today.limit) if today.limit else 1.0

@@ -1,4 +1,4 @@
-"""`argus case`: what people confirmed or corrected, the memory that diagnoses read."""
+"""`argus case`: diagnoses that people confirmed or corrected, the memory that later diagnoses read."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from argus_assets.cli.options import home_option, json_option
 from argus_assets.cli.output import counted, echo, print_json, progress, shortened, table, terminal
 from argus_assets.common.texts import rich_text
 from argus_assets.errors import BadSetting
+from argus_assets.pipeline import DROP
 
 if TYPE_CHECKING:
     from argus_assets.adapters.postgres.cases import PostgresCaseStore
     from argus_assets.diagnosis.model import Diagnosis, Evidence
     from argus_assets.diagnosis.ports import Case, CaseQuery
     from argus_assets.diagnosis.retrieval import Found
-    from argus_assets.lake.store import Lake
 
 SHOWN_CASES: Final = 20
 MAX_CODES: Final = 4
@@ -30,9 +30,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.group(cls=LazyGroup, commands_at={"import": "argus_assets.cli.case_files:import_"})
 def case() -> None:
-    """Confirm diagnoses, and keep the cases that later ones are compared with.
+    """Confirm diagnoses, and manage the cases that later ones are compared with.
 
-    A case is a drive whose cause a person knows. An answer of a model alone never becomes one.
+    A case is a drive whose cause a person knows. The answer of a model alone never becomes one.
     """
 
 
@@ -62,14 +62,12 @@ def opened(home: Path | None) -> Generator[Site]:
 
 @case.command()
 @click.argument("batch")
-@click.option(
-    "--cause", help="What it really was: an identifier of the knowledge base (default: the diagnosis was right)."
-)
-@click.option("--new-cause", is_flag=True, help="Take a --cause that nobody has named before; wants --title.")
-@click.option("--title", help="A new cause in plain words.")
+@click.option("--cause", help="What it really was: a cause of the knowledge base (default: the diagnosis was right).")
+@click.option("--new-cause", is_flag=True, help="Accept a --cause that is not known yet; requires --title.")
+@click.option("--title", help="Title of a new cause, in plain words.")
 @click.option("--fix", help="What helped, at most 200 characters.")
 @click.option("--note", help="Anything else, at most 200 characters.")
-@click.option("--by", help="Who says so.")
+@click.option("--by", help="Who confirms it.")
 @home_option
 def confirm(
     batch: str,
@@ -81,31 +79,27 @@ def confirm(
     by: str | None,
     home: Path | None,
 ) -> None:
-    """Say that the diagnosis of BATCH was right, or with --cause what it should have been.
+    """Confirm the diagnosis of BATCH, or correct it with --cause.
 
-    BATCH is a partition key, VEHICLE/BATCH, or a batch id that only one vehicle has. Confirming it again replaces what
-    was said before. Texts are stripped of VINs, positions and mail addresses.
+    BATCH is a partition key, VEHICLE/BATCH, or a batch id that only one vehicle has. Confirming it again replaces the
+    earlier case. Texts are stripped of VINs, positions and mail addresses.
     """
-    from argus_assets.diagnosis.retrieval import case_of
+    from argus_assets.diagnosis.confirm import confirm as confirm_diagnosis
 
     with opened(home) as site:
         partition = site.context.partition_of(batch)
-        evidence, diagnosis = _diagnosed(site.context.lake, partition)
-        if not evidence.items:
-            raise BadSetting(
-                f"Batch {partition} has no fault codes: a case would never be found.",
-                help="Confirm batches whose diagnosis names a code.",
-            )
-        chosen, told = _cause(site, diagnosis, cause, title, new_cause=new_cause)
-        made = case_of(
+        evidence, diagnosis = _diagnosed(site.context, partition)
+        made = confirm_diagnosis(
             evidence,
             diagnosis,
             partition=partition,
-            recorded_at=_recorded_at(site, partition),
-            cause=chosen,
-            title=told,
-            confirmed_at=datetime.now(UTC).replace(microsecond=0),
-            confirmed_by=by,
+            recorded_at=_recorded_at(site.context, partition),
+            titles=site.titles(),
+            now=datetime.now(UTC),
+            cause=cause,
+            title=title,
+            may_be_new=new_cause,
+            by=by,
             fix=fix,
             note=note,
         )
@@ -113,23 +107,25 @@ def confirm(
         site.store.add([made])
         total = sum(site.store.counts().values())
     if made.predicted_cause == made.cause:
-        said = f"as diagnosed ({made.predicted_mode}, {made.predicted_confidence:.0%} sure)"
+        comparison = f"as diagnosed ({made.predicted_mode}, {made.predicted_confidence:.0%} sure)"
     elif made.predicted_cause is None:
-        said = "where the diagnosis named no cause"
+        comparison = "where the diagnosis named no cause"
     else:
-        said = f"not {made.predicted_cause} as diagnosed ({made.predicted_mode}, {made.predicted_confidence:.0%} sure)"
-    echo(f"{made.id}: {made.cause} ({made.title}), {said}.")
+        comparison = (
+            f"not {made.predicted_cause} as diagnosed ({made.predicted_mode}, {made.predicted_confidence:.0%} sure)"
+        )
+    echo(f"{made.id}: {made.cause} ({made.title}), {comparison}.")
     if before is not None:
-        echo(f"Replaces what was said on {before.confirmed_at:%Y-%m-%d}: {before.cause}.")
+        echo(f"Replaces the case of {before.confirmed_at:%Y-%m-%d}: {before.cause}.")
     codes = ", ".join(dict.fromkeys(c.code for c in made.codes))
-    echo(f"Drives of platform {made.platform} with {codes} find it. Cases: {total:,}.")
+    echo(f"Diagnoses of {made.platform} drives with {codes} will find it. Cases: {total:,}.")
 
 
 @case.command()
 @click.argument("file", type=FILE)
 @home_option
 def export(file: Path, home: Path | None) -> None:
-    """Write all cases to FILE (.jsonl or .csv), which `argus case import` reads again."""
+    """Write all cases to FILE (.jsonl or .csv), which `argus case import` can read."""
     from argus_assets.diagnosis.case_files import format_of, write_cases
 
     kind = format_of(file.name)
@@ -143,13 +139,13 @@ def export(file: Path, home: Path | None) -> None:
 
 
 @case.command()
-@click.option("--platform", help="Only of this kind of vehicle.")
-@click.option("--cause", help="Only of this cause.")
-@click.option("--limit", default=SHOWN_CASES, show_default=True, type=click.IntRange(1), help="How many at most.")
+@click.option("--platform", help="Only this vehicle platform.")
+@click.option("--cause", help="Only this cause.")
+@click.option("--limit", default=SHOWN_CASES, show_default=True, type=click.IntRange(1), help="Maximum number.")
 @json_option
 @home_option
 def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home: Path | None) -> None:
-    """List cases, the last confirmed first."""
+    """List cases, the latest confirmation first."""
     with opened(home) as site:
         found = site.store.find(platform=platform, cause=cause, limit=limit)
         counts = site.store.counts()
@@ -158,7 +154,7 @@ def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home:
         return
     if not found:
         wanted = " and ".join(f"{n} {v}" for n, v in (("platform", platform), ("cause", cause)) if v)
-        echo(f"No case of {wanted}. {_counted(counts)}" if wanted else _counted(counts))
+        echo(f"No case of {wanted}. {_summary(counts)}" if wanted else _summary(counts))
         return
     console = terminal()
     columns: Mapping[str, Callable[[Case], str]] = {
@@ -170,10 +166,10 @@ def ls(platform: str | None, cause: str | None, limit: int, as_json: bool, home:
         "confirmed": lambda c: f"{c.confirmed_at:%Y-%m-%d}",
         "codes": lambda c: shortened([code.code for code in c.codes], MAX_CODES),
     }
-    console.print(_table(list(columns), [[told(c) for told in columns.values()] for c in found]))
+    console.print(_table(list(columns), [[cell(c) for cell in columns.values()] for c in found]))
     total = sum(counts.values())
     if len(found) < total and len(found) == limit:
-        echo(f"{len(found)} of {total:,}; more with --limit.")
+        echo(f"{len(found):,} of {total:,}; raise --limit to see more.")
 
 
 @case.command()
@@ -191,14 +187,14 @@ def show(id: str, as_json: bool, home: Path | None) -> None:  # noqa: A002 - the
         return
     rows = {
         "cause": f"{found.cause} ({found.title})",
-        "diagnosed as": "it was not" if found.predicted_cause is None else _prediction(found),
+        "diagnosed as": "no cause" if found.predicted_cause is None else _prediction(found),
         "fix": found.fix or "-",
         "note": found.note or "-",
         "confirmed": f"{found.confirmed_at:%Y-%m-%d %H:%M} UTC"
         + (f" by {found.confirmed_by}" if found.confirmed_by else ""),
         "drive": f"{found.recorded_at:%Y-%m-%d %H:%M} UTC, platform {found.platform}, release {found.release}",
-        "batch": found.partition or "not one of this platform's",
-        "signature": found.signature or "not known",
+        "batch": found.partition or "of another installation",
+        "signature": found.signature or "unknown",
     }
     echo(found.id, bold=True)
     for name, text in rows.items():
@@ -212,30 +208,30 @@ def show(id: str, as_json: bool, home: Path | None) -> None:  # noqa: A002 - the
 @click.argument("id")
 @home_option
 def rm(id: str, home: Path | None) -> None:  # noqa: A002 - the argument's name
-    """Remove one case. What diagnoses have made of it stays."""
+    """Remove one case. Diagnoses that used it stay as they are."""
     with opened(home) as site:
         found = site.store.get(id)
         if found is None or not site.store.remove(id):
             raise _no_case(site, id)
-    echo(f"Removed {id} ({found.cause}). Diagnoses made from now on do not know it.")
+    echo(f"Removed {id} ({found.cause}). Later diagnoses will not use it.")
 
 
 @case.command()
 @click.argument("batch")
-@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 100), help="How many at most.")
+@click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 100), help="Maximum number.")
 @json_option
 @home_option
 def similar(batch: str, limit: int, as_json: bool, home: Path | None) -> None:
-    """Show which cases a diagnosis of BATCH would be given now, and why.
+    """Show which cases a diagnosis of BATCH would get now, and why.
 
     Similarity is the cosine of the codes' vectors, 0 to 1. Recency falls from 1 for a drive of today to 0.5 for an old
-    one. Weight is their product: what cases are ranked and counted by.
+    one. Weight is their product, by which cases are ranked and counted.
     """
     from argus_assets.diagnosis.retrieval import case_query, causes_of
 
     with opened(home) as site:
         partition = site.context.partition_of(batch)
-        evidence, _ = _diagnosed(site.context.lake, partition)
+        evidence, _ = _diagnosed(site.context, partition)
         query = case_query(evidence, datetime.now(UTC), partition)
         found = site.store.search(query, limit=limit)
         counts = site.store.counts()
@@ -256,7 +252,7 @@ def similar(batch: str, limit: int, as_json: bool, home: Path | None) -> None:
 @case.command()
 @home_option
 def reindex(home: Path | None) -> None:
-    """Make the vectors of all cases anew: after a change of ARGUS_EMBEDDING_MODEL, or of many cases."""
+    """Recompute the vectors of all cases, after a change of ARGUS_EMBEDDING_MODEL or of many cases."""
     with opened(home) as site, progress("cases", sum(site.store.counts().values())) as advance:
         made = site.store.reindex(on_written=advance)
         method = site.store.method
@@ -267,69 +263,31 @@ def reindex(home: Path | None) -> None:
 # ---------------------------------------------------------------------------------------------- inside
 
 
-def _diagnosed(lake: "Lake", partition: str) -> "tuple[Evidence, Diagnosis]":
+def _diagnosed(context: Context, partition: str) -> "tuple[Evidence, Diagnosis]":
     from pydantic import ValidationError
 
-    from argus_assets.lake.batches import BatchStore
-
-    store = BatchStore(lake)
-    if not store.has_diagnosis(partition):
+    if not context.batches.has_diagnosis(partition):
         raise BadSetting(
-            f"Batch {partition} has no diagnosis yet.", help=f"See where it is with `argus status {partition}`."
+            f"Batch {partition} has no diagnosis yet.", help=f"See its state with `argus status {partition}`."
         )
     try:
-        return store.evidence(partition), store.diagnosis(partition)
+        return context.batches.evidence(partition), context.batches.diagnosis(partition)
     except ValidationError as error:
         raise BadSetting(
-            f"The diagnosis of batch {partition} is of another version of Argus.",
+            f"The diagnosis of batch {partition} was made by another version of Argus.",
             help="Materialise its asset `diagnosis` again, in the Dagster UI.",
         ) from error
 
 
-def _recorded_at(site: Site, partition: str) -> datetime:
+def _recorded_at(context: Context, partition: str) -> datetime:
     from argus_assets.event_log.queries import latest_digest
-    from argus_assets.lake.batches import BatchStore
-    from argus_assets.pipeline import DROP
 
-    digest = latest_digest(site.context.instance, DROP, partition)
+    digest = latest_digest(context.instance, DROP, partition)
     if digest is None:
         raise BadSetting(
-            f"Batch {partition} has no manifest that Dagster knows.", help="Drop it with its manifest (docs/drop.md)."
+            f"Dagster has no manifest of batch {partition}.", help="Drop it with its manifest (docs/drop.md)."
         )
-    return BatchStore(site.context.lake).manifest(partition, digest).recorded_from
-
-
-def _cause(
-    site: Site, diagnosis: "Diagnosis", cause: str | None, title: str | None, *, new_cause: bool
-) -> tuple[str, str]:
-    """Identifier and title of the cause that a person names."""
-    from argus_assets.diagnosis.case_files import CAUSE, near_misses
-    from argus_assets.diagnosis.vocabulary import UNEXPLAINED
-
-    if cause is None:
-        first = diagnosis.root_causes[0] if diagnosis.root_causes else None
-        if first is None or first.cause.startswith(UNEXPLAINED):
-            what = "names no cause" if first is None else f"knows no cause of {first.cause.removeprefix(UNEXPLAINED)}"
-            raise BadSetting(
-                f"The diagnosis {what}: there is nothing to confirm.", help="Say what it was with --cause."
-            )
-        return first.cause, first.title
-    titles = site.titles()
-    if cause in titles:
-        return cause, title or titles[cause]
-    if CAUSE.fullmatch(cause) is None:
-        raise BadSetting(
-            f"{cause!r} is no identifier of a cause: expected lower-case letters, digits and underscores, a letter first.",
-            help="Such as loose_ground_strap.",
-        )
-    if not new_cause or not title:
-        near = near_misses(cause, titles)
-        meant = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise BadSetting(
-            f"No cause is known as {cause!r}.",
-            help=f"{meant}For a cause that nobody has named before, add --new-cause --title 'in plain words'.",
-        )
-    return cause, title
+    return context.batches.manifest(partition, digest).recorded_from
 
 
 def _print_similar(
@@ -345,9 +303,9 @@ def _print_similar(
     echo(f"{partition}: platform {query.platform}, release {query.release}, {codes}")
     if not found.cases:
         if not query.codes:
-            echo("A drive without codes is like no case.")
+            echo("A drive without codes resembles no case.")
         else:
-            echo(f"No case of platform {query.platform} shares a code with it. {_counted(counts)}")
+            echo(f"No case of platform {query.platform} shares a code with it. {_summary(counts)}")
         return
     rows = [
         [
@@ -370,7 +328,7 @@ def _print_similar(
     if found.scope == "near releases":
         where = f"release {query.release} and up to three before and after it"
     else:
-        where = f"all releases, as fewer than {limit} near {query.release} are similar enough"
+        where = f"all releases, since fewer than {counted(limit, 'case')} near {query.release} are similar enough"
     echo(f"Compared by {by}, with cases of {where}.")
 
 
@@ -398,7 +356,7 @@ def _no_case(site: Site, id: str) -> BadSetting:  # noqa: A002 - the field's nam
     )
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _summary(counts: Mapping[str, int]) -> str:
     if not counts:
         return "There are no cases yet: confirm a batch with `argus case confirm`, or `argus case import` a file."
     return "Cases: " + ", ".join(f"{platform} {count:,}" for platform, count in counts.items()) + "."

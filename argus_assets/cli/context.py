@@ -1,4 +1,4 @@
-"""What commands stand on: the settings, and opened by them Dagster's instance, the bucket, the lake and the database.
+"""Context of commands: the settings, and what they open: Dagster's instance, the bucket, the lake and the database.
 
 Everything is imported when it is opened, so that `argus --help` stays quick.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from argus_assets.adapters.postgres.database import Database
     from argus_assets.drop.bucket import Bucket
+    from argus_assets.lake.batches import BatchStore
     from argus_assets.lake.store import Lake
     from argus_assets.metrics_collector import Watcher
     from argus_assets.settings import Settings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def settings_of(home: Path | None) -> "Settings":
     """Return the settings of the environment, for the home that a command was given."""
-    from argus_assets.runtime.platform import settings_for
+    from argus_assets.runtime.connection import settings_for
 
     return settings_for(home, os.environ)
 
@@ -56,6 +57,13 @@ class Context:
     def lake(self) -> "Lake":
         """The lake."""
         return lake_of(self.settings)
+
+    @cached_property
+    def batches(self) -> "BatchStore":
+        """The lake by batch."""
+        from argus_assets.lake.batches import BatchStore
+
+        return BatchStore(self.lake)
 
     @property
     def database_url(self) -> str:
@@ -103,9 +111,9 @@ class Context:
             self.instance,
             self.bucket,
             self.lake,
-            PostgresLedger(self.database, daily_tokens=settings.llm_daily_tokens),
+            PostgresLedger(self.database, daily_tokens=settings.llm.daily_tokens),
             Outbox(self.database),
-            retain_days=settings.retain_days,
+            retain_days=settings.retention.days,
             interval_s=settings.sensor_interval_s,
             since=since,
             code_server=lambda: all_answer(addresses_in(workspace, os.environ)),
@@ -120,7 +128,7 @@ def connected(home: Path | None) -> Generator[Context]:
         BadSetting: There is none.
         Unavailable: The database did not answer.
     """
-    from argus_assets.runtime.platform import connect
+    from argus_assets.runtime.connection import connect
 
     settings = settings_of(home)
     with connect(home) as (instance, bucket):

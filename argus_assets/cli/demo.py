@@ -1,4 +1,4 @@
-"""`argus demo`: the whole platform on a simulated fleet, from drop to diagnosis, checked against the ground truth."""
+"""`argus demo`: all of Argus on a simulated fleet, from drop to diagnosis, checked against the ground truth."""
 
 import os
 import shutil
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from argus_assets.cli.context import bucket_of
-from argus_assets.cli.output import table, terminal
+from argus_assets.cli.output import counted, table, terminal
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from argus_assets.drop.bucket import Bucket
-    from argus_assets.drop.manifest import Manifest, ManifestFile
-    from argus_assets.runtime.platform import Platform
+    from argus_assets.runtime.supervisor import Supervisor
     from argus_assets.simulate.fleet import Drive
     from argus_assets.status import BatchStatus
 
@@ -43,7 +42,7 @@ class _Expected:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to run in; emptied first.",
 )
-@click.option("--keep", is_flag=True, help="Leave the platform and its UI running until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep Argus and its UI running until Ctrl-C.")
 @click.option(
     "--port", default=0, type=click.IntRange(0, 65535), help="Port of the Dagster UI (default: any free one)."
 )
@@ -55,50 +54,51 @@ def demo(home: Path, keep: bool, port: int, seed: int) -> None:
     cause first, and the broken upload was quarantined with its reason.
     """
     from argus_assets.runtime.embedded.s3 import s3_server
-    from argus_assets.runtime.platform import Platform
+    from argus_assets.runtime.supervisor import Supervisor
     from argus_assets.settings import Settings
 
-    def give_up(_signum: int, _frame: object) -> None:
+    def interrupt(_signum: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, give_up)
+    signal.signal(signal.SIGTERM, interrupt)
     console = terminal(soft_wrap=True)
     home = home.absolute()
     _empty(home)
     with s3_server(home / "s3-server.log", dict(os.environ)) as s3:
         os.environ.update(s3.environment())
         settings = Settings(home=home, bucket_url=s3.url, lake_url=str(home / "lake"), sensor_interval_s=2, port=port)
-        _step(console, 1, f"Starting the platform in {home}")
-        platform = Platform(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
+        _step(console, 1, f"Starting Argus in {home}")
+        supervisor = Supervisor(settings, on_event=lambda name, text: console.print(f"   {name:<12} {text}"))
         console.print(f"   {'s3 server':<12} {s3.endpoint}, bucket {s3.bucket}")
         started = time.monotonic()
-        platform.start()
+        supervisor.start()
         try:
             console.print(f"   ready after {time.monotonic() - started:.0f} s\n")
             bucket = bucket_of(settings)
             expected = _drop_fleet(console, bucket, home / "fleet", seed)
-            found = _wait(console, platform, bucket, len(expected))
+            found = _wait(console, supervisor, bucket, len(expected))
             ok = _report(console, expected, found)
             _say_where(console, home / "lake", expected, found)
             if keep:
-                _hold(console, platform)
+                _hold(console, supervisor)
             else:
                 console.print(
-                    "The Dagster UI ran at " + platform.ui_url + "; `make demo KEEP=1` leaves it running.", markup=False
+                    "The Dagster UI ran at " + supervisor.ui_url + "; `make demo KEEP=1` leaves it running.",
+                    markup=False,
                 )
         finally:
             try:
-                console.print("Stopping the platform …")
-            finally:  # even when nobody reads any more
-                platform.stop()
+                console.print("Stopping Argus …")
+            finally:  # also when the output is closed
+                supervisor.stop()
     sys.exit(0 if ok else 1)
 
 
 def _empty(home: Path) -> None:
-    """Start from nothing, but never remove a folder that is not a demo's."""
+    """Empty the folder of an earlier demo; never remove a folder that is not a demo's."""
     from argus_assets.errors import BadSetting
     from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
-    from argus_assets.runtime.platform import home_is_taken, owner_of
+    from argus_assets.runtime.home_lock import home_is_taken, owner_of
     from argus_assets.runtime.private_folder import own_home
 
     marker = home / ".argus-demo"
@@ -108,26 +108,27 @@ def _empty(home: Path) -> None:
         if owner_of(home) is not None:
             raise home_is_taken(home)
         left = EmbeddedPostgres(home / "postgres")  # by a demo that was killed
-        left.end()
+        left.stop("immediate")
         shutil.rmtree(left.place, ignore_errors=True)
         shutil.rmtree(home)
     own_home(home)
     marker.touch()
 
 
-def _step(console: "Console", number: int, told: str) -> None:
+def _step(console: "Console", number: int, text: str) -> None:
     console.print(f"{number}. ", style="bold", end="")
-    console.print(told)
+    console.print(text)
 
 
 def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -> list[_Expected]:
-    """Simulate and drop one drive of each of the demo's scenarios, and one of which a bit changes on its way."""
+    """Simulate and drop a drive of each of the demo's scenarios, and one with a bit flipped on its way."""
     import numpy as np
     from rich.progress import Progress
 
     from argus_assets.drop.keys import recording_key
-    from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+    from argus_assets.drop.upload import drop_manifest
     from argus_assets.simulate.damage import flip_bits
+    from argus_assets.simulate.drop import upload_drive
     from argus_assets.simulate.fleet import simulate_drive, simulate_fleet
     from argus_assets.simulate.scenarios import DEMO
     from argus_assets.simulate.vin import make_vin
@@ -158,40 +159,22 @@ def _drop_fleet(console: "Console", bucket: "Bucket", folder: Path, seed: int) -
         progress.advance(task)
         task = progress.add_task("   dropping", total=len(drives) + 1)
         for drive in [*drives, broken]:
-            files = collect_files([drive.folder])
-            done = upload_files(bucket, files, vehicle_id=drive.vehicle_id, batch_id=drive.batch_id)
+            manifest = upload_drive(bucket, drive)
             if drive is broken:
                 damaged = drive.files[-1]
                 flip_bits(damaged, 1, seed)
                 bucket.put(recording_key(drive.vehicle_id, drive.batch_id, damaged.name), damaged.read_bytes())
-            drop_manifest(bucket, _manifest(drive, tuple(f.entry for f in done)))
+            drop_manifest(bucket, manifest)
             progress.advance(task)
     expected = [_Expected(d, broken=d is broken) for d in [*drives, broken]]
     size = sum(f.stat().st_size for e in expected for f in e.drive.files)
     frames = sum(e.drive.frames for e in expected)
-    console.print(f"   {len(expected)} batches, {size / 1e6:.1f} MB, {frames:,} frames\n")
+    console.print(f"   {counted(len(expected), 'batch')}, {size / 1e6:.1f} MB, {frames:,} frames\n")
     return expected
 
 
-def _manifest(drive: "Drive", files: "tuple[ManifestFile, ...]") -> "Manifest":
-    from datetime import UTC, datetime
-
-    from argus_assets.drop.manifest import Manifest
-
-    return Manifest(
-        vehicle_id=drive.vehicle_id,
-        vin=drive.vin,
-        batch_id=drive.batch_id,
-        release=drive.release,
-        platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=files,
-    )
-
-
-def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
-    """Wait until every batch has come to its end; returns their states by vehicle."""
+def _wait(console: "Console", supervisor: "Supervisor", bucket: "Bucket", count: int) -> "dict[str, BatchStatus]":
+    """Wait until every batch has ended; return their states by vehicle."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from argus_assets.status import BatchState, list_batches
@@ -206,34 +189,37 @@ def _wait(console: "Console", platform: "Platform", bucket: "Bucket", count: int
         TimeElapsedColumn(),
     )
     with (
-        platform.instance() as instance,
+        supervisor.instance() as instance,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("waiting", total=count)
-        told = ""
+        printed = ""
         while True:
             found = {status.vehicle_id: status for status in list_batches(instance, bucket)}
             states = [status.state for status in found.values()]
             text = ", ".join(f"{states.count(state)} {state}" for state in BatchState if state in states)
             progress.update(task, completed=sum(state in ended for state in states), description=text)
-            if not console.is_terminal and text != told:
+            if not console.is_terminal and text != printed:
                 console.print(f"   {time.monotonic() - started:4.0f} s  {text}")
-                told = text
+                printed = text
             if len(states) >= count and all(state in ended for state in states):
                 break
             if time.monotonic() - started > MAX_WAIT_S:
                 console.print(
-                    f"   gave up after {MAX_WAIT_S:.0f} s; logs are in {platform.settings.home / 'logs'}", style="red"
+                    f"   gave up after {MAX_WAIT_S:.0f} s; the logs are in {supervisor.settings.home / 'logs'}",
+                    style="red",
                 )
                 break
-            platform.watch()
+            supervisor.watch()
             time.sleep(1.0)
-    console.print(f"   {len(found)} batches ended {time.monotonic() - started:.0f} s after the last was dropped\n")
+    console.print(
+        f"   {counted(len(found), 'batch')} finished {time.monotonic() - started:.0f} s after the last was dropped\n"
+    )
     return found
 
 
 def _report(console: "Console", expected: list[_Expected], found: "dict[str, BatchStatus]") -> bool:
-    """Print what came of each batch beside what was planted; returns whether all is as it should be."""
+    """Print the result of each batch beside what was planted; return whether all are right."""
     from rich.text import Text
 
     _step(console, 4, "Results")
@@ -249,19 +235,19 @@ def _report(console: "Console", expected: list[_Expected], found: "dict[str, Bat
             str(status.state) if status else "not found",
             style="green" if status and status.state == "completed" else "yellow",
         )
-        told = rich_text(text)
-        told.append(f"\nplanted: {planted}", style="dim")
-        made.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, told)
+        outcome = rich_text(text)
+        outcome.append(f"\nplanted: {planted}", style="dim")
+        made.add_row(mark, f"{entry.drive.vehicle_id}/{entry.drive.batch_id}", state, outcome)
     console.print(made)
     if all_right:
-        console.print(f"\nAll {len(expected)} batches ended as planted.", style="green")
+        console.print(f"\nAll {counted(len(expected), 'batch')} ended as planted.", style="green")
     else:
         console.print("\nSome batches did not end as planted.", style="bold red")
     return all_right
 
 
 def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
-    """Whether a batch ended as planted, and its outcome in a line."""
+    """Return whether a batch ended as planted, and its outcome in a line."""
     if status is None or status.result is None:
         return False, (status.reason or "no result") if status else "no result"
     result = status.result
@@ -280,7 +266,7 @@ def _judge(entry: _Expected, status: "BatchStatus | None") -> tuple[bool, str]:
 
 
 def _say_where(console: "Console", lake: Path, expected: list[_Expected], found: "dict[str, BatchStatus]") -> None:
-    """Print where the pages are; the whole address of one that shows a fault, to be clicked."""
+    """Print where the pages are, with a clickable address of one that shows a fault."""
     from argus_assets.lake import layout
 
     console.print(f"\nPages of all batches: {lake / layout.BATCHES}/…/report.html")
@@ -293,11 +279,11 @@ def _say_where(console: "Console", lake: Path, expected: list[_Expected], found:
                 return
 
 
-def _hold(console: "Console", platform: "Platform") -> None:
-    console.print(f"\nThe Dagster UI is at {platform.ui_url}. Ctrl-C stops it.")
+def _hold(console: "Console", supervisor: "Supervisor") -> None:
+    console.print(f"\nThe Dagster UI is at {supervisor.ui_url}. Ctrl-C stops it.")
     try:
         while True:
-            platform.watch()
+            supervisor.watch()
             time.sleep(1.0)
     except KeyboardInterrupt:
         console.print()

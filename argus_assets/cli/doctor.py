@@ -154,10 +154,10 @@ def _home(settings: "Settings") -> Finding:
 def _database_url(settings: "Settings") -> Generator[tuple[str, str]]:
     """Yield the URL of the database and its name; the embedded one is started for the time of the check."""
     from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
-    from argus_assets.runtime.platform import redacted
+    from argus_assets.settings import without_password
 
     if settings.database_url is not None:
-        yield settings.database_url, redacted(settings.database_url)
+        yield settings.database_url, without_password(settings.database_url)
         return
     server = EmbeddedPostgres(settings.home / "postgres")
     try:
@@ -324,12 +324,13 @@ def _webhooks(settings: "Settings") -> Finding:
     from argus_assets.notifications.alerts import AlertRules, read_alerts
     from argus_assets.notifications.endpoints import parse_endpoints
 
-    if settings.webhooks is None:
+    given = settings.notifications
+    if given.webhooks is None:
         return Finding("webhooks", "ok", "none: no events are sent")
-    secrets = settings.webhook_secrets.get_secret_value() if settings.webhook_secrets else ""
-    endpoints = parse_endpoints(settings.webhooks.get_secret_value(), secrets)
+    secrets = given.webhook_secrets.get_secret_value() if given.webhook_secrets else ""
+    endpoints = parse_endpoints(given.webhooks.get_secret_value(), secrets)
     names = [endpoint.name for endpoint in endpoints]
-    rules = read_alerts(settings.alerts, endpoints=names) if settings.alerts else AlertRules()
+    rules = read_alerts(given.alerts, endpoints=names) if given.alerts else AlertRules()
     places = ", ".join(f"{endpoint.name} at {endpoint.host}" for endpoint in endpoints)
     alerts = counted(len(rules.alert), "alert rule")
     return Finding("webhooks", "ok", f"{places}; {alerts}; send a test event with `argus outbox test`")
@@ -369,7 +370,8 @@ def _clock(settings: "Settings") -> Finding:
 
 
 def _port(settings: "Settings") -> Finding:
-    from argus_assets.runtime.platform import owner_of, port_is_free
+    from argus_assets.runtime.home_lock import owner_of
+    from argus_assets.runtime.ports import port_is_free
 
     if settings.port == 0 or port_is_free("127.0.0.1", settings.port):
         return Finding("ui port", "ok", f"{settings.port or 'any free one'}")
@@ -394,7 +396,7 @@ def _definitions(settings: "Settings") -> Finding:
 def _platform(settings: "Settings") -> Finding:
     from dagster._daemon.controller import get_daemon_statuses
 
-    from argus_assets.runtime.platform import owner_of
+    from argus_assets.runtime.home_lock import owner_of
 
     process = owner_of(settings.home)
     if process is None:
@@ -415,7 +417,7 @@ def _platform(settings: "Settings") -> Finding:
 def _inbox(settings: "Settings") -> Finding:
     """Check that waiting manifests are taken: with a dead daemon nothing else would report it."""
     from argus_assets.metrics_collector import inbox_silence
-    from argus_assets.runtime.platform import owner_of
+    from argus_assets.runtime.home_lock import owner_of
 
     if not bucket_of(settings).list_inbox(limit=1):
         return Finding("inbox", "ok", "no manifests waiting")

@@ -1,25 +1,21 @@
 """`argus lifecycle`: what became of each fault of a vehicle over its drives."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.context import connected
+from argus_assets.cli.context import Context, connected
 from argus_assets.cli.options import home_option, json_option
 from argus_assets.cli.output import counted, print_json, table, terminal
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
-    import dagster as dg
     from rich.console import Console
 
-    from argus_assets.lake.store import Lake
-    from argus_assets.stats.lifecycle import DriveSeen, FaultLife, FaultSeen
+    from argus_assets.stats.lifecycle import DriveSeen, FaultLife
 
-READERS: Final = 16
-SHOWN_MARKS: Final = 30
+MAX_MARKS: Final = 30
 MARK: Final = {"affected": "●", "counts": "·", "too_short": "-", "cleared_by_tester": "c"}
 STYLE: Final = {"back": "bold red", "new": "yellow", "recurring": "red", "cleared": "green"}
 
@@ -27,20 +23,22 @@ STYLE: Final = {"back": "bold red", "new": "yellow", "recurring": "red", "cleare
 @click.command()
 @click.argument("vehicle")
 @click.option("--code", help="Only this code, with its episodes.")
-@click.option("--last", default=100, show_default=True, type=click.IntRange(1, 1000), help="Drives to look at.")
+@click.option(
+    "--last", default=100, show_default=True, type=click.IntRange(1, 1000), help="Number of drives to read, the latest."
+)
 @json_option
 @home_option
 def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Path | None) -> None:
     """Show which faults of VEHICLE are new, recurring, cleared, or back after they were cleared.
 
-    A fault counts as cleared after three drives in a row that were long enough to show it and did not, or when a
+    A fault counts as cleared after three consecutive drives that were long enough to show it and did not, or when a
     tester cleared it. docs/operations.md has the rules.
     """
     from argus_assets.errors import BadSetting
     from argus_assets.stats.lifecycle import lifecycles
 
     with connected(home) as context:
-        drives = drives_of(context.instance, context.lake, vehicle, last=last)
+        drives = _history(context, vehicle, last=last)
     if not drives:
         raise BadSetting(f"No drive of {vehicle!r} has been processed.", help="`argus status` lists all batches.")
     found = [life for life in lifecycles(drives) if code in (None, life.code)]
@@ -54,7 +52,7 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
         f"{drives[-1].recorded_from:%Y-%m-%d}, {sum(d.recorded_s for d in drives) / 3600:.1f} h recorded\n"
     )
     if not found:
-        console.print("No fault in any of them." if code is None else f"{code} is in none of them.")
+        console.print("No faults in any of them." if code is None else f"{code} is in none of them.")
         return
     _show(console, found, episodes=code is not None)
 
@@ -63,7 +61,7 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
     columns = ("fault", "ecu", "state", "severity", "drives", "since", "release", "drives, oldest first")
     made = table(*columns, whole=("fault", "state", "since"))
     for life in found:
-        marks = "".join(MARK[mark] for mark in life.marks[-SHOWN_MARKS:])
+        marks = "".join(MARK[mark] for mark in life.marks[-MAX_MARKS:])
         made.add_row(
             life.code,
             life.ecu,
@@ -72,10 +70,12 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
             f"{life.drives_affected}/{life.drives}",
             f"{life.first_seen:%Y-%m-%d}",
             life.first_release,
-            rich_text(("…" if len(life.marks) > SHOWN_MARKS else "") + marks),
+            rich_text(("…" if len(life.marks) > MAX_MARKS else "") + marks),
         )
     console.print(made)
-    console.print("\n● in the drive  · not, and the drive was long enough  - too short to tell  c cleared by a tester")
+    console.print(
+        "\n● in this drive  · absent, and the drive was long enough  - drive too short to know  c cleared by a tester"
+    )
     if not episodes:
         return
     for life in found:
@@ -93,87 +93,26 @@ def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> No
             )
 
 
-def drives_of(instance: "dg.DagsterInstance", lake: "Lake", vehicle: str, *, last: int) -> "list[DriveSeen]":
-    """The last drives of a vehicle whose tables are in the lake, in the order of their recording."""
-    from argus_assets.drop.keys import parse_partition_key
+def _history(context: Context, vehicle: str, *, last: int) -> "list[DriveSeen]":
+    """Return the last drives of a vehicle that were processed, in the order of their recording."""
     from argus_assets.event_log.queries import dropped_digests
-    from argus_assets.partitions import BATCHES
-
-    # Keys begin with the date of the recording.
-    keys = sorted(
-        key
-        for key in instance.get_dynamic_partitions(BATCHES)
-        if (parsed := parse_partition_key(key)) is not None and parsed.vehicle_id == vehicle
-    )
-    digests = dropped_digests(instance, keys)
-    wanted = [(key, digests[key]) for key in keys if key in digests][-last:]
-    with ThreadPoolExecutor(READERS) as pool:
-        read = pool.map(lambda w: _drive(lake, *w), wanted)
-        found = [drive for drive in read if drive is not None]
-    return sorted(found, key=lambda d: (d.recorded_from, d.partition))
-
-
-def _drive(lake: "Lake", partition: str, digest: str) -> "DriveSeen | None":
-    """A drive from its tables, `None` when they were not made."""
-    import polars as pl
-
-    from argus_assets.drop.keys import parse_partition_key
-    from argus_assets.faults.clearings import CLEAR_CODES
     from argus_assets.faults.schema import ERROR_EVENTS
-    from argus_assets.lake.batches import BatchStore
-    from argus_assets.stats.lifecycle import Clearing, DriveSeen, FaultSeen, clearings_of
+    from argus_assets.fleet.history import DriveTables, partitions_of_vehicle, vehicle_history
+    from argus_assets.partitions import BATCHES
     from argus_assets.stats.schema import DRIVE_STATS, ERROR_STATS
 
-    store = BatchStore(lake)
-    if parse_partition_key(partition) is None or not store.has_table(partition, DRIVE_STATS):
-        return None
-    manifest = store.manifest(partition, digest)
-    stats = store.table(partition, ERROR_STATS)
-    recorded_h = store.table(partition, DRIVE_STATS)["recorded_h"][0]
-    is_clear = pl.col("code").is_in(CLEAR_CODES)
-    faults: dict[tuple[str, str], FaultSeen] = {}
-    for row in stats.filter(~is_clear, pl.col("status") != "previously_active").iter_rows(named=True):
-        key, seen = (row["code"], row["ecu"]), faults.get((row["code"], row["ecu"]))
-        fault = FaultSeen(
-            first_seen=row["first_seen"],
-            last_seen=row["last_seen"],
-            seconds_into_drive=row["seconds_into_drive"],
-            occurrences=row["occurrences"],
-            severity=row["severity"],
+    instance, batches = context.instance, context.batches
+    keys = partitions_of_vehicle(instance.get_dynamic_partitions(BATCHES), vehicle)
+    digests = dropped_digests(instance, keys)
+
+    def read(partition: str) -> DriveTables | None:
+        if not batches.has_table(partition, DRIVE_STATS):
+            return None
+        return DriveTables(
+            manifest=batches.manifest(partition, digests[partition]),
+            error_stats=batches.table(partition, ERROR_STATS),
+            drive_stats=batches.table(partition, DRIVE_STATS),
+            error_events=lambda: batches.table(partition, ERROR_EVENTS),
         )
-        faults[key] = fault if seen is None else _both(seen, fault)
-    clearings: tuple[Clearing, ...] = ()
-    if not stats.filter(is_clear).is_empty():
-        events = store.table(partition, ERROR_EVENTS).filter(is_clear)
-        clearings = tuple(
-            clearing
-            for row in events.iter_rows(named=True)
-            for clearing in clearings_of(
-                row["code"],
-                ecu=row["ecu"],
-                details={pair["key"]: pair["value"] for pair in row["details"] or ()},
-                message=row["message"],
-                at=row["first_seen"],
-            )
-        )
-    return DriveSeen(
-        partition=partition,
-        recorded_from=manifest.recorded_from,
-        recorded_s=recorded_h * 3600,
-        release=manifest.release,
-        faults=faults,
-        clearings=clearings,
-    )
 
-
-def _both(one: "FaultSeen", other: "FaultSeen") -> "FaultSeen":
-    """What two sources reported of the same code of the same ECU."""
-    from argus_assets.stats.lifecycle import SEVERITIES, FaultSeen
-
-    return FaultSeen(
-        first_seen=min(one.first_seen, other.first_seen),
-        last_seen=max(one.last_seen, other.last_seen),
-        seconds_into_drive=min(one.seconds_into_drive, other.seconds_into_drive),
-        occurrences=max(one.occurrences, other.occurrences),
-        severity=min(one.severity, other.severity, key=SEVERITIES.index),
-    )
+    return vehicle_history([key for key in keys if key in digests][-last:], read)

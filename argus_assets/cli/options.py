@@ -1,5 +1,6 @@
-"""The options that several commands have, and what the files hold that they name."""
+"""Options that several commands share, and loaders of the files that they name."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,7 @@ def load_decoders(declarations: Path | None) -> "Decoders":
     from argus_assets.recordings.plugins.loading import load_decoders
 
     decoders = load_decoders(declarations)
-    for note in decoders.notes:
-        echo(note, fg="yellow", err=True)
+    _warn(decoders.notes)
     return decoders
 
 
@@ -68,8 +68,7 @@ def load_faults(faults: Path | None) -> "FaultConfig":
     from argus_assets.faults.plugins.packages import load_faults
 
     config = load_faults(faults)
-    for note in config.notes:
-        echo(note, fg="yellow", err=True)
+    _warn(config.notes)
     return config
 
 
@@ -82,3 +81,8 @@ def load_limits(path: Path | None) -> "Limits":
     from argus_assets.recordings.limits_file import read_limits
 
     return read_limits(path)
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for note in notes:
+        echo(note, fg="yellow", err=True)

@@ -97,8 +97,8 @@ def test(endpoint: str | None, home: Path | None) -> None:
 
     It is an argus.AlertRaised of the vehicle `argus-test`, and is not put into the outbox.
     """
+    from argus_assets.adapters.webhook_sender import WebhookSender
     from argus_assets.notifications.events import envelope, example_alert
-    from argus_assets.resources.webhooks import Sender
 
     settings = settings_of(home)
     chosen = [e for e in _endpoints(home) if endpoint in (None, e.name)]
@@ -111,8 +111,8 @@ def test(endpoint: str | None, home: Path | None) -> None:
     for one in chosen:
         now = datetime.now(UTC)
         event = example_alert(now)
-        with Sender(one) as sender:
-            reply = sender.send(event.id, envelope(event, source=settings.event_source), at=now)
+        with WebhookSender(one) as sender:
+            reply = sender.send(event.id, envelope(event, source=settings.notifications.event_source), at=now)
         taken = reply.status is not None and 200 <= reply.status < 300
         failed += not taken
         echo(f"{one.name} at {one.host}: {f'accepted ({reply.status})' if taken else reply.error}")
@@ -123,11 +123,11 @@ def test(endpoint: str | None, home: Path | None) -> None:
 def _endpoints(home: Path | None) -> "tuple[Endpoint, ...]":
     from argus_assets.notifications.endpoints import parse_endpoints
 
-    settings = settings_of(home)
-    if settings.webhooks is None:
+    given = settings_of(home).notifications
+    if given.webhooks is None:
         return ()
-    secrets = settings.webhook_secrets.get_secret_value() if settings.webhook_secrets else ""
-    return parse_endpoints(settings.webhooks.get_secret_value(), secrets)
+    secrets = given.webhook_secrets.get_secret_value() if given.webhook_secrets else ""
+    return parse_endpoints(given.webhooks.get_secret_value(), secrets)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What all commands print by: texts, tables, JSON, counts with their nouns, and a progress bar.
+"""Output of all commands: texts, tables, JSON, counts with their nouns, and a progress bar.
 
 Texts of vehicles are printed as they are, never as markup. Rich is imported when something is printed by it.
 """

@@ -26,7 +26,7 @@ def reconcile(dry_run: bool, as_json: bool, home: Path | None) -> None:
             context.instance,
             context.bucket,
             context.lake,
-            retain=timedelta(days=context.settings.retain_days),
+            retain=timedelta(days=context.settings.retention.days),
             dry_run=dry_run,
         )
     if as_json:

@@ -13,8 +13,6 @@ from argus_assets.cli.options import home_option, json_option
 from argus_assets.cli.output import counted, print_json, progress, table, terminal
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from argus_assets.faults.config import FaultConfig
     from argus_assets.lake.store import Lake
     from argus_assets.maintenance.replays import Difference, Outcome
@@ -149,14 +147,10 @@ def _active(
     from argus_assets.resources.diagnosis import DiagnosisResource
 
     settings = context.settings
-
-    def secret(name: str) -> str | None:
-        value: SecretStr | None = getattr(settings, name)
-        return value.get_secret_value() if value is not None else None
-
     if model is not None:
-        settings = settings.model_copy(update={"llm_model": None if model == "none" else model})
-    diagnostician = DiagnosisResource.of(settings, database_url=context.database_url, secret=secret)
+        llm = settings.llm.model_copy(update={"model": None if model == "none" else model})
+        settings = settings.model_copy(update={"llm": llm})
+    diagnostician = DiagnosisResource.of(settings, database_url=context.database_url, secrets=settings.secrets())
     return load_decoders(decoders or settings.decoders), load_faults(faults or settings.faults), diagnostician
 
 

@@ -2,17 +2,18 @@
 
 import getpass
 from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from argus_assets.cli.context import Context, connected
+from argus_assets.cli.context import connected
 from argus_assets.cli.options import home_option
 from argus_assets.cli.output import counted, echo, print_json, progress, table, terminal
-from argus_assets.pipeline import ASSETS, DROP, STAGES
+from argus_assets.pipeline import ASSETS, STAGES
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from argus_assets.maintenance.staleness import MaterializationRecord, Recipe, StaleBatch
     from argus_assets.settings import Settings
 
-SHOWN = 20
+MAX_REASONS: Final = 20
 
 
 @click.command()
 @click.argument("batches", nargs=-1)
 @click.option("--vehicle", "vehicles", multiple=True, help="Batches of this vehicle; may be repeated.")
-@click.option("--release", "releases", multiple=True, help="Batches that were recorded with this software release.")
+@click.option("--release", "releases", multiple=True, help="Batches recorded with this software release.")
 @click.option("--from", "first_day", type=click.DateTime(["%Y-%m-%d"]), help="Recorded on this day (UTC) or later.")
 @click.option("--to", "last_day", type=click.DateTime(["%Y-%m-%d"]), help="Recorded on this day (UTC) or earlier.")
 @click.option(
@@ -38,12 +39,12 @@ SHOWN = 20
 )
 @click.option("--failed", is_flag=True, help="Batches that failed.")
 @click.option("--failed-at", "failed_at", type=click.Choice(STAGES), multiple=True, help="Batches that failed there.")
-@click.option("--stale", is_flag=True, help="Batches that would not come out the same with what is in force now.")
+@click.option("--stale", is_flag=True, help="Batches that would come out differently with what is active now.")
 @click.option("--all", "everything", is_flag=True, help="All batches.")
 @click.option(
     "--from-stage",
     type=click.Choice(STAGES),
-    help="Make this asset again in any case. What follows is made again when its input has changed.",
+    help="Make this asset again in any case; those after it are made again if their input has changed.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would run again, and why; start nothing.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
@@ -66,48 +67,40 @@ def rerun(
     as_json: bool,
     home: Path | None,
 ) -> None:
-    """Process BATCHES again, or those that all of the options select.
+    """Process BATCHES again, or those that meet all of the options.
 
-    Of each batch only what is stale is made: what is missing, what was made by other code or configuration, and what
-    follows from it when it came out differently. Runs come after new drops in the queue; the platform starts them when
-    it runs. `argus replay` shows beforehand what would change.
+    Of each batch only what is stale is made again: what is missing, what was made by other code or configuration, and
+    what follows from it if that came out differently. Reruns are queued behind new drops, and start while Argus runs.
+    `argus replay` shows beforehand what would change.
     """
     from argus_assets.errors import BadSetting
     from argus_assets.maintenance.reruns import new_request
+    from argus_assets.maintenance.selection import Criteria, parse_code_version, select
     from argus_assets.partitions import BATCHES
     from argus_assets.sensors.rerun_requests import save_request
 
     filters = [*vehicles, *releases, first_day, last_day, *code_versions, failed, failed_at, stale, everything]
     if bool(batches) == any(filters):
         raise BadSetting(
-            "Nothing says which batches." if not batches else "Batches are named, and selected by options too.",
+            "No batches were selected." if not batches else "Give either batches or options that select them.",
             help="Name batches, or select them: --vehicle, --release, --from, --to, --failed, --stale, --all.",
         )
     with connected(home) as context:
-        instance, settings = context.instance, context.settings
+        instance = context.instance
         order = instance.get_dynamic_partitions(BATCHES)
-        if batches:
-            chosen = _named(context, batches)
-        else:
-            chosen = _by_key(
-                order, vehicles, first_day.date() if first_day else None, last_day.date() if last_day else None
-            )
-            chosen = _by_release(instance, chosen, releases) if releases else chosen
-        if failed or failed_at:
-            chosen = _by_failure(instance, chosen, failed_at)
-        recipes = _recipes(settings)
-        made = _made(instance, chosen)
-        for wanted in code_versions:
-            asset, _, version = wanted.partition("=")
-            if asset not in STAGES or not version:
-                raise BadSetting(
-                    f"--code-version {wanted!r} cannot be used.",
-                    help=f"ASSET=VERSION; ASSET is one of {', '.join(STAGES)}.",
-                )
-            chosen = [k for k in chosen if asset in made.get(k, {}) and made[k][asset].recipe.get("code") == version]
-        why = {key: found for key in chosen if (found := _first_stale(key, made.get(key, {}), recipes)) is not None}
-        if stale:
-            chosen = [key for key in chosen if key in why]
+        criteria = Criteria(
+            partitions=tuple(dict.fromkeys(map(context.partition_of, batches))),
+            vehicles=vehicles,
+            first_day=first_day.date() if first_day else None,
+            last_day=last_day.date() if last_day else None,
+            releases=releases,
+            failed=failed,
+            failed_at=failed_at,
+            code_versions=tuple(map(parse_code_version, code_versions)),
+            stale=stale,
+        )
+        selected = select(criteria, order=order, records=_Records(instance), recipes=_recipes(context.settings))
+        chosen, why = selected.partitions, selected.stale
         todo = chosen if from_stage else [key for key in chosen if key in why]
         if as_json:
             print_json(_rows(chosen, why, from_stage))
@@ -126,50 +119,35 @@ def rerun(
             now=datetime.now(UTC),
         )
         save_request(context.lake, request)
-    echo(f"Asked for as {request.id}; runs carry the tag argus/request={request.id}. See `argus status`.", err=as_json)
+    echo(
+        f"Requested as {request.id}; its runs have the tag argus/request={request.id}. See `argus status`.", err=as_json
+    )
 
 
-def _words(context: click.Context) -> Iterable[str]:
-    """The command as it was given, for the record."""
-    for name, value in context.params.items():
-        if value and name not in ("home", "yes", "as_json"):
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            yield shown if name == "batches" else f"{name}={shown}"
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """`maintenance.selection.BatchRecords` on Dagster's instance."""
 
+    instance: "dg.DagsterInstance"
 
-def _named(context: Context, names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(map(context.partition_of, names)))
+    def releases(self, partitions: Sequence[str]) -> Mapping[str, str]:
+        from argus_assets.event_log.queries import last_drops
 
+        return {key: drop.release for key, drop in last_drops(self.instance, partitions).items()}
 
-def _by_key(order: Iterable[str], vehicles: tuple[str, ...], first: date | None, last: date | None) -> list[str]:
-    from argus_assets.drop.keys import parse_partition_key
+    def failed_stages(self, partitions: Sequence[str]) -> Mapping[str, str | None]:
+        from argus_assets.event_log.states import partition_states
+        from argus_assets.pipeline import BatchState
 
-    chosen: list[str] = []
-    for key in order:
-        ref = parse_partition_key(key)
-        if (
-            ref is not None
-            and (not vehicles or ref.vehicle_id in vehicles)
-            and (first is None or ref.recorded_on >= first)
-            and (last is None or ref.recorded_on <= last)
-        ):
-            chosen.append(key)
-    return chosen
+        states = partition_states(self.instance, partitions)
+        return {key: stage for key, (state, stage) in states.items() if state is BatchState.FAILED}
 
+    def made(self, partitions: Sequence[str]) -> "Mapping[str, Mapping[str, MaterializationRecord]]":
+        from argus_assets.event_log.queries import materialization_records
 
-def _by_release(instance: "dg.DagsterInstance", keys: list[str], releases: tuple[str, ...]) -> list[str]:
-    from argus_assets.event_log.queries import last_drops
-
-    drops = last_drops(instance, keys)
-    return [key for key in keys if key in drops and drops[key].release in releases]
-
-
-def _by_failure(instance: "dg.DagsterInstance", keys: list[str], stages: tuple[str, ...]) -> list[str]:
-    from argus_assets.event_log.states import partition_states
-    from argus_assets.pipeline import BatchState
-
-    states = partition_states(instance, keys)
-    return [key for key in keys if states[key][0] is BatchState.FAILED and (not stages or states[key][1] in stages)]
+        what = f"Reading records of {counted(len(partitions), 'batch')}"
+        with progress(what, len(partitions) * len(ASSETS)) as advance:
+            return materialization_records(self.instance, partitions, assets=ASSETS, on_progress=advance)
 
 
 def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
@@ -182,29 +160,21 @@ def _recipes(settings: "Settings") -> dict[str, "Recipe"]:
         CODE_VERSIONS,
         decoders=load_decoders(settings.decoders),
         faults=load_faults(settings.faults),
-        model=settings.llm_model,
+        model=settings.llm.model,
     )
 
 
-def _made(instance: "dg.DagsterInstance", keys: list[str]) -> dict[str, dict[str, "MaterializationRecord"]]:
-    from argus_assets.event_log.queries import materialization_records
-
-    with progress(f"Reading records of {counted(len(keys), 'batch')}", len(keys) * len(ASSETS)) as advance:
-        return materialization_records(instance, keys, assets=ASSETS, on_progress=advance)
-
-
-def _first_stale(
-    key: str, made: dict[str, "MaterializationRecord"], recipes: dict[str, "Recipe"]
-) -> "StaleBatch | None":
-    from argus_assets.maintenance.staleness import first_stale
-
-    if DROP not in made:
-        return None
-    drop = made[DROP]
-    return first_stale(key, made, stages=STAGES, digest=drop.digest, recipes=recipes, input_version=drop.data_version)
+def _words(context: click.Context) -> Iterable[str]:
+    """Yield the words of the command as it was given, for the record."""
+    for name, value in context.params.items():
+        if value and name not in ("home", "yes", "as_json"):
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            yield shown if name == "batches" else f"{name}={shown}"
 
 
-def _rows(chosen: list[str], why: dict[str, "StaleBatch"], from_stage: str | None) -> list[dict[str, str | None]]:
+def _rows(
+    chosen: Sequence[str], why: Mapping[str, "StaleBatch"], from_stage: str | None
+) -> list[dict[str, str | None]]:
     return [
         {
             "partition": key,
@@ -215,16 +185,16 @@ def _rows(chosen: list[str], why: dict[str, "StaleBatch"], from_stage: str | Non
     ]
 
 
-def _show(chosen: list[str], todo: list[str], why: dict[str, "StaleBatch"], from_stage: str | None) -> None:
+def _show(chosen: Sequence[str], todo: Sequence[str], why: Mapping[str, "StaleBatch"], from_stage: str | None) -> None:
     """Print what runs again, by reason, with an example of each."""
     console = terminal()
     current = len(chosen) - len(todo)
     console.print(f"{counted(len(chosen), 'batch')} selected, {current:,} up to date.")
     if not todo:
         return
-    reasons = {key: (why[key].stage, why[key].why) if key in why else (from_stage or "", "asked for") for key in todo}
+    reasons = {key: (why[key].stage, why[key].why) if key in why else (from_stage or "", "requested") for key in todo}
     made = table("batches", "from", "why", "for example", right=["batches"])
-    for (stage, text), count in Counter(reasons.values()).most_common(SHOWN):
+    for (stage, text), count in Counter(reasons.values()).most_common(MAX_REASONS):
         example = next(key for key, reason in reasons.items() if reason == (stage, text))
         made.add_row(f"{count:,}", stage, text, example)
     console.print(made)

@@ -53,7 +53,7 @@ def up(
     Data stays in the home folder across restarts. ARGUS_DATABASE_URL, ARGUS_BUCKET_URL and ARGUS_LAKE_URL replace the
     embedded PostgreSQL and the folders; `argus doctor` checks them.
     """
-    from argus_assets.runtime.platform import Platform
+    from argus_assets.runtime.supervisor import Supervisor
 
     console = terminal(soft_wrap=True)
     settings = settings_of(home)
@@ -71,11 +71,11 @@ def up(
             os._exit(1)
         stop.set()
 
-    def give_up(_signum: int, _frame: object) -> None:
+    def interrupt(_signum: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, give_up)
-    platform = Platform(
+    signal.signal(signal.SIGTERM, interrupt)
+    supervisor = Supervisor(
         settings,
         host=host,
         viewer_port=viewer_port,
@@ -85,7 +85,7 @@ def up(
     )
     console.print(f"Starting Argus in {settings.home} …")
     try:
-        platform.start()
+        supervisor.start()
     except KeyboardInterrupt:
         console.print("Stopped during start-up.")
         return
@@ -94,16 +94,16 @@ def up(
     report("bucket", settings.bucket_url)
     report("lake", settings.lake_url)
     report("logs", str(settings.home / "logs"))
-    console.print(f"\nThe Dagster UI is at {platform.ui_url}. Drop a drive with:")
+    console.print(f"\nThe Dagster UI is at {supervisor.ui_url}. Drop a drive with:")
     console.print(
         f"  argus drop FOLDER --vehicle truck-1 --vin 1XKYD49X0EJ400001 --release 1.0 --to {settings.bucket_url}"
     )
     console.print("Ctrl-C stops everything; the data is kept.\n")
     try:
         while not stop.wait(1.0):
-            platform.watch()
+            supervisor.watch()
     finally:
         try:
             console.print("\nStopping …")
         finally:  # also when the output is closed
-            platform.stop()
+            supervisor.stop()

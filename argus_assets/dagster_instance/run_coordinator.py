@@ -16,24 +16,24 @@ from typing import Any, Final
 
 import dagster as dg
 
-from argus_assets.dagster_instance.storage import CLOCKS_DIFFER_S, mend_storage
+from argus_assets.dagster_instance.storage import CLOCKS_DIFFER_S, patch_storage
 
 _log = logging.getLogger("dagster.argus")
 _DAEMON: Final = "dagster-daemon"
 _LOOK_S: Final = 1.0
 
 
-class SteadyRunCoordinator(dg.QueuedRunCoordinator[Any]):
+class ClockStepTolerantRunCoordinator(dg.QueuedRunCoordinator[Any]):
     """`dagster.QueuedRunCoordinator` that starts the daemon again when the clock was set back.
 
-    The daemon loads it before it begins. It mends the storage of its instance too (`mend_storage`): Dagster's Helm chart
+    The daemon loads it before it begins. It mends the storage of its instance too (`patch_storage`): Dagster's Helm chart
     writes the storage itself, but takes a coordinator.
     """
 
     def register_instance(self, instance: dg.DagsterInstance) -> None:
         """Called by Dagster once for each instance."""
         super().register_instance(instance)
-        mend_storage(instance)
+        patch_storage(instance)
         if Path(sys.argv[0]).name == _DAEMON:
             _watch_clock()
 

@@ -8,7 +8,6 @@ Workers are ended by their code server (`runtime/servers/code_server.py`), which
 
 import json
 import socket
-from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -19,6 +18,8 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
+
+from argus_assets.common.processes import has_ended
 
 ASK_SECONDS: Final = 10
 _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1")
@@ -54,7 +55,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
         if not deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The code server has no worker for this run.")
         pid = self._worker_pid(run)
-        if pid is not None and _has_ended(pid):
+        if pid is not None and has_ended(pid):
             return CheckRunHealthResult(WorkerStatus.FAILED, f"Its worker, process {pid}, has ended without a word.")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
@@ -77,14 +78,3 @@ class WatchedRunLauncher(DefaultRunLauncher):
             if told is not None:
                 return int(str(told.value))
         return None
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a process of this machine is gone, or waits to be reaped; false where `/proc` does not tell."""
-    if not Path("/proc/self/stat").exists():
-        return False
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except FileNotFoundError:
-        return True
-    return text.rpartition(")")[2].split()[0] in "ZX"

@@ -80,7 +80,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         )
 
 
-def mend_storage(instance: dg.DagsterInstance) -> None:
+def patch_storage(instance: dg.DagsterInstance) -> None:
     """Make Dagster's own PostgreSQL storage do as `PooledPostgresStorage`; harmless elsewhere, and repeated."""
     runs, events, schedules = storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
     if not all(isinstance(getattr(getattr(each, "_engine", None), "pool", None), NullPool) for each in storages):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import polars as pl
 
-from argus_assets.recordings.parallel import usable_cores
+from argus_assets.recordings.parallel import default_workers
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Limits:
     min_cpu_s: float = 10.0
     cpu_s_per_mb: float = 2.0
     batch_frames: int = 500_000
-    workers: int = field(default_factory=usable_cores)
+    workers: int = field(default_factory=default_workers)
 
     def total_bytes_of(self, size_bytes: int) -> int:
         """Return the bytes that a file of `size_bytes` may inflate to."""

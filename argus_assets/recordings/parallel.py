@@ -1,11 +1,12 @@
 """Two steps of work on threads with an ordered step between them, and no more in memory than a window."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import ParamSpec, TypeVar
+
+from argus_assets.common.capacity import usable_cores
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -14,9 +15,9 @@ _Opened = TypeVar("_Opened")
 _Done = TypeVar("_Done")
 
 
-def usable_cores() -> int:
-    """Return the cores that this process may run on, at most four: more do not pay for one recording."""
-    return min(4, len(os.sched_getaffinity(0)))
+def default_workers() -> int:
+    """Return the threads for one recording: the usable cores, at most four, for more do not pay."""
+    return min(4, usable_cores())
 
 
 class InlineExecutor(Executor):

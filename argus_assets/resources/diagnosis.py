@@ -1,6 +1,6 @@
 """Everything a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from argus_assets.adapters.postgres.cases import PostgresCaseStore
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.drives import PostgresDriveMemory
 from argus_assets.adapters.postgres.ledger import PostgresLedger
-from argus_assets.adapters.postgres.llm_slots import CallSlots
+from argus_assets.adapters.postgres.llm_concurrency import LlmConcurrencyLimit
 from argus_assets.adapters.pseudonym_key import load_or_make_key
 from argus_assets.diagnosis.budget import VEHICLE_SHARE
 from argus_assets.diagnosis.calibration import Calibration
@@ -66,29 +66,29 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
     _secret: bytes | None = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, settings: Settings, *, database_url: str, secret: Callable[[str], str | None]) -> "DiagnosisResource":
+    def of(cls, settings: Settings, *, database_url: str, secrets: Mapping[str, str]) -> "DiagnosisResource":
         """What the settings say.
 
         Args:
             settings: Of the platform.
             database_url: Of its database, or the variable that holds it.
-            secret: Gives the value of a setting that is secret, or the variable that holds it, by the setting's name.
+            secrets: Variable → value, or the `dg.EnvVar` that holds it, of the secrets that are set.
         """
         return cls(
             database_url=database_url,
             home=str(settings.home),
-            model=settings.llm_model,
-            url=settings.llm_url,
-            api_key=secret("llm_api_key"),
-            daily_tokens=settings.llm_daily_tokens,
-            vehicle_share=settings.llm_vehicle_share,
-            concurrency=settings.llm_concurrency,
-            deadline_s=settings.llm_deadline_s,
-            prices=str(settings.llm_prices) if settings.llm_prices else None,
-            embedding_model=settings.embedding_model,
-            embedding_url=settings.embedding_url,
-            embedding_api_key=secret("embedding_api_key"),
-            pseudonym_key=secret("pseudonym_key"),
+            model=settings.llm.model,
+            url=settings.llm.url,
+            api_key=secrets.get("ARGUS_LLM_API_KEY"),
+            daily_tokens=settings.llm.daily_tokens,
+            vehicle_share=settings.llm.vehicle_share,
+            concurrency=settings.llm.concurrency,
+            deadline_s=settings.llm.deadline_s,
+            prices=str(settings.llm.prices) if settings.llm.prices else None,
+            embedding_model=settings.embedding.model,
+            embedding_url=settings.embedding.url,
+            embedding_api_key=secrets.get("ARGUS_EMBEDDING_API_KEY"),
+            pseudonym_key=secrets.get("ARGUS_PSEUDONYM_KEY"),
         )
 
     @property
@@ -145,7 +145,10 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         if self.model is None:
             return None
         return OpenAiModel(
-            self.model, url=self.url, api_key=self.api_key, slots=CallSlots(self.database(), self.concurrency).slot
+            self.model,
+            url=self.url,
+            api_key=self.api_key,
+            slots=LlmConcurrencyLimit(self.database(), self.concurrency).slot,
         )
 
     def pseudonym(self, vehicle_id: str) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 import dagster as dg
 
-from argus_assets.adapters.postgres.database import Database, DatabaseResource
+from argus_assets.adapters.postgres.database import Database
 from argus_assets.assets.replay import pinned
 from argus_assets.assets.specs import BATCH_CHECKS
 from argus_assets.drop.bucket import Bucket
@@ -23,6 +23,7 @@ from argus_assets.lake.store import Lake
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES, IN_FLIGHT
 from argus_assets.resources.bucket import BucketResource
+from argus_assets.resources.database import DatabaseResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.sensors.rerun_requests import requested_partitions
 from argus_assets.settings import Settings
@@ -47,13 +48,13 @@ def policy_of(settings: Settings) -> Policy:
         return None if count is None else timedelta(days=count)
 
     return Policy(
-        batches=timedelta(days=settings.retain_days),
-        most_batches=settings.retain_batches,
-        accepted=days(settings.retain_accepted_days),
-        runs=timedelta(days=settings.retain_runs_days),
-        memory=timedelta(days=settings.retain_memory_days),
-        recordings=days(settings.retain_recordings_days),
-        others_are_told=settings.webhooks is not None,
+        batches=timedelta(days=settings.retention.days),
+        most_batches=settings.retention.batches,
+        accepted=days(settings.retention.accepted_days),
+        runs=timedelta(days=settings.retention.runs_days),
+        memory=timedelta(days=settings.retention.memory_days),
+        recordings=days(settings.retention.recordings_days),
+        others_are_told=settings.notifications.webhooks is not None,
     )
 
 

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster import EventLogRecord
 
 from argus_assets.adapters.postgres.outbox import Outbox, OutboxWriter
+from argus_assets.adapters.webhook_sender import deliver
 from argus_assets.event_log.queries import (
     events_between,
     is_made_before,
@@ -35,7 +36,7 @@ from argus_assets.notifications.events import (
     outcome_of,
 )
 from argus_assets.pipeline import DIAGNOSIS
-from argus_assets.resources.webhooks import WebhooksResource, deliver
+from argus_assets.resources.webhooks import WebhooksResource
 
 POSITION: Final = "event_log"
 INTERVAL_S: Final = 5
@@ -77,7 +78,7 @@ def outcome_events_sensor(context: dg.SensorEvaluationContext, webhooks: Webhook
     description="Sends the events of the outbox, signed, again after failures, until they are delivered or dead.",
 )
 def deliver_webhooks_sensor(context: dg.SensorEvaluationContext, webhooks: WebhooksResource) -> dg.SkipReason:
-    """See `resources.webhooks.deliver`."""
+    """See `webhook_sender.deliver`."""
     outbox = webhooks.outbox()
     done = deliver(outbox, webhooks.endpoints())
     outbox.purge(before=datetime.now(UTC) - KEEP_DELIVERED)

@@ -46,7 +46,7 @@ _HARDWARE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """A node logs the same again and again.
+    """A node that logs the same text again and again.
 
     Attributes:
         node: Logger's name.
@@ -67,7 +67,7 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A component's diagnostic status is not OK.
+    """A component whose diagnostic status is not OK.
 
     Attributes:
         component: One of those that report.
@@ -86,7 +86,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class AvFault:
-    """What goes wrong in an autonomous vehicle.
+    """The fault of an autonomous vehicle.
 
     Attributes:
         bursts: What its nodes log.
@@ -135,7 +135,7 @@ SIGNALS: Final = frozenset(_courses(1.0))
 
 
 def vehicle_can(fault: AvFault, ride: Ride) -> CanLog:
-    """The vehicle's own bus."""
+    """Return the traffic of the vehicle's own bus."""
     logs: list[CanLog] = []
     for period, can_id in ((0.01, 0x100), (0.02, 0x110), (0.05, 0x200)):
         t = cyclic(ride.seconds, period, ride.rng)
@@ -147,7 +147,7 @@ def vehicle_can(fault: AvFault, ride: Ride) -> CanLog:
 
 
 def drive(fault: AvFault, ride: Ride) -> list[Message]:
-    """Logs, diagnostics and signals of one drive, ordered by time."""
+    """Return the logs, diagnostics and signals of one drive, ordered by time."""
     signals = Signals(_courses(ride.seconds), fault.changes, ride)
     messages = [*_logs(fault, ride), *_signal_messages(signals, ride), *_diagnostics(fault, signals, ride)]
     return sorted(messages, key=lambda m: m.time_s)

@@ -1,4 +1,4 @@
-"""What goes wrong in autonomous vehicles. Declare a scenario here, its cause in `diagnosis/causes/autonomy.toml`."""
+"""Scenarios of autonomous vehicles. Declare a scenario here, its cause in `diagnosis/causes/autonomy.toml`."""
 
 from typing import Final
 

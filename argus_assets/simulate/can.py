@@ -11,7 +11,7 @@ U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
 
 ERROR_FLAG: Final = 1 << 29
-"""SocketCAN's mark of an error frame in an identifier: the other bits are error classes."""
+"""SocketCAN's flag of an error frame in an identifier; the other bits are error classes."""
 
 _STANDARD_BITS: Final = 11
 
@@ -36,16 +36,16 @@ class CanLog:
 
     @property
     def error(self) -> npt.NDArray[np.bool_]:
-        """Which frames are error frames."""
+        """Mask of the error frames."""
         return (self.can_id & ERROR_FLAG) != 0
 
     def between(self, start_s: float, end_s: float) -> "CanLog":
-        """The frames of a stretch of time."""
+        """Return the frames of an interval."""
         chosen = (self.time_s >= start_s) & (self.time_s < end_s)
         return self.rows(chosen)
 
     def rows(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "CanLog":
-        """The frames that a mask or an index chooses."""
+        """Return the frames that a mask or an index selects."""
         return CanLog(
             self.time_s[chosen], self.can_id[chosen], self.extended[chosen], self.data[chosen], self.length[chosen]
         )
@@ -56,7 +56,7 @@ Row = tuple[float, int, bytes]
 
 
 def from_rows(rows: Iterable[Row], *, before_s: float) -> CanLog:
-    """Single frames; an identifier of more than 11 bits is an extended one.
+    """Return single frames as a log; an identifier of more than 11 bits is an extended one.
 
     Args:
         rows: In any order.
@@ -74,13 +74,13 @@ def from_rows(rows: Iterable[Row], *, before_s: float) -> CanLog:
 
 
 def cyclic(seconds: float, period_s: float, rng: np.random.Generator, *, jitter: float = 0.02) -> F64:
-    """Times of a message sent each `period_s`, with a random phase and a little jitter (share of the period)."""
+    """Return the times of a message sent each `period_s`, with a random phase and a little jitter (share of the period)."""
     times = np.arange(rng.uniform(0, period_s), seconds, period_s)
     return np.clip(times + rng.normal(0, jitter * period_s, len(times)), 0, np.nextafter(seconds, 0))
 
 
 def frames(time_s: F64, can_id: int, data: U8, *, extended: bool) -> CanLog:
-    """Frames of one identifier.
+    """Return frames of one identifier.
 
     Args:
         time_s: When.
@@ -101,7 +101,7 @@ def frames(time_s: F64, can_id: int, data: U8, *, extended: bool) -> CanLog:
 
 
 def merge(logs: Sequence[CanLog]) -> CanLog:
-    """All frames, ordered by time."""
+    """Return all frames, ordered by time."""
     joined = CanLog(
         np.concatenate([g.time_s for g in logs]),
         np.concatenate([g.can_id for g in logs]),
@@ -120,7 +120,7 @@ def put_number(data: U8, at: int, size: int, values: F64, *, top: int | None = N
 
 
 def speed_profile(time_s: F64, seconds: float, top_kmh: float) -> F64:
-    """Vehicle speed over a drive, km/h: it starts, cruises with some waves, and stops."""
+    """Return the vehicle speed over a drive, km/h: it starts, cruises with some waves, and stops."""
     x = time_s / max(seconds, 1e-9)
     envelope = np.clip(np.minimum(x / 0.2, (1 - x) / 0.15), 0, 1)
     return top_kmh * envelope * (0.9 + 0.1 * np.sin(2 * np.pi * time_s / 17.0))

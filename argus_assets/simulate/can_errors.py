@@ -39,7 +39,7 @@ class CanErrors:
 
 
 def error_rows(errors: Sequence[CanErrors], ride: Ride) -> list[Row]:
-    """The error frames of a drive."""
+    """Return the error frames of a drive."""
     rows: list[Row] = []
     for burst in errors:
         times = np.arange(max(0.0, ride.start_s + burst.when.after_s), ride.seconds, burst.period_s)

@@ -60,7 +60,7 @@ SIGNALS: Final = frozenset(_courses(1.0))
 
 
 def drive(fault: CarFault, ride: Ride) -> CanLog:
-    """The bus of one drive."""
+    """Return the traffic of one drive."""
     signals = Signals(_courses(ride.seconds), fault.changes, ride)
     logs = [_broadcast(message, fault, signals, ride) for message in _BROADCASTS]
     tester = Tester(fault, signals, ride)

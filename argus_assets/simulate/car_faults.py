@@ -68,7 +68,7 @@ class UdsCode:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Units that send nothing."""
+    """Units that are silent."""
 
     units: tuple[int, ...]
     when: When = FROM_FAULT
@@ -76,7 +76,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A unit answers a request of the tester with a negative response; "pending" is followed by a positive one."""
+    """A unit that answers a request of the tester with a negative response; "pending" is followed by a positive one."""
 
     unit: int
     request: bytes
@@ -85,7 +85,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class CarFault:
-    """What goes wrong in a car.
+    """The fault of a car.
 
     Attributes:
         obd: Codes reported by OBD services.
@@ -110,5 +110,5 @@ class CarFault:
     extended_ids: bool = False
 
     def is_silent(self, unit: int, at_s: float, start_s: float) -> bool:
-        """Whether a unit sends nothing at this time."""
+        """Return whether a unit is silent at this time."""
         return any(unit in s.units and s.when.is_active(at_s, start_s) for s in self.silent)

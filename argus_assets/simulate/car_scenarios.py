@@ -1,4 +1,4 @@
-"""What goes wrong in cars. To add a scenario, declare it here; its cause belongs in `diagnosis/causes/car.toml`."""
+"""Scenarios of cars. To add a scenario, declare it here; its cause belongs in `diagnosis/causes/car.toml`."""
 
 from typing import Final
 
@@ -135,7 +135,7 @@ CAR_SCENARIOS: Final = (
     Scenario(
         "car_low_voltage",
         root_cause="low_system_voltage",
-        description="The alternator fails; units brown out and miss each other, which looks like a broken bus.",
+        description="The alternator fails; units brown out and miss each other, as if the bus were broken.",
         fault=CarFault(
             obd=(
                 ObdCode("P0562", freeze_frame=True),
@@ -169,7 +169,7 @@ CAR_SCENARIOS: Final = (
     Scenario(
         "car_engine_unit_silent",
         root_cause="ecm_silent",
-        description="The engine unit loses its supply; the brakes say by UDS that its messages are missing.",
+        description="The engine unit loses its supply; the brakes report by UDS that its messages are missing.",
         fault=CarFault(uds=(UdsCode("U0100-87", BRAKES),), silent=(Silence((ENGINE,)),)),
         codes=("U0100-87", "CAN_SILENT"),
         codes_absent=("U0121-87", "U0100", "CAN_BUSOFF"),
@@ -178,7 +178,7 @@ CAR_SCENARIOS: Final = (
     Scenario(
         "car_bus_short",
         root_cause="can_wiring_fault",
-        description="The bus wires touch now and then: error-passive and bus-off, and the gateway says so by UDS.",
+        description="The bus wires touch now and then: error-passive and bus-off, and the gateway reports it by UDS.",
         fault=CarFault(
             errors=(
                 CanErrors("stuff", when=When(for_s=2, every_s=5), period_s=0.05),
@@ -194,7 +194,7 @@ CAR_SCENARIOS: Final = (
     Scenario(
         "car_logger_alone",
         root_cause="can_no_acknowledgement",
-        description="A connector opens between the logger and the car: nobody acknowledges, and all units are gone.",
+        description="A connector opens between the logger and the car: no frame is acknowledged, and all units are gone.",
         fault=CarFault(
             errors=(
                 CanErrors("no_acknowledge", period_s=0.008),

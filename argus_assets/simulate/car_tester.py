@@ -1,4 +1,4 @@
-"""A tester on the diagnostic connector of a car: it asks for trouble codes in cycles, and the units answer."""
+"""A tester on the diagnostic connector of a car: it requests trouble codes in cycles, and the units answer."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,10 +13,10 @@ from argus_assets.simulate.signals import Signals
 from argus_assets.simulate.timing import Ride
 
 CYCLE_S: Final = 5.0
-"""From one round of questions to the next."""
+"""From one round of requests to the next."""
 
 STEP_S: Final = 0.2
-"""A tester waits for the answers to one question before it asks again."""
+"""A tester waits for the answers to one request before it sends the next."""
 
 _EMISSION_UNITS: Final = (ENGINE, TRANSMISSION, BRAKES)
 """Units that answer OBD services."""
@@ -24,11 +24,11 @@ _EMISSION_UNITS: Final = (ENGINE, TRANSMISSION, BRAKES)
 _ALL_BITS: Final = 0xFF
 
 _Exchange = Callable[[float], list[Row]]
-"""A question at this time, with its answers; empty when there is nothing to ask."""
+"""A request at this time, with its answers; empty when there is nothing to request."""
 
 
 class Tester:
-    """Asks the units in turn, each question in a slot of its own."""
+    """Polls the units in turn, each request in a slot of its own."""
 
     def __init__(self, fault: CarFault, signals: Signals, ride: Ride) -> None:
         self._fault = fault
@@ -40,12 +40,12 @@ class Tester:
         self._clears = fault.clears.starts(ride) if fault.clears else []
 
     def data(self, at_s: float, pid: int) -> list[Row]:
-        """One value of the engine by service 01."""
+        """Read one value of the engine by service 01."""
         answer = bytes([0x41, pid]) + obd.pid_value(pid, self._value(obd.PIDS[pid][0], at_s))
         return self._all(at_s, bytes([0x01, pid]), {ENGINE: answer})
 
     def cycle(self, at_s: float, number: int) -> tuple[list[Row], float]:
-        """All questions of one round, and when it ends."""
+        """Return all requests of one round, and when it ends."""
         rows = self._clear_before(at_s)
         at = at_s
         for question in self._questions(number):
@@ -116,7 +116,7 @@ class Tester:
         return self._one(at_s, code.unit, bytes([0x02, pid, 0]), bytes([0x42, pid, 0]) + value)
 
     def _statuses(self, unit: int, at_s: float) -> list[tuple[str, int]]:
-        """Codes of a unit with their status byte; one that never failed is not listed."""
+        """Return the codes of a unit with their status byte; one that never failed is not listed."""
         found: list[tuple[str, int]] = []
         for code in self._fault.uds:
             if code.unit == unit and code.when.begun(at_s, self._start_s):

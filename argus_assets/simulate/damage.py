@@ -1,4 +1,4 @@
-"""Broken on purpose: what goes wrong with recordings on their way."""
+"""Damage to recordings on their way, done on purpose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What happens to the recordings of a drive before they are uploaded.
+    """Damage to the recordings of a drive before they are uploaded.
 
     Attributes:
         kind: `truncated`: the last file is cut, as when the logger loses its supply; `flipped`: bits change near the
@@ -22,7 +22,7 @@ class Damage:
     share: float = 0.6
 
     def apply(self, files: Sequence[Path], seed: int) -> tuple[Path, ...]:
-        """Damage a drive's files; returns those that are left."""
+        """Damage a drive's files; return those that are left."""
         match self.kind:
             case "truncated":
                 truncate(files[-1], self.share)
@@ -35,7 +35,7 @@ class Damage:
 
 
 def truncate(path: Path, share: float) -> int:
-    """Cut a file to a share of its size; returns the bytes cut off."""
+    """Cut a file to a share of its size; return the bytes cut off."""
     size = path.stat().st_size
     kept = int(size * share)
     with path.open("r+b") as file:
@@ -44,7 +44,7 @@ def truncate(path: Path, share: float) -> int:
 
 
 def flip_bits(path: Path, count: int, seed: int, *, share: float = 1.0) -> list[int]:
-    """Flip `count` different bits at random places; returns the byte offset of each, in order.
+    """Flip `count` different bits at random places; return the byte offset of each, in order.
 
     Args:
         path: The file.

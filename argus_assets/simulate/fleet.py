@@ -23,7 +23,7 @@ CAN_TOPIC: Final = {"car": "/can/powertrain", "av": "/can/vehicle"}
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """A simulated drive and what is wrong in it.
+    """A simulated drive and its ground truth.
 
     Attributes:
         folder: Holds the recordings and nothing else.
@@ -56,7 +56,7 @@ class Drive:
     fault_from_s: float | None
 
     def truth(self) -> dict[str, object]:
-        """The ground truth as a JSON document."""
+        """Return the ground truth as a JSON document."""
         document = asdict(self) | {"folder": str(self.folder.name), "files": [f.name for f in self.files]}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in document.items()}
 

@@ -33,24 +33,24 @@ class TroubleCode(NamedTuple):
     occurrence_count: int
 
     def encoded(self) -> bytes:
-        """Four bytes: SPN in 19 bits, FMI in 5, conversion method 0, occurrence count in 7 (J1939-73 5.7.1)."""
+        """Pack into four bytes: SPN in 19 bits, FMI in 5, conversion method 0, occurrence count in 7 (J1939-73 5.7.1)."""
         high_fmi = (self.spn >> 16 & 7) << 5 | self.fmi
         return bytes([self.spn & 0xFF, self.spn >> 8 & 0xFF, high_fmi, min(126, self.occurrence_count)])
 
 
 def identifier(pgn: int, source: int, *, destination: int = GLOBAL, priority: int = 6) -> int:
-    """The 29 bits of an identifier; a parameter group below 0xF000 holds its destination."""
+    """Return the 29 bits of an identifier; a parameter group below 0xF000 holds its destination."""
     group = pgn | destination if (pgn >> 8 & 0xFF) < 0xF0 else pgn
     return priority << 26 | group << 8 | source
 
 
 def diagnostic_body(lamps: int, codes: Sequence[TroubleCode]) -> bytes:
-    """Lamps, flash state "not available", and the codes; four zeros say that there is none (5.7.1.1)."""
+    """Pack lamps, flash state "not available", and codes; four zeros say that there is none (5.7.1.1)."""
     return bytes([lamps, 0xFF]) + (b"".join(c.encoded() for c in codes) or bytes(4))
 
 
 def broadcast(at_s: float, pgn: int, source: int, body: bytes) -> list[Row]:
-    """A message to all: one frame, or announced by BAM when it does not fit one (J1939-21 5.10.3)."""
+    """Send a message to all: one frame, or announced by BAM when it does not fit one (J1939-21 5.10.3)."""
     if len(body) <= 8:
         return [(at_s, identifier(pgn, source), body.ljust(8, b"\xff"))]
     control = bytes([_BAM, *len(body).to_bytes(2, "little"), _packets(body), 0xFF, *pgn.to_bytes(3, "little")])
@@ -61,7 +61,7 @@ def broadcast(at_s: float, pgn: int, source: int, body: bytes) -> list[Row]:
 
 
 def send_to(at_s: float, pgn: int, source: int, destination: int, body: bytes) -> list[Row]:
-    """A message to one peer: one frame, or a connection by RTS, CTS and end-of-message (J1939-21 5.10.2)."""
+    """Send a message to one peer: one frame, or a connection by RTS, CTS and end-of-message (J1939-21 5.10.2)."""
     if len(body) <= 8:
         return [(at_s, identifier(pgn, source, destination=destination), body.ljust(8, b"\xff"))]
     packets, group = _packets(body), pgn.to_bytes(3, "little")
@@ -94,18 +94,18 @@ def _transfer(at_s: float, spacing_s: float, source: int, destination: int, body
 
 
 def request(at_s: float, pgn: int, source: int, destination: int) -> Row:
-    """Ask one peer for a parameter group (J1939-21 5.4.2)."""
+    """Request a parameter group of one peer (J1939-21 5.4.2)."""
     return (at_s, identifier(PGN_REQUEST, source, destination=destination), pgn.to_bytes(3, "little"))
 
 
 def acknowledgement(at_s: float, pgn: int, source: int, asked_by: int, *, positive: bool) -> Row:
-    """Say that a request was carried out, or that the parameter group is not supported (J1939-21 5.4.4)."""
+    """Acknowledge a request, or reject it as not supported (J1939-21 5.4.4)."""
     data = bytes([0 if positive else 1, 0xFF, 0xFF, 0xFF, asked_by, *pgn.to_bytes(3, "little")])
     return (at_s, identifier(PGN_ACKNOWLEDGEMENT, source), data)
 
 
 class Name(NamedTuple):
-    """What a control unit says it is (J1939-81 4.1.1)."""
+    """The NAME of a control unit (J1939-81 4.1.1)."""
 
     function: int
     manufacturer: int
@@ -118,7 +118,7 @@ class Name(NamedTuple):
     arbitrary_address: bool = False
 
     def encoded(self) -> bytes:
-        """Eight bytes, least significant first."""
+        """Pack into eight bytes, least significant first."""
         value = (
             self.identity
             | self.manufacturer << 21
@@ -134,5 +134,5 @@ class Name(NamedTuple):
 
 
 def address_claimed(at_s: float, source: int, name: Name) -> Row:
-    """The address that a control unit claims when it starts (J1939-81 4.2)."""
+    """Claim the address of a control unit, as it does when it starts (J1939-81 4.2)."""
     return (at_s, identifier(PGN_ADDRESS_CLAIMED, source), name.encoded())

@@ -80,7 +80,7 @@ class McapBatchWriter:
             self.close()
 
     def add_schema(self, name: str, encoding: str, definition: bytes) -> int:
-        """Add a schema; returns its id, from 1."""
+        """Add a schema; return its id, from 1."""
         number = len(self._schemas) + 1
         content = struct.pack("<H", number) + _text(name) + _text(encoding) + _sized(definition)
         self._schemas.append(_record(_SCHEMA, content))
@@ -88,7 +88,7 @@ class McapBatchWriter:
         return number
 
     def add_channel(self, topic: str, message_encoding: str, schema: int) -> int:
-        """Add a channel of a schema (0 for none); returns its id, from 0."""
+        """Add a channel of a schema (0 for none); return its id, from 0."""
         number = len(self._channels)
         content = struct.pack("<HH", number, schema) + _text(topic) + _text(message_encoding) + _sized(b"")
         self._channels.append(_record(_CHANNEL, content))
@@ -177,15 +177,15 @@ class McapBatchWriter:
                 + struct.pack("<QQ", len(packed), len(records)),
             )
         )
-        told = self._statistics
+        totals = self._statistics
         for channel, count in zip(*np.unique(heads["channel"], return_counts=True), strict=True):
-            told.channels[int(channel)] = told.channels.get(int(channel), 0) + int(count)
-        told.chunks += 1
-        told.first = low if told.first is None else min(told.first, low)
-        told.last = max(told.last, high)
+            totals.channels[int(channel)] = totals.channels.get(int(channel), 0) + int(count)
+        totals.chunks += 1
+        totals.first = low if totals.first is None else min(totals.first, low)
+        totals.last = max(totals.last, high)
 
     def _message_index(self, heads: np.ndarray, offsets: npt.NDArray[np.int64]) -> dict[int, int]:
-        """Write the index of a chunk; returns where each channel's index stands."""
+        """Write the index of a chunk; return the offset of each channel's index."""
         order = np.argsort(heads["channel"], kind="stable")
         channels, counts = np.unique(heads["channel"], return_counts=True)
         entries = np.empty(len(heads), _INDEX_ENTRY)
@@ -208,20 +208,20 @@ class McapBatchWriter:
             self._put(record)
         self._unwritten.clear()
         self._put(_record(_DATA_END, struct.pack("<I", 0)))
-        told = self._statistics
-        counts = b"".join(struct.pack("<HQ", channel, count) for channel, count in sorted(told.channels.items()))
+        totals = self._statistics
+        counts = b"".join(struct.pack("<HQ", channel, count) for channel, count in sorted(totals.channels.items()))
         statistics = _record(
             _STATISTICS,
             struct.pack(
                 "<QHIIIIQQ",
-                sum(told.channels.values()),
+                sum(totals.channels.values()),
                 len(self._schemas),
                 len(self._channels),
                 0,
                 0,
-                told.chunks,
-                told.first or 0,
-                told.last,
+                totals.chunks,
+                totals.first or 0,
+                totals.last,
             )
             + _sized(counts),
         )

@@ -44,15 +44,15 @@ class Addresses(NamedTuple):
 
     @property
     def functional(self) -> int:
-        """From the tester to all."""
+        """Identifier from the tester to all."""
         return 0x18DB33F1 if self.extended else 0x7DF
 
     def request(self, unit: int) -> int:
-        """From the tester to one unit."""
+        """Return the identifier from the tester to one unit."""
         return 0x18DA00F1 | self._address(unit) << 8 if self.extended else 0x7E0 + unit
 
     def response(self, unit: int) -> int:
-        """From one unit to the tester."""
+        """Return the identifier from one unit to the tester."""
         return 0x18DAF100 | self._address(unit) if self.extended else 0x7E8 + unit
 
     @staticmethod
@@ -61,7 +61,7 @@ class Addresses(NamedTuple):
 
 
 def dtc_bytes(code: str) -> bytes:
-    """Bytes of a code: two bits of letter, two of the first digit, twelve of the rest (SAE J2012).
+    """Return the bytes of a code: two bits of letter, two of the first digit, twelve of the rest (SAE J2012).
 
     A code with a failure type (`U0100-87`) has it as its third byte (ISO 14229-1, D.2; SAE J2012-DA).
     """
@@ -71,7 +71,7 @@ def dtc_bytes(code: str) -> bytes:
 
 
 def segments(at_s: float, sender: int, receiver: int, message: bytes) -> list[Row]:
-    """A message as frames, with the receiver's flow control when it takes more than one (ISO 15765-2, 9.6)."""
+    """Return a message as frames, with the receiver's flow control when it takes more than one (ISO 15765-2, 9.6)."""
     size = len(message)
     if size <= _SINGLE_BYTES:
         return [(at_s, sender, _padded(bytes([size]) + message))]
@@ -91,7 +91,7 @@ def _padded(data: bytes) -> bytes:
 
 
 def ask_all(at_s: float, addresses: Addresses, request: bytes, answers: Sequence[tuple[int, bytes]]) -> list[Row]:
-    """A request to all units, and their answers, one after another as arbitration lets them.
+    """Return a request to all units, and their answers, one after another as arbitration lets them.
 
     Args:
         at_s: When it is sent.
@@ -108,7 +108,7 @@ def ask_all(at_s: float, addresses: Addresses, request: bytes, answers: Sequence
 
 
 def ask(at_s: float, addresses: Addresses, unit: int, request: bytes, *answers: bytes) -> list[Row]:
-    """A request to one unit, and what it answers; a "response pending" comes before the true answer."""
+    """Return a request to one unit, and its answer; a "response pending" comes before the true answer."""
     there, back = addresses.request(unit), addresses.response(unit)
     rows = segments(at_s, there, back, request)
     for number, answer in enumerate(answers, 1):
@@ -117,22 +117,22 @@ def ask(at_s: float, addresses: Addresses, unit: int, request: bytes, *answers: 
 
 
 def negative(service: int, code: int) -> bytes:
-    """A negative answer to a service."""
+    """Return a negative answer to a service."""
     return bytes([NEGATIVE, service, code])
 
 
 def code_list(service: int, codes: Sequence[str]) -> bytes:
-    """Answer to OBD service 03, 07 or 0A over CAN: the count, then two bytes a code."""
+    """Return the answer to OBD service 03, 07 or 0A over CAN: the count, then two bytes a code."""
     return bytes([service + RESPONSE, len(codes)]) + b"".join(dtc_bytes(code) for code in codes)
 
 
 def monitor_status(codes: int) -> bytes:
-    """Answer to service 01 PID 01: lamp and count of confirmed codes; monitors of a spark engine, all complete."""
+    """Return the answer to service 01 PID 01: lamp and count of confirmed codes; monitors of a spark engine, all complete."""
     return bytes([0x41, 0x01, (0x80 if codes else 0) | min(codes, 127), 0x07, 0x65, 0x00])
 
 
 def pid_value(pid: int, value: float) -> bytes:
-    """Data bytes of a PID of service 01 (SAE J1979-DA)."""
+    """Return the data bytes of a PID of service 01 (SAE J1979-DA)."""
     size, factor, offset = PIDS[pid][1:]
     raw = max(0, min(256**size - 1, round((value - offset) / factor)))
     return raw.to_bytes(size, "big")
@@ -150,7 +150,7 @@ PIDS: Final = {
 
 
 def uds_code_list(codes: Sequence[tuple[str, int]]) -> bytes:
-    """Answer to ReadDTCInformation by status mask (0x19 0x02): code and status byte of each."""
+    """Return the answer to ReadDTCInformation by status mask (0x19 0x02): code and status byte of each."""
     return bytes([0x59, 0x02, 0xFF]) + b"".join(dtc_bytes(code) + bytes([status]) for code, status in codes)
 
 
@@ -159,7 +159,7 @@ SNAPSHOT_IDS: Final = {0x0C01: ("speed_kmh", 2, 0.01), 0x0C02: ("volts", 2, 0.00
 
 
 def uds_snapshot(code: str, status: int, values: dict[str, float]) -> bytes:
-    """Answer to 0x19 0x04: record 1 with the signals of `SNAPSHOT_IDS` as they were when the code was set."""
+    """Return the answer to 0x19 0x04: record 1 with the signals of `SNAPSHOT_IDS` as they were when the code was set."""
     parts = [
         did.to_bytes(2, "big") + round(values[name] / factor).to_bytes(size, "big")
         for did, (name, size, factor) in SNAPSHOT_IDS.items()
@@ -168,5 +168,5 @@ def uds_snapshot(code: str, status: int, values: dict[str, float]) -> bytes:
 
 
 def uds_extended_data(code: str, status: int, occurrences: int) -> bytes:
-    """Answer to 0x19 0x06: record 1, one byte that counts occurrences."""
+    """Return the answer to 0x19 0x06: record 1, one byte that counts occurrences."""
     return bytes([0x59, 0x06]) + dtc_bytes(code) + bytes([status, 0x01, min(occurrences, 255)])

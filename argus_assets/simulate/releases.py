@@ -18,7 +18,7 @@ _DAY_NS: Final = 86_400 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class ReleaseChange:
-    """One fault that an update made more frequent, or did not.
+    """A fault that an update made more frequent, or did not.
 
     Attributes:
         name: Its name.
@@ -68,7 +68,7 @@ RELEASE_CHANGES: Final[Mapping[str, ReleaseChange]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ReleaseTruth:
-    """What was planted under one release.
+    """The ground truth of one release.
 
     Attributes:
         release: Software release.
@@ -86,7 +86,7 @@ class ReleaseTruth:
 
     @property
     def faulty_drives_per_hour(self) -> float:
-        """Drives with the fault for each hour driven."""
+        """Drives with the fault per hour driven."""
         return self.drives_with_fault / self.hours
 
 

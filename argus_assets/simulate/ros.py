@@ -92,41 +92,41 @@ class CdrWriter:
         self._out = bytearray(b"\x00\x01\x00\x00")
 
     def put(self, code: str, value: float) -> "CdrWriter":
-        """A number of the `struct` code."""
+        """Write a number of the `struct` code."""
         size = struct.calcsize(code)
         self._out += bytes(-(len(self._out) - 4) % size)
         self._out += struct.pack("<" + code, value)
         return self
 
     def text(self, value: str) -> "CdrWriter":
-        """A string with its length and end mark."""
+        """Write a string with its length and terminator."""
         raw = value.encode() + b"\0"
         self.put("I", len(raw))
         self._out += raw
         return self
 
     def raw(self, value: bytes) -> "CdrWriter":
-        """Bytes as they are."""
+        """Write bytes as they are."""
         self._out += value
         return self
 
     def time(self, ns: int) -> "CdrWriter":
-        """A builtin_interfaces/Time."""
+        """Write a builtin_interfaces/Time."""
         return self.put("i", ns // 10**9).put("I", ns % 10**9)
 
     def done(self) -> bytes:
-        """The message."""
+        """Return the message."""
         return bytes(self._out)
 
 
 def can_frame(ns: int, can_id: int, *, extended: bool, data: bytes, length: int) -> bytes:
-    """can_msgs/msg/Frame of one data frame."""
+    """Return a can_msgs/msg/Frame of one data frame."""
     writer = CdrWriter().time(ns).text("can0").put("I", can_id)
     return writer.raw(bytes([0, extended, 0, length])).raw(data.ljust(8, b"\0")).done()
 
 
 def can_frames(times_ns: npt.NDArray[np.int64], can: CanLog) -> npt.NDArray[np.uint8]:
-    """can_msgs/msg/Frame of all frames of a log, shape (n, bytes of one message)."""
+    """Return a can_msgs/msg/Frame of all frames of a log, shape (n, bytes of one message)."""
     out = np.zeros(len(times_ns), _CAN_FRAME)
     out["encapsulation"] = [0, 1, 0, 0]
     out["sec"], out["nanosec"] = times_ns // 10**9, times_ns % 10**9
@@ -138,7 +138,7 @@ def can_frames(times_ns: npt.NDArray[np.int64], can: CanLog) -> npt.NDArray[np.u
 
 
 def log(ns: int, level: int, name: str, message: str, line: int) -> bytes:
-    """rcl_interfaces/msg/Log."""
+    """Return an rcl_interfaces/msg/Log."""
     return (
         CdrWriter()
         .time(ns)
@@ -153,7 +153,7 @@ def log(ns: int, level: int, name: str, message: str, line: int) -> bytes:
 
 
 def diagnostic_array(ns: int, statuses: Sequence[tuple[int, str, str, str, dict[str, str]]]) -> bytes:
-    """diagnostic_msgs/msg/DiagnosticArray of (level, name, message, hardware_id, values)."""
+    """Return a diagnostic_msgs/msg/DiagnosticArray of (level, name, message, hardware_id, values)."""
     writer = CdrWriter().time(ns).text("").put("I", len(statuses))
     for level, name, message, hardware, values in statuses:
         writer.put("B", level).text(name).text(message).text(hardware).put("I", len(values))
@@ -163,12 +163,12 @@ def diagnostic_array(ns: int, statuses: Sequence[tuple[int, str, str, str, dict[
 
 
 def float64(value: float) -> bytes:
-    """std_msgs/msg/Float64."""
+    """Return a std_msgs/msg/Float64."""
     return CdrWriter().put("d", value).done()
 
 
 def nav_sat_fix(ns: int, status: int, latitude: float, longitude: float, altitude: float) -> bytes:
-    """sensor_msgs/msg/NavSatFix of a GPS receiver; status -1 is no fix."""
+    """Return a sensor_msgs/msg/NavSatFix of a GPS receiver; status -1 is no fix."""
     writer = CdrWriter().time(ns).text("gnss").put("b", status).put("H", 1)
     for value in (latitude, longitude, altitude, *(0.0,) * 9):
         writer.put("d", value)
@@ -176,11 +176,11 @@ def nav_sat_fix(ns: int, status: int, latitude: float, longitude: float, altitud
 
 
 def compute_status(ns: int, temperature_c: float, load_pct: float, memory_mib: float, disk_ms: float) -> bytes:
-    """argus_msgs/msg/ComputeStatus."""
+    """Return an argus_msgs/msg/ComputeStatus."""
     writer = CdrWriter().time(ns).text("orin-0")
     return writer.put("f", temperature_c).put("f", load_pct).put("f", memory_mib).put("f", disk_ms).done()
 
 
 def lidar_status(ns: int, points_per_second: int, packet_loss_pct: float) -> bytes:
-    """argus_msgs/msg/LidarStatus."""
+    """Return an argus_msgs/msg/LidarStatus."""
     return CdrWriter().time(ns).text("lidar_top").put("I", points_per_second).put("f", packet_loss_pct).done()

@@ -1,4 +1,4 @@
-"""What a scenario is: what goes wrong in a vehicle, and what has to be found."""
+"""Model of a scenario: the fault of a vehicle, and what has to be found."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,15 +16,15 @@ class Scenario:
     """One kind of drive with its ground truth.
 
     Attributes:
-        name: Its name; it begins with the platform's.
+        name: Its name, which begins with the platform.
         root_cause: The planted cause in the vocabulary of `diagnosis/causes`, `None` for a healthy drive.
         codes: Codes that have to be found.
         codes_absent: Codes that must not be found: what a wrong reading of the bytes, or of the story, would give.
         description: What happens, in a sentence.
-        fault: What goes wrong on the buses and in the software. All its times count from the fault's beginning.
+        fault: On the buses and in the software. All its times count from the fault's beginning.
         begins_share: The fault begins between these shares of the drive.
         shortest_s: In a drive this long all codes appear, whenever its fault begins; a shorter one is refused.
-        damage: What happens to its recordings before they are uploaded.
+        damage: Of its recordings before they are uploaded.
     """
 
     name: str
@@ -39,5 +39,5 @@ class Scenario:
 
     @property
     def platform(self) -> Platform:
-        """Which vehicle drives it."""
+        """The vehicle platform."""
         return self.fault.platform

@@ -1,4 +1,4 @@
-"""All scenarios: what is simulated, with its ground truth. They are declared in a file for each kind of vehicle."""
+"""All scenarios, with their ground truth. They are declared in a module for each vehicle platform."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -26,4 +26,4 @@ DEMO: Final = (
     "av_lidar_dropout",
     "av_compute_overheat",
 )
-"""A few that show every kind of vehicle, healthy and not: cascades, and causes quieter than their consequences."""
+"""A few that show every vehicle platform, healthy and not: cascades, and causes quieter than their consequences."""

@@ -1,4 +1,4 @@
-"""What a simulated vehicle measures: each signal's healthy course, and what a fault makes of it."""
+"""Signals of a simulated vehicle: the healthy course of each, and how a fault changes it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ Course = Callable[[F64, np.random.Generator], F64]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A fault moves a signal away from its healthy course.
+    """A deviation of a signal from its healthy course, caused by the fault.
 
     Attributes:
         signal: Its name.
-        to: Where it goes, in the signal's unit.
-        over_s: How long it takes to get there.
-        when: During which time; afterwards it is healthy again.
-        noise: Standard deviation around the value that it reaches.
+        to: Value that it reaches, in the signal's unit.
+        over_s: Seconds that it takes to reach it.
+        when: The time of the deviation; afterwards it is healthy again.
+        noise: Standard deviation around that value.
     """
 
     signal: str
@@ -35,7 +35,7 @@ class Signals:
 
     Args:
         courses: Healthy signals by name.
-        changes: What the fault does to them.
+        changes: Deviations caused by the fault.
         ride: The drive.
 
     Raises:
@@ -51,7 +51,7 @@ class Signals:
             self._changes[change.signal].append(change)
 
     def values(self, name: str, time_s: F64) -> F64:
-        """The signal at these times."""
+        """Return the signal at these times."""
         values = self._courses[name](time_s, self._rng)
         for change in self._changes[name]:
             elapsed = change.when.elapsed(time_s, self._start_s)

@@ -1,6 +1,6 @@
 """A truck on SAE J1939: cyclic messages of its control units, and their diagnostic messages.
 
-Each unit claims its address, sends DM1 once a second, and answers a data logger that asks for DM2 and DM12. Layouts:
+Each unit claims its address, sends DM1 once a second, and answers a data logger that requests DM2 and DM12. Layouts:
 J1939-71 (parameter groups), J1939-73 (diagnostic messages).
 """
 
@@ -17,7 +17,7 @@ from argus_assets.simulate.signals import Change, Course, Signals
 from argus_assets.simulate.timing import F64, FROM_FAULT, Ride, When
 
 ENGINE, TRANSMISSION, BRAKES, CLUSTER, AFTERTREATMENT, LOGGER = 0x00, 0x03, 0x0B, 0x17, 0x3D, 0xFB
-"""Source addresses (J1939, appendix B); the logger asks and reports no codes."""
+"""Source addresses (J1939, appendix B); the logger requests, and reports no codes."""
 
 RED_STOP, MALFUNCTION, AMBER, PROTECT, NO_LAMP = 0x10, 0x40, 0x04, 0x01, 0x00
 """Lamp bits (J1939-73 5.7.1)."""
@@ -59,7 +59,7 @@ class Dtc:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A control unit that sends nothing."""
+    """A control unit that is silent."""
 
     unit: int
     when: When = FROM_FAULT
@@ -67,7 +67,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """The logger has a unit clear its codes by DM11; a code whose fault is still there comes back."""
+    """A request of the logger that a unit clear its codes by DM11; a code whose fault is still there comes back."""
 
     unit: int
     when: When
@@ -75,7 +75,7 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class TruckFault:
-    """What goes wrong in a truck.
+    """The fault of a truck.
 
     Attributes:
         codes: Codes of its control units.
@@ -171,7 +171,7 @@ SIGNALS: Final = frozenset(_courses(1.0))
 
 
 def drive(fault: TruckFault, ride: Ride) -> CanLog:
-    """The bus of one drive."""
+    """Return the traffic of one drive."""
     signals = Signals(_courses(ride.seconds), fault.changes, ride)
     logs: list[CanLog] = []
     for message in _MESSAGES:
@@ -200,17 +200,17 @@ def _claims(ride: Ride) -> Iterator[Row]:
 
 
 def _dm1s(fault: TruckFault, ride: Ride) -> Iterator[Row]:
-    """DM1 of each unit, once a second."""
+    """Return the DM1 of each unit, once a second."""
     for unit in _UNITS:
         for at in cyclic(ride.seconds, 1.0, ride.rng, jitter=0.005).tolist():
             yield from j1939.broadcast(at, j1939.PGN_DM1, unit, _body(fault, unit, at, ride.start_s, _is_active))
 
 
 def _polls(fault: TruckFault, ride: Ride) -> Iterator[Row]:
-    """The logger asks one unit after another for what it holds."""
-    questions = [(pgn, unit) for pgn in (j1939.PGN_DM2, j1939.PGN_DM12, j1939.PGN_DM6) for unit in _UNITS]
+    """Return the requests of the logger to one unit after another, with their answers."""
+    requests = [(pgn, unit) for pgn in (j1939.PGN_DM2, j1939.PGN_DM12, j1939.PGN_DM6) for unit in _UNITS]
     for poll in np.arange(ride.rng.uniform(0.5, 2.0), ride.seconds, _POLL_S).tolist():
-        for number, (pgn, unit) in enumerate(questions):
+        for number, (pgn, unit) in enumerate(requests):
             at = poll + number * _POLL_STEP_S
             yield j1939.request(at, pgn, LOGGER, unit)
             if _is_silent(fault, unit, at, ride.start_s):
@@ -227,7 +227,7 @@ def _polls(fault: TruckFault, ride: Ride) -> Iterator[Row]:
 
 
 _Chosen = Callable[[Dtc, float, float], bool]
-"""Whether a unit lists a code in a message, at this time, for a fault that began then."""
+"""Decides whether a unit lists a code in a message, at this time, for a fault that began then."""
 
 
 def _is_silent(fault: TruckFault, unit: int, at_s: float, start_s: float) -> bool:
@@ -256,7 +256,7 @@ _HOLDS: Final = {j1939.PGN_DM2: _is_previous, j1939.PGN_DM12: _is_emission, j193
 
 
 def _body(fault: TruckFault, unit: int, at_s: float, start_s: float, chosen: _Chosen) -> bytes:
-    """The codes of a unit that belong in a message; the lamps are the unit's, whatever the message lists."""
+    """Return the codes of a unit that belong in a message; the lamps are the unit's, whatever the message lists."""
     own = [d for d in fault.codes if d.unit == unit]
     lamps = 0
     for dtc in own:

@@ -1,4 +1,4 @@
-"""What goes wrong in trucks. To add a scenario, declare it here; its cause belongs in `diagnosis/causes/truck.toml`."""
+"""Scenarios of trucks. To add a scenario, declare it here; its cause belongs in `diagnosis/causes/truck.toml`."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Vehicle identification numbers with a right check digit (49 CFR 565.15, ISO 3779)."""
+"""Vehicle identification numbers with a valid check digit (49 CFR 565.15, ISO 3779)."""
 
 from typing import Final
 
@@ -12,13 +12,13 @@ _WEIGHTS: Final = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
 def check_digit(vin: str) -> str:
-    """The check digit that belongs at position 9 of a VIN."""
+    """Return the check digit for position 9 of a VIN."""
     total = sum(w * (int(c) if c.isdigit() else _VALUE[c]) for w, c in zip(_WEIGHTS, vin, strict=True))
     return "X" if total % 11 == 10 else str(total % 11)
 
 
 def make_vin(rng: np.random.Generator, maker: str = "1AR") -> str:
-    """A VIN of no real vehicle."""
+    """Make a VIN of no real vehicle."""
     body = (
         maker
         + "".join(_ALPHABET[i] for i in rng.integers(0, 23, 5))

@@ -16,7 +16,7 @@ from argus_assets.simulate.mcap_writer import McapBatchWriter
 CAN_SCHEMA: Final = "can_msgs/msg/Frame"
 
 CHUNK_BYTES: Final = 256 * 1024
-"""Small, as loggers choose them that must not lose much when their supply fails."""
+"""Small, as in loggers that must not lose much when their supply fails."""
 
 _MDF_FRAME: Final = np.dtype(
     [
@@ -35,7 +35,7 @@ _MDF_FRAME: Final = np.dtype(
 
 
 def write_mcap(path: Path, *, can: CanLog, can_topic: str, messages: Sequence[Message], started_ns: int) -> int:
-    """Write one MCAP file with zstd chunks; returns its messages. The same input gives the same bytes."""
+    """Write one MCAP file with zstd chunks; return the number of its messages. The same input gives the same bytes."""
     can_ns = _nanoseconds(can.time_s, started_ns)
     can_bytes = ros.can_frames(can_ns, can)
     times_ns = np.concatenate([can_ns, _nanoseconds(np.array([m.time_s for m in messages]), started_ns)])
@@ -70,7 +70,7 @@ def _nanoseconds(time_s: F64, started_ns: int) -> npt.NDArray[np.int64]:
 
 
 def _add_channels(writer: McapBatchWriter, used: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Channel ids by topic, in order of first use."""
+    """Add channels in order of first use; return their ids by topic."""
     schemas: dict[str, int] = {}
     channels: dict[str, int] = {}
     for topic, schema in dict.fromkeys(used):
@@ -83,7 +83,7 @@ def _add_channels(writer: McapBatchWriter, used: Iterable[tuple[str, str]]) -> d
 def _in_order(
     can_bytes: U8, messages: Sequence[Message], lengths: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
 ) -> U8:
-    """The payloads one behind another in order of time: CAN frames as rows of one size, messages one by one."""
+    """Return the payloads one behind another in order of time: CAN frames as rows of one size, messages one by one."""
     starts = np.empty(len(order), np.int64)
     starts[order] = np.cumsum(lengths[order]) - lengths[order]
     out = np.empty(int(lengths.sum()), np.uint8)
@@ -95,7 +95,7 @@ def _in_order(
 
 
 def write_mdf4(path: Path, *, can: CanLog, bus: int, started_ns: int) -> int:
-    """Write one finalised MDF4 bus-logging file; returns its frames.
+    """Write one finalised MDF4 bus-logging file; return the number of its frames.
 
     The frames are the same for the same input. The bytes are not: the format's file history holds the time of writing.
     """

@@ -158,7 +158,7 @@ def test_the_command_selects_shows_and_asks(argus, site, drives, tmp_path, monke
     assert len(keys(argus("--code-version", f"error_stats={CODE_VERSIONS['error_stats']}", *dry))) == 3
     assert keys(argus("--code-version", "error_stats=0", *dry)) == []
     assert keys(argus("truck-oil-pressure/b2", *dry)) == ["truck-oil-pressure_b2"]
-    assert "3 of them up to date" in argus("--all", "--dry-run").stdout
+    assert "3 up to date" in argus("--all", "--dry-run").stdout
 
     nothing = argus()
     assert isinstance(nothing.exception, BadSetting)

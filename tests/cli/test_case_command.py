@@ -62,7 +62,7 @@ def test_a_diagnosis_is_confirmed_corrected_found_and_removed(site, drives, diag
 
     again = argus("confirm", TRUCK, "--cause", "engine_oil_pressure_sensor", "--note", "measured by hand")
     assert "not engine_oil_pressure_low as diagnosed" in again.output
-    assert "Replaces what was said on " in again.output
+    assert "Replaces the case of " in again.output
     assert "Cases: 1." in again.output
     assert "engine_oil_pressure_sensor" in argus("ls").output
     assert "measured by hand" in argus("show", TRUCK).output
@@ -88,7 +88,9 @@ def test_a_diagnosis_is_confirmed_corrected_found_and_removed(site, drives, diag
 
 def test_what_cannot_be_confirmed_is_told(site, drives, diagnosed, argus: Argus) -> None:
     assert "Did you mean engine_oil_pressure_sensor" in told(argus("confirm", TRUCK, "--cause", "oil_pressure_sensor"))
-    assert "no identifier" in told(argus("confirm", TRUCK, "--cause", "Bad Pump", "--new-cause", "--title", "x"))
+    assert "cannot identify a cause" in told(
+        argus("confirm", TRUCK, "--cause", "Bad Pump", "--new-cause", "--title", "x")
+    )
     assert "--new-cause --title" in told(argus("confirm", TRUCK, "--cause", "zzz_qqq", "--new-cause"))
     assert "no fault codes" in told(argus("confirm", "car-healthy/b1"))
     assert "No batch is known as 'nowhere'" in told(argus("confirm", "nowhere"))

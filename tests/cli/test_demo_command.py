@@ -14,8 +14,7 @@ from click.testing import CliRunner
 from argus_assets.cli import root
 from argus_assets.cli.demo import _empty
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
-from argus_assets.runtime.platform import Platform
-from argus_assets.settings import Settings
+from argus_assets.runtime.home_lock import HomeLock
 
 
 @pytest.fixture
@@ -42,13 +41,13 @@ def test_a_folder_of_somebody_else_is_left_alone(home: Path) -> None:
 def test_a_demo_at_work_is_left_alone(home: Path) -> None:
     home.mkdir()
     (home / ".argus-demo").touch()
-    first = Platform(Settings(home=home, bucket_url=str(home / "bucket"), lake_url=str(home / "lake"), port=0))
-    first._take_home()
+    first = HomeLock(home)
+    first.acquire()
     try:
         assert f"already runs in {home} (process {os.getpid()})" in demo(home)
         assert (home / "platform.lock").exists()
     finally:
-        first.stop()
+        first.release()
 
 
 @pytest.mark.integration

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from argus_assets.runtime.platform import free_port
+from argus_assets.runtime.ports import free_port
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "audit.py"
 PACKAGES = {f"package-{number:02d}": "1.0" for number in range(30)}

@@ -9,8 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagster as dg
@@ -23,15 +22,17 @@ from dagster._core.launcher.base import WorkerStatus
 from argus_assets.dagster_instance.celery_launcher import WatchedCeleryLauncher
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, partition_key
-from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import read_result
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
+from argus_assets.drop.upload import drop_manifest
 from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import IN_FLIGHT, PARTITION, RANGE_START
 from argus_assets.pipeline import STAGES, BatchState
+from argus_assets.runtime.child import Child
 from argus_assets.runtime.embedded.s3 import S3Server
-from argus_assets.runtime.platform import LOCATION, Child, free_port
+from argus_assets.runtime.ports import free_port
 from argus_assets.runtime.servers.code_server import MODULE
+from argus_assets.runtime.supervisor import LOCATION
+from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 
 pytestmark = [
@@ -88,24 +89,11 @@ class Cluster:
 
     def drop(self, name: str, batches: int) -> list[str]:
         """Drop batches of as many vehicles; returns their partitions."""
-        manifests: list[Manifest] = []
-        for number in range(batches):
-            ref = BatchRef(f"{name}-{number:02d}", "b1")
-            files = upload_files(
-                self.bucket, collect_files([self.drive.folder]), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id
-            )
-            manifests.append(
-                Manifest(
-                    vehicle_id=ref.vehicle_id,
-                    vin=self.drive.vin,
-                    batch_id=ref.batch_id,
-                    release=self.drive.release,
-                    platform=ref.vehicle_id,
-                    recorded_from=datetime.fromtimestamp(self.drive.recorded_from_ns / 1e9, UTC),
-                    recorded_to=datetime.fromtimestamp(self.drive.recorded_to_ns / 1e9, UTC),
-                    files=tuple(f.entry for f in files),
-                )
-            )
+        vehicles = [f"{name}-{number:02d}" for number in range(batches)]
+        manifests = [
+            upload_drive(self.bucket, replace(self.drive, vehicle_id=vehicle, batch_id="b1", platform=vehicle))
+            for vehicle in vehicles
+        ]
         for manifest in manifests:
             drop_manifest(self.bucket, manifest)
         return [partition_key(m.recorded_from, m.vehicle_id, m.batch_id) for m in manifests]

@@ -84,13 +84,17 @@ def test_every_variable_is_a_setting_or_is_read_by_a_file_beside_it(deploy: Path
     sdk.add("AWS_EC2_METADATA_DISABLED")
     for name in OURS:
         for variable in compose["services"][name]["environment"]:
-            known = variable in Settings.variables().values() or variable in sdk or f"{{env: {variable}}}" in workspace
+            known = (
+                variable in {v.name for v in Settings.variables()}
+                or variable in sdk
+                or f"{{env: {variable}}}" in workspace
+            )
             assert known, f"{name}: {variable}"
     used = set(re.findall(r"\$\{(\w+)", (deploy / "compose" / "compose.yaml").read_text()))
     assert used | {"COMPOSE_PROJECT_NAME"} == set(environment_of(deploy))
     # An empty variable is no setting: what the example leaves empty stays away.
-    empty = dict.fromkeys(Settings.variables().values(), "")
-    assert Settings.from_env(empty).llm_model is None
+    empty = {v.name: "" for v in Settings.variables()}
+    assert Settings.from_env(empty).llm.model is None
 
 
 def test_the_parser_of_the_programs_refuses_what_they_would(parses: Parses) -> None:
@@ -270,7 +274,13 @@ def test_units_start_what_there_is(deploy: Path, parses: Parses) -> None:
         parses(command.split())
         assert "User=argus" in text
         assert "ProtectSystem=strict" in text
-    known = {*Settings.variables().values(), "ARGUS_REDIS_URL", "ARGUS_CODE_HOST", "ARGUS_CODE_PORT", "DAGSTER_HOME"}
+    known = {
+        *(v.name for v in Settings.variables()),
+        "ARGUS_REDIS_URL",
+        "ARGUS_CODE_HOST",
+        "ARGUS_CODE_PORT",
+        "DAGSTER_HOME",
+    }
     assert {name for name in offered if not name.startswith("AWS_")} <= known
 
 

@@ -224,7 +224,7 @@ def test_every_variable_and_secret_is_known(
         for source in part["envSecrets"]:
             assert not secrets[source["name"]] & env.keys()
             env |= dict.fromkeys(secrets[source["name"]], "postgresql://u:p@db/argus")
-        assert env.keys() <= {*Settings.variables().values(), *sdk}
+        assert env.keys() <= {*(v.name for v in Settings.variables()), *sdk}
         # The Service of a code server has its name.
         (deployment,) = values["dagster-user-deployments"]["deployments"]
         settings = Settings.from_env({**links(deployment["name"]), **env})
@@ -339,7 +339,7 @@ def test_rendered_instance_is_that_of_one_machine(
     with_another_database = {k: v for k, v in instance.items() if k not in STORAGES} | {"storage": DATABASE}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(with_another_database))
     with dg.DagsterInstance.from_config(str(tmp_path)) as taken:
-        assert type(taken.run_coordinator).__name__ == "SteadyRunCoordinator"
+        assert type(taken.run_coordinator).__name__ == "ClockStepTolerantRunCoordinator"
         config = taken.get_concurrency_config().run_queue_config
         assert config is not None
         assert config.max_concurrent_runs == 8

@@ -21,7 +21,10 @@ import psycopg2
 import pytest
 import yaml
 
-from argus_assets.runtime.platform import Child, Platform, free_port, settings_for
+from argus_assets.runtime.child import Child
+from argus_assets.runtime.connection import settings_for
+from argus_assets.runtime.ports import free_port
+from argus_assets.runtime.supervisor import Supervisor
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -30,7 +33,7 @@ MUTATION = """mutation { addDynamicPartition(partitionsDefName: "batches", parti
 
 
 @pytest.fixture(scope="module")
-def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     home = tmp_path_factory.mktemp("viewer") / "home"
     connection = psycopg2.connect(postgres)
     connection.autocommit = True
@@ -39,7 +42,7 @@ def platform(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     outside = {k: v for k, v in os.environ.items() if not k.startswith(("ARGUS_", "AWS_", "DAGSTER_"))}
     outside |= {"DAGSTER_DISABLE_TELEMETRY": "yes"}
     given = {**outside, "ARGUS_DATABASE_URL": postgres.replace("/argus?", "/viewer?"), "ARGUS_PORT": "0"}
-    made = Platform(settings_for(home, given), viewer_port=0, code_port=free_port(), environment=outside)
+    made = Supervisor(settings_for(home, given), viewer_port=0, code_port=free_port(), environment=outside)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARGUS_DATABASE_URL", given["ARGUS_DATABASE_URL"])
         made.start()
@@ -77,13 +80,13 @@ def _any_certificate() -> ssl.SSLContext:
     return context
 
 
-def acted(platform: Platform, key: str) -> bool:
+def acted(platform: Supervisor, key: str) -> bool:
     """Whether the mutation with this key was carried out."""
     with platform.instance() as instance:
         return instance.has_dynamic_partition("batches", key)
 
 
-def test_the_viewer_shows_and_does_not_act(platform: Platform) -> None:
+def test_the_viewer_shows_and_does_not_act(platform: Supervisor) -> None:
     assert platform.viewer_url is not None
     names = "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }"
     assert ask(platform.viewer_url, names) == ask(platform.ui_url, names)
@@ -102,7 +105,7 @@ def test_the_viewer_shows_and_does_not_act(platform: Platform) -> None:
     assert ask(platform.ui_url + report, body=b"{}")[0] == 200
 
 
-def test_a_page_of_another_site_cannot_act_through_a_browser_on_this_machine(platform: Platform) -> None:
+def test_a_page_of_another_site_cannot_act_through_a_browser_on_this_machine(platform: Supervisor) -> None:
     """Without a proxy: what an image, a form, a script and a name that leads here (DNS rebinding) would send."""
 
     def got(key: str, **headers: str) -> int:
@@ -126,7 +129,7 @@ def test_a_page_of_another_site_cannot_act_through_a_browser_on_this_machine(pla
 
 
 @pytest.mark.parametrize(("origin", "first"), [(None, b"101"), ("own", b"101"), ("http://elsewhere.example", b"403")])
-def test_a_page_of_another_site_cannot_subscribe(platform: Platform, origin: str | None, first: bytes) -> None:
+def test_a_page_of_another_site_cannot_subscribe(platform: Supervisor, origin: str | None, first: bytes) -> None:
     said = f"http://127.0.0.1:{platform.port}" if origin == "own" else origin
     lines = [
         "GET /graphql HTTP/1.1", f"Host: 127.0.0.1:{platform.port}", "Upgrade: websocket", "Connection: Upgrade",
@@ -138,13 +141,13 @@ def test_a_page_of_another_site_cannot_subscribe(platform: Platform, origin: str
         assert connection.recv(4096).split()[1] == first
 
 
-def test_the_viewer_listens_on_loopback_only(platform: Platform) -> None:
+def test_the_viewer_listens_on_loopback_only(platform: Supervisor) -> None:
     listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
     assert re.findall(rf"(\S+):{platform.viewer_port}\s", listening) == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("service", ["code", "daemon", "webserver", "viewer"])
-def test_the_healthcheck_of_a_container_passes_and_can_fail(deploy: Path, platform: Platform, service: str) -> None:
+def test_the_healthcheck_of_a_container_passes_and_can_fail(deploy: Path, platform: Supervisor, service: str) -> None:
     compose = yaml.safe_load((deploy / "compose" / "compose.yaml").read_text())
     mode, program, *rest = compose["services"][service]["healthcheck"]["test"]
     assert mode == "CMD"
@@ -156,7 +159,7 @@ def test_the_healthcheck_of_a_container_passes_and_can_fail(deploy: Path, platfo
     def run(port: object, home: Path) -> int:
         usual = right.get(service, ("", ""))[0]
         asked = [part.replace(usual, str(port)) if usual else part for part in command]
-        environment = {**platform._environment, "DAGSTER_HOME": str(home)}
+        environment = {**platform.environment, "DAGSTER_HOME": str(home)}
         done = subprocess.run(asked, env=environment, capture_output=True, timeout=60, check=False)
         return done.returncode
 
@@ -174,7 +177,7 @@ def public_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def proxy(platform: Platform, deploy: Path, public_folder: Path) -> Iterator[tuple[str, str]]:
+def proxy(platform: Supervisor, deploy: Path, public_folder: Path) -> Iterator[tuple[str, str]]:
     """Addresses of the operators' and the viewers' UI behind nginx."""
     if shutil.which("nginx") is None:
         pytest.skip("nginx (Debian package) is not installed")
@@ -234,7 +237,7 @@ def test_nobody_comes_in_without_a_login(proxy: tuple[str, str]) -> None:
             assert ask(url + path, login=own)[0] == 200
 
 
-def test_an_operator_acts_through_the_proxy_and_a_viewer_does_not(proxy: tuple[str, str], platform: Platform) -> None:
+def test_an_operator_acts_through_the_proxy_and_a_viewer_does_not(proxy: tuple[str, str], platform: Supervisor) -> None:
     operators, viewers = proxy
     ask(viewers, MUTATION % "bob_wants", login=BOB)
     assert not acted(platform, "bob_wants")
@@ -243,7 +246,7 @@ def test_an_operator_acts_through_the_proxy_and_a_viewer_does_not(proxy: tuple[s
 
 
 def test_a_page_of_another_site_cannot_act_with_the_login_of_a_person(
-    proxy: tuple[str, str], platform: Platform
+    proxy: tuple[str, str], platform: Supervisor
 ) -> None:
     operators, _ = proxy
     for origin, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):

@@ -4,7 +4,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ from click.testing import CliRunner
 
 from argus_assets.cli import root
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.manifest import Manifest
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import BATCHES
 from argus_assets.pipeline import STAGES, BatchState
-from argus_assets.runtime.platform import LOCATION, Platform
+from argus_assets.runtime.supervisor import LOCATION, Supervisor
 from argus_assets.settings import Settings
+from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import simulate_drive
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
@@ -47,8 +46,8 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def platform(home: Path) -> Iterator[Platform]:
-    made = Platform(
+def platform(home: Path) -> Iterator[Supervisor]:
+    made = Supervisor(
         Settings(home=home, bucket_url=str(home / "bucket"), lake_url=str(home / "lake"), sensor_interval_s=1, port=0)
     )
     made.start()
@@ -65,14 +64,7 @@ def drop(home: Path, folder: Path, count: int) -> None:
     )  # fmt: skip
     bucket = Bucket.from_url(str(home / "bucket"))
     for number in range(count):
-        done = upload_files(bucket, collect_files([drive.folder]), vehicle_id="truck", batch_id=f"b{number}")
-        manifest = Manifest(
-            vehicle_id="truck", vin=drive.vin, batch_id=f"b{number}", release="1", platform=drive.platform,
-            recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-            recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-            files=tuple(f.entry for f in done),
-        )  # fmt: skip
-        drop_manifest(bucket, manifest)
+        drop_drive(bucket, replace(drive, batch_id=f"b{number}"))
 
 
 def made(instance: dg.DagsterInstance, key: str) -> list[int]:
@@ -83,7 +75,7 @@ def made(instance: dg.DagsterInstance, key: str) -> list[int]:
     return [count(stage) for stage in STAGES]
 
 
-def wait(platform: Platform, reached: Callable[[], bool], what: str) -> None:
+def wait(platform: Supervisor, reached: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not reached():
         assert time.monotonic() < deadline, what + "\n" + "\n".join(c.tail(30) for c in platform.children)
@@ -91,7 +83,7 @@ def wait(platform: Platform, reached: Callable[[], bool], what: str) -> None:
         time.sleep(0.3)
 
 
-def ask(platform: Platform, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+def ask(platform: Supervisor, query: str, variables: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{platform.ui_url}/graphql",
         data=json.dumps({"query": query, "variables": variables}).encode(),
@@ -102,7 +94,7 @@ def ask(platform: Platform, query: str, variables: dict[str, Any]) -> dict[str, 
 
 
 def test_a_backfill_of_keys_that_are_no_neighbours_and_a_rerun(
-    platform: Platform, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    platform: Supervisor, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(home, tmp_path, 4)
     with platform.instance() as instance:

@@ -14,20 +14,20 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
-from argus_assets.drop.manifest import Manifest
 from argus_assets.drop.results import BatchResult, read_result
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.errors import BadSetting
 from argus_assets.runtime.embedded.s3 import S3Server
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.home_lock import HomeLock
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
+from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
@@ -89,18 +89,7 @@ def still_there(home: Path) -> list[str]:
 
 
 def drop(bucket: Bucket, drive: Drive, batch_id: str) -> BatchRef:
-    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id=drive.vehicle_id, batch_id=batch_id)
-    manifest = Manifest(
-        vehicle_id=drive.vehicle_id,
-        vin=drive.vin,
-        batch_id=batch_id,
-        release=drive.release,
-        platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=tuple(f.entry for f in done),
-    )
-    drop_manifest(bucket, manifest)
+    drop_drive(bucket, replace(drive, batch_id=batch_id))
     return BatchRef(drive.vehicle_id, batch_id)
 
 
@@ -144,12 +133,12 @@ def test_a_drop_becomes_a_diagnosis_and_the_data_stay(
         assert status(home, environment) == dict.fromkeys((first.partition_key, second.partition_key), "completed")
 
 
-def test_a_second_platform_at_the_same_home_is_refused(home: Path, moto_server: S3Server) -> None:
+def test_a_second_supervisor_in_the_same_home_is_refused(home: Path, moto_server: S3Server) -> None:
     settings = Settings(home=home, bucket_url=f"{moto_server.url}/{home.name}", lake_url=str(home / "lake"), port=0)
-    first, second = (Platform(settings, webserver=False) for _ in range(2))
-    first._take_home()
+    first = HomeLock(home)
+    first.acquire()
     try:
         with pytest.raises(BadSetting, match=f"already runs.*{os.getpid()}"):
-            second.start()
+            Supervisor(settings, webserver=False).start()
     finally:
-        first.stop()
+        first.release()

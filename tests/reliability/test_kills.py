@@ -148,7 +148,7 @@ def test_two_daemons_run_by_mistake(site: Site, report: Report, tmp_path: Path) 
         with (tmp_path / "second.log").open("wb") as log:
             second = subprocess.Popen(
                 [Path(sys.executable).parent / "dagster-daemon", "run", "-w", home / "workspace.yaml"],
-                env=site.platform._environment,
+                env=site.platform.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from tests.support.fault_proxy import Rule
 from tests.support.reliability_report import Report, Row
 from tests.support.reliability_site import Dropped, Site, kill
@@ -24,9 +23,9 @@ def finish(site: Site, row: Row, batches: list[Dropped]) -> None:
 
 def stop_postgres(site: Site, mode: str) -> None:
     """Stop the server; `watch` starts it again."""
-    postgres = site.platform._postgres
-    assert isinstance(postgres, EmbeddedPostgres)
-    postgres._run("pg_ctl", "-D", str(site.home / "postgres" / "data"), "-m", mode, "-w", "stop")
+    postgres = site.platform.postgres
+    assert postgres is not None
+    assert postgres.stop(mode)
 
 
 def test_postgres_is_killed_in_the_middle_of_a_run(site: Site, report: Report) -> None:

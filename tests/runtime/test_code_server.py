@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from argus_assets.runtime.platform import dagster_yaml, free_port
+from argus_assets.runtime.connection import dagster_yaml
+from argus_assets.runtime.ports import free_port
 from argus_assets.runtime.servers.code_server import PRELOAD, end_worker
 from argus_assets.runtime.servers.preload import MODULES
 

@@ -126,7 +126,7 @@ def test_a_server_whose_socket_was_removed_is_started_again(folder: Path) -> Non
     try:
         query(url, "CREATE TABLE kept AS SELECT 42 AS n")
         deaf = postmaster(folder)
-        server._socket().unlink()
+        server.socket.unlink()
         assert server.ensure_running()
         assert postmaster(folder) != deaf
         assert query(url, "SELECT n FROM kept") == (42,)
@@ -136,12 +136,12 @@ def test_a_server_whose_socket_was_removed_is_started_again(folder: Path) -> Non
 
 def test_a_folder_is_removed_after_its_server_has_ended_and_the_next_one_lives(folder: Path) -> None:
     left = EmbeddedPostgres(folder)
-    assert not left.end(), "there is none"
+    assert not left.stop("immediate"), "there is none"
     left.acquire()
     pid = postmaster(folder)
-    assert left.end()
+    assert left.stop("immediate")
     assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-    assert not left.end()
+    assert not left.stop("immediate")
     shutil.rmtree(folder)
     with EmbeddedPostgres(folder) as url:
         assert query(url, "SELECT 1") == (1,)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from dagster._core.test_utils import create_run_for_test
 
-from argus_assets.adapters.postgres.database import Database, DatabaseResource
+from argus_assets.adapters.postgres.database import Database
 from argus_assets.cli import root
 from argus_assets.drop.keys import BatchRef, batch_prefix
 from argus_assets.drop.results import read_result, write_result
@@ -22,6 +22,7 @@ from argus_assets.maintenance.reconcile import GRACE
 from argus_assets.maintenance.reruns import new_request
 from argus_assets.maintenance.retention import Policy, RetentionReport, retain
 from argus_assets.partitions import BATCHES
+from argus_assets.resources.database import DatabaseResource
 from argus_assets.schedules.reconcile_bucket import run_pass
 from argus_assets.schedules.retain import build_retain_job, is_due, retention_store
 from argus_assets.sensors.rerun_requests import save_request

@@ -14,13 +14,13 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
+from argus_assets.adapters.webhook_sender import deliver
 from argus_assets.event_log.events import EVENT_KEY, AssetEvent, to_dagster
 from argus_assets.events import BatchCreated
 from argus_assets.maintenance.retry_policy import LIMITS
 from argus_assets.notifications.alerts import AlertRule, AlertRules
 from argus_assets.notifications.endpoints import Endpoint
 from argus_assets.partitions import request_run
-from argus_assets.resources.webhooks import deliver
 from argus_assets.sensors.outcome_events import collect_outcomes
 from tests.support.webhook_receiver import SECRET, Receiver, receiver
 

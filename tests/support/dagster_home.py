@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 import yaml
 
-from argus_assets.runtime.platform import dagster_yaml
+from argus_assets.runtime.connection import dagster_yaml
 
 ROOT = Path(__file__).parents[2]
 Kind = Literal["one machine", "Helm chart"]

@@ -15,9 +15,9 @@ from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest, ManifestFile
-from argus_assets.drop.upload import collect_files, upload_files
 from argus_assets.lake.store import Lake
 from argus_assets.report.drive import render_drive
+from argus_assets.simulate.drop import upload_drive
 from argus_assets.simulate.fleet import simulate_drive
 
 
@@ -59,13 +59,7 @@ def made_drive(
         (drive.folder / name).write_bytes(content)
     bucket = Bucket.from_url(str(folder / "bucket"))
     bucket.ensure()
-    done = upload_files(bucket, collect_files([drive.folder]), vehicle_id="v", batch_id="b")
-    manifest = Manifest(
-        vehicle_id="v", vin=drive.vin, batch_id="b", release=drive.release, platform=drive.platform,
-        recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-        recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-        files=tuple(f.entry for f in done),
-    )  # fmt: skip
+    manifest = upload_drive(bucket, drive)
     lake = Lake.from_url(str(folder / "lake"))
     parsed = parse_recordings(manifest, bucket=bucket, lake=lake, workers=2)
     findings = detect_faults(parsed.recordings, lake=lake)

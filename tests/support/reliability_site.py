@@ -14,8 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,9 @@ from argus_assets.lake.store import Lake
 from argus_assets.partitions import BATCHES, IN_FLIGHT
 from argus_assets.pipeline import STAGES, BatchState
 from argus_assets.runtime.embedded.s3 import S3Server
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
+from argus_assets.simulate.drop import drive_manifest
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from tests.support.fault_proxy import FaultProxy
 from tests.support.reliability_report import happened
@@ -115,7 +115,7 @@ class Site:
     drives: Mapping[str, Drive]
     settings: Settings
     environment: dict[str, str]
-    platform: Platform
+    platform: Supervisor
     told: list[tuple[str, str]] = field(default_factory=list)
     undisturbed: dict[str, Content] = field(default_factory=dict)
     _serial: int = 0
@@ -125,7 +125,7 @@ class Site:
     # ------------------------------------------------------------------------------------------ platform
 
     def start(self) -> None:
-        self.platform = Platform(
+        self.platform = Supervisor(
             self.settings,
             webserver=False,
             environment=self.environment,
@@ -160,7 +160,7 @@ class Site:
 
     def sql(self, text: str) -> list[tuple[Any, ...]]:
         """Ask the database."""
-        postgres = self.platform._postgres
+        postgres = self.platform.postgres
         assert postgres is not None
         connection = psycopg2.connect(postgres.url)
         try:
@@ -223,20 +223,8 @@ class Site:
     def _batch(
         self, scenario: str, rig: str, batch_id: str, files: Sequence[ManifestFile], **changes: object
     ) -> Dropped:
-        drive = self.drives[scenario]
-        manifest = Manifest.model_validate(
-            {
-                "vehicle_id": rig,
-                "vin": drive.vin,
-                "batch_id": batch_id,
-                "release": drive.release,
-                "platform": rig,
-                "recorded_from": datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-                "recorded_to": datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-                "files": tuple(files),
-                **changes,
-            }
-        )
+        drive = replace(self.drives[scenario], vehicle_id=rig, batch_id=batch_id, platform=rig)
+        manifest = Manifest.model_validate({**drive_manifest(drive, files).model_dump(), **changes})
         return Dropped(scenario, manifest, manifest_bytes(manifest))
 
     def put_manifest(self, manifest: Manifest) -> bytes:
@@ -541,7 +529,7 @@ def running_site(
             drives=drives,
             settings=made,
             environment=variables,
-            platform=Platform(made, webserver=False, environment=variables),
+            platform=Supervisor(made, webserver=False, environment=variables),
         )
         try:
             if start:

@@ -6,8 +6,7 @@ A plug-in of tests/conftest.py, so that the folders of all rooms have them.
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +18,6 @@ from argus_assets.adapters.postgres.database import Database
 from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest
-from argus_assets.drop.upload import collect_files, drop_manifest, upload_files
 from argus_assets.lake.store import Lake
 from argus_assets.resources.bucket import BucketResource
 from argus_assets.resources.capacity import CapacityResource
@@ -28,6 +26,7 @@ from argus_assets.resources.diagnosis import DiagnosisResource
 from argus_assets.resources.faults import FaultsResource
 from argus_assets.resources.lake import LakeResource
 from argus_assets.sensors.completed_batches import take_completed_batches
+from argus_assets.simulate.drop import drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from tests.support.dagster_home import instance_on, new_database
 
@@ -94,20 +93,8 @@ class Site:
     cursor: str | None = None
 
     def drop(self, drive: Drive, *, batch_id: str | None = None, release: str | None = None) -> Manifest:
-        batch_id = batch_id or drive.batch_id
-        done = upload_files(self.bucket, collect_files([drive.folder]), vehicle_id=drive.vehicle_id, batch_id=batch_id)
-        manifest = Manifest(
-            vehicle_id=drive.vehicle_id,
-            vin=drive.vin,
-            batch_id=batch_id,
-            release=release or drive.release,
-            platform=drive.platform,
-            recorded_from=datetime.fromtimestamp(drive.recorded_from_ns / 1e9, UTC),
-            recorded_to=datetime.fromtimestamp(drive.recorded_to_ns / 1e9, UTC),
-            files=tuple(f.entry for f in done),
-        )
-        drop_manifest(self.bucket, manifest)
-        return manifest
+        named = replace(drive, batch_id=batch_id or drive.batch_id, release=release or drive.release)
+        return drop_drive(self.bucket, named)
 
     def tick(self, *, crash: bool = False) -> dg.SensorResult:
         """Evaluate the sensor and record what it returns, in the daemon's order; a crash loses its record."""

@@ -9,9 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.resources import files
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
-
-import dagster as dg
+from typing import TYPE_CHECKING, Final
 
 from argus_assets.adapters.postgres.pooling import DEADLINES, POOL, pooled
 from argus_assets.common.texts import storable
@@ -50,7 +48,7 @@ class Database:
         import psycopg2
         from sqlalchemy.exc import SQLAlchemyError
 
-        self._migrate()
+        self.migrate()
         engine = pooled(("argus", self.url), self._engine)
         try:
             kept = engine.raw_connection()
@@ -76,7 +74,7 @@ class Database:
         """
         import psycopg2
 
-        self._migrate()
+        self.migrate()
         _take_no_nul()
         try:
             connection = psycopg2.connect(self.url, **DEADLINES)
@@ -99,7 +97,13 @@ class Database:
 
         return sqlalchemy.create_engine("postgresql+psycopg2://", creator=connect, **POOL)
 
-    def _migrate(self) -> None:
+    def migrate(self) -> None:
+        """Bring Argus's tables up to date, once for each `Database`; `transaction` and `session` begin with it.
+
+        Raises:
+            Unavailable: The database did not answer.
+            BadSetting: It lacks pgvector, or a newer version of Argus has changed it.
+        """
         with self._lock:
             if not self._ready:
                 _apply_migrations(self.url)
@@ -221,17 +225,3 @@ def _unavailable(error: Exception) -> Unavailable:
     return Unavailable(
         f"The database did not answer: {str(error).strip()}", help="Check that PostgreSQL runs, and ARGUS_DATABASE_URL."
     )
-
-
-class DatabaseResource(dg.ConfigurableResource[Any]):
-    """Argus' tables in the platform's database.
-
-    Attributes:
-        url: `postgresql://…`; from the environment, so that no password stands in a configuration.
-    """
-
-    url: str
-
-    def database(self) -> Database:
-        """The database at `url`."""
-        return Database(self.url)

@@ -19,7 +19,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from argus_assets.errors import BadSetting, Unavailable
@@ -97,12 +97,16 @@ class EmbeddedPostgres:
             if last and self.running():
                 self._pg_ctl("-m", "fast", "-w", "stop", check=True)
 
-    def end(self) -> bool:
-        """Stop the server at once, whoever uses it, before its folder is removed; returns whether one was at work.
+    def stop(self, mode: Literal["smart", "fast", "immediate"]) -> bool:
+        """Stop the server, whoever uses it; return false when there was none.
 
-        One whose folder is removed under it would go on for a minute, and then take the socket of its successor along.
+        Stop it `immediate` before its folder is removed. One whose folder is removed under it would go on for a minute,
+        and then take the socket of its successor along.
+
+        Args:
+            mode: As `pg_ctl stop` has it.
         """
-        return self._data.exists() and self._pg_ctl("-m", "immediate", "-w", "stop").returncode == 0
+        return self._data.exists() and self._pg_ctl("-m", mode, "-w", "stop").returncode == 0
 
     def running(self) -> bool:
         """Whether the server takes connections."""
@@ -110,7 +114,7 @@ class EmbeddedPostgres:
             return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
-                probe.connect(str(self._socket()))
+                probe.connect(str(self.socket))
             except OSError:
                 return False
         return True
@@ -182,7 +186,7 @@ class EmbeddedPostgres:
         if self._socket_folder() is None:
             make_socket_folder(self._note, _owner_id())
         options = f'-h "" -k "{self._socket_folder()}" ' + " ".join(f"-c {k}={v}" for k, v in _SETTINGS.items())
-        if not self._socket().exists() and self._pg_ctl("status").returncode == 0:
+        if not self.socket.exists() and self._pg_ctl("status").returncode == 0:
             # Somebody removed the socket: nobody can ask this server anything.
             self._pg_ctl("-m", "fast", "-w", "stop")
         told = ""
@@ -280,11 +284,13 @@ class EmbeddedPostgres:
         """The data folder; where the socket's path is too long for the system, the one that is noted, if there is one."""
         return self._data if fits_socket(self._data / SOCKET) else noted_folder(self._note, _owner_id())
 
-    def _socket(self) -> Path:
+    @property
+    def socket(self) -> Path:
+        """Path of the server's socket."""
         return (self._socket_folder() or self._data) / SOCKET
 
     def _url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={quote(str(self._socket().parent), safe='')}"
+        return f"postgresql://postgres@/{database}?host={quote(str(self.socket.parent), safe='')}"
 
     def _pg_ctl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         return self._run("pg_ctl", "-D", str(self._data), *arguments, check=check)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from argus_assets.errors import BadSetting, Unavailable
-from argus_assets.runtime.platform import Child, free_port
+from argus_assets.runtime.child import Child
+from argus_assets.runtime.ports import free_port
 
 BUCKET: Final = "argus-drops"
 _START_SECONDS: Final = 30.0

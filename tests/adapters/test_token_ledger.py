@@ -52,7 +52,7 @@ def ten_at_a_time(url: str, first: int, limit: int) -> int:
 
 def test_fifty_at_the_same_time_never_pass_the_limit(database, database_url) -> None:
     limit = 40_000
-    database._migrate()
+    database.migrate()
     worst = 0
     with ProcessPoolExecutor(5, mp_context=SPAWN) as pool:
         jobs = [pool.submit(ten_at_a_time, database_url, first, limit) for first in range(0, 50, 10)]
@@ -180,7 +180,7 @@ def one_vehicle_asks_a_lot(url: str, vehicle: str, limit: int) -> None:
 
 def test_no_vehicle_takes_more_than_its_share_however_many_ask_at_once(database, database_url) -> None:
     limit, share = 20_000, 5_000
-    database._migrate()
+    database.migrate()
     vehicles = ["v.1", "v.1", "v.1", "v-1", "w"]
     with ThreadPoolExecutor(len(vehicles)) as threads:
         list(threads.map(lambda v: one_vehicle_asks_a_lot(database_url, v, limit), vehicles))

@@ -14,7 +14,7 @@ from argus_assets.adapters.postgres.cases import PostgresCaseStore
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.diagnosis.vectors import DIMENSIONS
 from argus_assets.errors import ArgusError, BadSetting, Unavailable
-from argus_assets.runtime.platform import free_port
+from argus_assets.runtime.ports import free_port
 from argus_assets.settings import Settings
 from tests.support.case_data import case, query
 

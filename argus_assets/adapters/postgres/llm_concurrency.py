@@ -17,7 +17,7 @@ POLL_S: Final = 0.05
 MAX_POLL_S: Final = 0.5
 
 
-class CallSlots:
+class LlmConcurrencyLimit:
     """So many places.
 
     Args:

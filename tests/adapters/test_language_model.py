@@ -2,8 +2,11 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argus_assets.adapters.model_profile import ModelProfile
 from argus_assets.adapters.openai_model import MAX_REPLY_BYTES, MAX_TIMES_ESTIMATED, OpenAiModel, _bare, _reply
 from argus_assets.diagnosis.budget import bound
 from argus_assets.diagnosis.llm_call import AskFailed, ask
@@ -23,13 +27,13 @@ REQUEST = ModelRequest("be brief", "how many?", SCHEMA, max_tokens=50)
 FREE = Usage()
 
 
-def attempt(*behaviours, timeout_s: float = 5.0, request: ModelRequest = REQUEST):
+def attempt(*behaviours, timeout_s: float = 60.0, request: ModelRequest = REQUEST):
     with ScriptedModel(behaviours) as server:
         model = OpenAiModel("m", url=server.url, api_key=KEY)
         return model.attempt(request, timeout_s=timeout_s), server, model
 
 
-def failure(*behaviours, timeout_s: float = 5.0) -> ModelFailed:
+def failure(*behaviours, timeout_s: float = 60.0) -> ModelFailed:
     with pytest.raises(ModelFailed) as caught:
         attempt(*behaviours, timeout_s=timeout_s)
     assert KEY not in str(caught.value)
@@ -46,6 +50,53 @@ def test_an_answer_comes_with_its_tokens() -> None:
     assert seen.body["response_format"]["json_schema"]["schema"] == SCHEMA
     assert (seen.body["max_tokens"], seen.body["model"]) == (50, "m")
     assert KEY not in repr(model)
+
+
+FIRST_CALL = """
+import asyncio, sys
+from argus_assets.adapters.model_profile import ModelProfile
+from argus_assets.adapters.openai_model import OpenAiModel
+from argus_assets.diagnosis.ports import ModelRequest
+
+before = {}
+timeout = asyncio.timeout
+
+def begin(delay):
+    before.update(sys.modules)
+    return timeout(delay)
+
+asyncio.timeout = begin
+OpenAiModel("m", url=sys.argv[1]).attempt(ModelRequest("s", "u", {}, max_tokens=50), timeout_s=60)
+print(*(n for n in sys.modules.keys() - before.keys() if n.partition(".")[0] in ("openai", "httpx2", "httpcore2", "pydantic", "distro")))
+"""
+
+
+def test_a_deadline_begins_when_the_client_is_ready() -> None:
+    """In a process that has not imported it yet: on a busy machine that takes longer than a short deadline."""
+    with ScriptedModel([says("{}")]) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_CALL, server.url], capture_output=True, text=True, check=True, timeout=240
+        )
+    assert done.stdout.split() == [], "imported while the deadline ran"
+
+
+def test_threads_that_learn_at_once_end_with_one_profile() -> None:
+    def modern(handler, seen) -> None:
+        form = seen.body.get("response_format", {}).get("type")
+        if "max_tokens" in seen.body:
+            error(400, "Unsupported parameter: 'max_tokens'")(handler, seen)
+        elif "temperature" in seen.body:
+            error(400, "Unsupported value: 'temperature'")(handler, seen)
+        elif form is not None:
+            error(400, "response_format is not supported")(handler, seen)
+        else:
+            says("{}")(handler, seen)
+
+    with ScriptedModel([modern]) as server, ThreadPoolExecutor(8) as threads:
+        model = OpenAiModel("m", url=server.url)
+        replies = list(threads.map(lambda _: model.attempt(REQUEST, timeout_s=60), range(16)))
+    assert [reply.text for reply in replies] == ["{}"] * 16
+    assert model.profile == ModelProfile("max_completion_tokens", "text", takes_temperature=False, limit_is_sure=True)
 
 
 def test_a_refused_answer_and_why_are_told_to_the_model() -> None:
@@ -75,10 +126,10 @@ def test_a_server_without_schemas_gets_them_in_the_prompt_and_it_is_remembered(l
 
     with ScriptedModel([knows_only]) as server:
         model = OpenAiModel("m", url=server.url)
-        assert model.attempt(REQUEST, timeout_s=5).usage == Usage(100, 20, 40), "refused steps cost nothing"
-        assert model.structure == level
+        assert model.attempt(REQUEST, timeout_s=60).usage == Usage(100, 20, 40), "refused steps cost nothing"
+        assert model.profile.structure == level
         tried = len(server.seen)
-        model.attempt(REQUEST, timeout_s=5)
+        model.attempt(REQUEST, timeout_s=60)
         assert len(server.seen) == tried + 1
         assert json.dumps(SCHEMA) in server.seen[-1].text
         assert "authorization" not in server.seen[-1].headers or KEY not in server.seen[-1].headers["authorization"]
@@ -171,7 +222,7 @@ def test_nobody_listening_costs_nothing() -> None:
         port = probe.getsockname()[1]
     model = OpenAiModel("m", url=f"http://127.0.0.1:{port}/v1", api_key=KEY)
     with pytest.raises(ModelFailed) as caught:
-        model.attempt(REQUEST, timeout_s=5)
+        model.attempt(REQUEST, timeout_s=60)
     assert (caught.value.kind, caught.value.retryable, caught.value.usage) == ("connection", True, FREE)
 
 
@@ -186,7 +237,7 @@ class Purse:
         self.settled.append((outcome, usage.total))
 
 
-def asked(*behaviours, deadline_s: float = 20.0):
+def asked(*behaviours, deadline_s: float = 60.0):
     purse, waits = Purse(), []
     with ScriptedModel(behaviours) as server:
         model = OpenAiModel("m", url=server.url, api_key=KEY)

@@ -12,17 +12,12 @@ from pathlib import Path
 import pytest
 
 from argus_assets.errors import BadSetting
+from argus_assets.runtime.child import HOME_MARK, PYTHON, Child, end_leftovers
 from argus_assets.runtime.code_address import CodeAddress
-from argus_assets.runtime.platform import (
-    PYTHON,
-    Child,
-    Platform,
-    dagster_yaml,
-    free_port,
-    port_is_free,
-    redacted,
-    settings_for,
-)
+from argus_assets.runtime.connection import dagster_yaml, settings_for
+from argus_assets.runtime.ports import free_port, port_is_free
+from argus_assets.runtime.supervisor import Supervisor
+from argus_assets.settings import without_password
 
 
 def child(tmp_path: Path, code: str) -> Child:
@@ -75,7 +70,7 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("started_with", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"])
 def test_it_ends_with_a_killed_parent(tmp_path: Path, started_with: str) -> None:
     code = (
-        f"import os, signal, sys, time\n{started_with}from pathlib import Path\nfrom argus_assets.runtime.platform import Child\n"
+        f"import os, signal, sys, time\n{started_with}from pathlib import Path\nfrom argus_assets.runtime.child import Child\n"
         f"c = Child('w', [sys.executable, '-c', 'import time; time.sleep(600)'], '', Path({str(tmp_path / 'w.log')!r}))\n"
         "c.start(os.environ)\nprint(c.process.pid, flush=True)\ntime.sleep(600)"
     )
@@ -90,18 +85,18 @@ def test_it_ends_with_a_killed_parent(tmp_path: Path, started_with: str) -> None
 
 def test_one_that_keeps_dying_is_started_later_and_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    platform = Platform(settings_for(tmp_path, {}), webserver=False, on_event=lambda _n, text: told.append(text))
+    supervisor = Supervisor(settings_for(tmp_path, {}), webserver=False, on_event=lambda _n, text: told.append(text))
     one = child(tmp_path, "raise SystemExit(3)")
-    platform.children.append(one)
+    supervisor.children.append(one)
     now = [1000.0]
-    monkeypatch.setattr("argus_assets.runtime.platform.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("argus_assets.runtime.supervisor.time.monotonic", lambda: now[0])
     one.start(os.environ)
     starts: list[float] = []
     for _ in range(1200):
         before = one.process
         if before is not None:
             before.wait()
-        platform.watch()
+        supervisor.watch()
         if one.process is not before:
             starts.append(now[0])
         now[0] += 0.1
@@ -126,20 +121,20 @@ def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path) -> None:
         taken.listen()
         settings = settings_for(tmp_path, {"ARGUS_PORT": str(taken.getsockname()[1])})
         with pytest.raises(BadSetting, match="is in use"):
-            Platform(settings).start()
+            Supervisor(settings).start()
     assert not (tmp_path / "postgres").exists()
 
 
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("postgresql://jo:secret@host:5432/db", "postgresql://jo@host:5432/db"),
-        ("postgresql://jo:p@ss@host/db", "postgresql://jo@host/db"),
+        ("postgresql://jo:secret@host:5432/db", "postgresql://…@host:5432/db"),
+        ("postgresql://jo:p@ss@host/db", "postgresql://…@host/db"),
         ("postgresql://host/db", "postgresql://host/db"),
     ],
 )
 def test_a_password_is_never_told(url: str, told: str) -> None:
-    assert redacted(url) == told
+    assert without_password(url) == told
 
 
 PLANTED = ("argus_assets", "gql", "dagster", "sitecustomize", "numpy")
@@ -208,10 +203,10 @@ def test_a_relative_folder_is_the_same_for_children_that_work_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    platform = Platform(settings_for(Path("home"), {"ARGUS_BUCKET_URL": "drops", "ARGUS_LAKE_URL": "s3://lake/x"}))
-    assert platform.settings.bucket_url == str(tmp_path / "drops")
-    assert platform.settings.lake_url == "s3://lake/x"
-    assert platform.settings.home == tmp_path / "home"
+    supervisor = Supervisor(settings_for(Path("home"), {"ARGUS_BUCKET_URL": "drops", "ARGUS_LAKE_URL": "s3://lake/x"}))
+    assert supervisor.settings.bucket_url == str(tmp_path / "drops")
+    assert supervisor.settings.lake_url == "s3://lake/x"
+    assert supervisor.settings.home == tmp_path / "home"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -219,14 +214,13 @@ def test_what_a_killed_platform_left_at_work_is_ended_and_nothing_else(tmp_path:
     homes = {name: tmp_path / name for name in ("mine", "mine-too", "other")}
     asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     left = {
-        name: subprocess.Popen(asleep, env={**os.environ, "ARGUS_PLATFORM_OF": str(home)}, start_new_session=True)
+        name: subprocess.Popen(asleep, env={**os.environ, HOME_MARK: str(home)}, start_new_session=True)
         for name, home in homes.items()
     }
     left["unmarked"] = subprocess.Popen(asleep, start_new_session=True)
     try:
-        platform = Platform(settings_for(homes["mine"], {}), webserver=False)
         until(lambda: all((Path("/proc") / str(p.pid) / "environ").read_bytes() for p in left.values()))
-        assert platform._end_leftovers() == 1
+        assert end_leftovers(homes["mine"]) == 1
         assert gone(left["mine"].pid)
         assert not any(gone(left[name].pid) for name in ("mine-too", "other", "unmarked"))
     finally:

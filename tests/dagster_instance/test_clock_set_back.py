@@ -145,9 +145,9 @@ from pathlib import Path
 clock = time.time
 time.time = lambda: clock() + float(Path(sys.argv[1]).read_text())
 import dagster as dg
-from argus_assets.dagster_instance.run_coordinator import SteadyRunCoordinator
+from argus_assets.dagster_instance.run_coordinator import ClockStepTolerantRunCoordinator
 instance = dg.DagsterInstance.ephemeral()
-SteadyRunCoordinator().register_instance(instance)
+ClockStepTolerantRunCoordinator().register_instance(instance)
 print(os.getpid(), *sys.argv[1:], flush=True)
 time.sleep(120)
 """

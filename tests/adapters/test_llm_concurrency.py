@@ -10,27 +10,27 @@ import psycopg2
 import pytest
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.adapters.postgres.llm_slots import LOCK_CLASS, CallSlots
+from argus_assets.adapters.postgres.llm_concurrency import LOCK_CLASS, LlmConcurrencyLimit
 from argus_assets.diagnosis.ports import ModelFailed
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
 def hold(url: str, times: int) -> None:
-    slots = CallSlots(Database(url), 3)
+    slots = LlmConcurrencyLimit(Database(url), 3)
     for _ in range(times):
         with slots.slot(60):
             time.sleep(0.02)
 
 
 def hold_for_ever(url: str, ready) -> None:
-    with CallSlots(Database(url), 1).slot(10):
+    with LlmConcurrencyLimit(Database(url), 1).slot(10):
         ready.set()
         time.sleep(60)
 
 
 def test_no_more_than_there_are_places(database_url) -> None:
-    Database(database_url)._migrate()
+    Database(database_url).migrate()
     with ProcessPoolExecutor(6, mp_context=SPAWN) as pool:
         jobs = [pool.submit(hold, database_url, 5) for _ in range(12)]
         connection = psycopg2.connect(database_url)
@@ -56,7 +56,7 @@ def test_who_waits_in_vain_is_told_and_a_killed_holder_gives_its_place_back(data
     process = SPAWN.Process(target=hold_for_ever, args=(database_url, ready))
     process.start()
     assert ready.wait(30)
-    slots = CallSlots(Database(database_url), 1)
+    slots = LlmConcurrencyLimit(Database(database_url), 1)
     with pytest.raises(ModelFailed, match="all 1 places") as told, slots.slot(0.2):
         pass
     assert told.value.usage is not None

@@ -8,7 +8,7 @@ from argus_assets.adapters.postgres.database import Database, require_known_vers
 from argus_assets.adapters.postgres.ledger import PostgresLedger
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting
-from argus_assets.runtime.platform import Platform
+from argus_assets.runtime.supervisor import Supervisor
 from argus_assets.settings import Settings
 from tests.support.dagster_home import KINDS, Kind, instance_on
 
@@ -93,7 +93,7 @@ def test_the_platform_does_not_start_on_it(newer: str, tmp_path) -> None:
     before = written(newer)
     settings = Settings.from_env({"ARGUS_HOME": str(tmp_path / "home"), "ARGUS_DATABASE_URL": newer, "ARGUS_PORT": "0"})
     with pytest.raises(BadSetting, match=NEWER):
-        Platform(settings, webserver=False).start()
+        Supervisor(settings, webserver=False).start()
     assert written(newer) == before
     assert not (tmp_path / "home" / "dagster").exists()
 

@@ -67,7 +67,7 @@ def test_the_schema_is_kept_and_the_tokens_are_told(url: str) -> None:
     answer = json.loads(reply.text)
     assert answer["colour"] in ("red", "green")
     assert 1 <= len(answer["words"]) <= 2
-    assert model.structure == "json_schema"
+    assert model.profile.structure == "json_schema"
     assert not reply.usage.estimated
     assert 0 < reply.usage.completion_tokens <= 80
     assert reply.usage.prompt_tokens > 10

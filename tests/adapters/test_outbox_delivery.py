@@ -13,10 +13,10 @@ import pytest
 
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
+from argus_assets.adapters.webhook_sender import Delivered, deliver
 from argus_assets.notifications.delivery import PAUSES, REFUSALS
 from argus_assets.notifications.endpoints import Endpoint
 from argus_assets.notifications.events import FileParsed, Outcome, outcome_id
-from argus_assets.resources.webhooks import Delivered, deliver
 from tests.support.webhook_receiver import OTHER_SECRET, SECRET, Answer, Receiver, receiver
 
 SPAWN = multiprocessing.get_context("spawn")
