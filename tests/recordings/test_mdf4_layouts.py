@@ -26,8 +26,8 @@ CAN, VALUES, LIN, ERROR, SIGNAL = 1, 2, 3, 4, 5
 def read(data: bytes, *, piece: int = 0, **limits: int) -> tuple[FrameBatch, RecordingSummary]:
     with pytest.MonkeyPatch.context() as patch:
         if piece:
-            patch.setattr(mdf4_blocks, "_PIECE_BYTES", piece)
-            patch.setattr(mdf4, "_MIXED_PIECE_BYTES", piece)
+            patch.setattr(mdf4_blocks, "PIECE_BYTES", piece)
+            patch.setattr(mdf4, "MIXED_PIECE_BYTES", piece)
         reader = open_recording(io.BytesIO(data), limits=Limits(**limits))
         batch = concat_batches(list(reader))
     FRAMES.check(batch.frames)

@@ -623,7 +623,7 @@ def test_a_wrong_declaration_names_the_key(tmp_path: Path, change: str, told: st
         (', base = "hex"', "", "needs base"),
         ('source = "file", ', 'source = "file", value = "x", ', "give one of column, value, source"),
         ('payload = { column = "data", encoding = "hex" }', "", "need columns for payload"),
-        ('timestamp = { column = "t_us", unit = "us" }', 'timestamp = { column = "t_us", unit = "us" }\npayload = "x"', "have no use here"),
+        ('timestamp = { column = "t_us", unit = "us" }', 'timestamp = { column = "t_us", unit = "us" }\npayload = "x"', "are not used here"),
         ('unit = "us"', 'unit = "us", epoch = 2020-01-01T00:00:00', "epoch"),
         ("[[decoder]]", "[[decoders]]", "unknown key 'decoders'; allowed are decoder"),
         ("[[decoder]]", "[[decoder", "is not valid TOML"),
