@@ -49,6 +49,7 @@ from argus_assets.schedules.rerun_failed_batches import find_failed
 from argus_assets.schedules.retain import retention_store
 from argus_assets.sensors.completed_batches import take_completed_batches
 from argus_assets.sensors.crashed_runs import CrashedRunsCursor, write_missing_results
+from argus_assets.simulate.drop import drive_manifest, drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import list_batches
 from benchmarks.machine import describe_machine, table

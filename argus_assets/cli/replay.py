@@ -105,7 +105,7 @@ def replay(
         rows = {key: [asdict(d) for d in of_one] for key, of_one in found.items()}
         print_json({"differences": rows, "failed": failed, "tokens": tokens})
     else:
-        _show(found, failed, tokens)
+        show(found, failed, tokens)
     if failed or (check and any(found.values())):
         sys.exit(EXIT_DIFFERENT)
 
@@ -154,7 +154,7 @@ def _active(
     return load_decoders(decoders or settings.decoders), load_faults(faults or settings.faults), diagnostician
 
 
-def _show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], tokens: int) -> None:
+def show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], tokens: int) -> None:
     """Print the differences of each batch, and how many batches share them."""
     from argus_assets.maintenance.replays import summed
 

@@ -164,7 +164,7 @@ def test_a_connection_that_is_cut_in_mid_transaction_is_told_and_not_used_again(
 def test_every_connection_ends_when_its_other_end_is_gone_without_a_word(database_url, tmp_path, monkeypatch) -> None:
     database = Database(database_url)
     with instance_on(database_url, tmp_path / "home", monkeypatch) as instance:
-        engine: Any = instance.run_storage._engine  # type: ignore[attr-defined] # of SQL storages
+        engine: Any = instance.run_storage._engine  # type: ignore[attr-defined] # noqa: SLF001 - of Dagster's SQL storages
         with (
             database.transaction() as kept,
             database.session() as own,

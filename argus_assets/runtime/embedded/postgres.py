@@ -95,7 +95,7 @@ class EmbeddedPostgres:
             os.close(self._users)
             self._users = None
             if last and self.running():
-                self._pg_ctl("-m", "fast", "-w", "stop", check=True)
+                self.pg_ctl("-m", "fast", "-w", "stop", check=True)
 
     def stop(self, mode: Literal["smart", "fast", "immediate"]) -> bool:
         """Stop the server, whoever uses it; return false when there was none.
@@ -106,7 +106,7 @@ class EmbeddedPostgres:
         Args:
             mode: As `pg_ctl stop` has it.
         """
-        return self._data.exists() and self._pg_ctl("-m", mode, "-w", "stop").returncode == 0
+        return self._data.exists() and self.pg_ctl("-m", mode, "-w", "stop").returncode == 0
 
     def running(self) -> bool:
         """Return true when the server accepts connections."""
@@ -177,7 +177,7 @@ class EmbeddedPostgres:
     def _ensure_running(self) -> bool:
         if self.running():
             if self._write_access():  # an earlier version started it
-                self._pg_ctl("reload", check=True)
+                self.pg_ctl("reload", check=True)
             return False
         self._check_version()
         if not (self._data / "PG_VERSION").exists():
@@ -186,13 +186,13 @@ class EmbeddedPostgres:
         if self._socket_folder() is None:
             make_socket_folder(self._note, _owner_id())
         options = f'-h "" -k "{self._socket_folder()}" ' + " ".join(f"-c {k}={v}" for k, v in _SETTINGS.items())
-        if not self.socket.exists() and self._pg_ctl("status").returncode == 0:
+        if not self.socket.exists() and self.pg_ctl("status").returncode == 0:
             # Somebody removed the socket: nobody can ask this server anything.
-            self._pg_ctl("-m", "fast", "-w", "stop")
+            self.pg_ctl("-m", "fast", "-w", "stop")
         output = ""
         for _ in range(_START_ATTEMPTS):
             self._clear_after_kill()
-            done = self._pg_ctl("-l", str(self._log), "-o", options, "-w", "-t", "60", "start")
+            done = self.pg_ctl("-l", str(self._log), "-o", options, "-w", "-t", "60", "start")
             if done.returncode == 0:
                 self._ensure_database()
                 return True
@@ -292,7 +292,8 @@ class EmbeddedPostgres:
     def _url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={quote(str(self.socket.parent), safe='')}"
 
-    def _pg_ctl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    def pg_ctl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run `pg_ctl` on this server's data."""
         return self._run("pg_ctl", "-D", str(self._data), *arguments, check=check)
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -303,7 +304,7 @@ class EmbeddedPostgres:
         # Files, not pipes: the server would keep a pipe open for as long as it runs.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(  # noqa: S603 - our own binary, no shell
-                [str(_programs() / program), *arguments],
+                [str(programs_folder() / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -321,8 +322,8 @@ class EmbeddedPostgres:
         return done
 
 
-def _binaries() -> Path:
-    """Return the folder of the wheel's programs, found without importing the package: importing it looks for a runtime folder."""
+def binaries() -> Path:
+    """Return the folder of the wheel's programs, without importing the package, which would look for a runtime folder."""
     from importlib.metadata import distribution
 
     for file in distribution(PACKAGE).files or ():
@@ -382,9 +383,9 @@ def _reaches(user: pwd.struct_passwd, path: Path) -> bool:
 
 
 @cache
-def _programs() -> Path:
-    """Return the folder of the wheel's programs; for root, of a copy where the server's user cannot reach them."""
-    found, user = _binaries(), _system_user()
+def programs_folder() -> Path:
+    """Return the folder of the programs; for root, that of a copy if the server's user cannot reach the wheel's."""
+    found, user = binaries(), _system_user()
     if user is None or _reaches(user, found / "postgres"):
         return found
     from importlib.metadata import version
