@@ -14,6 +14,7 @@ from argus_assets.adapters.postgres.database import Database
 from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.cli import root
 from argus_assets.cli.doctor import run_checks
+from argus_assets.cli.output import counted
 from argus_assets.definitions import build_defs
 from argus_assets.errors import BadSetting
 from argus_assets.notifications.alerts import AlertRules
@@ -92,7 +93,7 @@ def test_from_a_drop_to_a_dead_letter_and_back(site, drives, there, environment)
     assert "answered 400 Bad Request" in argus("dead").output
     assert argus("retry", "no-such-id").exit_code == 1
     assert argus("retry", dead[0]["id"]).output == "1 dead letter will be delivered again.\n"
-    assert argus("retry", "--all").output == f"{alerts - 1} dead letters will be delivered again.\n"
+    assert argus("retry", "--all").output == f"{counted(alerts - 1, 'dead letter')} will be delivered again.\n"
     there.answer = lambda _: Answer(200)
     assert evaluate(site, environment, "deliver_webhooks_sensor").startswith(f"{alerts} events delivered")
     assert argus("dead").output == "No dead letters.\n"
