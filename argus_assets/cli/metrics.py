@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import CollectorRegistry
 
-    from argus_assets.metrics_collector import Watcher
+    from argus_assets.metrics_collector import MetricsCollector
 
 
 _CLIENT_SECONDS: Final = 30.0
@@ -150,7 +150,7 @@ def metrics_server(
 class PrometheusCollector:
     """Prometheus' collector interface: reads the metrics at each scrape."""
 
-    def __init__(self, watcher: "Watcher") -> None:
+    def __init__(self, watcher: "MetricsCollector") -> None:
         self._watcher = watcher
 
     def collect(self) -> "Iterator[Metric]":
@@ -164,7 +164,7 @@ class PrometheusCollector:
         return []
 
 
-def registry_of(watcher: "Watcher") -> "CollectorRegistry":
+def registry_of(watcher: "MetricsCollector") -> "CollectorRegistry":
     """Return a registry with nothing but the metrics of Argus."""
     from prometheus_client import CollectorRegistry
 
