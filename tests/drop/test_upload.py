@@ -89,7 +89,7 @@ def test_the_command_drops_a_batch(moto_server: S3Server, drive: Path, tmp_path:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "3 sent" in done.stdout
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "0 sent, 3 were already there" in again.stdout
+    assert "0 sent, 3 already there" in again.stdout
     bucket = Bucket.from_url(url, storage_options=moto_server.storage_options())
     (marker,) = bucket.list_inbox(limit=5)
     ref = parse_inbox_key(marker.key)
