@@ -53,7 +53,7 @@ def build_defs(settings: Settings, *, resources: Mapping[str, object] | None = N
             build_rediagnose_schedule(rediagnose_job),
             build_reconcile_schedule(reconcile_job),
             build_rerun_failed_schedule(batch_job),
-            build_retain_schedule(retain_job, most_batches=settings.retention.batches),
+            build_retain_schedule(retain_job, max_batches=settings.retention.batches),
         ],
         sensors=[
             build_completed_batches_sensor(

@@ -1,6 +1,6 @@
-"""Figures of the platform, read from Dagster's records, the bucket, the lake and the ledger. Nothing here is stored.
+"""Collect metrics from Dagster's records, the bucket, the lake and the token ledger. Nothing here is stored.
 
-`monitoring/metrics.py` says what each one means. A source that does not answer is told as missing, never as zero.
+`monitoring/metrics.py` says what each one means. A source that does not answer is reported as missing, never as zero.
 """
 
 import time
@@ -41,10 +41,10 @@ from argus_assets.pipeline import DIAGNOSIS, REC_FRAMES, BatchState
 MAX_MARKERS: Final = 10_000
 MAX_QUARANTINED_OBJECTS: Final = 10_000
 CACHE_S: Final = 5.0
-"""A scrape within so many seconds of another gets the same figures."""
+"""A scrape within so many seconds of another gets the same values."""
 
 SLOW_CACHE_S: Final = 60.0
-"""What changes seldom (quarantine, passes of upkeep) is read so seldom."""
+"""How often to read what rarely changes (quarantine, passes of maintenance)."""
 
 MAX_DONE: Final = 20_000
 MAX_FAILED: Final = 20
@@ -52,13 +52,13 @@ MAX_RUNS: Final = 10
 MAX_RUNS_READ: Final = 500
 PAGE: Final = 1000
 WINDOW: Final = 1000
-"""Events with so many smaller ids are looked for again: a transaction with a smaller id may end after a later one."""
+"""Events with up to so many smaller ids are read again: a transaction with a smaller id may end after a later one."""
 
 SENSOR: Final = ("completed_batches_sensor", "sensor")
-"""Name and type of what looks into the inbox."""
+"""Name and type of what reads the inbox."""
 
 OPEN: Final = frozenset(BatchState) - {BatchState.PENDING, BatchState.COMPLETED, BatchState.FAILED}
-"""States of a batch that was taken and waits for its page."""
+"""States of a batch that was taken and has no page yet."""
 
 _T = TypeVar("_T")
 
@@ -74,7 +74,7 @@ class Done(NamedTuple):
 
 @dataclass
 class EventReader:
-    """Counts the events of batches, each once: a reader that is asked again reads only what is new.
+    """Counts the events of batches, each once: a second read reads only what is new.
 
     What Dagster's retention deletes stays counted, so that a counter of a running reader never falls.
 
@@ -93,7 +93,7 @@ class EventReader:
     _seen: set[int] = field(default_factory=set)
 
     def read(self) -> Totals:
-        """Count what is new; returns the totals, which go on to change."""
+        """Count what is new; return the totals, which later reads change."""
         after = max(0, self._cursor - WINDOW)
         while True:
             rows = outcomes_after(self.instance, after, since=self.since, limit=PAGE)
@@ -163,19 +163,19 @@ class EventReader:
         )
 
 
-class Watcher:
-    """Reads all figures, at most once in `CACHE_S`, from any thread.
+class MetricsCollector:
+    """Reads all metrics, at most once in `CACHE_S`, from any thread.
 
     Args:
         instance: Dagster's records.
         bucket: The drop bucket.
-        lake: Where reports of upkeep are.
+        lake: Where reports of maintenance are.
         ledger: The tokens.
         outbox: Events for other systems.
-        retain_days: The setting, told as it is.
-        interval_s: Seconds between two looks into the inbox.
+        retain_days: The setting, exported as it is.
+        interval_s: Seconds between two ticks of the intake sensor.
         since: Count only later events, seconds since 1970; `None` for all that Dagster holds.
-        code_server: Asks whether the code server answers; gives `None` where nobody knows its address.
+        code_server: Returns whether the code server answers; `None` where its address is unknown.
     """
 
     def __init__(
@@ -206,17 +206,17 @@ class Watcher:
         self._slow: dict[str, tuple[float, object]] = {}
 
     def snapshot(self) -> Snapshot:
-        """All figures; of a source that does not answer, `None`."""
+        """Return all metrics; `None` for a source that does not answer."""
         with self._lock:
             started = time.monotonic()
             if self._last is not None and started - self._last[0] < CACHE_S:
                 return self._last[1]
             made = Snapshot(
-                records=_unless_away(self._records),
-                inbox=_unless_away(self._inbox),
-                upkeep=_unless_away(lambda: self._seldom("upkeep", self._upkeep)),
-                tokens=_unless_away(self._tokens),
-                outbox=_unless_away(self._undelivered),
+                records=_unless_unreachable(self._records),
+                inbox=_unless_unreachable(self._inbox),
+                upkeep=_unless_unreachable(lambda: self._rarely("upkeep", self._upkeep)),
+                tokens=_unless_unreachable(self._tokens),
+                outbox=_unless_unreachable(self._undelivered),
                 code_server=self._code_server(),
                 seconds=time.monotonic() - started,
                 retain_days=self._retain_days,
@@ -226,7 +226,7 @@ class Watcher:
             return made
 
     def overview(self) -> Overview:
-        """What somebody sees who watches."""
+        """Return what `argus watch` shows."""
         found = self.snapshot()
         now = datetime.now(UTC)
         records, inbox, tokens = found.records, found.inbox, found.tokens
@@ -240,7 +240,7 @@ class Watcher:
             warnings += [silent] if silent is not None else []
         if records is not None and (slow := stays_starting(records.oldest_starting_s)) is not None:
             warnings.append(slow)
-        runs = _unless_away(lambda: runs_in_flight(self._instance, self._states)) or []
+        runs = _unless_unreachable(lambda: runs_in_flight(self._instance, self._states)) or []
         at_work = sum(run.status != "queued" for run in runs)
         return Overview(
             at=now,
@@ -265,7 +265,7 @@ class Watcher:
             warnings=tuple(warnings),
         )
 
-    def _seldom(self, name: str, read: Callable[[], _T]) -> _T:
+    def _rarely(self, name: str, read: Callable[[], _T]) -> _T:
         at, value = self._slow.get(name, (float("-inf"), None))
         if time.monotonic() - at >= SLOW_CACHE_S:
             value = read()
@@ -302,7 +302,7 @@ class Watcher:
         return Inbox(
             markers=len(markers),
             oldest_s=max(0.0, (self._bucket.now() - oldest).total_seconds()) if oldest is not None else 0.0,
-            quarantined=self._seldom("quarantine", self._quarantined),
+            quarantined=self._rarely("quarantine", self._quarantined),
         )
 
     def _quarantined(self) -> int:
@@ -346,8 +346,8 @@ class Watcher:
         }
 
 
-def _unless_away(read: Callable[[], _T]) -> _T | None:
-    """What was read, `None` when its source is away."""
+def _unless_unreachable(read: Callable[[], _T]) -> _T | None:
+    """Return what was read, `None` when its source does not answer."""
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import DBAPIError
 
@@ -358,7 +358,7 @@ def _unless_away(read: Callable[[], _T]) -> _T | None:
 
 
 def inbox_silence(instance: dg.DagsterInstance, bucket: Bucket, *, interval_s: float) -> str | None:
-    """What to say when manifests wait and the sensor does not look; `None` when all is well. See `silence`.
+    """Return a warning when manifests wait and the sensor does not tick; `None` when all is well. See `silence`.
 
     Raises:
         Unavailable: The bucket did not answer.
@@ -375,7 +375,7 @@ def inbox_silence(instance: dg.DagsterInstance, bucket: Bucket, *, interval_s: f
 
 
 def oldest_starting_s(instance: dg.DagsterInstance, now: float) -> float:
-    """Seconds since the run was launched that has waited longest for its worker, 0 without one.
+    """Return the seconds since the launch of the run that has waited longest for its worker, 0 without one.
 
     Args:
         instance: Dagster's records.
@@ -391,7 +391,7 @@ def oldest_starting_s(instance: dg.DagsterInstance, now: float) -> float:
 
 
 def runs_in_flight(instance: dg.DagsterInstance, states: Mapping[str, BatchState]) -> list[RunInFlight]:
-    """Runs over batches that are queued or at work, those at work first, the older first; with their batches' states.
+    """Return runs over batches that are queued or at work, those at work first, the older first; with their batches' states.
 
     Args:
         instance: Dagster's records.
@@ -423,7 +423,7 @@ def runs_in_flight(instance: dg.DagsterInstance, states: Mapping[str, BatchState
 
 
 def last_ticks(instance: dg.DagsterInstance) -> dict[tuple[str, str], float]:
-    """When each sensor and schedule that is on last ticked, seconds since 1970, by name and type."""
+    """Return when each active sensor and schedule last ticked, seconds since 1970, by name and type."""
     from dagster._core.scheduler.instigation import InstigatorStatus
 
     return {

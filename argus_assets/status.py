@@ -1,7 +1,7 @@
-"""Batch and recording states, derived from Dagster's records and the bucket. Nothing here is stored.
+"""Status of batches and recordings, derived from Dagster's records and the bucket. Nothing here is stored.
 
 A batch: pending → uploaded → scattering → scattered → gathering → gathered → diagnosing → completed, and failed from
-each of them. Names that end in -ing mean that a run is at work, the others that nothing is running. A completed
+each of them. States that end in -ing mean that a run is at work, the others that none is. A completed
 batch whose manifest is dropped again is uploaded again.
 
 A recording: pending → parsing → parsed → aggregating → completed, or failed.
@@ -28,7 +28,7 @@ from argus_assets.partitions import BATCHES
 from argus_assets.pipeline import REACHED, REC_FRAMES, BatchState
 
 READERS: Final = 16
-"""Outcomes that are read from the bucket at the same time."""
+"""Results that are read from the bucket at the same time."""
 
 
 class RecordingState(StrEnum):
@@ -43,7 +43,7 @@ class RecordingState(StrEnum):
 
 
 def derive_recording_state(batch: BatchState, parsed: str | None, failed_stage: str | None = None) -> RecordingState:
-    """The state of a recording.
+    """Return the state of a recording.
 
     Args:
         batch: State of its batch.
@@ -88,7 +88,7 @@ class BatchStatus:
         partition_key: `None` while it is only in the bucket.
         failed_stage: Asset at which it failed.
         reason: Why it failed.
-        result: The outcome written to the bucket for this manifest, if there is one.
+        result: The result written to the bucket for this manifest, if there is one.
     """
 
     vehicle_id: str
@@ -101,7 +101,7 @@ class BatchStatus:
     recordings: tuple[RecordingStatus, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON document of it."""
+        """Return it as a JSON document."""
         return {
             "vehicle_id": self.vehicle_id,
             "batch_id": self.batch_id,
@@ -174,7 +174,7 @@ def _details(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
 
 
 def find_partition(instance: dg.DagsterInstance, name: str) -> str | None:
-    """The partition key for what a person typed: the key itself, `vehicle/batch`, or a batch id that is unique."""
+    """Return the partition key for what a person typed: the key itself, `vehicle/batch`, or a unique batch id."""
     keys = instance.get_dynamic_partitions(BATCHES)
     if name in keys:
         return name
@@ -187,7 +187,7 @@ def find_partition(instance: dg.DagsterInstance, name: str) -> str | None:
 
 
 def list_batches(instance: dg.DagsterInstance, bucket: Bucket) -> list[BatchStatus]:
-    """All batches: those that Dagster knows, and those that only the bucket knows (uploading, waiting, quarantined)."""
+    """Return all batches: those that Dagster knows, and those only in the bucket (uploading, waiting, quarantined)."""
     keys = list(instance.get_dynamic_partitions(BATCHES))
     states = partition_states(instance, keys)
     found: dict[BatchRef, BatchStatus] = {}
@@ -214,7 +214,7 @@ def list_batches(instance: dg.DagsterInstance, bucket: Bucket) -> list[BatchStat
 
 
 def batch_status(instance: dg.DagsterInstance, bucket: Bucket, partition: str) -> BatchStatus:
-    """One batch with its recordings."""
+    """Return one batch with its recordings."""
     parsed = parse_partition_key(partition)
     assert parsed is not None, "a partition key of the batches"
     ref = BatchRef(parsed.vehicle_id, parsed.batch_id)
@@ -251,12 +251,12 @@ def batch_status(instance: dg.DagsterInstance, bucket: Bucket, partition: str) -
 
 
 def _with_reason(status: BatchStatus) -> BatchStatus:
-    """Add why a failed batch failed, where its outcome says so."""
+    """Add why a failed batch failed, where its result says so."""
     if status.state is not BatchState.FAILED:
         return status
     result = status.result
     if result is None or result.state == "completed":
-        reason = "The run ended without an outcome: its worker died or it was cancelled. Dagster's run page says more."
+        reason = "The run ended without a result: its worker died or it was cancelled. See its page in the Dagster UI."
     elif result.reasons:
         first = result.reasons[0]
         reason = f"{first.kind}: {first.file}: expected {first.expected}, found {first.actual}. {first.help}"

@@ -48,7 +48,7 @@ from argus_assets.schedules.reconcile_bucket import known_batches
 from argus_assets.schedules.rerun_failed_batches import find_failed
 from argus_assets.schedules.retain import retention_store
 from argus_assets.sensors.completed_batches import take_completed_batches
-from argus_assets.sensors.crashed_runs import Cursor, tell_lost_outcomes
+from argus_assets.sensors.crashed_runs import Cursor, write_missing_results
 from argus_assets.simulate.drop import drive_manifest, drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import list_batches
@@ -391,7 +391,7 @@ class _Bench:
         ids = self._add_runs(keys, dg.DagsterRunStatus.FAILURE, IN_FLIGHT_RUNS)
         now = datetime.now(UTC) + timedelta(minutes=1)
         cursor = Cursor(updated_at=before.timestamp() - 1).model_dump_json()
-        seconds = _seconds(lambda: tell_lost_outcomes(self.instance, cursor, self.site.bucket, now=now))
+        seconds = _seconds(lambda: write_missing_results(self.instance, cursor, self.site.bucket, now=now))
         for run_id in ids:
             self.instance.delete_run(run_id)
         return {f"lost_outcomes, {IN_FLIGHT_RUNS} ended runs": seconds}
@@ -436,7 +436,7 @@ class _Bench:
         later = datetime.now(UTC) + timedelta(hours=6)
         look = _seconds(
             lambda: retain(
-                records, self.site.bucket, policy=Policy(most_batches=size), now=later, dry_run=True
+                records, self.site.bucket, policy=Policy(max_batches=size), now=later, dry_run=True
             ),
             1,
         )  # fmt: skip
@@ -444,9 +444,9 @@ class _Bench:
             return {"retention: look, nothing due": look}
         oldest = sorted(records.live_batches(), key=lambda b: (b.since, b.partition))[:remove]
         chunks = [oldest[start : start + CHUNK] for start in range(0, remove, CHUNK)]
-        removed = _seconds(lambda: records.forget_batches(chunks.pop()), len(chunks)) / CHUNK
-        runs = records.old_runs(before=later, ended_before=later, going=[])
-        run_s = _seconds(lambda: records.forget_run(runs.pop().run_id), 10)
+        removed = _seconds(lambda: records.delete_batches(chunks.pop()), len(chunks)) / CHUNK
+        runs = records.old_runs(before=later, ended_before=later, deleted=[])
+        run_s = _seconds(lambda: records.delete_run(runs.pop().run_id), 10)
         return {
             "retention: look, nothing due": look,
             "retention: a batch removed": removed,

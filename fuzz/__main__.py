@@ -29,7 +29,7 @@ _START_SECONDS: Final = 300
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one target."""
+    """The result of one target."""
 
     target: str
     executions: int = 0

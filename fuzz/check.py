@@ -1,4 +1,4 @@
-"""What has to hold for any bytes."""
+"""Check what must hold for any bytes."""
 
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, concat_batches
 from argus_assets.recordings.reading import open_recording

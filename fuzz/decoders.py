@@ -42,4 +42,4 @@ TARGETS: Final[Mapping[str, Callable[[], Target]]] = MappingProxyType(
         "compressed": partial(_target, ("gzip", "zstd")),
     }
 )
-"""How each target is made."""
+"""Factories of the targets."""

@@ -473,4 +473,4 @@ TARGETS: Final[Mapping[str, Callable[[], Target]]] = MappingProxyType(
         )
     }
 )  # fmt: skip
-"""How each target is made."""
+"""Factories of the targets."""

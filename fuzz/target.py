@@ -25,7 +25,7 @@ TARGETS: Final = (*DECODERS, *FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is fuzzed.
+    """A fuzz target.
 
     Attributes:
         check: Gives one input to the code under test; raises when something does not hold.

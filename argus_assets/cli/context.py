@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from argus_assets.drop.bucket import Bucket
     from argus_assets.lake.batches import BatchStore
     from argus_assets.lake.store import Lake
-    from argus_assets.metrics_collector import Watcher
+    from argus_assets.metrics_collector import MetricsCollector
     from argus_assets.settings import Settings
 
 
@@ -96,18 +96,18 @@ class Context:
             )
         return key
 
-    def metrics(self, *, since: float | None = None) -> "Watcher":
-        """Return the collector of metrics; see `Watcher` for `since`."""
+    def metrics(self, *, since: float | None = None) -> "MetricsCollector":
+        """Return the collector of metrics; see `MetricsCollector` for `since`."""
         from argus_assets.adapters.postgres.ledger import PostgresLedger
         from argus_assets.adapters.postgres.outbox import Outbox
-        from argus_assets.metrics_collector import Watcher
+        from argus_assets.metrics_collector import MetricsCollector
         from argus_assets.runtime.code_address import addresses_in, all_answer
 
         settings = self.settings
         # What `argus up` wrote; elsewhere, what daemon and webserver are given.
         own, given = settings.home / "dagster", Path(os.environ.get("DAGSTER_HOME", ""))
         workspace = next((f / "workspace.yaml" for f in (own, given) if (f / "workspace.yaml").is_file()), own)
-        return Watcher(
+        return MetricsCollector(
             self.instance,
             self.bucket,
             self.lake,

@@ -98,7 +98,7 @@ def render(seen: "Overview") -> "RenderableType":
             if run.batches > 1:
                 full = round(BAR * run.done / run.batches)
                 bar = f"{'█' * full}{'·' * (BAR - full)} "
-            runs.add_row(run.run_id[:8], run.status, duration(run.seconds), f"{bar}{run.told}  {run.name}")
+            runs.add_row(run.run_id[:8], run.status, duration(run.seconds), f"{bar}{run.progress}  {run.name}")
         hidden = seen.runs_at_work + seen.runs_queued - len(seen.runs)
         if hidden:
             runs.add_row("", "", "", f"and {counted(hidden, 'more run')}")

@@ -1,4 +1,4 @@
-"""Starting confined processes and giving them jobs.
+"""Start confined processes, give them jobs and watch them.
 
 A process is forked from a warm server (`server.py`) in some milliseconds. It has no network, no secrets, no other process
 to speak to; it reads what its jobs name and writes into one folder. What it may use is limited, and it is killed when it
@@ -37,7 +37,7 @@ SERVER: Final = "ARGUS_READERS"
 Reserve = Callable[[int], AbstractContextManager[None]]
 """Waits until so many bytes of memory are free, and holds them for the time of the block."""
 
-_LOOK_EVERY_S: Final = 0.25
+_CHECK_EVERY_S: Final = 0.25
 _MAX_FILES: Final = 100_000
 _MAX_RESULT_BYTES: Final = 64 * MIB
 _TAIL_BYTES: Final = 4096
@@ -64,7 +64,7 @@ class Allowance:
         memory_bytes: Private memory that it takes.
         cpu_s: Seconds of CPU time, of all its threads together.
         wall_s: Seconds from start to end.
-        silent_s: Seconds without a word of progress.
+        silent_s: Seconds without progress.
         output_bytes: Size of all files that it writes, together.
     """
 
@@ -81,7 +81,7 @@ class Ended:
 
     Attributes:
         kind: `done`; `limit`, `memory` and `output`: it used what it may; `time`: it took too long, or was silent;
-            `killed`: by a signal that nobody here sent; `error`: it raised.
+            `killed`: by a signal from elsewhere; `error`: it raised.
         text: What happened, in a few words.
         result: What it answered, when it is done.
         progress: What it said last of its progress.
@@ -148,7 +148,7 @@ class Confined:
         """
         self._jobs += 1
         here = self._folder / f"given_{self._jobs}"
-        folder.chmod(0o700)  # whoever wrote it may have closed it
+        folder.chmod(0o700)  # its writer may have closed it
         folder.rename(here)
         try:
             yield here
@@ -165,7 +165,7 @@ class Confined:
         source: Readable | None = None,
         is_last_try: bool = True,
     ) -> Ended:
-        """Do one job; the process is gone afterwards unless the job ended by itself.
+        """Do one job; unless it ends by itself, the process is killed.
 
         Args:
             job: Its name in `worker.JOBS`.
@@ -219,7 +219,7 @@ class Confined:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
             if self._at_work:
-                # The server kills it, reaps it and says so.
+                # The server kills it, reaps it and reports that.
                 connection.settimeout(_START_S)
                 while (data := connection.recv(worker.MAX_MESSAGE)) and "exit" not in _decoded(data):
                     pass
@@ -268,19 +268,19 @@ class _Watch:
         self._cpu_at_start = _cpu_s(pid)
 
     def until_ended(self) -> Ended:
-        started = heard = looked = time.monotonic()
+        started = heard = checked = time.monotonic()
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         while True:
-            ready = poll.poll(_LOOK_EVERY_S * 1000)
+            ready = poll.poll(_CHECK_EVERY_S * 1000)
             now = time.monotonic()
             if ready:
                 heard = now
                 if (ended := self._hear()) is not None:
                     return replace(ended, progress=self._progress)
-            if now - looked >= _LOOK_EVERY_S:
-                looked = now
-                if (ended := self._look(now - started, now - heard)) is not None:
+            if now - checked >= _CHECK_EVERY_S:
+                checked = now
+                if (ended := self._check(now - started, now - heard)) is not None:
                     return replace(ended, progress=self._progress)
 
     def _hear(self) -> Ended | None:
@@ -304,15 +304,15 @@ class _Watch:
             case {"ended": "storage", "text": str(text)}:
                 raise Unavailable(
                     f"Files of a confined process could not be written or read: {clean(text, max_chars=_MAX_TEXT_CHARS)}.",
-                    help="Look for room, and for permissions, in the place for temporary files (TMPDIR) and in the lake.",
+                    help="Check space and permissions of the folder for temporary files (TMPDIR) and of the lake.",
                 )
             case {"exit": int() | None as code}:
                 return self._exit(code)
             case _:
-                return Ended("killed", "it did not speak as it should")
+                return Ended("killed", "it broke the protocol")
         return None
 
-    def _look(self, took_s: float, silent_s: float) -> Ended | None:
+    def _check(self, took_s: float, silent_s: float) -> Ended | None:
         allowed = self._allowance
         if took_s > allowed.wall_s:
             return Ended("time", f"not done after {took_s:.0f} s, and killed")
@@ -340,20 +340,20 @@ class _Watch:
         except (OSError, ValueError, RecursionError) as error:
             return Ended("error", f"no answer: {error}")
         if not isinstance(result, dict) or not _fits(self._place, self._allowance.output_bytes):
-            return Ended("error", "an answer of another kind, or files that are none")
+            return Ended("error", "an answer of the wrong kind, or entries that are not regular files")
         return Ended("done", result=result)
 
     def _exit(self, code: int | None) -> Ended:
         tail = errors_tail(self._place.parent)
         if code == -signal.SIGKILL:
-            # Nobody here killed it, so it was the kernel or a person: that says nothing of what was read.
+            # Not killed here, so by the kernel or by an operator: that says nothing about the recording.
             raise Unavailable(
                 "A confined process was killed from outside (signal 9).",
                 help="This machine may be short of memory: see the kernel's log, and ARGUS_RUN_MEMORY_MB.",
             )
         # Rust's allocator and C++'s end a process that gets no memory.
         if "memory" in tail.lower() and ("alloc" in tail.lower() or "MemoryError" in tail):
-            return Ended("memory", f"{self._allowance.memory_bytes / MIB:.0f} MiB of memory did not suffice")
+            return Ended("memory", f"{self._allowance.memory_bytes / MIB:.0f} MiB of memory were not enough")
         why = (
             "the server that forked it is gone"
             if code is None
@@ -365,7 +365,7 @@ class _Watch:
 
 
 def _decoded(message: bytes) -> dict[str, Any]:
-    """Return what a process said; nothing where that is no JSON object."""
+    """Return what a process said; nothing where that is not JSON object."""
     try:
         said = json.loads(message)
     except (ValueError, RecursionError):
@@ -517,7 +517,7 @@ class Server:
             # Arrow's own allocator takes 1 GiB at once where the limits let it.
             "ARROW_DEFAULT_MEMORY_POOL": "system",
         }  # fmt: skip
-        # Whoever connects waits until the server has imported everything; once it is gone, nobody listens.
+        # A client waits until the server has imported everything; once it is gone, nothing listens.
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(str(self.address))
             listener.listen(128)
@@ -571,7 +571,7 @@ def connect() -> socket.socket:
         connection.close()
         raise Unavailable(
             f"The server of confined processes does not answer: {error}.",
-            help="Run it again, or see the memory of this machine.",
+            help="Run it again, or check the memory of this machine.",
         ) from error
     return connection
 

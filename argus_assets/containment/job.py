@@ -34,7 +34,7 @@ class RemoteSource:
     """A source whose bytes the process outside reads: it fills a block of shared memory when it is asked.
 
     Args:
-        ask: Has the bytes from an offset on written to the start of `shared`; returns how many there are.
+        ask: Has the bytes from an offset on written to the start of `shared`; return how many there are.
         shared: Descriptor of the shared memory.
         size: Bytes of the source.
     """

@@ -1,7 +1,7 @@
-"""What the Linux kernel can take away from a process: system calls, files, memory, its user.
+"""Have the Linux kernel take rights away from a process: system calls, files, memory, its user.
 
 Only the standard library is used: `plugins/isolation_child.py` runs without site-packages.
-Each function acts on the calling process, for good, and says whether the kernel did it.
+Functions that take rights away act on the calling process, for good, and return whether the kernel did it.
 """
 
 import ctypes
@@ -52,7 +52,7 @@ _REFUSED_CALLS: Final[dict[int, dict[str, int]]] = {
         "personality": 92, "kexec_load": 104, "init_module": 105, "finit_module": 273, "move_pages": 239,
     },
 }  # fmt: skip
-"""What a reader of foreign bytes never needs: the network, other processes, other memory than its own."""
+"""System calls that a reader of foreign bytes never needs: the network, other processes, other memory than its own."""
 
 _PROGRAM_CALLS: Final[dict[int, dict[str, int]]] = {
     _X86_64: {
@@ -76,7 +76,7 @@ _PROGRAM_CALLS: Final[dict[int, dict[str, int]]] = {
         "open_by_handle_at": 371, "mount": 21, "unshare": 337, "setns": 375, "old_mmap": 90,
     },
 }  # fmt: skip
-"""What would give a program memory that no count sees, objects that outlive it, or a way around its other limits."""
+"""System calls that would give a program uncounted memory, objects that outlive it, or a way around its other limits."""
 
 _MAP_SHARED_ANONYMOUS: Final = 0x21
 _SET_PIPE_SIZE: Final = 1031
@@ -106,7 +106,7 @@ _OF_FILES: Final = _READ_FILE | _WRITE_FILE | _TRUNCATE | 1 | (1 << 15)
 
 _CAP_VERSION_3: Final = 0x20080522
 CAP_DAC_READ_SEARCH: Final = 2
-"""Read any file: what a reader that dropped to another user keeps, where Landlock says which files these are."""
+"""Read any file: what a reader that dropped to another user keeps, where Landlock limits which files these are."""
 
 NOBODY: Final = 65534
 """The user and group that a reader drops to as root (`nobody`, LSB Core 23.2)."""
@@ -114,7 +114,7 @@ NOBODY: Final = 65534
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What the kernel of this machine offers.
+    """Features of this machine's kernel.
 
     Attributes:
         seccomp: System calls can be refused.
@@ -172,7 +172,7 @@ def refuse_all_but_computing() -> bool:
         _step(_LOAD, _NUMBER_AT),
         _step(_AT_LEAST, _X32_BIT, if_false=1),
         refuse,
-        # A C library that is told that there is no clone3 takes clone, whose flags can be seen.
+        # A C library that gets ENOSYS for clone3 takes clone, whose flags can be seen.
         _step(_EQUAL, _CLONE3, if_false=1),
         _step(_RETURN, _REFUSE | errno.ENOSYS),
         _step(_EQUAL, _CLONE[arch], if_false=4),
@@ -195,7 +195,7 @@ def refuse_all_but_computing() -> bool:
 
 
 def refuse_uncounted() -> bool:
-    """Have the kernel refuse what would take memory that nobody counts, or outlive the process and all that it starts.
+    """Have the kernel refuse what would take uncounted memory, or outlive the process and all that it starts.
 
     That is memory that belongs to no process (`memfd`, System V, shared anonymous mappings), larger pipes, message
     queues and keys; and what leads around the other limits: other namespaces, files by their handles, to hide
@@ -348,7 +348,7 @@ def become_nobody(*, keep_reading: bool, for_programs: bool = False) -> bool:
 
 
 def limit(what: int, value: int, *, kind: Literal["soft", "both"] = "both") -> None:
-    """Set a limit of `resource`, never above the one that is in force."""
+    """Set a limit of `resource`, never above the current one."""
     hard = resource.getrlimit(what)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(what, (value, hard if kind == "soft" else value))
@@ -357,7 +357,7 @@ def limit(what: int, value: int, *, kind: Literal["soft", "both"] = "both") -> N
 def process_status(pid: int, *names: str) -> list[int]:
     """Return numbers of a process from `/proc/<pid>/status` (proc_pid_status(5)), sizes in bytes.
 
-    0 stands for what it does not state, and for a process that has ended.
+    Values that it does not state are 0, and so are all of a process that has ended.
     """
     found = dict.fromkeys(names, 0)
     with suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - called often

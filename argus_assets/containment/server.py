@@ -43,7 +43,7 @@ NEVER: Final = ("pandas", "numexpr", "sympy", "asammdf")
 def main() -> None:
     """Serve until standard input ends."""
     listener = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for whoever started this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is handled by the parent
     sys.meta_path.insert(0, _Refuse())
     for name in PRELOAD:
         importlib.import_module(name)
@@ -62,7 +62,7 @@ class _Refuse:
 
 
 class _Server:
-    """Gives each connection a child, and reaps it. One child is always forked ahead, so that nobody waits for that."""
+    """Give each connection a child, and reap it. One child is always forked ahead, so that no connection waits for it."""
 
     def __init__(self, listener: socket.socket, readable: tuple[str, ...]) -> None:
         self._listener = listener
@@ -91,7 +91,7 @@ class _Server:
                         os.kill(self._of_connection[fd][1], signal.SIGKILL)
 
     def _fork(self) -> tuple[int, socket.socket]:
-        """Fork a child that waits for its connection; returns its id, and where the connection is to be sent."""
+        """Fork a child that waits for its connection; return its id, and where the connection is to be sent."""
         server = os.getpid()
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
@@ -106,14 +106,14 @@ class _Server:
         if struct.unpack("3i", asked)[1] not in (os.geteuid(), 0):
             connection.close()
             return
-        # Where there was no memory to fork ahead, it is tried again now; whoever waits hears of a failure at once.
+        # Where there was no memory to fork ahead, it is tried again now; a waiting client learns of a failure at once.
         with suppress(OSError):
             self._spare = self._spare or self._fork()
         if self._spare is None:
             connection.close()
             return
         (pid, link), self._spare = self._spare, None
-        with link, suppress(OSError):  # a spare that somebody killed is reaped as if it had begun
+        with link, suppress(OSError):  # a spare that was killed is reaped as if it had begun
             socket.send_fds(link, [b"."], [connection.fileno()])
         pidfd = os.pidfd_open(pid)
         self._of_pidfd[pidfd] = self._of_connection[connection.fileno()] = connection, pid

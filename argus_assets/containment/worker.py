@@ -41,10 +41,10 @@ MAX_MESSAGE: Final = 64 * 1024
 ORDER_FILE: Final = "order"
 """Of an order that is too large for a message, in the job's folder."""
 READS_FILE: Final = "reads.json"
-"""What its jobs may read, in its own folder."""
+"""File in its folder that lists what its jobs may read."""
 RESULT_FILE: Final = "result.json"
 ERRORS_FILE: Final = "errors.txt"
-"""What the process printed, in its own folder."""
+"""File in its folder with what the process printed."""
 
 _MAX_OPEN_FILES: Final = 512
 _MAX_TASKS: Final = 16_384
@@ -153,7 +153,7 @@ def _close_all_but(kept: int) -> None:
 
 
 def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
-    """Do one job within its limits; returns how it ended."""
+    """Do one job within its limits; return how it ended."""
     place = folder / order["place"]
     if order.get("in_file"):
         order |= pickle.loads((place / ORDER_FILE).read_bytes())  # noqa: S301 - of the platform's own
@@ -172,10 +172,10 @@ def _do(order: _Json, connection: socket.socket, folder: Path) -> _Json:
         return {"ended": "memory", "text": f"{error}"[:500]}
     except LimitReached as reached:
         return {"ended": "limit", "text": reached.what}
-    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - told to the platform, which decides
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - reported to the platform, which decides
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.EFBIG:
-            return {"ended": "output", "text": "more was written than it may write, and ended"}
+            return {"ended": "output", "text": "more output than allowed, and ended"}
         if number in _NO_ROOM:
             return {"ended": "storage", "text": f"{error}"[:500]}
         traceback.print_exc()

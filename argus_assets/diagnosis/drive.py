@@ -1,4 +1,4 @@
-"""The diagnosis of one drive, from its tables."""
+"""Diagnose one drive from its tables."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,18 +29,18 @@ def diagnose_drive(
     vehicle: str = "",
     dictionary: Dictionary | None = None,
 ) -> tuple[Evidence, Diagnosis]:
-    """Return the evidence of a drive and its diagnosis, and add the drive to the memory of drives.
+    """Return the evidence and the diagnosis of a drive, and store the drive in the drive memory.
 
     Args:
-        manifest: Of the batch.
-        partition: Its partition key.
-        digest: Of its manifest.
+        manifest: Manifest of the batch.
+        partition: Partition key of the batch.
+        digest: Digest of the manifest.
         tables: `recordings`, `problems`, `error_events`, `error_stats` and `code_pairs`.
-        services: What the diagnosis may use.
-        now: The time.
-        memory: The faults of earlier drives.
+        services: Services that the diagnosis may use.
+        now: Current time.
+        memory: Faults of earlier drives.
         vehicle: Pseudonym of the vehicle.
-        dictionary: What codes mean; the built-in one unless given.
+        dictionary: Meanings of codes; the built-in dictionary by default.
     """
     meanings = dictionary or built_in()
     recordings, events, stats = tables["recordings"], tables["error_events"], tables["error_stats"]

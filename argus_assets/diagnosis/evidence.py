@@ -61,7 +61,7 @@ def build_evidence(
     items: list[EvidenceItem] = []
     for row in chosen.iter_rows(named=True):
         mine = None if events is None else _activations(events, row)
-        told = again.filter(same_as=row["rank"]).select("source", "status").iter_rows()
+        others = again.filter(same_as=row["rank"]).select("source", "status").iter_rows()
         items.append(
             EvidenceItem(
                 id=f"E{row['rank']}",
@@ -79,7 +79,7 @@ def build_evidence(
                 appeared=appeared[row["rank"]],
                 lamps=() if mine is None else _lamps(mine),
                 co_occurring=tuple(redact(code) for code in row["co_occurring"][:MAX_RELATED]),
-                also_reported=tuple(f"{source}: {status}" for source, status in told)[:MAX_RELATED],
+                also_reported=tuple(f"{source}: {status}" for source, status in others)[:MAX_RELATED],
                 message=redact(row["message"]) if row["message"] else None,
                 recording=row["recording"],
                 recording_sha256=digests.get(row["recording"]) or "",

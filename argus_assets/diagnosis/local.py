@@ -1,6 +1,6 @@
-"""The whole way of one drive without a platform: local recordings in, a diagnosis out.
+"""Diagnose local recordings without an installation: no lake, no database, no drive memory, no language model.
 
-Nothing is kept: no lake, no database, no memory of earlier drives, no language model.
+Nothing is stored.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ from argus_assets.stats.recorded import RecordedTime
 from argus_assets.stats.vehicle_platform import infer_platform
 
 DRIVE: Final = "drive"
-"""Name of a drive that has none."""
+"""Name of a drive without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class LocalDrive:
     """A diagnosed drive.
 
     Attributes:
-        vehicle_platform: As given, or as inferred; empty when nothing shows it.
-        inferred_from: The sentence that says what shows the vehicle platform; empty when it was given.
+        vehicle_platform: As given, or as inferred; empty if it cannot be inferred.
+        inferred_from: Sentence that says what it was inferred from; empty if it was given.
         recordings: `recordings.schema.RECORDINGS`.
         problems: `recordings.schema.PROBLEMS`.
         events: `faults.schema.ERROR_EVENTS`.
-        statistics: What the faults come to.
-        evidence: What the diagnosis rests on.
-        diagnosis: The answer.
-        notes: What the detectors left out.
-        others: Files of folders that are no recordings.
+        statistics: Statistics of the faults.
+        evidence: Evidence of the diagnosis.
+        diagnosis: The diagnosis.
+        notes: Findings that the detectors left out.
+        others: Files in folders that are not recordings.
     """
 
     vehicle_platform: str
@@ -75,22 +75,22 @@ def diagnose_files(
     knowledge: Knowledge | None = None,
     on_read: Callable[[str], None] = lambda _: None,
 ) -> LocalDrive:
-    """Diagnose local recordings, taken as one drive. Foreign bytes are read in a confined process.
+    """Diagnose local recordings as one drive. Their bytes are read in a confined process.
 
     Args:
-        files: Name and path of each, and whether it is said to be a recording: a file of a folder that has no known
-            format is none.
-        now: The time.
-        vehicle_platform: Of the vehicle; inferred from the traffic unless given.
-        decoders: The active formats.
-        limits: What each recording may cost.
-        faults: How faults are looked for; the shipped rules and dictionary unless given.
-        knowledge: The causes; the shipped ones unless given.
-        on_read: Called with the name of each recording when it has been read.
+        files: Name and path of each, and whether it must be a recording: a file found in a folder is skipped if its
+            format is unknown.
+        now: Current time.
+        vehicle_platform: Vehicle platform; inferred from the traffic by default.
+        decoders: The active decoders.
+        limits: Limits for each recording.
+        faults: Configuration of fault detection; the shipped rules and dictionary by default.
+        knowledge: Knowledge base; the shipped one by default.
+        on_read: Called with the name of each recording once it has been read.
 
     Raises:
         BadRecording: A file cannot be opened.
-        PermanentError: The drive needs more than finding faults may use.
+        PermanentError: The drive exceeds the limits of fault detection.
         Unavailable: There is no room for temporary files.
     """
     config = default_config() if faults is None else faults
@@ -118,12 +118,12 @@ def diagnose_files(
         findings = find_contained(process, parts, frames=frames, config=config)
         distance, speed = measure_contained(process, parts, frames=frames)
     made = aggregate(findings.events, recordings, distance=distance, speed=speed, buses=findings.buses)
-    told = PROBLEMS.cast(pl.concat(problems))
+    damage = PROBLEMS.cast(pl.concat(problems))
     evidence = build_evidence(
         made.error_stats,
         recordings,
         events=findings.events,
-        problems=told,
+        problems=damage,
         pairs=made.pairs,
         platform=vehicle_platform or "",
         release="",
@@ -142,7 +142,7 @@ def diagnose_files(
         vehicle_platform=vehicle_platform or "",
         inferred_from=inferred_from,
         recordings=recordings,
-        problems=told,
+        problems=damage,
         events=findings.events,
         statistics=made,
         evidence=evidence,
@@ -153,10 +153,10 @@ def diagnose_files(
 
 
 def _read(process: Confined, name: str, path: Path, *, decoders: Decoders, limits: Limits) -> tuple[ReadPart, str]:
-    """Read a recording; returns its part and the SHA-256 of the file.
+    """Read a recording. Return its part and the SHA-256 of the file.
 
     Raises:
-        BadRecording: It cannot be opened.
+        BadRecording: The file cannot be opened.
     """
     try:
         with path.open("rb") as source:

@@ -34,7 +34,7 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """Prompt and completion tokens."""
+        """Return the number of prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
 
     def plus(self, other: "Usage") -> "Usage":

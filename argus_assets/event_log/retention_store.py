@@ -104,14 +104,14 @@ class PostgresRetentionStore:
                     -1 if last.taken is None else last.taken,
                     phase_of(state, in_flight=key in in_flight),
                     last.at,
-                    told=reported_up_to is None or last.last <= reported_up_to,
+                    reported=reported_up_to is None or last.last <= reported_up_to,
                     pinned=key in golden,
                 )
             )
         return found
 
-    def forget_batches(self, batches: Sequence[LiveBatch]) -> list[LiveBatch]:
-        """Remove partitions, their events and their checks in one transaction, but for batches dropped again."""
+    def delete_batches(self, batches: Sequence[LiveBatch]) -> list[LiveBatch]:
+        """Delete partitions, their events and their checks in one transaction, except for batches dropped again."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             wanted = self._unchanged(cursor, batches)
             tables.delete_partitions(cursor, [b.partition for b in wanted], self._checks)
@@ -130,14 +130,14 @@ class PostgresRetentionStore:
 
         return [batch for batch in batches if is_unchanged(batch)]
 
-    def old_runs(self, *, before: datetime, ended_before: datetime, going: Sequence[str]) -> list[OldRun]:
+    def old_runs(self, *, before: datetime, ended_before: datetime, deleted: Sequence[str]) -> list[OldRun]:
         """Return ended runs without a batch, the oldest first."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
-            runs = tables.runs_without_batch(cursor, before=before, ended_before=ended_before, deleted=going)
+            runs = tables.runs_without_batch(cursor, before=before, ended_before=ended_before, deleted=deleted)
             return [OldRun(run_id, ended_at) for run_id, ended_at in runs]
 
-    def forget_run(self, run_id: str) -> None:
-        """Remove a run. Its events go first: a run without events is found again, events without a run are not."""
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run. Its events go first: a run without events is found again, events without a run are not."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             tables.delete_checks_of_run(cursor, run_id, self._checks)
         self._instance.event_log_storage.delete_events(run_id)
@@ -148,8 +148,8 @@ class PostgresRetentionStore:
         with self._database.transaction() as connection, connection.cursor() as cursor:
             return Span(*tables.span_of_loose_events(cursor, before=before))
 
-    def forget_events(self, *, before: datetime) -> int:
-        """Remove them, some thousand at a time."""
+    def delete_events(self, *, before: datetime) -> int:
+        """Delete them, some thousand at a time."""
         count = 0
         while True:
             with self._database.transaction() as connection, connection.cursor() as cursor:
@@ -169,8 +169,8 @@ class PostgresRetentionStore:
             count, oldest, newest = cursor.fetchone() or (0, None, None)
         return Span(count, *(None if at is None else at.astimezone(UTC) for at in (oldest, newest)))
 
-    def forget_memory(self, memory: Memory, *, before: datetime) -> int:
-        """Remove them; days of the ledger go with the last of their calls, counted failures with their batch."""
+    def delete_memory(self, memory: Memory, *, before: datetime) -> int:
+        """Delete them; days of the ledger go with the last of their calls, counted failures with their batch."""
         table, column, only = _MEMORY[memory]
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {table} WHERE {column} < %s{only}", (before,))  # noqa: S608 - our own names

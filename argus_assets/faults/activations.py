@@ -1,4 +1,4 @@
-"""From reports to activations: an event is an inactive→active transition, not a frame.
+"""Group reports into activations: an event is an inactive→active transition, not a frame.
 
 A *report* says that a fault was active at one moment. The messages of one reporter (an ECU or component on a
 channel) are numbered, also those that list no fault: a fault that was in one message and not in the next has become
@@ -51,8 +51,8 @@ MAX_TEXT_CHARACTERS: Final = 512
 MAX_EVIDENCE_BYTES: Final = 256
 
 MAX_EVENTS: Final = 100_000
-"""Activations that a detector tells of one kind of report: a drive of ten hours with a hundred faults that each come and go
-every half a minute has no more."""
+"""Activations that a detector reports of one kind of report: a drive of ten hours with a hundred faults that each come and
+go every half a minute has no more."""
 
 I64 = npt.NDArray[np.int64]
 
@@ -68,8 +68,8 @@ def as_reports(found: pl.DataFrame) -> pl.DataFrame:
 def activations(reports: pl.DataFrame, *, longest_gap_ns: int | None, max_events: int = MAX_EVENTS) -> Found:
     """Group reports into activations.
 
-    Reports are many and wide, activations are few: places are sorted and compared, and only what an activation tells is
-    taken from the reports.
+    Reports are many and wide, activations are few: places are sorted and compared, and only the values that an activation
+    keeps are taken from the reports.
 
     Args:
         reports: `REPORTS`.
@@ -164,7 +164,7 @@ class _Runs:
         return cls(rows["order"].cast(pl.Int64).to_numpy(), first, last, worst, number - of_fault + 1)
 
     def first_of_each_fault(self, count: int) -> "_Runs":
-        """At most `count` runs, or one of each fault where these are more."""
+        """Return at most `count` runs, or one of each fault where these are more."""
         if len(self.first) <= count:
             return self
         faults = int(np.count_nonzero(self.occurrence == 1))
@@ -172,7 +172,7 @@ class _Runs:
         return _Runs(self.order, self.first[kept], self.last[kept], self.worst[kept], self.occurrence[kept])
 
     def first_of(self, every: "_Runs", values: pl.Series) -> list[int | None]:
-        """The row of the first value in each run, `None` where it has none."""
+        """Return the row of the first value in each run, `None` where it has none."""
         filled = np.flatnonzero(values.is_not_null().to_numpy()[every.order])
         if not len(filled):
             return [None] * len(self.first)
@@ -182,7 +182,7 @@ class _Runs:
 
 
 def _details(reports: pl.DataFrame, runs: _Runs, kept: _Runs) -> pl.DataFrame:
-    """The details of activations that have some: activation, details."""
+    """Return the details of activations that have some: activation, details."""
     filled = np.flatnonzero(reports["details"].list.len().fill_null(0).to_numpy()[runs.order] > 0)
     run = np.searchsorted(kept.first, filled, side="right") - 1
     inside = (run >= 0) & (filled <= kept.last[np.maximum(run, 0)])

@@ -24,7 +24,7 @@ TIME_ORDER: Final = ("timestamp", *PROVENANCE)
 
 
 def data_frames(frames: pl.LazyFrame, wanted: pl.Expr) -> pl.LazyFrame:
-    """The CAN data frames that a detector wants, unordered.
+    """Select the CAN data frames that a detector wants, unordered.
 
     Args:
         frames: `recordings.schema.FRAMES` with a column `recording`.
@@ -46,5 +46,5 @@ def data_frames(frames: pl.LazyFrame, wanted: pl.Expr) -> pl.LazyFrame:
 
 
 def byte(index: int) -> pl.Expr:
-    """Byte `index` of the payload as Int64, null where the payload is shorter."""
+    """Return byte `index` of the payload as Int64, null where the payload is shorter."""
     return pl.col("payload").bin.get(index, null_on_oob=True).cast(pl.Int64)

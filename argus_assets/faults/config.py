@@ -1,6 +1,6 @@
-"""What a fleet configures about faults: one TOML file, read strictly, and the rules that are in force without it.
+"""The faults configuration of a fleet: one TOML file, read strictly, and the rules that are active without it.
 
-Its tables say what belongs to whom: `[[database]]` and `[[rule]]` to signals, `[[code_pattern]]` to texts of
+Its tables, by subject: `[[database]]` and `[[rule]]` to signals, `[[code_pattern]]` to texts of
 software, `[[dictionary]]` to the meaning of codes, `[[bus]]` and `[[addressing]]` to CAN, `[detectors]` and `[bounds]` to all.
 """
 
@@ -60,7 +60,7 @@ class DictionaryFiles(Strict):
 
 
 class Bus(Strict):
-    """How fast a CAN bus is.
+    """Bit rates of a CAN bus.
 
     Attributes:
         channels: Patterns of its channels.
@@ -74,7 +74,7 @@ class Bus(Strict):
 
 
 class AddressingEntry(Strict):
-    """Which identifiers carry diagnostics of an ECU over ISO-TP (ISO 15765-2).
+    """Identifiers that carry the diagnostics of an ECU over ISO-TP (ISO 15765-2).
 
     Attributes:
         request_id: Identifier of the tester's requests.
@@ -101,7 +101,7 @@ class AddressingEntry(Strict):
         return self
 
     def made(self) -> Addressing:
-        """The addressing that the entry states."""
+        """Return the addressing that the entry states."""
         return Addressing(
             request_id=self.request_id,
             response_id=self.response_id,
@@ -113,7 +113,7 @@ class AddressingEntry(Strict):
 
 
 class Detectors(Strict):
-    """Which detectors run.
+    """Detectors that do not run.
 
     Attributes:
         disable: Names of detectors, of plug-ins, and codes of shipped rules that don't.
@@ -135,10 +135,10 @@ class _File(Strict):
 
 @dataclass(frozen=True, slots=True)
 class FaultConfig:
-    """How faults are looked for.
+    """Configuration of fault detection.
 
     Attributes:
-        rules: In force, shipped ones first.
+        rules: Active ones, shipped ones first.
         signals: The signals of DBC files that rules name, by the name that they use.
         code_patterns: Of this fleet; they count before the shipped one.
         dictionary: What codes mean.
@@ -147,8 +147,8 @@ class FaultConfig:
         disabled: Names of detectors that do not run.
         bounds: Of each detector.
         plug_ins: Detectors of other packages.
-        notes: What was passed over, a sentence each.
-        passed_over: Identities of plug-ins that cannot be used.
+        notes: Plug-ins that were skipped, a sentence each.
+        skipped: Identities of plug-ins that cannot be used.
         digest: Of the configuration and the files that it names.
     """
 
@@ -162,23 +162,23 @@ class FaultConfig:
     bounds: Bounds = DEFAULT_BOUNDS
     plug_ins: tuple[PlugIn, ...] = ()
     notes: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     digest: str = ""
 
     @property
     def version(self) -> str:
-        """Changes when the same drive may give other events: configuration, files that it names, plug-ins."""
+        """Version that changes when the same drive may give other events: configuration, files that it names, plug-ins."""
         plugged = json.dumps(
-            [self.digest, self.dictionary.version, *(p.identity for p in self.plug_ins), *self.passed_over]
+            [self.digest, self.dictionary.version, *(p.identity for p in self.plug_ins), *self.skipped]
         )
         return sha256(plugged.encode()).hexdigest()[:12]
 
     def runs(self, detector: str) -> bool:
-        """Whether a detector is to run."""
+        """Return whether a detector is enabled."""
         return detector not in self.disabled
 
     def bit_rate_of(self, channel: str) -> BitRate | None:
-        """What is configured for a channel."""
+        """Return the configured bit rates of a channel, `None` without any."""
         for bus in self.buses:
             if any(fnmatchcase(channel, pattern) for pattern in bus.channels):
                 return BitRate(bus.bitrate / 1e3, bus.data_bitrate / 1e3 if bus.data_bitrate else None)
@@ -187,13 +187,13 @@ class FaultConfig:
 
 @cache
 def default_config() -> FaultConfig:
-    """What is in force without configuration: the shipped rules."""
+    """Return the configuration that is active without a file: the shipped rules."""
     rules = _shipped_rules()
     return FaultConfig(rules, digest=_digest(_File(), rules, {}))
 
 
 def read_config(path: Path) -> FaultConfig:
-    """What a file configures, on top of the shipped rules. Paths in it are read from its folder.
+    """Read a configuration, on top of the shipped rules. Paths in it are relative to its folder.
 
     Raises:
         BadSetting: There is no such file, or something in it, or in a file that it names, cannot be used.
@@ -230,7 +230,7 @@ def _shipped_rules() -> tuple[Rule, ...]:
 
 
 def shipped_codes() -> frozenset[str]:
-    """Codes of the shipped rules, which can be disabled."""
+    """Return the codes of the shipped rules, which can be disabled."""
     return frozenset(rule.code for rule in default_config().rules)
 
 
@@ -251,7 +251,7 @@ def _content(file: Path, config: Path) -> bytes:
 
 
 def _signals(path: Path, rules: tuple[Rule, ...], databases: list[Dbc]) -> dict[str, tuple[CanSignal, ...]]:
-    """Every signal that a rule names; a rule that could never apply is an error, not silence."""
+    """Find every signal that a rule names; a rule that could never apply is an error, not silence."""
     found: dict[str, tuple[CanSignal, ...]] = {}
     for rule in rules:
         for named in (rule, *rule.when):
@@ -266,7 +266,7 @@ def _signals(path: Path, rules: tuple[Rule, ...], databases: list[Dbc]) -> dict[
 
 
 def _names_are_known(path: Path, rule: Rule, named: Rule | When, signals: tuple[CanSignal, ...]) -> None:
-    """Texts that a rule compares with must stand in the value table."""
+    """Check that texts that a rule compares with are in the value table."""
     values = named.values if isinstance(named, Enumeration | When) else None
     known = {text for signal in signals for text in signal.definition.choices.values()}
     unknown = [v for v in values or () if isinstance(v, str) and v not in known]

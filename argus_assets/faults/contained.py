@@ -1,4 +1,4 @@
-"""Have the faults of a drive found by a confined process, from outside: what its job may use, and what it left.
+"""Have the faults of a drive found by a confined process, from outside: the limits of its job, and what it left.
 
 `jobs` is the other side: what runs inside of the process.
 """
@@ -90,7 +90,7 @@ def find_contained(
         confined: The process; it reads the parts.
         parts: Each recording with the local folder of its part.
         frames: Of the drive.
-        config: How faults are looked for; the shipped rules and dictionary unless given.
+        config: Configuration of fault detection; the shipped rules and dictionary unless given.
         reserve: Entered with the bytes of memory that it may take, while it runs.
 
     Raises:

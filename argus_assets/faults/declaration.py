@@ -1,4 +1,4 @@
-"""Declarations of detectors: the sources of their events, and how severe what they report is.
+"""Declarations of detectors: sources of their events, and severities of their reports.
 
 The tables are declared from these, so nothing here or in a `declaration.py` knows a table or a detector.
 """
@@ -26,8 +26,8 @@ class Declaration:
         module: The module that implements `detection.Detector`. Named, not imported: detectors fill the tables that are
             declared from here.
         sources: Values of the column `source` of its events.
-        severities: Rule text → severity. Its reports name the rule; nothing else decides how bad a fault is.
-        left_to_dictionary: Rules of reports that say that there is a fault, and nothing of how bad it is.
+        severities: Rule text → severity. Its reports name the rule; nothing else decides the severity of a fault.
+        left_to_dictionary: Rules of reports that state a fault without a severity.
         reads: Contents of the frames that it wants, for the note on those that are left out; empty for a detector that
             reads every frame that it wants.
     """

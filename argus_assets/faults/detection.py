@@ -36,7 +36,7 @@ class BuiltIn(Protocol):
         Args:
             drive: The drive.
             rows: The frames that it wants, which it may drop to save memory: nobody else holds them.
-            config: How faults are looked for.
+            config: Configuration of fault detection.
         """
         ...
 
@@ -47,7 +47,7 @@ BUILT_IN: Final = tuple((d, cast("BuiltIn", import_module(d.module))) for d in D
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What all detectors found in a drive.
+    """Findings of all detectors in a drive.
 
     Attributes:
         events: `schema.ERROR_EVENTS`, sorted by first_seen.
@@ -67,7 +67,7 @@ def find_events(drive: Drive, config: FaultConfig | None = None) -> Findings:
 
     Args:
         drive: Its tables.
-        config: How faults are looked for; the shipped rules and dictionary unless given.
+        config: Configuration of fault detection; the shipped rules and dictionary unless given.
     """
     config = default_config() if config is None else config
     return with_plug_ins(find_built_in(drive, config), [plug_in.find(drive) for plug_in in config.plug_ins], config)

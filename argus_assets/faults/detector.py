@@ -18,7 +18,7 @@ from argus_assets.recordings.drive import Drive
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one detector found in a drive.
+    """Findings of one detector in a drive.
 
     Attributes:
         events: `schema.ERROR_EVENTS`, in any order.
@@ -32,7 +32,7 @@ class Found:
 
     @classmethod
     def together(cls, found: Iterable[Self]) -> Self:
-        """The findings of several detectors."""
+        """Combine the findings of several detectors."""
         every = tuple(found)
         return cls(
             pl.concat([ERROR_EVENTS.empty(), *(f.events for f in every)]),
@@ -64,7 +64,7 @@ class Collector(Protocol):
     """Reads the events that a detector of another package wrote. Can be pickled, and runs no foreign code."""
 
     def found(self, output: Path) -> Found:
-        """Return what lies in a folder; what cannot be used is a note."""
+        """Return what lies in a folder; whatever cannot be used becomes a note."""
         ...
 
     def failed(self, why: str) -> Found:
@@ -73,11 +73,11 @@ class Collector(Protocol):
 
 
 class PlugIn(Protocol):
-    """A detector of another package as this one runs it: whatever it does, its findings are a table that fits.
+    """A detector of another package as this one runs it: whatever it does, its findings are a valid table.
 
     Attributes:
         name: Its name.
-        identity: Name, version and package: what it finds may differ when this does.
+        identity: Name, version and package: its findings may differ when this does.
     """
 
     name: str

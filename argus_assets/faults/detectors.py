@@ -10,7 +10,7 @@ from argus_assets.faults.software.declaration import SOFTWARE
 from argus_assets.faults.uds_obd.declaration import DIAGNOSTICS
 
 DETECTORS: Final[tuple[Declaration, ...]] = (J1939, DIAGNOSTICS, CAN_ERRORS, BUS_HEALTH, SOFTWARE, RULES)
-"""In the order in which they run, and in which their sources stand in the tables."""
+"""In the order in which they run, and of their sources in the tables."""
 
 NAMES: Final = tuple(d.name for d in DETECTORS)
 """Names by which they are disabled, and which no plug-in may have."""

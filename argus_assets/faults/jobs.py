@@ -25,7 +25,7 @@ def find(job: Job, *, parts: Sequence[tuple[str, str]], config: FaultConfig | No
     Args:
         job: Where to write.
         parts: Each recording with the folder of its part.
-        config: How faults are looked for; the shipped rules unless given.
+        config: Configuration of fault detection; the shipped rules unless given.
     """
     drive = Drive.of_parts((name, Path(folder)) for name, folder in parts)
     found = find_built_in(drive, default_config() if config is None else config)

@@ -1,4 +1,4 @@
-"""The error events table."""
+"""The tables of faults: error events, and the load of buses."""
 
 from typing import Final
 
@@ -15,10 +15,10 @@ SEVERITY: Final = pl.Enum([s.value for s in Severity])
 """polars dtype of a severity; it orders by badness."""
 
 SOURCES: Final = (*(source for d in DETECTORS for source in d.sources), PLUG_IN)
-"""What reported a fault."""
+"""Sources of fault reports."""
 
 STATUSES: Final = ("active", "confirmed", "pending", "permanent", "previously_active", "occurred")
-"""What the report says of the fault: it is there now, it is stored, or it was a moment (`occurred`)."""
+"""State of the fault by its report: it is active now, it is stored, or it was a moment (`occurred`)."""
 
 DETAILS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
 """polars dtype of what came along with a report: freeze frame, snapshot, key values."""

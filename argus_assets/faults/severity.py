@@ -1,6 +1,6 @@
-"""How bad a fault is: one table of rules for all sources. The rule that decided goes with every event.
+"""Severity of faults: one table of rules for all sources. The rule that decided goes with every event.
 
-A report's own word (a lamp, a status bit, a level) decides. Where it says nothing of how bad the fault is, the
+The report itself (a lamp, a status bit, a level) decides. Where it states no severity, the
 dictionary's default for the code decides, and where the dictionary does not list the code, the rule's severity stays.
 """
 
@@ -17,20 +17,20 @@ from argus_assets.faults.schema import SEVERITY
 RULES: Final[Mapping[str, Severity]] = {rule: s for d in DETECTORS for rule, s in d.severities.items()}
 """Rule text → severity, of all detectors."""
 
-SAYS_NOTHING: Final = frozenset(rule for d in DETECTORS for rule in d.left_to_dictionary)
-"""Rules of reports that say that there is a fault, and nothing of how bad it is."""
+STATES_NO_SEVERITY: Final = frozenset(rule for d in DETECTORS for rule in d.left_to_dictionary)
+"""Rules of reports that state a fault without a severity."""
 
 _NOT_PRESENT: Final = ("pending", "previously_active")
-"""Statuses of faults that are not confirmed yet, or over: the code's usual severity would say too much of them."""
+"""Statuses of faults that are not confirmed yet, or over: the code's usual severity would be too high for them."""
 
 
 def severity_of(rule: pl.Expr) -> pl.Expr:
-    """The severity that a column of rule texts stands for, null for one that is not in `RULES`."""
+    """Return the severity of each rule in a column, null for one that is not in `RULES`."""
     return rule.replace_strict({text: str(s) for text, s in RULES.items()}, default=None, return_dtype=SEVERITY)
 
 
 def with_dictionary_severity(events: pl.DataFrame, dictionary: Dictionary) -> pl.DataFrame:
-    """Let the dictionary decide the severity of events whose report says nothing of it.
+    """Let the dictionary decide the severity of events whose report states none.
 
     Args:
         events: `schema.ERROR_EVENTS`.
@@ -39,7 +39,7 @@ def with_dictionary_severity(events: pl.DataFrame, dictionary: Dictionary) -> pl
     Returns:
         The events, with `dictionary: P0217 Engine overheats` as the rule where the dictionary decided.
     """
-    undecided = pl.col("severity_rule").is_in(sorted(SAYS_NOTHING)) & ~pl.col("status").is_in(_NOT_PRESENT)
+    undecided = pl.col("severity_rule").is_in(sorted(STATES_NO_SEVERITY)) & ~pl.col("status").is_in(_NOT_PRESENT)
     entries = [dictionary.describe(code) for code in events.filter(undecided)["code"].unique()]
     decided = pl.DataFrame(
         [(e.code, e.severity, f"dictionary: {e.code} {e.text}") for e in entries if e.severity is not None],

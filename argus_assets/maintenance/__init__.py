@@ -1,1 +1,4 @@
-"""Plans: what to rerun, what is stale, what has expired, what the inbox missed. Pure: schedules and commands act on them."""
+"""Plans of maintenance: what to rerun, what is stale, what has expired, what the inbox missed.
+
+Pure: schedules, sensors and commands carry them out.
+"""

@@ -1,10 +1,10 @@
-"""What the bucket holds against what Dagster knows: one pass over everything, vehicle by vehicle.
+"""Compare the bucket with what Dagster knows: one pass over everything, vehicle by vehicle.
 
-The inbox is looked at every few seconds, the rest of the bucket never. This pass finds what was lost in between: a
-manifest that was taken, but of which Dagster knows nothing because its database was lost or restored from an older
-copy, somebody wiped `vehicle_drop` or deleted the partition, or the daemon died at a bad moment. Such a manifest goes
-back into the inbox, and the usual way is taken. What was completed is not repeated. What nobody named is reported and
-stays where it is.
+The inbox is read every few seconds, the rest of the bucket never. This pass finds what was lost in between: a manifest
+that was taken, but of which Dagster knows nothing because its database was lost or restored from an older copy, somebody
+wiped `vehicle_drop` or deleted the partition, or the daemon died at a bad moment. Such a manifest goes back into the
+inbox, and from there its usual way. What was completed is not repeated. Recordings that no manifest names are reported
+and stay where they are.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +39,7 @@ UPLOADING: Final = timedelta(hours=24)
 """Recordings without a manifest are being uploaded until they have not changed for so long."""
 
 MAX_LISTED: Final = 200
-"""Findings of a kind that are told one by one; the others are counted."""
+"""Findings of a kind that are listed one by one; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class TakenManifest:
 
 
 Verdict = Literal["settled", "old", "recent", "waiting", "working", "ask_outcome"]
-"""`old`, `recent`, `waiting` in the inbox and `working` are left alone; `ask_outcome`: only the outcome can tell."""
+"""`old`, `recent`, `waiting` in the inbox and `working` are left alone; `ask_outcome`: only its result decides."""
 
 
 def judge(taken: TakenManifest, *, known: KnownBatch | None, waits: bool, now: datetime, retain: timedelta) -> Verdict:
-    """Whether an accepted manifest was lost, as far as Dagster's records tell.
+    """Decide whether an accepted manifest was lost, as far as Dagster's records show.
 
     Args:
         taken: The manifest.
@@ -88,7 +88,7 @@ def judge(taken: TakenManifest, *, known: KnownBatch | None, waits: bool, now: d
     if now - taken.taken_at < GRACE:
         return "recent"
     if known is not None and known.state == "working":
-        # What it is at work on may be this very manifest. A later pass sees how it ended.
+        # The run may be at work on this very manifest. A later pass sees how it ended.
         return "working"
     if known is not None and taken.digest == known.reported:
         return "settled"
@@ -97,11 +97,11 @@ def judge(taken: TakenManifest, *, known: KnownBatch | None, waits: bool, now: d
 
 
 def judge_outcome(taken: TakenManifest, result: BatchResult | None) -> Literal["settled", "lost"]:
-    """Whether a manifest whose end Dagster does not know was lost, from the batch's outcome.
+    """Decide from the batch's result whether a manifest whose end Dagster does not know was lost.
 
     What was completed stays so. A quarantine counts when it came after the manifest was taken: an earlier one is why it
-    was dropped again. A failure is not, be it permanent: no command that works on failed batches finds one that Dagster does not know. It
-    is taken once more, and if it fails again, Dagster knows it.
+    was dropped again. A failure does not count, even a permanent one: no command that works on failed batches finds one
+    that Dagster does not know. It is taken once more, and if it fails again, Dagster knows it.
     """
     if result is None or result.manifest_digest != taken.digest:
         return "lost"
@@ -132,16 +132,16 @@ class Unnamed(BaseModel):
 
 
 class ReconcileReport(BaseModel):
-    """What a pass found, and how far it is.
+    """What a pass found, and its progress.
 
     Attributes:
         started_at: By the store's clock.
-        ended_at: `None` until every vehicle was looked at.
-        after_vehicle: The pass goes on after this one.
+        ended_at: `None` until every vehicle was read.
+        after_vehicle: The pass continues after this one.
         changed_since: What has not changed since then was compared with its manifest by an earlier pass.
         recent_count: Manifests that were taken within `GRACE` before the pass, and left alone.
         put_back: Manifests that went back into the inbox, or would without `dry_run`.
-        told: Quarantined batches whose outcome was missing in `results/`.
+        told: Quarantined batches whose result was missing in `results/`.
     """
 
     version: Literal[1] = 1
@@ -171,7 +171,7 @@ class ReconcileReport(BaseModel):
             self.put_back.append(f"{ref.vehicle_id}/{ref.batch_id}")
 
     def add_told(self, ref: BatchRef) -> None:
-        """Count an outcome that was written."""
+        """Count a result that was written."""
         self.told_count += 1
         if len(self.told) < MAX_LISTED:
             self.told.append(f"{ref.vehicle_id}/{ref.batch_id}")
@@ -184,30 +184,34 @@ class ReconcileReport(BaseModel):
             self.unnamed.append(found)
 
     def text(self) -> str:
-        """The pass in a sentence or two."""
+        """Return the pass in a sentence or two."""
         verb = "would be put" if self.dry_run else "were put"
         return (
             f"{self.vehicles} vehicles, {self.batches:,} batches with recordings ({self.objects:,} objects, "
             f"{self.size_bytes:,} bytes), {self.manifests:,} accepted manifests: {self.put_back_count} {verb} back into "
-            f"the inbox, {self.told_count} missing outcomes of quarantined batches, {self.unnamed_count:,} recordings "
+            f"the inbox, {self.told_count} missing results of quarantined batches, {self.unnamed_count:,} recordings "
             f"({self.unnamed_bytes:,} bytes) that no manifest names."
             + (
                 f" {self.recent_count:,} manifests were taken less than {GRACE.seconds // 60} minutes before: "
-                "the next pass looks at them."
+                "the next pass will check them."
                 if self.recent_count
                 else ""
             )
-            + ("" if self.ended_at else f" Not finished: it goes on after {self.after_vehicle or 'the first vehicle'}.")
+            + (
+                ""
+                if self.ended_at
+                else f" Not finished: it continues after {self.after_vehicle or 'the first vehicle'}."
+            )
         )
 
 
 def begin_pass(last: ReconcileReport | None, *, now: datetime, dry_run: bool = False) -> ReconcileReport:
-    """A report to go on with: the unfinished one, or a new one.
+    """Return the report to continue: the unfinished one, or a new one.
 
     Args:
         last: The report of the last pass that changed something.
         now: By the store's clock.
-        dry_run: A pass of its own, that only looks.
+        dry_run: A pass of its own, which changes nothing.
     """
     if last is not None and last.ended_at is None and not dry_run:
         return last
@@ -225,20 +229,20 @@ def reconcile(
     stop: Callable[[], bool] = lambda: False,
     on_vehicle: Callable[[ReconcileReport], None] = lambda _: None,
 ) -> ReconcileReport:
-    """Look at the vehicles that the report has not seen, and put back what was lost.
+    """Check the vehicles that the report has not reached, and put back what was lost.
 
     Memory holds one vehicle's manifests and one batch's names at a time. Every step can be repeated.
 
     Args:
         bucket: The drop bucket.
-        report: Where the pass is; it is changed.
+        report: Of the pass; it is changed.
         known: What Dagster knows, by batch.
         retain: See `judge`.
         stop: Asked before each vehicle.
         on_vehicle: Called after each vehicle.
 
     Raises:
-        Unavailable: The bucket did not answer; the pass can go on from the report.
+        Unavailable: The bucket did not answer; the pass can continue from the report.
     """
     tops = ("accepted", "batches", "quarantine")
     for vehicle in sorted({name for top in tops for name in bucket.list_names(top)}):
@@ -247,7 +251,7 @@ def reconcile(
         if stop():
             return report
         if VEHICLE_ID.fullmatch(vehicle):
-            _look_at_vehicle(bucket, vehicle, report, known=known, retain=retain)
+            _check_vehicle(bucket, vehicle, report, known=known, retain=retain)
             report.vehicles += 1
         else:
             _add_foreign(report, bucket.iterate(f"batches/{vehicle}/"), f"batches/{vehicle}/")
@@ -257,7 +261,7 @@ def reconcile(
     return report
 
 
-def _look_at_vehicle(
+def _check_vehicle(
     bucket: Bucket, vehicle: str, report: ReconcileReport, *, known: Mapping[BatchRef, KnownBatch], retain: timedelta
 ) -> None:
     # The inbox first: what leaves it in the meantime is then found among the accepted ones, recently taken.
@@ -282,12 +286,12 @@ def _look_at_vehicle(
     outcomes = set(bucket.list_names(f"results/{vehicle}"))
     for ref in sorted(quarantined):
         missing = f"{ref.batch_id}.json" not in outcomes and ref not in waiting and ref not in taken
-        if missing and _tell_quarantined(bucket, ref, dry_run=report.dry_run):
+        if missing and _write_result_of_quarantined(bucket, ref, dry_run=report.dry_run):
             report.add_told(ref)
 
     for ref, files in _by_batch(bucket, vehicle, report):
         named = ref in waiting or ref in quarantined or f"{ref.batch_id}.json" in outcomes
-        _look_at_recordings(bucket, ref, files, report, taken=taken.get(ref), named=named)
+        _check_recordings(bucket, ref, files, report, taken=taken.get(ref), named=named)
 
 
 def _newest_taken(bucket: Bucket, vehicle: str, report: ReconcileReport) -> dict[BatchRef, TakenManifest]:
@@ -305,7 +309,7 @@ def _newest_taken(bucket: Bucket, vehicle: str, report: ReconcileReport) -> dict
 
 
 def _put_back(bucket: Bucket, manifest: TakenManifest, *, dry_run: bool) -> bool:
-    """Put a manifest into the inbox unless one waits there; `False` when one does or it has just been removed."""
+    """Put a manifest into the inbox unless one waits there; return `False` when one does or it has just been removed."""
     if dry_run:
         return True
     try:
@@ -315,7 +319,7 @@ def _put_back(bucket: Bucket, manifest: TakenManifest, *, dry_run: bool) -> bool
     return bucket.put_new(inbox_key(manifest.ref.vehicle_id, manifest.ref.batch_id), raw)
 
 
-def _tell_quarantined(bucket: Bucket, ref: BatchRef, *, dry_run: bool) -> bool:
+def _write_result_of_quarantined(bucket: Bucket, ref: BatchRef, *, dry_run: bool) -> bool:
     record = latest_record(bucket, ref)
     if record is None:
         return False
@@ -333,7 +337,7 @@ def _tell_quarantined(bucket: Bucket, ref: BatchRef, *, dry_run: bool) -> bool:
 
 
 def _by_batch(bucket: Bucket, vehicle: str, report: ReconcileReport) -> Iterator[tuple[BatchRef, Iterator[ObjectInfo]]]:
-    """The vehicle's recordings, batch by batch; what lies outside of a batch is reported."""
+    """Yield the vehicle's recordings, batch by batch; report what lies outside of a batch."""
 
     def batch_of(info: ObjectInfo) -> str:
         _, _, batch, *rest = info.key.split("/", 3)
@@ -356,7 +360,7 @@ def _add_foreign(report: ReconcileReport, files: Iterator[ObjectInfo], where: st
         report.add_unnamed(found.unnamed(where, "not a batch's name"))
 
 
-def _look_at_recordings(
+def _check_recordings(
     bucket: Bucket,
     ref: BatchRef,
     files: Iterator[ObjectInfo],
@@ -365,7 +369,7 @@ def _look_at_recordings(
     taken: TakenManifest | None,
     named: bool,
 ) -> None:
-    """Count a batch's recordings, and those of which no manifest speaks."""
+    """Count a batch's recordings, and those that no manifest names."""
     prefix = batch_prefix(ref.vehicle_id, ref.batch_id)
     since = report.changed_since
     all_new = taken is not None and (since is None or taken.taken_at >= since)
@@ -406,7 +410,7 @@ class _Sum:
 
 
 def _names(bucket: Bucket, taken: TakenManifest) -> frozenset[str]:
-    """The files that an accepted manifest names; empty when it is gone or damaged, so that all are reported."""
+    """Return the files that an accepted manifest names; none when it is gone or damaged, so that all are reported."""
     try:
         raw = bucket.read(taken.key, max_bytes=MAX_MANIFEST_BYTES)
         manifest = parse_manifest(raw, vehicle_id=taken.ref.vehicle_id, batch_id=taken.ref.batch_id)

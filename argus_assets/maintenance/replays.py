@@ -1,4 +1,4 @@
-"""What a change of decoders, rules, prompt or model would do to batches: their codes and diagnoses held side by side.
+"""Compare what a change of decoders, rules, prompt or model would do to batches: to their codes and diagnoses.
 
 Pure: the outcome of a batch as far as it is compared, and the differences of two.
 """
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from argus_assets.diagnosis.model import Diagnosis
 
 CONFIDENCE_STEP: Final = 0.05
-"""A confidence that changes by less is taken for the same."""
+"""A confidence that changes by less counts as the same."""
 
 Kind = Literal[
     "frames", "frames_lost", "recordings_failed", "code_new", "code_gone", "code_changed", "cause", "confidence",
@@ -43,7 +43,7 @@ class CodeOutcome(BaseModel):
 
     @property
     def name(self) -> str:
-        """The code with its ECU."""
+        """Return the code with its ECU."""
         return f"{self.code} ({self.ecu})" if self.ecu else self.code
 
 
@@ -70,12 +70,12 @@ class Outcome(BaseModel):
 
     @property
     def cause(self) -> str:
-        """The most likely one."""
+        """Return the most likely cause."""
         return self.causes[0][0] if self.causes else "none"
 
     @classmethod
     def of(cls, recordings: pl.DataFrame, stats: pl.DataFrame, diagnosis: Diagnosis) -> "Outcome":
-        """The outcome that tables and a diagnosis tell.
+        """Return the outcome that follows from tables and a diagnosis.
 
         Args:
             recordings: `recordings.schema.RECORDINGS`.
@@ -134,7 +134,7 @@ class Difference:
 
 
 def differences(before: Outcome, after: Outcome) -> list[Difference]:
-    """What came out differently, codes first, then the diagnosis, then what was read."""
+    """Return what came out differently: codes first, then the diagnosis, then what was read."""
     found = _of_codes(before, after)
     old, new = dict(before.causes), dict(after.causes)
     if before.cause != after.cause:
@@ -158,15 +158,15 @@ def _of_codes(before: Outcome, after: Outcome) -> list[Difference]:
     for key in sorted({*old, *new}):
         was, is_ = old.get(key), new.get(key)
         if was is None and is_ is not None:
-            found.append(Difference("code_new", is_.name, "", _told(is_)))
+            found.append(Difference("code_new", is_.name, "", _described(is_)))
         elif was is not None and is_ is None:
-            found.append(Difference("code_gone", was.name, _told(was), ""))
+            found.append(Difference("code_gone", was.name, _described(was), ""))
         elif was is not None and is_ is not None and was != is_:
-            found.append(Difference("code_changed", was.name, _told(was), _told(is_)))
+            found.append(Difference("code_changed", was.name, _described(was), _described(is_)))
     return found
 
 
-def _told(code: CodeOutcome) -> str:
+def _described(code: CodeOutcome) -> str:
     return f"{code.severity}, {code.status}, {code.occurrences} times"
 
 
@@ -175,6 +175,6 @@ def _percent(confidence: float | None) -> str:
 
 
 def summed(found: Iterable[Iterable[Difference]]) -> list[tuple[Kind, str, int]]:
-    """(kind, name, batches) of the differences over all batches, the most frequent first."""
+    """Return (kind, name, batches) of the differences over all batches, the most frequent first."""
     counts: Counter[tuple[Kind, str]] = Counter((d.kind, d.name) for of_one in found for d in set(of_one))
     return [(kind, name, n) for (kind, name), n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))]

@@ -1,4 +1,4 @@
-"""Reruns that a person asked for: the request as a document, and which runs are to be started next. Pure."""
+"""Reruns that a person requested: the request as a document, and which runs to start next. Pure."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -9,17 +9,17 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 MAX_BATCHES_A_RUN: Final = 50
-MAX_RUNS_A_LOOK: Final = 20
+MAX_RUNS_A_TICK: Final = 20
 
 
 class RerunRequest(BaseModel):
-    """What `argus rerun` asks for.
+    """A request of `argus rerun`.
 
     Attributes:
         id: Names it; later requests have greater ids.
-        at: When it was asked for.
-        by: Who asked, as far as the command knows.
-        text: What was asked for, for people.
+        at: When it was made.
+        by: Who made it, as far as the command knows.
+        text: The request in words.
         partitions: Keys of the batches, in the order of the partitions: neighbours share a run.
         from_stage: Asset that is made again in any case; what follows it is made when its input changed.
     """
@@ -43,13 +43,13 @@ def new_request(
     from_stage: str | None,
     now: datetime,
 ) -> RerunRequest:
-    """A request with an id of its own.
+    """Return a request with an id of its own.
 
     Args:
         partitions: Keys of the batches, in any order.
         order: All partition keys, as Dagster keeps them.
-        by: Who asks.
-        text: What is asked for.
+        by: Who requests it.
+        text: The request in words.
         from_stage: Asset that is made in any case.
         now: The time.
     """
@@ -65,12 +65,12 @@ def new_request(
 
 
 class RerunProgress(BaseModel):
-    """How far a request is carried out.
+    """Progress of a request.
 
     Attributes:
-        offset: Batches of the request that were looked at.
-        deferred: Of those, the ones that were in a run; they are asked for again at the end.
-        round: Looks at those that started runs.
+        offset: Batches of the request that were considered.
+        deferred: Of those, the ones that were in a run; they are considered again at the end.
+        round: Ticks over the deferred ones that started runs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,13 +81,13 @@ class RerunProgress(BaseModel):
 
 
 class RerunStep(NamedTuple):
-    """One look at a request.
+    """One step of a request.
 
     Attributes:
         runs: (run key, batches) to start.
         progress: After it.
         done: Nothing is left to start.
-        gone: Batches that are no more.
+        gone: Batches that no longer exist.
     """
 
     runs: tuple[tuple[str, tuple[str, ...]], ...]
@@ -102,18 +102,18 @@ def plan_step(
     *,
     order: Sequence[str],
     busy: Collection[str],
-    most_runs: int = MAX_RUNS_A_LOOK,
-    most_batches: int = MAX_BATCHES_A_RUN,
+    max_runs: int = MAX_RUNS_A_TICK,
+    max_batches: int = MAX_BATCHES_A_RUN,
 ) -> RerunStep:
-    """Which runs to start next.
+    """Return which runs to start next.
 
     Args:
-        request: What was asked for.
-        progress: How far it is.
+        request: The request.
+        progress: Its progress.
         order: All partition keys, as Dagster keeps them.
         busy: Batches that are queued or running.
-        most_runs: Runs of one look.
-        most_batches: Batches of one run.
+        max_runs: Of one step.
+        max_batches: Of one run.
     """
     position = {key: at for at, key in enumerate(order)}
     is_last_round = progress.offset >= len(request.partitions)
@@ -121,25 +121,25 @@ def plan_step(
     runs: list[list[str]] = []
     deferred: list[str] = []
     gone: list[str] = []
-    looked_at = 0
+    considered = 0
     for key in todo:
         if key not in position:
             gone.append(key)
         elif key in busy:
             deferred.append(key)
-        elif runs and len(runs[-1]) < most_batches and position[key] == position[runs[-1][-1]] + 1:
+        elif runs and len(runs[-1]) < max_batches and position[key] == position[runs[-1][-1]] + 1:
             runs[-1].append(key)
-        elif len(runs) < most_runs:
+        elif len(runs) < max_runs:
             runs.append([key])
         else:
             break
-        looked_at += 1
+        considered += 1
     if is_last_round:
         after = RerunProgress(
-            offset=progress.offset, deferred=(*deferred, *todo[looked_at:]), round=progress.round + bool(runs)
+            offset=progress.offset, deferred=(*deferred, *todo[considered:]), round=progress.round + bool(runs)
         )
     else:
-        after = RerunProgress(offset=progress.offset + looked_at, deferred=(*progress.deferred, *deferred))
+        after = RerunProgress(offset=progress.offset + considered, deferred=(*progress.deferred, *deferred))
     return RerunStep(
         runs=tuple((_run_key(request, run, progress.round), tuple(run)) for run in runs),
         progress=after,

@@ -1,11 +1,11 @@
-"""What is old enough to go, and in which order it goes. The one place that decides; carried out through a port.
+"""Retention policy: what has expired, and the order in which it is safe to delete it. Carried out through a port.
 
-Of a batch, its accepted manifests go first (those that were replaced before the one that counts), then all that
-Dagster knows of it in one transaction, then the runs that have no batch any more. Killed anywhere, the next pass does
-the rest: a batch without manifests is still a completed batch, and a run without batches is still an old run.
+Of a batch, its accepted manifests go first (those that were replaced before the one that counts), then everything that
+Dagster knows of it in one transaction, then the runs that have no batch left. Killed anywhere, the next pass does the
+rest: a batch without manifests is still a completed batch, and a run without batches is still an old run.
 
-A batch that is gone stays gone: its outcome in `results/` names the manifest it was made from, so `reconcile` takes
-what it finds of it for settled. A manifest dropped anew is another drop, and is processed as one.
+A deleted batch stays deleted: its result in `results/` names the manifest it was made from, so `reconcile` counts what
+it finds of it as settled. A manifest dropped anew is another drop, and is processed as one.
 """
 
 from collections import defaultdict
@@ -33,17 +33,17 @@ from argus_assets.drop.results import BatchResult, read_result
 from argus_assets.errors import BadManifest
 
 GRACE: Final = timedelta(hours=1)
-"""What was completed so recently stays, however many batches there are: its outcome may still be on its way."""
+"""What was completed so recently stays, however many batches there are: its result may still be on its way."""
 
 RUN_GRACE: Final = timedelta(days=1)
-"""What ended so recently may still be looked at by sensors, or be started again."""
+"""What ended so recently may still be read by sensors, or be started again."""
 
 CHUNK: Final = 200
-"""Batches that go in one transaction."""
+"""Batches that are deleted in one transaction."""
 
 READERS: Final = 16
 MAX_LISTED: Final = 50
-"""Batches that are named for each reason; the others are counted."""
+"""Batches that are listed for each reason; the others are counted."""
 
 Memory = Literal["answers", "drives", "model calls", "alerts", "alerted manifests"]
 MEMORIES: Final[tuple[Memory, ...]] = ("answers", "drives", "model calls", "alerts", "alerted manifests")
@@ -68,26 +68,26 @@ class Policy:
 
     Attributes:
         batches: Since a batch was completed; its partition, its events, its accepted manifests.
-        most_batches: Live partitions; beyond that the oldest completed ones go earlier.
-        accepted: Of manifests whose batch is gone or which a later one replaced; `None` as `batches`. When it is
+        max_batches: Live partitions; beyond that the oldest completed ones expire earlier.
+        accepted: Of manifests whose batch is deleted or which a later one replaced; `None` as `batches`. When it is
             longer than `batches`, manifests outlive their batch.
         runs: Of runs without batches, and of events without a run.
-        memory: Of saved answers, drives, model calls, and alerts of batches that are gone.
+        memory: Of saved answers, drives, model calls, and alerts of batches that are deleted.
         recordings: Since the batch was completed; `None` for ever.
-        others_are_told: Other systems are told of events: a batch waits until its own are in the outbox.
+        others_are_notified: Other systems are notified of events: a batch waits until its own are in the outbox.
     """
 
     batches: timedelta = timedelta(days=90)
-    most_batches: int = 20_000
+    max_batches: int = 20_000
     accepted: timedelta | None = None
     runs: timedelta = timedelta(days=90)
     memory: timedelta = timedelta(days=365)
     recordings: timedelta | None = None
-    others_are_told: bool = True
+    others_are_notified: bool = True
 
     @property
     def manifests(self) -> timedelta:
-        """How long accepted manifests are kept."""
+        """Return how long accepted manifests are kept."""
         return self.batches if self.accepted is None else self.accepted
 
 
@@ -98,9 +98,9 @@ class LiveBatch:
     Attributes:
         digest: Of the manifest that was taken last, `None` when that event is not there.
         taken: Storage id of that event: another one when the batch was dropped again.
-        state: `working`: a run is at it, or is asked for. `resting`: nothing runs, nothing failed, and it is not complete.
+        state: `working`: a run is at it, or was requested. `resting`: nothing runs, nothing failed, and it is not complete.
         since: When it was taken or completed, whichever was later.
-        told: Its events were passed on to the outbox, where there is one.
+        reported: Its events are in the outbox, where there is one.
         pinned: It is in the golden set: it stays, and so do its recordings.
     """
 
@@ -110,13 +110,13 @@ class LiveBatch:
     taken: int
     state: Literal["completed", "failed", "working", "resting"]
     since: datetime
-    told: bool = True
+    reported: bool = True
     pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OldRun:
-    """A run that has ended and has no batch any more."""
+    """A run that has ended and has no batch left."""
 
     run_id: str
     ended_at: datetime
@@ -132,42 +132,42 @@ class Span:
 
 
 class RetentionStore(Protocol):
-    """What can be looked up in, and removed from, Dagster's records and Argus' own. Every removal can be repeated."""
+    """Looks up and deletes what Dagster and Argus recorded. Every deletion can be repeated."""
 
     def live_batches(self) -> Sequence[LiveBatch]: ...
 
-    def forget_batches(self, batches: Sequence[LiveBatch]) -> Sequence[LiveBatch]:
-        """Remove partitions and all events of theirs in one transaction, but for those that were dropped again.
+    def delete_batches(self, batches: Sequence[LiveBatch]) -> Sequence[LiveBatch]:
+        """Delete partitions and all their events in one transaction, except those that were dropped again.
 
         Returns:
-            Those that are gone.
+            Those that were deleted.
         """
         ...
 
-    def old_runs(self, *, before: datetime, ended_before: datetime, going: Sequence[str]) -> Sequence[OldRun]:
-        """Ended runs, the oldest first.
+    def old_runs(self, *, before: datetime, ended_before: datetime, deleted: Sequence[str]) -> Sequence[OldRun]:
+        """Return ended runs, the oldest first.
 
         Args:
             before: Runs that never had a batch: ended earlier than this.
-            ended_before: Runs whose batches are gone: ended earlier than this.
-            going: Partitions that count as gone.
+            ended_before: Runs whose batches are deleted: ended earlier than this.
+            deleted: Partitions that count as deleted.
         """
         ...
 
-    def forget_run(self, run_id: str) -> None: ...
+    def delete_run(self, run_id: str) -> None: ...
 
     def old_events(self, *, before: datetime) -> Span:
-        """Events of no run and no partition that lives, quarantined manifests excepted."""
+        """Return the span of events of no run and no live partition, quarantined manifests excepted."""
         ...
 
-    def forget_events(self, *, before: datetime) -> int: ...
+    def delete_events(self, *, before: datetime) -> int: ...
 
     def old_memory(self, memory: Memory, *, before: datetime) -> Span: ...
 
-    def forget_memory(self, memory: Memory, *, before: datetime) -> int: ...
+    def delete_memory(self, memory: Memory, *, before: datetime) -> int: ...
 
     def manifest(self, partition: str, digest: str) -> bytes | None:
-        """The manifest that a batch was made from, `None` when it is not kept."""
+        """Return the manifest that a batch was made from, `None` when it is not kept."""
         ...
 
     def delete_object(self, key: str) -> None:
@@ -183,7 +183,7 @@ class RetentionStore(Protocol):
 
 
 class Gone(BaseModel):
-    """What goes of one kind.
+    """What was deleted of one kind.
 
     Attributes:
         oldest: Age of the oldest, by when it was completed, ended, taken or put.
@@ -207,7 +207,7 @@ class Gone(BaseModel):
 
 
 class Kept(BaseModel):
-    """What is old enough and stays."""
+    """What is old enough and stays, for one reason."""
 
     because: Because
     count: int = 0
@@ -215,12 +215,12 @@ class Kept(BaseModel):
 
 
 class RetentionReport(BaseModel):
-    """What a pass removed, or would remove.
+    """What a pass deleted, or would delete.
 
     Attributes:
         live: Partitions before the pass.
-        over: Partitions beyond the allowed number that could not go.
-        listed_at: When accepted manifests and recordings were last looked through whole.
+        over: Partitions beyond the allowed number that could not be deleted.
+        listed_at: When all accepted manifests and recordings were last listed.
     """
 
     version: Literal[1] = 1
@@ -234,7 +234,7 @@ class RetentionReport(BaseModel):
     kept: list[Kept] = []
 
     def of(self, kind: Kind) -> Gone:
-        """What goes of a kind."""
+        """Return the entry of a kind, which is added when there is none."""
         for found in self.gone:
             if found.kind == kind:
                 return found
@@ -252,8 +252,8 @@ class RetentionReport(BaseModel):
             found.batches.append(partition)
 
     def lines(self) -> list[str]:
-        """The report, a line for each kind and each reason."""
-        verb = "would go" if self.dry_run else "gone"
+        """Return the report, a line for each kind and each reason."""
+        verb = "would be deleted" if self.dry_run else "deleted"
         found = [
             f"{g.count:,} {g.kind} {verb}"
             + (f", {g.oldest:%Y-%m-%d %H:%M} to {g.newest:%Y-%m-%d %H:%M}" if g.oldest and g.newest else "")
@@ -263,7 +263,7 @@ class RetentionReport(BaseModel):
         ] or [f"Nothing {verb}: {self.live:,} live partitions."]
         found += [f"{k.count:,} old batches kept: {k.because}" for k in self.kept]
         if self.over:
-            found.append(f"{self.over:,} partitions more than allowed: none of them may go yet.")
+            found.append(f"{self.over:,} partitions more than allowed: none of them may be deleted yet.")
         return found
 
 
@@ -273,7 +273,7 @@ class RetentionReport(BaseModel):
 def plan_batches(
     batches: Iterable[LiveBatch], *, policy: Policy, now: datetime
 ) -> tuple[list[LiveBatch], list[tuple[LiveBatch, Because]]]:
-    """Which batches are due, as far as Dagster's records tell.
+    """Return which batches have expired, as far as Dagster's records show.
 
     Args:
         batches: All that have a partition.
@@ -281,12 +281,12 @@ def plan_batches(
         now: The time.
 
     Returns:
-        Those that are due, the one completed first at the head; and those that are old enough but stay.
+        Those that have expired, the one completed first at the head; and those that are old enough but stay.
     """
     known = list(batches)
     by_age = sorted(known, key=lambda b: (b.since, b.partition))
     completed = [b for b in by_age if b.state == "completed" and not b.pinned]
-    too_many = len(known) - policy.most_batches
+    too_many = len(known) - policy.max_batches
     due = [
         batch
         for position, batch in enumerate(completed)
@@ -308,11 +308,11 @@ def plan_batches(
 def judge_outcome(
     batch: LiveBatch, result: BatchResult | None, *, waits: bool, manifests: Sequence["Accepted"]
 ) -> Because | None:
-    """Why a batch that is due stays after all, `None` when it goes.
+    """Return why a batch that has expired stays after all, `None` when it may be deleted.
 
     Args:
         batch: A completed one.
-        result: Its outcome in `results/`.
+        result: Its result in `results/`.
         waits: A manifest of it is in the inbox.
         manifests: Its accepted ones.
     """
@@ -322,7 +322,7 @@ def judge_outcome(
         return "a later manifest was never taken up"
     if result is None:
         return "outcome not delivered"
-    if not batch.told:
+    if not batch.reported:
         return "other systems were not told yet"
     if result.state != "completed" or result.manifest_digest != batch.digest:
         return "last outcome is not its completion"
@@ -339,14 +339,14 @@ class Accepted:
 
 
 def latest(manifests: Iterable[Accepted]) -> list[Accepted]:
-    """The last one of a batch; more when the store's clock cannot tell them apart."""
+    """Return the last one of a batch; more when the store's clock cannot distinguish them."""
     known = list(manifests)
     last = max((a.info.modified.timestamp() for a in known if a.info.modified is not None), default=None)
     return [a for a in known if a.info.modified is None or a.info.modified.timestamp() == last]
 
 
 def replaced_first(manifests: Iterable[Accepted], counts: str | None) -> list[Accepted]:
-    """The order in which a batch's manifests go.
+    """Return a batch's manifests in the order in which they are deleted.
 
     The one that counts is the last: while it is there, `reconcile` sees nothing but a settled batch.
     """
@@ -369,23 +369,23 @@ def retain(
     stop: Callable[[], bool] = lambda: False,
     log: Callable[[str], object] = lambda _: None,
 ) -> RetentionReport:
-    """Look at everything that ages, and remove what is due.
+    """Find what has expired, and delete it.
 
     Args:
-        store: Where it is removed.
+        store: Deletes it.
         bucket: The drop bucket, to look things up in.
         policy: How long, and how much.
         now: The time.
-        dry_run: Remove nothing.
-        listing: Look through all accepted manifests, and all recordings where those are to go by age.
+        dry_run: Delete nothing.
+        listing: List all accepted manifests, and all recordings where those expire by age.
         stop: Asked before each step; the rest is left to the next pass.
-        log: Where to tell of it.
+        log: Logs progress.
 
     Returns:
-        What is gone, or would go, and what stays although it is old. `ended_at` is for the caller to set.
+        What was deleted, or would be, and what stays although it is old. `ended_at` is for the caller to set.
 
     Raises:
-        Unavailable: The bucket or the database did not answer; what is gone is gone, the next pass does the rest.
+        Unavailable: The bucket or the database did not answer; what was deleted stays deleted, the next pass does the rest.
     """
     return _Pass(store, bucket, policy, now, dry_run, listing, stop, log).run()
 
@@ -421,7 +421,7 @@ class _Pass:
         return self.report
 
     def _batches(self, live: Sequence[LiveBatch]) -> set[str]:
-        """Remove batches; returns the partitions that are gone."""
+        """Delete batches; return the partitions that were deleted."""
         due, kept = plan_batches(live, policy=self.policy, now=self.now)
         for batch, because in kept:
             self.report.keep(because, batch.partition)
@@ -439,21 +439,21 @@ class _Pass:
                 for batch, because, _ in looked_up:
                     if because is not None:
                         self.report.keep(because, batch.partition)
-                # Manifests that outlive their batch go by their own age, see `_accepted`.
+                # Manifests that outlive their batch expire by their own age, see `_accepted`.
                 for batch, manifests in going if self.policy.manifests <= self.policy.batches else ():
                     self._delete_manifests(manifests, batch.digest)
                 wanted = [batch for batch, _ in going]
-                done = wanted if self.dry_run else self.store.forget_batches(wanted)
+                done = wanted if self.dry_run else self.store.delete_batches(wanted)
                 for batch in done:
                     self.report.of("batches").add(batch.since)
                 gone |= {b.partition for b in done}
                 self.log(f"{len(gone):,} of {len(due):,} old batches")
-        self.report.over = max(0, len(live) - len(gone) - self.policy.most_batches)
+        self.report.over = max(0, len(live) - len(gone) - self.policy.max_batches)
         return gone
 
     def _why_kept(self, batch: LiveBatch, manifests: Sequence[Accepted]) -> Because | None:
         waits = self.bucket.exists(inbox_key(batch.ref.vehicle_id, batch.ref.batch_id))
-        known = batch if self.policy.others_are_told else replace(batch, told=True)
+        known = batch if self.policy.others_are_notified else replace(batch, reported=True)
         return judge_outcome(known, read_result(self.bucket, batch.ref), waits=waits, manifests=manifests)
 
     def _accepted_of(self, vehicle: str) -> dict[BatchRef, list[Accepted]]:
@@ -472,7 +472,7 @@ class _Pass:
                 self.store.delete_object(accepted.info.key)
 
     def _accepted(self, left: dict[BatchRef, LiveBatch]) -> None:
-        """Manifests that a later one replaced, or whose batch is gone and had its outcome."""
+        """Delete manifests that a later one replaced, or whose batch is deleted and had its result."""
         for vehicle in sorted(self.bucket.list_names("accepted")):
             if self.stop():
                 return
@@ -486,7 +486,7 @@ class _Pass:
                 result = read_result(self.bucket, ref)
                 settled = result.manifest_digest if result is not None and result.state == "completed" else None
                 last = latest(manifests)
-                # The last one goes when nothing needs it: no partition, and its completion was told.
+                # The last one goes when nothing needs it: no partition, and its completion was reported.
                 going = [a for a in old if a not in last or (a.digest == settled and batch is None)]
                 self._delete_manifests(going, settled)
 
@@ -498,13 +498,13 @@ class _Pass:
 
     def _runs(self, gone: Sequence[str]) -> None:
         runs = self.store.old_runs(
-            before=self.now - max(self.policy.runs, RUN_GRACE), ended_before=self.now - RUN_GRACE, going=gone
+            before=self.now - max(self.policy.runs, RUN_GRACE), ended_before=self.now - RUN_GRACE, deleted=gone
         )
         for number, run in enumerate(runs, start=1):
             if self.stop():
                 return
             if not self.dry_run:
-                self.store.forget_run(run.run_id)
+                self.store.delete_run(run.run_id)
             self.report.of("runs").add(run.ended_at)
             if number % 500 == 0:
                 self.log(f"{number:,} of {len(runs):,} runs")
@@ -513,22 +513,22 @@ class _Pass:
         before = self.now - self.policy.runs
         span = self.store.old_events(before=before)
         if span.count:
-            self._add("events", span, lambda: self.store.forget_events(before=before))
+            self._add("events", span, lambda: self.store.delete_events(before=before))
 
     def _memories(self) -> None:
         before = self.now - self.policy.memory
         for memory in MEMORIES:
             span = self.store.old_memory(memory, before=before)
             if span.count and not self.stop():
-                self._add(memory, span, lambda memory=memory: self.store.forget_memory(memory, before=before))
+                self._add(memory, span, lambda memory=memory: self.store.delete_memory(memory, before=before))
 
-    def _add(self, kind: Kind, span: Span, forget: Callable[[], int]) -> None:
+    def _add(self, kind: Kind, span: Span, delete: Callable[[], int]) -> None:
         found = self.report.of(kind)
-        found.add(span.oldest, count=span.count if self.dry_run else forget())
+        found.add(span.oldest, count=span.count if self.dry_run else delete())
         found.add(span.newest, count=0)
 
     def _recordings(self, left: dict[BatchRef, LiveBatch]) -> None:
-        """Recordings of batches that were completed long ago and have not changed since."""
+        """Delete recordings of batches that were completed long ago and have not changed since."""
         limit = self.policy.recordings
         if limit is None:
             return
@@ -560,7 +560,7 @@ class _Pass:
                         self.store.delete_object(info.key)
 
     def _named(self, result: BatchResult) -> frozenset[str]:
-        """The files that were processed: what no manifest names was never looked at, and stays."""
+        """Return the files that were processed: what no manifest names was never read, and stays."""
         raw = self.store.manifest(result.partition_key, result.manifest_digest) if result.partition_key else None
         try:
             manifest = parse_manifest(raw, vehicle_id=result.vehicle_id, batch_id=result.batch_id) if raw else None

@@ -1,4 +1,4 @@
-"""Which failed batches run again, when, and which stay for a person. Pure: no Dagster, no clock."""
+"""Retry policy: which failed batches run again, when, and which are left to a person. Pure: no Dagster, no clock."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_ATTEMPTS: Final = 5
 """Of one drop of a manifest, the first included."""
 
 MAX_CRASHES: Final = 2
-"""What brings a worker down twice is taken to do so each time."""
+"""A batch that brings a worker down twice is assumed to do so each time."""
 
 BACKOFF: Final = (timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 """Since the last failure, after the first, second … attempt; the last one for all that follow."""
@@ -60,11 +60,12 @@ class FailedBatch:
 
     @property
     def crashed(self) -> bool:
-        """Whether it may have brought a worker down: it runs alone, so that no other batch suffers again."""
+        """Return whether it may have brought a worker down: it runs alone, so that no other batch suffers again."""
         return any(f.kind == "crashed" for f in self.failures)
 
 
-Verdict = Literal["again", "later", "person"]
+Verdict = Literal["again", "later", "manual"]
+"""`manual`: a person has to look at it, and run it again by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +86,18 @@ class Limits:
 LIMITS: Final = Limits()
 
 
-def judge(batch: FailedBatch, *, now: datetime, limits: Limits = LIMITS) -> Verdict:
-    """What to do with a failed batch: run it again now, look again later, or leave it to a person."""
+def decide(batch: FailedBatch, *, now: datetime, limits: Limits = LIMITS) -> Verdict:
+    """Decide what to do with a failed batch: retry now, retry later, or leave it to a person."""
     last = batch.failures[-1]
     if last.kind in ("permanent", "quarantined", "cancelled") or len(batch.failures) >= limits.attempts:
-        return "person"
+        return "manual"
     if sum(f.kind == "crashed" for f in batch.failures) >= limits.crashes:
-        return "person"
+        return "manual"
     return "again" if now >= due_at(batch, limits) else "later"
 
 
 def due_at(batch: FailedBatch, limits: Limits = LIMITS) -> datetime:
-    """When the next attempt is due."""
+    """Return when the next attempt is due."""
     last = batch.failures[-1]
     return last.at + limits.backoff[min(len(batch.failures), len(limits.backoff)) - 1]
 
@@ -120,21 +121,21 @@ class Rerun:
 
 @dataclass(frozen=True, slots=True)
 class RerunPlan:
-    """What one look decides.
+    """What one evaluation decides.
 
     Attributes:
         runs: To start now.
         later: Batches whose pause is not over.
-        person: Batches that wait for a person.
+        manual: Batches that need a person.
     """
 
     runs: tuple[Rerun, ...]
     later: tuple[str, ...]
-    person: tuple[str, ...]
+    manual: tuple[str, ...]
 
 
 def plan_reruns(
-    failed: Sequence[FailedBatch], *, order: Sequence[str], now: datetime, most: int, limits: Limits = LIMITS
+    failed: Sequence[FailedBatch], *, order: Sequence[str], now: datetime, max_batches: int, limits: Limits = LIMITS
 ) -> RerunPlan:
     """Decide for each failed batch, and put those that run again into runs.
 
@@ -142,16 +143,16 @@ def plan_reruns(
         failed: One entry for each batch, none of them in flight.
         order: All partition keys, as Dagster keeps them.
         now: The time.
-        most: Batches of one run.
+        max_batches: Of one run.
         limits: How often, and how soon.
     """
-    verdict = {b.partition: judge(b, now=now, limits=limits) for b in failed}
+    verdict = {b.partition: decide(b, now=now, limits=limits) for b in failed}
     again = {b.partition: b for b in failed if verdict[b.partition] == "again"}
     alone = {key for key, b in again.items() if b.crashed or b.large}
     runs: list[tuple[str, ...]] = [(key,) for key in again if key in alone]
     for stage in dict.fromkeys(b.stage for b in again.values()):
         keys = [key for key, b in again.items() if b.stage == stage and key not in alone]
-        runs += stretches(keys, order=order, max_keys=most)
+        runs += stretches(keys, order=order, max_keys=max_batches)
     position = {key: at for at, key in enumerate(order)}
     return RerunPlan(
         runs=tuple(
@@ -159,12 +160,12 @@ def plan_reruns(
             for keys in sorted(runs, key=lambda keys: position[keys[0]])
         ),
         later=tuple(b.partition for b in failed if verdict[b.partition] == "later"),
-        person=tuple(b.partition for b in failed if verdict[b.partition] == "person"),
+        manual=tuple(b.partition for b in failed if verdict[b.partition] == "manual"),
     )
 
 
 def _run_key(keys: Sequence[str], batches: Mapping[str, FailedBatch]) -> str:
-    """The same for the same attempts at the same drops."""
+    """Return a key that is the same for the same attempts at the same drops."""
     names = [f"{k}@{batches[k].digest}@{batches[k].failures[0].at.timestamp():.3f}#{batches[k].attempt}" for k in keys]
     if len(names) == 1:
         return f"rerun_failed/{names[0]}"

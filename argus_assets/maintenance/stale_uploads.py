@@ -1,4 +1,4 @@
-"""Uploads that were begun and never completed, with what is missing of each.
+"""Find uploads that were begun and never completed, and what is missing of each.
 
 A vehicle that loses its connection leaves recordings without a manifest, or a file in parts. Only listings are read;
 of quarantined batches, the record and a listing.
@@ -34,7 +34,7 @@ Kind = Literal["no_manifest", "unfinished_file", "missing_files"]
 
 
 class StaleUpload(BaseModel):
-    """An upload that does not go on.
+    """An upload that stalled.
 
     Attributes:
         kind: Recordings whose manifest never came, a file that was sent in parts and not completed, or a quarantined
@@ -57,15 +57,15 @@ class StaleUpload(BaseModel):
 
     @property
     def name(self) -> str:
-        """Tells this upload from every other, and from itself after it went on."""
+        """Return a name that no other upload has, nor this one after more of it arrived."""
         return f"{self.vehicle_id}/{self.batch_id}/{self.kind}@{self.since.isoformat()}"
 
     def text(self) -> str:
-        """In a sentence."""
+        """Return it as a sentence."""
         more = f" and {self.missing_count - len(self.missing)} more" if self.missing_count > len(self.missing) else ""
         return (
             f"{self.vehicle_id}/{self.batch_id}: nothing since {self.since:%Y-%m-%d %H:%M} UTC, {self.objects:,} objects "
-            f"({self.size_bytes:,} bytes) are there. Missing ({self.kind}): {', '.join(self.missing)}{more}."
+            f"({self.size_bytes:,} bytes) have arrived. Missing ({self.kind}): {', '.join(self.missing)}{more}."
         )
 
 
@@ -74,10 +74,10 @@ class StaleUploads(BaseModel):
 
     Attributes:
         started_at: By the store's clock.
-        ended_at: `None` while the pass is not at its end.
-        after_vehicle: It goes on after this one.
+        ended_at: `None` while the pass is in progress.
+        after_vehicle: It continues after this one.
         uploads: At most `MAX_LISTED`; all are counted.
-        parts_not_listed: Why files that were sent in parts and not completed were not looked for.
+        parts_not_listed: Why incomplete multipart uploads could not be listed.
     """
 
     version: Literal[1] = 1
@@ -100,13 +100,13 @@ class StaleUploads(BaseModel):
 def find_stale(
     bucket: Bucket, found: StaleUploads, *, quiet: timedelta, stop: Callable[[], bool] = lambda: False
 ) -> StaleUploads:
-    """Look at the vehicles that the pass has not seen.
+    """Scan the vehicles that the pass has not reached.
 
     Args:
         bucket: The drop bucket.
-        found: Where the pass is; it is changed.
-        quiet: How long nothing has come of what is reported.
-        stop: Asked before each vehicle but the first, so that every call gets on.
+        found: The report of the pass; it is changed.
+        quiet: An upload is reported when nothing of it arrived for so long.
+        stop: Asked before each vehicle but the first, so that every call makes progress.
 
     Raises:
         Unavailable: The bucket did not answer.
@@ -123,11 +123,11 @@ def find_stale(
             if found.started_at - upload.since > quiet:
                 found.add(upload)
         found.after_vehicle = vehicle
-    # A vehicle that never completed a file stands in no listing of objects.
+    # A vehicle that never completed a file is in no listing of objects.
     try:
         unfinished = _unfinished(bucket)
     except ArgusError as error:
-        # Not every store lists them, nor lets everybody: the rest is worth telling.
+        # Not every store lists them, nor allows everybody to: the rest is worth reporting.
         found.parts_not_listed = str(error)
         unfinished = []
     for upload in unfinished:
@@ -175,7 +175,7 @@ def _without_manifest(bucket: Bucket, ref: BatchRef) -> StaleUpload | None:
 
 
 def _missing_files(bucket: Bucket, ref: BatchRef) -> StaleUpload | None:
-    """A quarantined batch whose files are still missing."""
+    """Return a quarantined batch whose files are still missing, `None` for any other."""
     record = latest_record(bucket, ref)
     if record is None or state_of(bucket, record) != "open":
         return None
@@ -201,7 +201,7 @@ def _missing_files(bucket: Bucket, ref: BatchRef) -> StaleUpload | None:
 
 
 def _unfinished(bucket: Bucket) -> list[StaleUpload]:
-    """Files that were sent in parts and not completed, batch by batch."""
+    """Return incomplete multipart uploads, batch by batch."""
     keys: dict[BatchRef, dict[str, datetime]] = {}
     for upload in bucket.list_unfinished_uploads("batches/", limit=MAX_PARTS):
         _, vehicle, batch, name = [*upload.key.split("/", 3), "", "", ""][:4]

@@ -1,6 +1,6 @@
-"""Whether an asset of a batch would come out the same again: by versions of code and configuration, and of its input.
+"""Decide whether an asset of a batch would come out the same again: by versions of code, configuration and input.
 
-Pure: what was recorded, what is in force, and the verdict.
+Pure: the record of the last materialization, the active recipe, and the verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,15 +33,15 @@ class MaterializationRecord:
 def stale_because(
     made: MaterializationRecord | None, *, digest: str, recipe: Recipe, input_version: str | None
 ) -> str | None:
-    """Why an asset has to be made again, `None` when it would come out the same.
+    """Return why an asset has to be made again, `None` when it would come out the same.
 
-    A name that only one of the recipes has says nothing: a diagnosis without a language model does not depend on one.
-    An asset of which it was not recorded what it was made from is taken to be made from what is there.
+    A name that only one of the recipes has is no difference: a diagnosis without a language model does not depend on one.
+    An asset whose record does not name its input's version counts as made from the present one.
 
     Args:
         made: How it was made last, `None` when it never was.
         digest: Of the manifest that was taken last.
-        recipe: What is in force.
+        recipe: The active one.
         input_version: Data version of its input; `None` where that is not known.
     """
     if made is None:
@@ -84,14 +84,14 @@ def first_stale(
     recipes: Mapping[str, Recipe],
     input_version: str,
 ) -> StaleBatch | None:
-    """The first asset of a batch that has to be made again.
+    """Return the first asset of a batch that has to be made again, `None` when none has.
 
     Args:
         partition: Key of the batch.
         made: How each asset was made last.
         stages: Assets in the order in which they are made; each is the input of the next.
         digest: Of the manifest that was taken last.
-        recipes: What is in force for each.
+        recipes: The active one of each.
         input_version: Data version of the drop, which the first asset is made from.
     """
     before = input_version

@@ -44,7 +44,7 @@ class RunInFlight(BaseModel):
         return self.states.get("completed", 0)
 
     @property
-    def told(self) -> str:
+    def progress(self) -> str:
         """Return its batches by state, in words."""
         if self.batches == 1:
             return next(iter(self.states), "")

@@ -1,1 +1,4 @@
-"""Events and alerts about batches, their endpoints and signatures. Pure: sending and storing are in `adapters`."""
+"""Events and alerts about batches for other systems, their endpoints and signatures.
+
+Pure: sending and storing are in `adapters`.
+"""

@@ -1,6 +1,6 @@
-"""Which outcomes are alerts, by the rules of a file that people write. Pure.
+"""Alert rules: which outcomes raise an alert, by a file that people write. Pure.
 
-A rule says what it holds for and how often it may speak. What was alerted before is told by whoever keeps it.
+A rule says what it applies to and how often it may alert. What was alerted before is passed in by whoever stores it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,18 +31,18 @@ _HOURS: Final = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
 
 
 class AlertRule(Strict):
-    """`[[alert]]`: when people are told.
+    """`[[alert]]`: when people are notified.
 
     Attributes:
-        name: Of the rule; it stands in the alert.
-        on: What it looks at: trouble codes of a drive (`fault`), batches that failed for good (`failed`), drops that
+        name: Of the rule; part of the alert.
+        on: What it applies to: trouble codes of a drive (`fault`), batches that failed for good (`failed`), drops that
             cannot be used (`quarantined`).
         severity: The mildest that counts, for `fault`; for the others the severity of the alert.
         codes: Trouble codes, with `*` and `?`.
         vehicles: Vehicles, with `*` and `?`.
         platforms: The same of platforms.
         releases: The same of software releases.
-        modes: Only diagnoses that were made so.
+        modes: Only diagnoses that were made this way.
         repeat_after_h: Hours in which a vehicle's code is not alerted again by this rule; 0 for no limit.
         most_per_hour: Alerts of one code in an hour by this rule, over all vehicles; 0 for no limit.
         quiet_hours: `22:00-06:00`: what is raised then is sent at the end of them.
@@ -80,7 +80,7 @@ class AlertRule(Strict):
         return (given,) if isinstance(given, str) else given
 
     def due_at(self, at: datetime) -> datetime:
-        """When an alert that is raised at `at` may be sent: then, or at the end of the quiet hours."""
+        """Return when an alert that is raised at `at` may be sent: then, or at the end of the quiet hours."""
         if self.quiet_hours is None:
             return at
         begin, end = (time.fromisoformat(text) for text in self.quiet_hours.split("-"))
@@ -113,7 +113,7 @@ def read_alerts(path: Path, *, endpoints: Sequence[str]) -> AlertRules:
 
     Args:
         path: The file.
-        endpoints: Names of those that there are.
+        endpoints: Names of the configured ones.
 
     Raises:
         BadSetting: There is no such file, or something in it cannot be used.
@@ -132,17 +132,17 @@ def read_alerts(path: Path, *, endpoints: Sequence[str]) -> AlertRules:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a rule wants to tell. Whether it was told already is not known yet."""
+    """An alert that a rule raises. Whether it was sent already is not known yet."""
 
     rule: AlertRule
     at: datetime
     data: AlertRaised
 
     def outcome(self, *, held_back: int = 0) -> Outcome:
-        """The event of it.
+        """Return its event.
 
         Args:
-            held_back: Alerts that a limit kept back since the last one.
+            held_back: Alerts that a limit held back since the last one.
         """
         data = self.data.model_copy(update={"held_back": held_back})
         identity = outcome_id("AlertRaised", data.vehicle_id, data.batch_id, data.manifest_digest, data.rule, data.code)
@@ -151,7 +151,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a rule has told before of the same code.
+    """What a rule has alerted before of the same code.
 
     Attributes:
         last_at: Of the same vehicle, `None` when never.
@@ -162,13 +162,13 @@ class Told:
     in_the_hour: int = 0
 
 
-def is_held_back(alert: Alert, told: Told) -> bool:
-    """Whether the limits of its rule keep an alert back."""
+def is_held_back(alert: Alert, earlier: Told) -> bool:
+    """Return whether the limits of its rule hold an alert back."""
     rule = alert.rule
     # A batch that was recorded late may be processed before an earlier one: both directions count.
-    if told.last_at is not None and abs(alert.at - told.last_at) < rule.repeat_after_h * HOUR:
+    if earlier.last_at is not None and abs(alert.at - earlier.last_at) < rule.repeat_after_h * HOUR:
         return True
-    return 0 < rule.most_per_hour <= told.in_the_hour
+    return 0 < rule.most_per_hour <= earlier.in_the_hour
 
 
 def alerts_of(
@@ -179,14 +179,14 @@ def alerts_of(
     release: str | None = None,
     given_up: bool = False,
 ) -> list[Alert]:
-    """What the rules make of an outcome.
+    """Return the alerts that the rules raise for an outcome.
 
     Args:
         outcome: A diagnosis, or a change of status; nothing else is alerted.
         rules: All of them.
         platform: Of the batch, where the outcome does not say it.
         release: The same.
-        given_up: A failure that may pass by itself came so often that nothing tries again.
+        given_up: No automatic retry follows a transient failure.
     """
     found: list[Alert] = []
     match outcome.data:

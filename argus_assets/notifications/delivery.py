@@ -1,4 +1,4 @@
-"""What becomes of an attempt to deliver an event: done, again later, or a dead letter. Pure."""
+"""Delivery policy: after an attempt an event is delivered, retried later, or a dead letter. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,25 +7,25 @@ from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 PAUSES: Final = tuple(timedelta(seconds=s) for s in (5, 30, 120, 600, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600))
-"""After the first attempt, the second and so on; after the last one there is one more, then it is a dead letter."""
+"""After the first attempt, the second and so on; after the last pause one more attempt, then it is a dead letter."""
 
 REFUSALS: Final = 3
-"""Attempts at a receiver that refuses the request itself (4xx, 3xx): it may be just being set up."""
+"""Attempts at a receiver that refuses the request itself (4xx, 3xx): it may still be being set up."""
 
 PAUSE_AFTER: Final = 3
-"""Failures of an endpoint in a row after which all its events wait."""
+"""Consecutive failures of an endpoint after which all its events wait."""
 
 ENDPOINT_PAUSES: Final = tuple(timedelta(seconds=s) for s in (10, 30, 60, 120, 300, 600))
 MAX_RETRY_AFTER: Final = timedelta(hours=24)
 _TRY_LATER: Final = frozenset({408, 425, 429})
 
 Verdict = Literal["delivered", "again", "dead", "gone"]
-"""`gone`: the receiver wants nothing any more (410)."""
+"""`gone`: the receiver wants no more events (410)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an attempt brought.
+    """The result of an attempt.
 
     Attributes:
         status: HTTP status, `None` without an answer.
@@ -39,16 +39,16 @@ class Reply:
 
     @property
     def is_of_endpoint(self) -> bool:
-        """Whether the next event would fare the same: it does not answer, is overloaded or broken."""
+        """Return whether the next event would fare the same: it does not answer, is overloaded or broken."""
         return self.status is None or self.status in _TRY_LATER or self.status >= 500
 
 
 def judge(reply: Reply, *, attempts: int) -> tuple[Verdict, timedelta]:
-    """What to do, and for `again` after which pause.
+    """Return what to do next, and for `again` after which pause.
 
     Args:
         reply: Of this attempt.
-        attempts: So many there were, this one included.
+        attempts: Number of attempts, this one included.
     """
     if reply.status is not None and 200 <= reply.status < 300:
         return "delivered", timedelta(0)
@@ -61,7 +61,7 @@ def judge(reply: Reply, *, attempts: int) -> tuple[Verdict, timedelta]:
 
 
 def endpoint_pause(failures: int, reply: Reply) -> timedelta | None:
-    """How long all events of an endpoint wait after it failed so many times in a row; `None` for not at all."""
+    """Return how long all events of an endpoint wait after so many consecutive failures; `None` for not at all."""
     if reply.retry_after is not None:
         return reply.retry_after
     if failures < PAUSE_AFTER:
@@ -70,7 +70,7 @@ def endpoint_pause(failures: int, reply: Reply) -> timedelta | None:
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
-    """The header `Retry-After` (RFC 9110, 10.2.3): seconds or a date, at most a day; `None` for what is neither."""
+    """Parse the header `Retry-After` (RFC 9110, 10.2.3): seconds or a date, at most a day; `None` for what is neither."""
     if not value:
         return None
     text = value.strip()
@@ -86,7 +86,7 @@ def parse_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
 
 
 def schedule(pauses: Sequence[timedelta] = PAUSES) -> str:
-    """The pauses in words."""
+    """Return the pauses in words."""
     return ", ".join(
         f"{int(p.total_seconds() // 3600)} h" if p >= timedelta(hours=1)
         else f"{int(p.total_seconds() // 60)} min" if p >= timedelta(minutes=1)

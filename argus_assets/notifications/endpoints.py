@@ -1,4 +1,4 @@
-"""The endpoints that events go to, as the settings name them. Pure.
+"""Endpoints that events are sent to, as the settings name them. Pure.
 
 `ARGUS_WEBHOOKS` holds entries that are separated by blanks: `name=https://host/path`, or, for some types of events,
 `name[DiagnosisCompleted,AlertRaised]=https://host/path`. `ARGUS_WEBHOOK_SECRETS` holds `name=whsec_…`; a name that has
@@ -20,8 +20,8 @@ from argus_assets.notifications.events import NAMES, EventName
 SETTING: Final = "ARGUS_WEBHOOKS"
 SECRETS_SETTING: Final = "ARGUS_WEBHOOK_SECRETS"
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what each one begins with
-LEAST_SECRET_BYTES: Final = 24
-MOST_SECRET_BYTES: Final = 64
+MIN_SECRET_BYTES: Final = 24
+MAX_SECRET_BYTES: Final = 64
 
 _ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,63})(?:\[(?P<types>[A-Za-z,]*)\])?=(?P<url>\S+)")
 _HELP: Final = "Write name=https://host/path, or name[DiagnosisCompleted,AlertRaised]=https://host/path."
@@ -33,10 +33,10 @@ class Endpoint:
     """A receiver.
 
     Attributes:
-        name: What it is called everywhere; its address may hold a secret and is shown nowhere.
+        name: Shown instead of its address, which may hold a secret.
         url: Where events are posted.
-        secrets: Keys that sign, `whsec_…`; the newest first.
-        types: What it takes.
+        secrets: Signing keys, `whsec_…`; the newest first.
+        types: Events that it takes.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Endpoint:
 
     @property
     def host(self) -> str:
-        """Whom it is at, without anything that may be secret."""
+        """Return its host, without anything that may be secret."""
         return urlsplit(self.url).hostname or "?"
 
 
 def parse_endpoints(webhooks: str, secrets: str) -> tuple[Endpoint, ...]:
-    """The endpoints of the two settings.
+    """Return the endpoints of the two settings.
 
     Raises:
         BadSetting: Something in them cannot be used. The text names no address and no secret.
@@ -60,13 +60,13 @@ def parse_endpoints(webhooks: str, secrets: str) -> tuple[Endpoint, ...]:
     for number, entry in enumerate(secrets.split(), 1):
         name, _, secret = entry.partition("=")
         if not secret or not _is_secret(secret):
-            raise BadSetting(f"{SECRETS_SETTING}: entry {number} is no name with a secret.", help=_HOW_TO_WRITE)
+            raise BadSetting(f"{SECRETS_SETTING}: entry {number} is not a name with a secret.", help=_HOW_TO_WRITE)
         keys.setdefault(name, []).append(secret)
     found: dict[str, Endpoint] = {}
     for number, entry in enumerate(webhooks.split(), 1):
         match = _ENTRY.fullmatch(entry)
         if match is None:
-            raise BadSetting(f"{SETTING}: entry {number} is no name with an address.", help=_HELP)
+            raise BadSetting(f"{SETTING}: entry {number} is not a name with an address.", help=_HELP)
         name = match["name"]
         if name in found:
             raise BadSetting(f"{SETTING}: {name!r} is named twice.", help="Give each endpoint a name of its own.")
@@ -78,13 +78,13 @@ def parse_endpoints(webhooks: str, secrets: str) -> tuple[Endpoint, ...]:
     if unused:
         raise BadSetting(
             f"{SECRETS_SETTING} has a secret for {', '.join(map(repr, unused))}, which {SETTING} does not name.",
-            help="Correct the name, or take the secret out.",
+            help="Correct the name, or remove the secret.",
         )
     return tuple(found.values())
 
 
 def wanted_by(endpoints: Sequence[Endpoint], name: EventName) -> tuple[str, ...]:
-    """Names of the endpoints that take such events."""
+    """Return the names of the endpoints that take such events."""
     return tuple(endpoint.name for endpoint in endpoints if name in endpoint.types)
 
 
@@ -95,7 +95,7 @@ def _is_secret(text: str) -> bool:
         key = b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except (NotBase64, ValueError):
         return False
-    return LEAST_SECRET_BYTES <= len(key) <= MOST_SECRET_BYTES
+    return MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES
 
 
 def _check_url(name: str, url: str) -> None:
@@ -105,7 +105,7 @@ def _check_url(name: str, url: str) -> None:
     except ValueError:
         host, parts = None, urlsplit("")
     if not host or parts.scheme not in ("https", "http"):
-        raise BadSetting(f"{SETTING}: the address of {name!r} is no https:// URL.", help=_HELP)
+        raise BadSetting(f"{SETTING}: the address of {name!r} is not an https:// URL.", help=_HELP)
     if parts.scheme == "http" and not _is_loopback(host):
         raise BadSetting(
             f"{SETTING}: the address of {name!r} is not encrypted.", help="Use https://; http:// is for loopback only."

@@ -1,8 +1,8 @@
-"""What happened to batches, as CloudEvents 1.0 for other systems. Pure: no Dagster, no clock, no network.
+"""Events of batches as CloudEvents 1.0 for other systems. Pure: no Dagster, no clock, no network.
 
-Types are `argus.<Name>`: a reverse DNS name needs a domain, which Argus has none of. The id of an event follows from
-what happened: whatever is recorded twice has one id, and a receiver keeps one of it. No event holds a VIN, a secret or
-an address of a file.
+Types are `argus.<Name>`: a reverse DNS name needs a domain, and Argus has none. The id of an event follows from what
+happened: whatever is recorded twice has one id, and a receiver keeps one of the two. No event holds a VIN, a secret or
+the address of a file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -204,7 +204,7 @@ _OfManifest = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An event that other systems are told of."""
+    """An event that other systems are notified of."""
 
     id: str
     name: EventName
@@ -213,26 +213,26 @@ class Outcome:
 
     @property
     def subject(self) -> str:
-        """`<vehicle>/<batch>`."""
+        """Return `<vehicle>/<batch>`."""
         return f"{self.data.vehicle_id}/{self.data.batch_id}"
 
     @property
     def type(self) -> str:
-        """The CloudEvents type."""
+        """Return the CloudEvents type."""
         return f"{TYPE_PREFIX}{self.name}"
 
 
 def outcome_id(*parts: object) -> str:
-    """UUID (version 5) of what happened."""
+    """Return the UUID (version 5) of what happened."""
     return str(uuid5(_NAMESPACE, "\x1f".join(str(part) for part in parts)))
 
 
 def cloud_event(outcome: Outcome, *, source: str = SOURCE) -> CloudEvent:
-    """The CloudEvent of an outcome.
+    """Return the CloudEvent of an outcome.
 
     Args:
         outcome: What happened.
-        source: Which platform tells it: a URI reference.
+        source: Which installation sends it: a URI reference.
     """
     return CloudEvent(
         {
@@ -250,13 +250,13 @@ def cloud_event(outcome: Outcome, *, source: str = SOURCE) -> CloudEvent:
 
 
 def envelope(outcome: Outcome, *, source: str = SOURCE) -> dict[str, Any]:
-    """The CloudEvent in its JSON format, as a document."""
+    """Return the CloudEvent in its JSON format, as a document."""
     event = cloud_event(outcome, source=source)
     return json_document({**event.get_attributes(), "data": event.get_data()})
 
 
 def event_schemas() -> dict[str, Any]:
-    """JSON schema of the data of each type of event."""
+    """Return the JSON schema of the data of each type of event."""
     return {
         f"{TYPE_PREFIX}{name}": {
             "$id": f"{SCHEMA_PREFIX}{name}:1",
@@ -267,7 +267,7 @@ def event_schemas() -> dict[str, Any]:
 
 
 def example_alert(at: datetime) -> Outcome:
-    """An alert of a vehicle that there is not, to try an endpoint with.
+    """Return an alert of a vehicle that does not exist, to try an endpoint with.
 
     Args:
         at: When it is sent.
@@ -316,7 +316,7 @@ def outcome_of(recorded: Recorded) -> Outcome | None:
 
 
 def worst_faults(stats: pl.DataFrame) -> list[dict[str, str]]:
-    """The codes of a drive with the worst severity of each, worst first: `Fault` documents.
+    """Return the codes of a drive with the worst severity of each, worst first: `Fault` documents.
 
     Args:
         stats: `stats.schema.ERROR_STATS`; its severity orders by badness.

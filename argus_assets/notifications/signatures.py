@@ -1,4 +1,4 @@
-"""What goes over the wire for an event: a structured CloudEvent, signed as Standard Webhooks says."""
+"""Requests for events: a structured CloudEvent, signed according to Standard Webhooks."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 
 
 def body_of(payload: Mapping[str, Any]) -> bytes:
-    """The request body. It is signed as it is, so a receiver must check it before it parses it."""
+    """Return the request body. It is signed as it is, so a receiver must verify it before parsing it."""
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def headers_of(event_id: str, body: bytes, *, secrets: Sequence[str], at: datetime) -> dict[str, str]:
-    """The headers of a request.
+    """Return the headers of a request.
 
     Args:
         event_id: The same at each attempt.
         body: What is posted.
-        secrets: Keys; there is a signature by each of them.
+        secrets: Keys; each of them signs.
         at: The time of this attempt, UTC.
     """
     text = body.decode()

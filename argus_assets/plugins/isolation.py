@@ -26,7 +26,7 @@ from argus_assets.plugins import isolation_child
 MIB: Final = 1024**2
 _GRACE_S: Final = 15.0
 PROGRAM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-"""Where a program without a folder in its name is looked for, and its own `PATH`."""
+"""Search path for a program without a folder in its name, and its own `PATH`."""
 
 _SYSTEM_READS: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64",
@@ -39,7 +39,7 @@ _SYSTEM_READS: Final = (
     *(f"/proc/{name}" for name in ("cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "sys", "uptime", "version")),
     "/sys/devices/system", "/sys/fs/cgroup",
 )  # fmt: skip
-"""What any program may read: no file of the platform, and none that holds a secret."""
+"""Paths that any program may read: no file of the platform, and none that holds a secret."""
 
 _BESIDE_BIN: Final = ("bin", "sbin", "lib", "lib64", "libexec")
 
@@ -68,7 +68,7 @@ METHODS: Final[tuple[Method, ...]] = ("seccomp", "namespace")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a program may take.
+    """Limits of a program.
 
     Attributes:
         timeout_s: Seconds from start to end.
@@ -89,7 +89,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a program ended.
+    """The end of a program.
 
     Attributes:
         kind: `exited` and `signalled` by itself; `timeout`, `memory`, `output` and `processes` by a limit; `not_started`;
@@ -150,7 +150,7 @@ def run_isolated(
     Args:
         command: Absolute path of the program, and its arguments.
         folder: Its working and home folder; what is written below counts as its output. Holds `tmp` for temporary
-            files, which is made. As root, it becomes `nobody`'s.
+            files, which is created. As root, it is given to `nobody`.
         environment: Variables beside `PATH`, `HOME`, `TMPDIR`, `LANG` and `TZ`. No other reaches it.
         reads: What it may read beside its own folder, its installation and the system's libraries.
         bounds: What it may take.
@@ -192,7 +192,7 @@ def run_isolated(
     finally:
         _end(child)
     if report is None:
-        return Outcome("not_started", text="the process that watches it was lost")
+        return Outcome("not_started", text="its watching process was lost")
     return Outcome(**report)
 
 
@@ -209,7 +209,7 @@ def _installation(program: str) -> list[str]:
 
 
 def holds_a_home(folder: Path) -> bool:
-    """Return whether a folder is, or holds, the home of a user, and so keys and other secrets."""
+    """Return whether a folder is, or holds, the home of a user, with keys and other secrets."""
     homes = {Path(user.pw_dir) for user in pwd.getpwall()}
     return any(home == folder or folder in home.parents for home in homes if home != Path("/"))
 

@@ -1,8 +1,8 @@
 """The process between the platform and a program that is not trusted to end well.
 
-Run without site-packages (`python -I -S`), so that nothing but the standard library is loaded; `isolation.py` speaks
-with it. The order arrives as a line of JSON on standard input, which stays open: its end means that the
-platform is gone. The report leaves as JSON on standard output.
+Run without site-packages (`python -I -S`), so that nothing but the standard library is loaded; `isolation.py` starts
+it. The order arrives as a line of JSON on standard input, which stays open: its end means that the
+platform has ended. The report leaves as JSON on standard output.
 
 The program gets limits, no network and an environment of its own before it is executed. This process is the reaper
 of all that the program starts, also of what leaves its group or session, and kills what is left at the end.
@@ -30,7 +30,7 @@ _SPARE_TASKS: Final = 256
 _MAX_DEPTH: Final = 100
 _PIPE_BYTES: Final = 64 * 1024
 _SOCKET_BYTES: Final = 416 * 1024
-"""What the kernel buffers for one that nobody reads, at most (pipe(7), wmem_max)."""
+"""Largest kernel buffer of an unread one (pipe(7), wmem_max)."""
 _FIRST_WAIT_S: Final = 0.005
 _LONGEST_WAIT_S: Final = 0.1
 _WATCH_EVERY_S: Final = 0.1
@@ -44,11 +44,11 @@ _Json = dict[str, Any]
 
 
 def main() -> None:
-    """Run what standard input orders, and report."""
+    """Execute the order on standard input, and report."""
     order: _Json = json.loads(sys.stdin.buffer.readline())
     try:
         report = _run(order)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the platform has to hear of it
+    except Exception as error:  # noqa: BLE001 - whatever it is, the platform has to know
         report = {"kind": "not_started", "text": f"{type(error).__name__}: {error}"}
     sys.stdout.write(json.dumps(report))
     sys.stdout.flush()
@@ -57,17 +57,17 @@ def main() -> None:
 def _run(order: _Json) -> _Json:
     kernel.libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     said_r, said_w = os.pipe()
-    told_r, told_w = os.pipe()
+    reports_r, reports_w = os.pipe()
     started = time.monotonic()
     program = os.fork()
     if program == 0:
-        _become(order, said_w, told_w)
+        _become(order, said_w, reports_w)
     os.close(said_w)
-    os.close(told_w)
+    os.close(reports_w)
     os.set_blocking(said_r, False)
     before: _Json = {}
-    with os.fdopen(told_r) as told:  # ends when the program is executed, or could not be
-        for line in told:
+    with os.fdopen(reports_r) as reports:  # ends when the program is executed, or could not be
+        for line in reports:
             before |= json.loads(line)
     watch = _Watch(order, program, said_r, started)
     try:
@@ -89,7 +89,7 @@ def _run(order: _Json) -> _Json:
 # ---------------------------------------------------------------------------------------------- becoming the program
 
 
-def _become(order: _Json, said: int, told: int) -> NoReturn:
+def _become(order: _Json, said: int, reports: int) -> NoReturn:
     """Take limits, then execute the program, in the forked child. Does not return."""
     try:
         os.setsid()
@@ -102,9 +102,9 @@ def _become(order: _Json, said: int, told: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         network = _leave_network(order["methods"]) if order["isolate_network"] else "allowed"
         if network is None:
-            _tell(told, {"kind": "no_isolation"})
+            _report(reports, {"kind": "no_isolation"})
             os._exit(127)
-        _tell(told, {"network": network})
+        _report(reports, {"network": network})
         for what, value in (
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, int(order["output_bytes"])),
@@ -121,23 +121,23 @@ def _become(order: _Json, said: int, told: int) -> NoReturn:
         if has_landlock and not kernel.restrict_program(
             reads=[*order["reads"], f"/proc/{os.getpid()}"], writes=[order["folder"], os.devnull]
         ):
-            _tell(told, {"kind": "not_started", "text": "the kernel did not take files away from it"})
+            _report(reports, {"kind": "not_started", "text": "the kernel did not restrict its files"})
             os._exit(127)
         # A change of the user forgets this, so it comes after.
         kernel.libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.execve(order["command"][0], order["command"], order["environment"])  # noqa: S606 - no shell is the point
     except BaseException as error:  # noqa: BLE001 - a forked child must end here
         text = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
-        _tell(told, {"kind": "not_started", "text": text})
+        _report(reports, {"kind": "not_started", "text": text})
     os._exit(127)
 
 
-def _tell(fd: int, what: _Json) -> None:
+def _report(fd: int, what: _Json) -> None:
     os.write(fd, json.dumps(what).encode() + b"\n")
 
 
 def _leave_network(methods: list[str]) -> str | None:
-    """Give up the network by the first method that works; returns its name, `None` when none does."""
+    """Give up the network by the first method that works; return its name, `None` when none does."""
     ways = {"seccomp": kernel.refuse_sockets, "namespace": _enter_empty_network}
     return next((name for name in methods if ways[name]()), None)
 

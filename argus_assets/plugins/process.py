@@ -83,17 +83,17 @@ def unusable_identity(point: EntryPoint) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Usable(Generic[_Named]):
-    """What came of the entry points of a group.
+    """The entry points of a group, usable and not.
 
     Attributes:
         plug_ins: Those that can be used, in the order of their entry points' names.
         notes: A sentence for each that cannot.
-        passed_over: What stands for those.
+        skipped: Identities of those.
     """
 
     plug_ins: tuple[_Named, ...]
     notes: tuple[str, ...]
-    passed_over: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def find_usable(
@@ -109,23 +109,23 @@ def find_usable(
     """
     plug_ins: list[_Named] = []
     notes: list[str] = []
-    passed_over: list[str] = []
+    skipped: list[str] = []
     for point in sorted(points, key=lambda p: (p.name, p.value)):
         try:
             plug_in = describe(point)
         except BadRecording as error:
             notes.append(error.what)
-            passed_over.append(unusable_identity(point))
+            skipped.append(unusable_identity(point))
             continue
         if plug_in.name in (*reserved, *(p.name for p in plug_ins)):
             notes.append(
-                f"The {kind} {point.name!r} ({unusable_identity(point)}) is passed over: "
+                f"The {kind} {point.name!r} ({unusable_identity(point)}) is skipped: "
                 f"the name {plug_in.name!r} is taken."
             )
-            passed_over.append(unusable_identity(point))
+            skipped.append(unusable_identity(point))
             continue
         plug_ins.append(plug_in)
-    return Usable(tuple(plug_ins), tuple(notes), tuple(passed_over))
+    return Usable(tuple(plug_ins), tuple(notes), tuple(skipped))
 
 
 def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object]) -> object:
@@ -146,7 +146,7 @@ def ask(kind: str, host: str, point: EntryPoint, question: Mapping[str, object])
             return read_answer(place.output)
         said = place.shown(outcome.tail)
     raise BadRecording(
-        f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is passed over: "
+        f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is skipped: "
         f"{outcome.sentence(_ASK_BOUNDS)}{'; it printed: ' + said if said else ''}.",
         help="Repair or uninstall that package.",
     )

@@ -1,4 +1,4 @@
-"""Where a program runs: a copy of what it reads, a folder to work in, one for its output."""
+"""The workplace of a program: a copy of its input, a folder to work in, one for its output."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _TAIL_CHARACTERS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where one run of a program happens.
+    """The workplace of one run of a program.
 
     Attributes:
         folder: Its working folder; gone afterwards.

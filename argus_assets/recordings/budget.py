@@ -1,7 +1,7 @@
-"""What one recording may still cost: one object that is carried through all readers of a file.
+"""The remaining budget of one recording: one object that is carried through all readers of a file.
 
 A reader asks before it spends: bytes before it inflates them, a channel before it opens one. A refusal is no error. The
-reader goes on without what was refused, and the budget tells in the end, in one problem row for each kind, how much of it
+reader goes on without what was refused, and the budget reports in the end, in one problem row for each kind, how much of it
 there was, and where it began.
 """
 
@@ -13,7 +13,7 @@ from argus_assets.common.texts import clean_name
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, Problem, ProblemLog, RecordingSummary
 
 Counted = Literal["channels", "topics", "columns", "schemas", "blocks", "records", "values"]
-"""What is counted over a whole file; the limit of `x` is `Limits.max_x`, of columns `Limits.max_total_columns`."""
+"""Resources that are counted over a whole file; the limit of `x` is `Limits.max_x`, of columns `Limits.max_total_columns`."""
 
 _LIMITS: Final[dict[Counted, str]] = {
     "channels": "max_channels",
@@ -25,14 +25,14 @@ _LIMITS: Final[dict[Counted, str]] = {
     "values": "max_values",
 }
 _PER_BYTE: Final[dict[Counted, float]] = {"records": 0.25, "values": 4}
-"""What each byte of a file allows of it, where that is more."""
+"""Amount that each byte of a file allows, where that is more."""
 _MEANS: Final[dict[Counted, str]] = {
     "channels": "Frames of further channels were not read.",
     "topics": "Messages of further topics are kept as frames, undecoded; further signal groups were not read.",
     "columns": "Further fields were not read as columns.",
     "schemas": "Messages with further schemas are kept as frames, undecoded.",
-    "blocks": "What further blocks hold was not read.",
-    "records": "What follows them in their chunks was not read.",
+    "blocks": "Further blocks were not read.",
+    "records": "The rest of their chunks was not read.",
     "values": "Further messages are kept as frames, undecoded.",
 }
 
@@ -116,7 +116,7 @@ class Budget:
         return max(int(getattr(self.limits, _LIMITS[what])), int(_PER_BYTE.get(what, 0) * self.size_bytes))
 
     def lose(self, what: Counted, frames: int) -> None:
-        """Count further frames as lost to a refusal that was told before."""
+        """Count further frames as lost to a refusal that was reported before."""
         with self._lock:
             refused = self._refused[what]
             refused.frames_lost = (refused.frames_lost or 0) + frames

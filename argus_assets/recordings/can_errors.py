@@ -1,7 +1,7 @@
-"""CAN error frames as SocketCAN describes them (linux/can/error.h), whatever recorder saw them.
+"""CAN error frames as SocketCAN describes them (linux/can/error.h), whichever recorder logged them.
 
 An error frame on the wire has no identifier. The frame table holds class bits in its place, and in the payload the
-eight bytes that say more: [1] controller state, [2] kind of protocol error, [3] where in the frame, [4] transceiver,
+eight bytes of detail: [1] controller state, [2] kind of protocol error, [3] where in the frame, [4] transceiver,
 [6] and [7] the transmit and receive error counters. A recorder that knows nothing of an error gives class 0 and no
 payload.
 """
@@ -53,13 +53,13 @@ LOCATIONS: Final = {
     0x1A: "end of frame",
     0x12: "intermission",
 }
-"""Where in a frame an error was seen (byte 3), in words."""
+"""Positions in a frame where an error was detected (byte 3)."""
 
 _SJA1000_VALID, _CORE_VALID = 1, 2
 """Flags of Vector's error frames: which register the error code is of."""
 
 _CORE_KINDS: Final = np.zeros((64, 2), np.uint8)
-"""Bytes 2 and 3 by the error code of Vector's CAN core. 3, other, says nothing."""
+"""Bytes 2 and 3 by the error code of Vector's CAN core. 3, other, has no detail."""
 _CORE_KINDS[0] = BIT, 0
 _CORE_KINDS[1] = FORM, 0
 _CORE_KINDS[2] = STUFF, 0

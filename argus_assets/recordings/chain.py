@@ -1,6 +1,6 @@
 """Records that follow each other without an index: walked exactly, and yet a run at a time.
 
-A format whose records state their length is a chain: each record says where the next one starts. Walking it one by
+A format whose records state their length is a chain: each record determines where the next one starts. Walking it one by
 one costs a Python step for each. Here every place that could be a record is found at once, and where each of a run
 of such places ends at the next one, walking would have found the same.
 """

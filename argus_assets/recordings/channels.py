@@ -12,7 +12,7 @@ Channel = tuple[str, str]
 """Name and kind."""
 
 _MAX_REFUSED: Final = 262_144
-"""Refused channels that are told apart; of further ones only the frames are counted."""
+"""Refused channels that are counted one by one; of further ones only the frames are counted."""
 
 
 class ChannelCounts:
@@ -24,7 +24,7 @@ class ChannelCounts:
         self._refused: set[Channel] = set()
 
     def admit(self, frames: pl.DataFrame, counts: Mapping[Channel, int], *, at: int) -> pl.DataFrame:
-        """Count frames; returns those whose channel fits into the budget, which tells of the others.
+        """Count frames; return those whose channel fits into the budget, which reports the others.
 
         Args:
             frames: With the columns `channel` and `kind` of `schema.FRAMES`.

@@ -31,7 +31,7 @@ class Cleaner:
         )
 
     def summary(self, summary: RecordingSummary) -> None:
-        """Clean what a summary says."""
+        """Clean the texts of a summary."""
         summary.format, summary.decoder = clean_name(summary.format), clean_name(summary.decoder)
         channels: dict[tuple[str, str], ChannelSummary] = {}
         for c in summary.channels:

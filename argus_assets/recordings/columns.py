@@ -107,7 +107,7 @@ class FrameArrays:
         channel: Index into `channels`.
         kind: Index into `schema.KINDS`; of one row where all have the same.
         is_bus: Rows that are frames of a bus; the others get nulls in its columns. `None` for all.
-        is_rx: `None` when the format does not tell.
+        is_rx: `None` where the format does not say.
         buffer: Holds all payloads, of less than 2 GiB.
         starts: Where each payload starts in `buffer`.
         lengths: Bytes of each payload.

@@ -1,6 +1,6 @@
-"""Have a recording read by a confined process, from outside: what its jobs may use, and what becomes of an ended one.
+"""Have a recording read by a confined process, from outside: the limits of its jobs, and the handling of an ended one.
 
-No foreign byte is decoded here. `jobs` is the other side: what runs inside of the process. When a process has to be killed,
+No foreign byte is decoded here. `jobs` is the other side: what runs inside of the process. When a process had to be killed,
 what was read before is kept: the recording is read again, up to the last batch that came through.
 """
 
@@ -85,7 +85,7 @@ def read_contained(
         source: The recording; it is read here, and handed to the process.
         name: Of its file; see `reading.open_recording`.
         limits: What it may cost.
-        decoders: The formats in force.
+        decoders: The active formats.
         with_tables: Write the tables, and not the summary alone.
         reserve: Entered with the bytes of memory that the process may take, while it reads.
 
@@ -115,7 +115,7 @@ def read_contained(
 
 
 def _with_plug_ins_named(part: ReadPart, decoders: Decoders) -> ReadPart:
-    """Say of a file of an unknown format which plug-ins do not know it either: the process knows nothing of them."""
+    """Name the plug-ins that do not know an unknown format either: the process knows nothing of them."""
     if not (decoders.plug_ins or decoders.notes):
         return part
     problems = part.summary.problems
@@ -229,7 +229,7 @@ def _inflated_plug_in(
 ) -> ReadPart | None:
     """Read a compressed recording that a plug-in takes; `None` when none does.
 
-    What cannot be inflated is none of theirs as far as anybody knows: the built-in readers say what is wrong with it.
+    Data that cannot be inflated belongs to no plug-in: the built-in readers report what is wrong with it.
     """
     for memory in (MIN_READER_BYTES, MAX_READER_BYTES):
         place = confined.place()

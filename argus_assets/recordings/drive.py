@@ -20,9 +20,9 @@ _PATH: Final = "path of the file"
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """What was recorded of one drive. Each table has a further column `recording` (String): the file it came from.
+    """The recorded data of one drive. Each table has a further column `recording` (String): the file it came from.
 
-    The recordings stand in any order; a detector that needs order sorts by time.
+    The recordings are in any order; a detector that needs order sorts by time.
 
     Attributes:
         frames: `schema.FRAMES`.

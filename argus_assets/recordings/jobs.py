@@ -1,7 +1,7 @@
 """Read a recording, inside of the confined process: the jobs that `containment.worker` runs by name.
 
 Foreign bytes are decoded here, so nothing of the platform is within reach. `contained` is the other side: it orders these
-jobs from outside, and decides what becomes of a recording whose job was ended.
+jobs from outside, and handles a recording whose job was ended.
 """
 
 import shutil
@@ -92,7 +92,7 @@ def collect(
 
 
 def inflate(job: Job, *, limits: Limits) -> dict[str, Any]:
-    """Inflate the source into the file `inflated`; returns `problems`, and what the decoder's name gets."""
+    """Inflate the source into the file `inflated`; return `problems`, and what the decoder's name gets."""
     source = job.source
     assert source is not None
 

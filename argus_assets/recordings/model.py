@@ -1,4 +1,4 @@
-"""The values that pass between decoders and their callers, and the interface of a decoder."""
+"""The values that decoders and their callers exchange, and the interface of a decoder."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _MAX_PROBLEMS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one recording may cost. What exceeds a limit is not read, and a problem row says what, where and how much.
+    """Limits on what one recording may cost. Data beyond a limit is not read, and a problem row says what, where and how much.
 
     Each is a setting (`ARGUS_LIMITS`, docs/recordings.md). The defaults are above what genuine recordings have.
 
@@ -202,7 +202,7 @@ class FrameBatch:
 
 @dataclass(slots=True)
 class RecordingSummary:
-    """What is known of a recording once it has been read.
+    """The summary of a recording that has been read.
 
     Timestamps are integer nanoseconds since 1970-01-01 UTC, `None` without frames.
 
@@ -278,7 +278,7 @@ class Decoder(Protocol):
     """A recording format.
 
     Attributes:
-        seeks: Whether its reader jumps about in a recording, so that it wants a local file; others read forward.
+        seeks: Its reader needs random access, so a local file; others read forward.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
     frames.parquet  logs.parquet  diagnostics.parquet   `schema.FRAMES`, `LOGS`, `DIAGNOSTICS`
     topic_<n>.parquet, topic_<n>_<k>.parquet …          typed columns of a topic or signal group, as the summary lists them
-    summary.json                                        written last: its presence says that the part is whole
+    summary.json                                        written last: its presence means that the part is complete
 
 A part knows nothing of the recording's name, so that it can be kept under the hash of the content.
 """
@@ -42,7 +42,7 @@ READER_VERSION: Final = "4." + ".".join(f"{d.name}{d.version}" for d in DECODERS
 
 
 def reader_version(decoders: Decoders = BUILT_IN, name: str = "", limits: Limits = DEFAULT_LIMITS) -> str:
-    """Return what tells parts of a file of this name apart from those that other readers would make of its content."""
+    """Return the version of the readers for a file of this name: parts of other versions are not reused."""
     plugged = decoders.version(name)
     own = {f.name: getattr(limits, f.name) for f in fields(limits) if f.name != "workers"}
     if own != {name: getattr(DEFAULT_LIMITS, name) for name in own}:
@@ -71,7 +71,7 @@ class LazyPart:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where a reader that had to be ended is to stop in another attempt, and why.
+    """The point at which the next attempt of an ended reader stops, and the reason.
 
     Attributes:
         after: Batches that are taken.
@@ -100,12 +100,12 @@ def write_part(
         source: The recording.
         folder: An empty local folder.
         limits: What the file may cost.
-        decoders: The formats in force.
+        decoders: The active formats.
         name: Of the recording's file; see `open_recording`.
         progress: Called after each batch with `batches` and `frames`.
         stop: Where to stop before the end.
         keep_on_memory_error: Keep what was read when memory does not suffice, instead of raising.
-        with_tables: Write the tables; without, they are empty, and the summary says what is in them.
+        with_tables: Write the tables; otherwise they are empty, and the summary describes them.
 
     Raises:
         OSError: The source cannot be read or the folder not written.
@@ -154,7 +154,7 @@ def write_read(
         except MemoryError:
             if not keep_on_memory_error:
                 raise
-            ended = stopped("more memory than it may take, and ended")
+            ended = stopped("more memory than allowed, and ended")
         if ended is None and stop is not None:
             ended = stop.problem
         summary = reader.summary
@@ -255,7 +255,7 @@ class _Topics:
     """Files of all topics of a recording, of which only some are open at a time.
 
     Rows wait in memory until there are enough for a row group, or too many of all topics together. A topic whose file was
-    closed to make room goes on in another one.
+    closed to make room continues in another one.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opening a recording whatever its format."""
+"""Open a recording, whatever its format."""
 
 import traceback
 from collections.abc import Iterator
@@ -67,10 +67,10 @@ class GuardedReader:
             place = traceback.extract_tb(error.__traceback__)[-1]
             self.summary.problems.append(
                 Problem(
-                    "reader_failed", "bytes that the reader handles",
+                    "reader_failed", "bytes that the reader can handle",
                     clean(f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})", max_chars=300),
                     None, None,
-                    "This is a fault of Argus. What was read before it is kept; please report it with the file, if you can.",
+                    "This is a bug in Argus. What was read before it is kept; please report it, with the file if you can.",
                 )
             )  # fmt: skip
         self._budget.settle(self.summary)
@@ -86,7 +86,7 @@ def open_recording(
     Args:
         source: The recording.
         limits: What the file may cost.
-        decoders: The formats in force.
+        decoders: The active formats.
         name: Of the file, for plug-ins that go by it where no format knows the content.
 
     Raises:

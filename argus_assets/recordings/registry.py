@@ -25,7 +25,7 @@ from argus_assets.recordings.model import Decoder, Limits, Problem, Reader, Sour
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
 
 HEAD_BYTES: Final = 4096
-"""How much of a file's start decides its format."""
+"""Bytes of a file's start that decide its format."""
 
 _COMPRESSED: Final = re.compile(r"(?i)\.(?:gz|zst|zstd)$")
 
@@ -46,10 +46,10 @@ class Collector(Protocol):
 
 @runtime_checkable
 class PlugIn(Decoder, Protocol):
-    """A decoder that is not ours. None of its methods runs foreign code in this process, and none raises.
+    """A decoder of another package or program. None of its methods runs foreign code in this process, and none raises.
 
     Attributes:
-        identity: Changes when what it makes of a recording may change.
+        identity: Changes when the tables that it makes of a recording may change.
         isolates_network: Its code runs without network.
     """
 
@@ -62,7 +62,7 @@ class PlugIn(Decoder, Protocol):
         ...
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:
-        """Run it over the recording of a workplace; returns why it failed, if it did."""
+        """Run it over the recording of a workplace; return why it failed, if it did."""
         ...
 
     def matches_name(self, name: str) -> bool:
@@ -76,17 +76,17 @@ class PlugIn(Decoder, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Decoders:
-    """The formats in force.
+    """The active formats.
 
     Attributes:
         plug_ins: In the order in which they are asked, before the formats that are built in.
-        notes: Plug-ins that are passed over, a sentence for each.
-        passed_over: What they are: with another release of one, a recording may be read that was not.
+        notes: Plug-ins that are skipped, a sentence for each.
+        skipped: Identities of those: another release of one may read a recording that this one cannot.
     """
 
     plug_ins: tuple[PlugIn, ...] = ()
     notes: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,14 +108,14 @@ class Decoders:
     def version(self, name: str = "") -> str:
         """Return the part of the reader version that plug-ins add for a file of this name; empty without any.
 
-        With plug-ins, a name has its say: by the patterns, and by the suffix that a program sees.
+        With plug-ins, the name counts: by the patterns, and by the suffix that a program sees.
         """
-        if not self.plug_ins and not self.passed_over:
+        if not self.plug_ins and not self.skipped:
             return ""
         inner = inner_name(name)
         by_name = [next((d.name for d in self.plug_ins if d.matches_name(n)), "") for n in (name, inner)]
         of_name = [suffix_of(name), suffix_of(inner), *by_name] if self.plug_ins else []
-        parts: Sequence[str] = [*(d.identity for d in self.plug_ins), *self.passed_over, "|", *of_name]
+        parts: Sequence[str] = [*(d.identity for d in self.plug_ins), *self.skipped, "|", *of_name]
         return sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:12]
 
 

@@ -1,6 +1,6 @@
 """The tables that a parsed recording becomes.
 
-Only declarations stand here. Values come from the decoders beside this module.
+Declarations only. Values come from the decoders in `formats`.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ import polars as pl
 from argus_assets.common.tables import TIMESTAMP, Column, Table
 
 KINDS: Final = ("can", "lin", "log", "diagnostic", "message")
-"""What a frame is: a CAN or LIN frame, a ROS or Foxglove log entry, a DiagnosticArray, any other message."""
+"""Kinds of frames: a CAN or LIN frame, a ROS or Foxglove log entry, a DiagnosticArray, any other message."""
 
 DAMAGE_KINDS: Final = (
     "unknown_format",
@@ -30,7 +30,7 @@ DAMAGE_KINDS: Final = (
     "reader_stopped",
     "clock_jump",
 )
-"""What can be wrong inside a recording (`kind` of the problems table)."""
+"""Kinds of damage inside a recording (`kind` of the problems table)."""
 
 NOTICE_KINDS: Final = ("unsupported", "clock_jump")
 """Those that cost no frame: a recording with nothing else is not damaged."""
@@ -47,7 +47,7 @@ FRAMES: Final = Table(
             "arbitration_id",
             pl.UInt32,
             "CAN identifier, 11 or 29 bits, without flag bits. Of an error frame its SocketCAN class bits "
-            "(linux/can/error.h), 0 where the recorder does not tell the class.",
+            "(linux/can/error.h), 0 where the recorder does not state the class.",
             nullable=True,
         ),
         Column("is_extended_id", pl.Boolean, "29-bit CAN identifier.", nullable=True),
@@ -101,7 +101,7 @@ DIAGNOSTICS: Final = Table(
 
 RECORDINGS: Final = Table(
     "recordings",
-    "one recording of a batch and what came of reading it",
+    "one recording of a batch and the result of reading it",
     (
         Column("recording", pl.String, "File name inside the batch."),
         Column("format", pl.String, "`mcap`, `mdf4`, … or `unknown`."),
@@ -138,6 +138,6 @@ PROBLEMS: Final = Table(
             "Frames lost to it, known or estimated; null when it cannot be told.",
             nullable=True,
         ),
-        Column("help", pl.String, "What a person can do."),
+        Column("help", pl.String, "What to do about it."),
     ),
 )

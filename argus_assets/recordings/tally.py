@@ -1,4 +1,4 @@
-"""Counting what a reader hands out, so that a summary rests on the tables and on nobody's word."""
+"""Count what a reader hands out, so that a summary rests on the tables and on no claim of a file."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

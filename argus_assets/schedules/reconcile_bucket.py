@@ -1,7 +1,7 @@
-"""The schedule, and its small job, that hold the whole bucket against Dagster's records once a day.
+"""Compare the whole bucket with Dagster's records once a day: the schedule, and the job that does the work.
 
-A schedule's evaluation has 60 seconds, a bucket may have millions of objects: a job does the work. A run works for
-`RUN_SECONDS` at most and leaves the rest to the next hour. How far the pass is stands in the lake, `lake.reports.RECONCILE`.
+A schedule's evaluation has 60 seconds, and a bucket may hold millions of objects: hence the job. A run works for
+`RUN_SECONDS` at most and leaves the rest to the next hour. The progress of the pass is kept in the lake, `lake.reports.RECONCILE`.
 """
 
 import time
@@ -32,7 +32,7 @@ HOUR: Final = 3
 """Of the day, UTC, at which a pass begins."""
 
 LATEST: Final = timedelta(hours=25)
-"""A pass begins at any hour when the last one began so long ago: the platform was down at its hour."""
+"""A pass begins at any hour when the last one began so long ago: the system was down at its hour."""
 
 RUN_SECONDS: Final = 900.0
 
@@ -40,7 +40,7 @@ _SAVE_SECONDS: Final = 10.0
 
 
 def build_reconcile_job(*, retain: timedelta) -> dg.JobDefinition:
-    """The job.
+    """Return the job.
 
     Args:
         retain: What was taken longer ago is not put back: it may have been removed on purpose.
@@ -59,7 +59,7 @@ def build_reconcile_job(*, retain: timedelta) -> dg.JobDefinition:
     @dg.job(
         name="reconcile_bucket_job",
         executor_def=dg.in_process_executor,
-        description="Holds the whole bucket against Dagster's records: what was lost goes back into the inbox.",
+        description="Compares the whole bucket with Dagster's records: what was lost goes back into the inbox.",
     )
     def reconcile_bucket_job() -> None:
         reconcile_bucket()
@@ -68,7 +68,7 @@ def build_reconcile_job(*, retain: timedelta) -> dg.JobDefinition:
 
 
 def build_reconcile_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Hourly, and mostly skipped: a pass begins once a day, and goes on each hour until it is finished."""
+    """Return the schedule: hourly, and mostly skipped. A pass begins once a day and continues each hour until it ends."""
 
     @dg.schedule(
         name="reconcile_bucket",
@@ -80,17 +80,17 @@ def build_reconcile_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     )
     def reconcile_bucket(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
         if context.instance.get_runs(filters=dg.RunsFilter(job_name=job.name, statuses=list(IN_FLIGHT)), limit=1):
-            return dg.SkipReason("The last run is not at its end.")
+            return dg.SkipReason("Previous run still in progress.")
         at = context.scheduled_execution_time
         if not is_due(RECONCILE.load(lake.lake()), at):
-            return dg.SkipReason(f"A pass begins at {HOUR}:17 UTC.")
+            return dg.SkipReason(f"The next pass begins at {HOUR:02}:17 UTC.")
         return dg.RunRequest(run_key=at.isoformat())
 
     return reconcile_bucket
 
 
 def is_due(last: ReconcileReport | None, at: datetime) -> bool:
-    """Whether a pass begins, or goes on, at this full hour."""
+    """Return whether a pass begins, or continues, at this hour."""
     if last is not None and (last.ended_at is None or at - last.started_at > LATEST):
         return True
     return at.hour == HOUR
@@ -106,16 +106,16 @@ def run_pass(
     dry_run: bool = False,
     log: Callable[[str], object] = lambda _: None,
 ) -> ReconcileReport:
-    """Go on with the pass, or begin one.
+    """Continue the pass, or begin one.
 
     Args:
         instance: Dagster's records.
         bucket: The drop bucket.
         lake: Where the report is.
         retain: See `maintenance.reconcile.judge`.
-        seconds: How long to work, `None` for as long as it takes.
-        dry_run: Look at everything, change nothing.
-        log: Where to tell of it.
+        seconds: Time limit, `None` for none.
+        dry_run: Read everything, change nothing.
+        log: Logs progress.
     """
     report = begin_pass(RECONCILE.load(lake), now=bucket.now(), dry_run=dry_run)
     began = saved = time.monotonic()
@@ -142,7 +142,7 @@ def run_pass(
 
 
 def known_batches(instance: dg.DagsterInstance) -> dict[BatchRef, KnownBatch]:
-    """What Dagster knows of each batch, in a few queries."""
+    """Return what Dagster knows of each batch, in a few queries."""
     existing = instance.get_dynamic_partitions(BATCHES)
     in_flight = partitions_in_flight(instance, existing)
     # A run goes on with a batch whose key somebody deleted.

@@ -1,4 +1,4 @@
-"""The schedule that tries degraded diagnoses again when there is budget or the model is back."""
+"""Retry degraded diagnoses when there is budget again, or the model is back."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ _REASONS: Final[dict[str, Degraded]] = {reason: reason for reason in get_args(De
 
 
 def build_rediagnose_schedule(job: Job) -> dg.ScheduleDefinition:
-    """Hourly: a new day has a new budget, and an endpoint that failed may be back."""
+    """Return the schedule: hourly, since a new day has a new budget, and an endpoint that failed may be back."""
 
     @dg.schedule(
         name="rediagnose_degraded",
@@ -45,7 +45,7 @@ def build_rediagnose_schedule(job: Job) -> dg.ScheduleDefinition:
         busy = partitions_in_flight(context.instance, existing)
         wanted = worth_trying([d for d in degraded if d.partition not in busy], tokens_left=diagnostician.tokens_left())
         if not wanted:
-            return dg.SkipReason(f"{len(degraded)} degraded diagnoses, none to be tried now.")
+            return dg.SkipReason(f"{len(degraded)} degraded diagnoses, none to retry now.")
         at = context.scheduled_execution_time.isoformat()
         return [
             request_run(f"rediagnose/{keys[0]}+{len(keys) - 1}@{at}", keys, why="rediagnose_degraded")
@@ -58,12 +58,12 @@ def build_rediagnose_schedule(job: Job) -> dg.ScheduleDefinition:
 def find_degraded(
     instance: dg.DagsterInstance, existing: Collection[str], *, since: datetime
 ) -> list[DegradedDiagnosis]:
-    """Batches whose last diagnosis is degraded, from the event log.
+    """Return the batches whose last diagnosis is degraded, from the event log.
 
     Args:
         instance: Dagster's records.
-        existing: Keys of the batches that still are.
-        since: How far to look back.
+        existing: Keys of the batches that still exist.
+        since: How far back to read.
     """
     alive = set(existing)
     last: dict[str, tuple[str, DegradedDiagnosis | None]] = {}

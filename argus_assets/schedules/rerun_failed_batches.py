@@ -1,6 +1,6 @@
-"""The schedule that runs failed batches again, as far as that can help. `maintenance/retry_policy.py` decides.
+"""Run failed batches again, as far as that can help. `maintenance/retry_policy.py` decides.
 
-How often a batch was tried stands in Dagster's event log: each run that was to make it, and what it recorded.
+How often a batch was tried follows from Dagster's event log: each run that was to make it, and what it recorded.
 """
 
 from collections import defaultdict
@@ -33,17 +33,17 @@ from argus_assets.pipeline import DROP, STAGES, stages_from
 
 CRON: Final = "*/2 * * * *"
 WINDOW: Final = timedelta(days=7)
-"""What failed longer ago stays for a person."""
+"""What failed longer ago is left to a person."""
 
 MAX_BATCHES_A_RUN: Final = 50
 MAX_BATCHES: Final = 500
-"""Batches of one look; where there are more, the next look takes the next ones."""
+"""Batches of one evaluation; where there are more, the next evaluation takes the next ones."""
 
 ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 def build_rerun_failed_schedule(job: Job) -> dg.ScheduleDefinition:
-    """Every two minutes: the first pause after a failure is as long."""
+    """Return the schedule: every two minutes, as long as the first pause after a failure."""
 
     @dg.schedule(
         name="rerun_failed_batches",
@@ -51,8 +51,8 @@ def build_rerun_failed_schedule(job: Job) -> dg.ScheduleDefinition:
         cron_schedule=CRON,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Runs batches again whose last failure may pass by itself, with growing pauses and a limit of "
-        "attempts. What cannot be mended by trying again stays for a person.",
+        description="Runs batches again whose last failure may be transient, with growing pauses and a limit of "
+        "attempts. What a retry cannot repair is left to a person.",
     )
     def rerun_failed_batches(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         return rerun_failed(context.instance, now=datetime.now(UTC))
@@ -63,7 +63,7 @@ def build_rerun_failed_schedule(job: Job) -> dg.ScheduleDefinition:
 def rerun_failed(
     instance: dg.DagsterInstance, *, now: datetime, limits: Limits = LIMITS
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One look.
+    """Evaluate the schedule once.
 
     Args:
         instance: Dagster's records.
@@ -72,11 +72,11 @@ def rerun_failed(
     """
     existing = instance.get_dynamic_partitions(BATCHES)
     failed = find_failed(instance, existing, since=now - WINDOW, turn=int(now.timestamp() // 120))
-    plan = plan_reruns(failed, order=existing, now=now, most=MAX_BATCHES_A_RUN, limits=limits)
+    plan = plan_reruns(failed, order=existing, now=now, max_batches=MAX_BATCHES_A_RUN, limits=limits)
     if not plan.runs:
         return dg.SkipReason(
-            f"{len(failed)} failed batches: {len(plan.later)} are tried again later, {len(plan.person)} stay for a "
-            "person (`argus status`)."
+            f"{len(failed)} failed batches: {len(plan.later)} will be retried later, {len(plan.manual)} need a person "
+            "(`argus status`)."
         )
     return [
         request_run(
@@ -93,13 +93,13 @@ def rerun_failed(
 def find_failed(
     instance: dg.DagsterInstance, existing: Sequence[str], *, since: datetime, turn: int = 0
 ) -> list[FailedBatch]:
-    """Batches whose last run ended without making them, with each attempt since their manifest was taken.
+    """Return the batches whose last run ended without making them, with each attempt since their manifest was taken.
 
     Args:
         instance: Dagster's records.
         existing: All partition keys.
         since: A batch whose last run was created earlier is left out.
-        turn: Number of the look: which `MAX_BATCHES` are read when more have failed.
+        turn: Number of the evaluation: which `MAX_BATCHES` are read when more have failed.
     """
     open_batches = _open_batches(instance, existing, since)
     if len(open_batches) > MAX_BATCHES:
@@ -146,7 +146,7 @@ class _OpenBatch:
 
 
 def _open_batches(instance: dg.DagsterInstance, existing: Sequence[str], since: datetime) -> list[_OpenBatch]:
-    """In a few queries, however many partitions there are; in one when no run has ended badly."""
+    """Return them in a few queries, however many partitions there are; in one when no run has ended badly."""
     after = _first_event_of_failures(instance, since)
     if after is None:
         return []
@@ -189,9 +189,9 @@ def _open_batches(instance: dg.DagsterInstance, existing: Sequence[str], since: 
 
 
 def _first_event_of_failures(instance: dg.DagsterInstance, since: datetime) -> int | None:
-    """Storage id before all events of runs that ended badly and were created since then, `None` without such runs.
+    """Return a storage id before all events of runs that ended badly and were created since; `None` without such runs.
 
-    What was written before is not read: of thousands of batches that went well there is nothing to know.
+    What was written before is not read: of thousands of batches that succeeded there is nothing to know.
     """
     first = instance.get_run_records(
         filters=dg.RunsFilter(statuses=list(ENDED_BADLY), created_after=since), limit=1, ascending=True
@@ -221,7 +221,7 @@ def _recorded_failures(instance: dg.DagsterInstance, batches: Sequence[_OpenBatc
 def _failures(
     runs: Sequence[RunRecord], recorded: dict[str, Failure], cancelled: Collection[str]
 ) -> tuple[Failure, ...]:
-    """The attempts that failed, oldest first. What Dagster started again by itself is one attempt with its first run.
+    """Return the attempts that failed, oldest first. Runs that Dagster retried itself are one attempt with the first run.
 
     Args:
         runs: That were to make the batch.
@@ -233,13 +233,13 @@ def _failures(
         chains[record.dagster_run.root_run_id or record.dagster_run.run_id].append(record)
     found: list[Failure] = []
     for chain in chains.values():
-        told = [recorded[r.dagster_run.run_id] for r in chain if r.dagster_run.run_id in recorded]
+        failures = [recorded[r.dagster_run.run_id] for r in chain if r.dagster_run.run_id in recorded]
         last = chain[-1]
         ended = datetime.fromtimestamp(last.end_time, UTC) if last.end_time else last.update_timestamp
         if last.dagster_run.run_id in cancelled:
             found.append(Failure(ended, "cancelled"))
-        elif told:
-            found.append(told[-1])
+        elif failures:
+            found.append(failures[-1])
         elif last.dagster_run.status in ENDED_BADLY:
             # One that never began cannot have been brought down by a batch.
             began = any(r.start_time is not None for r in chain)

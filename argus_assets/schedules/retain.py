@@ -1,6 +1,6 @@
-"""The schedule, and its small job, that remove what is old. `maintenance/retention.py` decides.
+"""Remove what has expired: the schedule, and the job that does the work. `maintenance/retention.py` decides.
 
-A run works for `RUN_SECONDS` at most; what is left goes within the next hour. It begins once a day, and at any hour
+A run works for `RUN_SECONDS` at most and leaves the rest to the next hour. A pass begins once a day, and at any hour
 when there are more live partitions than allowed.
 """
 
@@ -33,33 +33,33 @@ HOUR: Final = 4
 """Of the day, UTC, at which the daily pass begins: after `reconcile_bucket`."""
 
 LATEST: Final = timedelta(hours=25)
-"""A pass begins at any hour when the last one ended so long ago: the platform was down at its hour."""
+"""A pass begins at any hour when the last one ended so long ago: the system was down at its hour."""
 
 LISTED: Final = timedelta(hours=20)
-"""The whole bucket is looked through when the last look was so long ago."""
+"""The whole bucket is listed when the last listing was so long ago."""
 
 RUN_SECONDS: Final = 1800.0
 
 
 def policy_of(settings: Settings) -> Policy:
-    """What the settings say."""
+    """Return the policy that the settings describe."""
 
     def days(count: int | None) -> timedelta | None:
         return None if count is None else timedelta(days=count)
 
     return Policy(
         batches=timedelta(days=settings.retention.days),
-        most_batches=settings.retention.batches,
+        max_batches=settings.retention.batches,
         accepted=days(settings.retention.accepted_days),
         runs=timedelta(days=settings.retention.runs_days),
         memory=timedelta(days=settings.retention.memory_days),
         recordings=days(settings.retention.recordings_days),
-        others_are_told=settings.notifications.webhooks is not None,
+        others_are_notified=settings.notifications.webhooks is not None,
     )
 
 
 def build_retain_job(policy: Policy) -> dg.JobDefinition:
-    """The job.
+    """Return the job.
 
     Args:
         policy: How long, and how much, is kept.
@@ -84,7 +84,7 @@ def build_retain_job(policy: Policy) -> dg.JobDefinition:
             policy=policy,
             now=now,
             dry_run=False,
-            # To look through the whole bucket costs a request for each vehicle: once a day, not whenever there is much.
+            # Listing the whole bucket costs a request for each vehicle: once a day, not whenever there is too much.
             listing=listed_at is None or now - listed_at > LISTED,
             seconds=RUN_SECONDS,
             log=context.log.info,
@@ -102,12 +102,12 @@ def build_retain_job(policy: Policy) -> dg.JobDefinition:
     return retain_job
 
 
-def build_retain_schedule(job: dg.JobDefinition, *, most_batches: int) -> dg.ScheduleDefinition:
-    """Hourly, and mostly skipped: once a day, and whenever there is too much.
+def build_retain_schedule(job: dg.JobDefinition, *, max_batches: int) -> dg.ScheduleDefinition:
+    """Return the schedule: hourly, and mostly skipped. A pass begins once a day, and whenever there is too much.
 
     Args:
         job: What it starts.
-        most_batches: Live partitions that are allowed.
+        max_batches: Live partitions that are allowed.
     """
 
     @dg.schedule(
@@ -120,18 +120,18 @@ def build_retain_schedule(job: dg.JobDefinition, *, most_batches: int) -> dg.Sch
     )
     def retain_schedule(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
         if context.instance.get_runs(filters=dg.RunsFilter(job_name=job.name, statuses=list(IN_FLIGHT)), limit=1):
-            return dg.SkipReason("The last run is not at its end.")
+            return dg.SkipReason("Previous run still in progress.")
         at = context.scheduled_execution_time
         live = len(context.instance.get_dynamic_partitions(BATCHES))
-        if not is_due(RETENTION.load(lake.lake()), at, too_many=live > most_batches):
-            return dg.SkipReason(f"{live:,} of {most_batches:,} batches; the next pass begins at {HOUR}:43 UTC.")
+        if not is_due(RETENTION.load(lake.lake()), at, too_many=live > max_batches):
+            return dg.SkipReason(f"{live:,} of {max_batches:,} batches; the next pass begins at {HOUR:02}:43 UTC.")
         return dg.RunRequest(run_key=at.isoformat())
 
     return retain_schedule
 
 
 def is_due(last: RetentionReport | None, at: datetime, *, too_many: bool) -> bool:
-    """Whether a pass begins at this hour."""
+    """Return whether a pass begins at this hour."""
     if too_many or at.hour == HOUR:
         return True
     return last is not None and (last.ended_at is None or at - last.ended_at > LATEST)
@@ -150,7 +150,7 @@ def run_retention(
     seconds: float | None = None,
     log: Callable[[str], object] = lambda _: None,
 ) -> RetentionReport:
-    """One pass.
+    """Run one pass.
 
     Args:
         instance: Dagster's records.
@@ -159,10 +159,10 @@ def run_retention(
         database: Where Dagster's records and Argus' own are.
         policy: How long, and how much, is kept.
         now: The time.
-        dry_run: Look at everything, remove nothing.
+        dry_run: Read everything, remove nothing.
         listing: See `maintenance.retention.retain`.
-        seconds: How long to work, `None` for as long as it takes.
-        log: Where to tell of it.
+        seconds: Time limit, `None` for none.
+        log: Logs progress.
     """
     began = time.monotonic()
     stopped = False
@@ -201,7 +201,7 @@ def retention_store(
     *,
     kind: type[PostgresRetentionStore] = PostgresRetentionStore,
 ) -> PostgresRetentionStore:
-    """Return what a pass looks things up in, and removes them from."""
+    """Return the store that a pass looks things up in, and removes them from."""
     return kind(
         instance,
         database,

@@ -1,7 +1,7 @@
-"""The sensor that takes completed batches: lists the inbox, reads manifests, asks `drop/intake.py`, does as planned.
+"""Take completed batches: list the inbox, read manifests, ask `drop/intake.py` for a plan, carry it out.
 
-Bounded work: a tick looks at no more than `MAX_MANIFESTS` markers and stops reading after `READ_SECONDS` or
-`READ_BYTES`; what is left waits for the next tick. The cursor holds what one tick requested and nothing older.
+Work is bounded: a tick lists at most `MAX_MANIFESTS` markers and stops reading after `READ_SECONDS` or `READ_BYTES`;
+the rest waits for the next tick. The cursor holds what one tick requested and nothing older.
 """
 
 import time
@@ -62,10 +62,10 @@ READ_BYTES: Final = 64 * 1024**2
 READERS: Final = 16
 
 PACE_RUNS: Final = 10
-PACE_LEAST_S: Final = 5.0
-"""A shorter run says more of its start than of its work."""
+PACE_MIN_S: Final = 5.0
+"""A shorter run says more about its start than about its work."""
 
-MOST_PACE: Final = 20.0
+MAX_PACE: Final = 20.0
 
 
 _Item = TypeVar("_Item")
@@ -74,11 +74,11 @@ _Item = TypeVar("_Item")
 def build_completed_batches_sensor(
     job: Job, *, interval_s: int, run_s: float, max_batch_bytes: int | None = None
 ) -> dg.SensorDefinition:
-    """The sensor.
+    """Return the sensor.
 
     Args:
-        job: What it requests.
-        interval_s: Seconds between two looks.
+        job: Started for what was taken.
+        interval_s: Seconds between two ticks.
         run_s: Seconds of work to put into one run.
         max_batch_bytes: Largest batch that is taken, `None` for no limit.
     """
@@ -114,11 +114,11 @@ def take_completed_batches(
     run_s: float = Sizing().run_s,
     max_batch_bytes: int | None = None,
 ) -> dg.SensorResult:
-    """One tick: archive what the last tick requested, read some of the inbox, plan, carry the plan out.
+    """Run one tick: archive what the last tick requested, read some of the inbox, plan, carry the plan out.
 
     Args:
         instance: Dagster's records.
-        cursor_text: What the last tick left.
+        cursor_text: The cursor of the last tick.
         bucket: The drop bucket.
         lake: Where manifests are kept.
         run_s: Seconds of work to put into one run.
@@ -131,7 +131,7 @@ def take_completed_batches(
     now = datetime.now(UTC)
     with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="intake") as pool:
         # What stands in the cursor was recorded together with its runs: now it may leave the inbox.
-        # An object that the storage does not let go stays in the cursor, and does not keep the others waiting.
+        # An object that the storage does not delete stays in the cursor, and does not hold up the others.
         held = _do_each(pool, lambda r: _archive(bucket, r.ref, r.digest, r.stamp), cursor.requested)
         held_drops = {(r.ref, r.stamp) for r in held}
 
@@ -191,7 +191,7 @@ def take_completed_batches(
 
 
 def _do_all(pool: Executor, action: Callable[[_Item], object], items: Sequence[_Item]) -> None:
-    """Do an action for each item side by side; the first error is raised after all were tried."""
+    """Do an action for each item, concurrently; raise the first error after all were tried."""
     futures = [pool.submit(action, item) for item in items]
     errors = [error for error in (future.exception() for future in futures) if error is not None]
     if errors:
@@ -199,7 +199,7 @@ def _do_all(pool: Executor, action: Callable[[_Item], object], items: Sequence[_
 
 
 def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[_Item]) -> list[_Item]:
-    """Do an action for each item side by side; returns those for which the storage did not answer."""
+    """Do an action for each item, concurrently; return those for which the storage did not answer."""
     futures = [(item, pool.submit(action, item)) for item in items]
     errors = [(item, future.exception()) for item, future in futures]
     others = [error for _, error in errors if error is not None and not isinstance(error, Unavailable)]
@@ -214,8 +214,8 @@ def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[
 def list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
     """Return some markers after a key, and whether the listing reached the end of the inbox.
 
-    No more than `MAX_OF_VEHICLE` of one vehicle while others wait behind it; remaining room is then filled with further
-    markers of those vehicles.
+    At most `MAX_OF_VEHICLE` of one vehicle as long as others wait behind it; room that is left at the end is filled with
+    the rest of those that have more.
     """
     found: list[ObjectInfo] = []
     more: dict[str, str] = {}
@@ -244,9 +244,9 @@ def list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], boo
 def _read_some(
     pool: Executor, bucket: Bucket, markers: Sequence[ObjectInfo], now: datetime
 ) -> Iterator[tuple[ObjectInfo, Candidate | Unavailable | None]]:
-    """Read markers side by side, in order, until the tick's time or bytes are spent.
+    """Read markers concurrently, in order, until the tick's time or bytes are spent.
 
-    One that the storage does not hand out is given with its error: it waits for the next tick, the others go on.
+    One that the storage does not return comes with its error: it waits for the next tick, the others go on.
     """
 
     def read(marker: ObjectInfo) -> Candidate | Unavailable | None:
@@ -267,10 +267,10 @@ def _read_some(
 
 
 def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | None:
-    """Read one manifest and list the files it speaks of; `None` when it has just left the inbox."""
+    """Read one manifest and list the files it names; return `None` when it has just left the inbox."""
     ref = parse_inbox_key(marker.key)
     if ref is None:
-        # One that the store lists but does not hand out stays where it is: it must not keep the others waiting.
+        # One that the store lists but does not return stays where it is: it must not hold up the others.
         with suppress(PermanentError):
             quarantine_unknown(bucket, marker.key, at=now)
         return None
@@ -303,7 +303,7 @@ def _read_one(bucket: Bucket, marker: ObjectInfo, now: datetime) -> Candidate | 
 def _finished(
     instance: dg.DagsterInstance, candidates: Sequence[Candidate], existing: Sequence[str]
 ) -> set[tuple[str, str]]:
-    """(Key, digest) of the candidates' batches that were processed to the end, and from which manifest."""
+    """Return (key, digest) of those candidates whose batch was processed to the end, and from which manifest."""
     key_of = first_keys(existing)
     finished: set[tuple[str, str]] = set()
     for candidate in candidates:
@@ -315,17 +315,17 @@ def _finished(
 
 
 def _pace(instance: dg.DagsterInstance) -> float:
-    """How long the last runs took, for each second that was estimated for them."""
+    """Return the seconds that the last runs took for each second that was estimated for them."""
     records = instance.get_run_records(
         filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], tags={WHY: "intake"}), limit=PACE_RUNS
     )
     took_s = expected_s = 0.0
     for record in records:
         expected = float(record.dagster_run.tags.get(ESTIMATED, 0))
-        if expected >= PACE_LEAST_S and record.start_time is not None and record.end_time is not None:
+        if expected >= PACE_MIN_S and record.start_time is not None and record.end_time is not None:
             took_s += record.end_time - record.start_time
             expected_s += expected
-    return min(max(took_s / expected_s, 1 / MOST_PACE), MOST_PACE) if expected_s else 1.0
+    return min(max(took_s / expected_s, 1 / MAX_PACE), MAX_PACE) if expected_s else 1.0
 
 
 # ---------------------------------------------------------------------------------------------- carrying it out
@@ -337,7 +337,7 @@ def _keep(lake: Lake, batch: PlannedBatch) -> None:
 
 
 def _stamp(marker: ObjectInfo) -> str:
-    """Which drop of a marker this is. In whole seconds: S3 tells the time of an object in two precisions."""
+    """Return what identifies one drop of a marker. In whole seconds: S3 reports the time of an object in two precisions."""
     return f"{marker.etag}@{int(marker.modified.timestamp()) if marker.modified else 0}"
 
 

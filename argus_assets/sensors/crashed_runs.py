@@ -1,7 +1,7 @@
-"""The sensor that tells the outcome of batches whose run ended without one: the worker died, or was cancelled.
+"""Write a result for every batch whose run ended without one: its worker died, or it was cancelled.
 
-What fails inside a batch is told by the run itself. A run that is killed cannot: this sensor reads ended runs in the
-order in which they ended, hundreds at a tick, and writes what is missing in `results/`.
+What fails inside a batch is reported by its run. A run that is killed cannot: this sensor reads ended runs in the order
+in which they ended, hundreds in a tick, and writes what is missing in `results/`.
 """
 
 from collections.abc import Iterator
@@ -30,18 +30,18 @@ WRITERS: Final = 16
 ENDED: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 SET_BACK: Final = timedelta(minutes=10)
-"""So far back runs are looked at once more when the clock was set back."""
+"""How far back runs are read once more when the clock was set back."""
 
 SETTLE_S: Final = 10.0
 """A run that has just ended may be about to be started again."""
 
 
 class Cursor(BaseModel):
-    """How far runs were looked at.
+    """How far runs were read.
 
     Attributes:
-        updated_at: Of the last run that was looked at, seconds since 1970.
-        run_ids: Runs with just that time that were looked at.
+        updated_at: Of the last run that was read, seconds since 1970.
+        run_ids: Runs with exactly that time that were read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,22 +54,22 @@ class Cursor(BaseModel):
     name="lost_outcomes_sensor",
     minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells in results/ that a batch failed whose run was killed or cancelled.",
+    description="Writes a result for every batch whose run was killed or cancelled before reporting one.",
 )
 def lost_outcomes_sensor(context: dg.SensorEvaluationContext, bucket: BucketResource) -> dg.SensorResult:
-    """See `tell_lost_outcomes`."""
-    return tell_lost_outcomes(context.instance, context.cursor, bucket.bucket(), now=datetime.now(UTC))
+    """See `write_missing_results`."""
+    return write_missing_results(context.instance, context.cursor, bucket.bucket(), now=datetime.now(UTC))
 
 
-def tell_lost_outcomes(
+def write_missing_results(
     instance: dg.DagsterInstance, cursor_text: str | None, bucket: Bucket, *, now: datetime
 ) -> dg.SensorResult:
-    """One tick.
+    """Run one tick.
 
     Args:
         instance: Dagster's records.
-        cursor_text: What the last tick left; without one, what ends from now on is looked at.
-        bucket: Where outcomes go.
+        cursor_text: The cursor of the last tick; without one, runs that end from now on are read.
+        bucket: Where results go.
         now: The time.
 
     Raises:
@@ -79,12 +79,12 @@ def tell_lost_outcomes(
         return dg.SensorResult(cursor=Cursor(updated_at=now.timestamp()).model_dump_json())
     cursor = Cursor.model_validate_json(cursor_text)
     if cursor.updated_at > now.timestamp():
-        # The clock was set back: what ends from now on would never be looked at. What was told is not told again.
+        # The clock was set back: what ends from now on would never be read. What has a result gets no second one.
         cursor = Cursor(updated_at=(now - SET_BACK).timestamp())
     existing = instance.get_dynamic_partitions(BATCHES)
     position = positions(existing)
     run_of: dict[str, dg.DagsterRun] = {}
-    looked_at = 0
+    count = 0
     for record in _ended_runs(instance, cursor):
         updated_at = record.update_timestamp.timestamp()
         if updated_at > now.timestamp() - SETTLE_S:
@@ -94,27 +94,27 @@ def tell_lost_outcomes(
             run_of.update(dict.fromkeys(partitions_of(run, existing, position), run))
         same = updated_at == cursor.updated_at
         cursor = Cursor(updated_at=updated_at, run_ids=(*(cursor.run_ids if same else ()), run.run_id))
-        looked_at += 1
-    # One look at the states of all: it costs the same for one batch as for many.
+        count += 1
+    # One query for the states of all: it costs the same for one batch as for many.
     states = partition_states(instance, list(run_of)) if run_of else {}
     failed = [(key, stage) for key, (state, stage) in states.items() if state is BatchState.FAILED and stage]
     with ThreadPoolExecutor(WRITERS) as pool:
-        told = pool.map(lambda f: _tell(instance, run_of[f[0]], *f, bucket=bucket, now=now), failed)
-        events = [event for event in told if event is not None]
+        written = pool.map(lambda f: _report(instance, run_of[f[0]], *f, bucket=bucket, now=now), failed)
+        events = [event for event in written if event is not None]
     return dg.SensorResult(
         asset_events=events,
         cursor=cursor.model_dump_json(),
-        skip_reason=dg.SkipReason(f"{looked_at} ended runs looked at, {len(events)} outcomes written."),
+        skip_reason=dg.SkipReason(f"{count} ended runs read, {len(events)} results written."),
     )
 
 
 def _ended_runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[dg.RunRecord]:
-    """Ended runs after the cursor, the earliest first, at most `MAX_RUNS`."""
+    """Yield ended runs after the cursor, the earliest first, at most `MAX_RUNS`."""
     seen = set(cursor.run_ids)
     from_s = cursor.updated_at
     for _ in range(MAX_RUNS // PAGE):
         records = instance.get_run_records(
-            # Only "later than" can be asked for: a little earlier, and those that were seen are left out.
+            # Dagster only filters by "later than": ask from a little earlier, and skip those that were seen.
             filters=dg.RunsFilter(statuses=list(ENDED), updated_after=datetime.fromtimestamp(from_s - 1e-3, UTC)),
             limit=PAGE + len(seen),
             order_by="update_timestamp",
@@ -128,10 +128,10 @@ def _ended_runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[dg.Run
         seen = {r.dagster_run.run_id for r in records if r.update_timestamp.timestamp() >= from_s - 2e-3}
 
 
-def _tell(
+def _report(
     instance: dg.DagsterInstance, run: dg.DagsterRun, partition: str, stage: str, *, bucket: Bucket, now: datetime
 ) -> AssetEvent | None:
-    """Write the outcome of a failed batch when there is none for its manifest; returns the event of it."""
+    """Write the result of a failed batch when there is none for its manifest; return the event."""
     parsed = parse_partition_key(partition)
     digest = latest_digest(instance, DROP, partition)
     if parsed is None or digest is None:
@@ -141,7 +141,7 @@ def _tell(
     if known is not None and known.manifest_digest == digest:
         return None
     if is_cancelled_by_person(instance, run):
-        error = f"Run {run.run_id} was cancelled. It is not started again by itself: `argus rerun {partition}`."
+        error = f"Run {run.run_id} was cancelled. It is not retried automatically: `argus rerun {partition}`."
     else:
         error = (
             f"Run {run.run_id} ended before the batch was done: its worker was stopped, killed, or ran out of time or "

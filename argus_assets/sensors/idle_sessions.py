@@ -1,7 +1,7 @@
-"""The sensor for loggers that know no manifest, and its job that makes the manifests.
+"""Drop the idle sessions of loggers that write no manifest: a sensor, and its job that makes the manifests.
 
-The sensor only lists. What is quiet and was not taken as it is goes to the job, which reads, copies and drops it; then
-the usual sensor takes the batch. One run of the job at a time, so that no session is taken twice at once.
+The sensor only lists. A session that is idle, and was not taken as it is, goes to the job, which reads, copies and drops
+it; then the intake sensor takes the batch. The job runs once at a time, so that no session is taken twice at once.
 """
 
 import time
@@ -28,7 +28,7 @@ from argus_assets.partitions import IN_FLIGHT
 from argus_assets.resources.bucket import BucketResource
 
 INTERVAL_S: Final = 60
-LOOK_SECONDS: Final = 20.0
+TICK_SECONDS: Final = 20.0
 MAX_SESSIONS: Final = 50
 _BEHIND: Final = "\U0010ffff"
 """Sorts behind every key of a session."""
@@ -37,12 +37,12 @@ _BEHIND: Final = "\U0010ffff"
 def build_quiet_prefixes(
     prefix: str, loggers: Path, *, quiet: timedelta
 ) -> tuple[dg.SensorDefinition, dg.JobDefinition]:
-    """The sensor and its job.
+    """Return the sensor and its job.
 
     Args:
         prefix: Where the loggers put their sessions.
-        loggers: TOML file with the vehicle of each; it is read at each look.
-        quiet: How long nothing has come of a session that is complete.
+        loggers: TOML file with the vehicle of each; it is read at each tick.
+        quiet: A session is complete when nothing of it arrived for so long.
 
     Raises:
         BadSetting: The prefix cannot be used.
@@ -52,7 +52,7 @@ def build_quiet_prefixes(
     @dg.op(
         name="take_quiet_sessions",
         config_schema={"sessions": [str]},
-        description="Makes the manifests of sessions, and drops them as their vehicles would have.",
+        description="Writes the manifests of sessions, and drops them as their vehicles would have.",
     )
     def take_quiet_sessions(context: dg.OpExecutionContext, bucket: BucketResource) -> None:
         failed = take_sessions(
@@ -64,7 +64,7 @@ def build_quiet_prefixes(
     @dg.job(
         name="quiet_sessions_job",
         executor_def=dg.in_process_executor,
-        description="Drops the sessions of loggers that know no manifest.",
+        description="Drops the sessions of loggers that write no manifest.",
     )
     def quiet_sessions_job() -> None:
         take_quiet_sessions()
@@ -74,12 +74,12 @@ def build_quiet_prefixes(
         job=quiet_sessions_job,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Finds sessions of loggers without manifests that are at their end.",
+        description="Finds idle sessions of loggers that write no manifest.",
     )
     def quiet_prefixes_sensor(context: dg.SensorEvaluationContext, bucket: BucketResource) -> dg.SensorResult:
         running = dg.RunsFilter(job_name=quiet_sessions_job.name, statuses=list(IN_FLIGHT))
         if context.instance.get_runs(filters=running, limit=1):
-            return dg.SensorResult(skip_reason=dg.SkipReason("The last ones are being taken."), cursor=context.cursor)
+            return dg.SensorResult(skip_reason=dg.SkipReason("Previous run still in progress."), cursor=context.cursor)
         store = bucket.bucket()
         found, cursor = find_quiet(
             store,
@@ -91,7 +91,7 @@ def build_quiet_prefixes(
             log=context.log.warning,
         )
         if not found:
-            return dg.SensorResult(skip_reason=dg.SkipReason("No session is at its end."), cursor=cursor)
+            return dg.SensorResult(skip_reason=dg.SkipReason("No session is idle."), cursor=cursor)
         config = {"ops": {"take_quiet_sessions": {"config": {"sessions": found}}}}
         return dg.SensorResult(run_requests=[dg.RunRequest(run_config=config)], cursor=cursor)
 
@@ -108,7 +108,7 @@ def find_quiet(
     start_after: str = "",
     log: Callable[[str], object] = lambda _: None,
 ) -> tuple[list[str], str]:
-    """One look: prefixes of sessions to take, and where the next look goes on (empty for the beginning).
+    """Run one tick: return the prefixes of sessions to take, and where the next tick continues (empty: at the beginning).
 
     Args:
         bucket: The drop bucket.
@@ -116,8 +116,8 @@ def find_quiet(
         loggers: The vehicle of each.
         now: By the store's clock.
         quiet: See `is_idle`.
-        start_after: Where the last look left.
-        log: Where to tell of loggers whose vehicle nobody named.
+        start_after: Where the last tick stopped.
+        log: Logs devices without a vehicle.
     """
     began = time.monotonic()
     found: list[str] = []
@@ -131,11 +131,11 @@ def find_quiet(
                 taken = {session.device: frozenset(i.key for i in bucket.iterate(f"{MARKERS}{session.device}/"))}
             if session.marker not in taken[session.device]:
                 found.append(session.prefix)
-        if len(found) == MAX_SESSIONS or time.monotonic() - began > LOOK_SECONDS:
+        if len(found) == MAX_SESSIONS or time.monotonic() - began > TICK_SECONDS:
             return found, f"{session.prefix}{_BEHIND}"
     if unknown:
         names = one_line(", ".join(sorted(unknown)[:20]))
-        log(f"Nobody named the vehicle of {names}: add them to ARGUS_QUIET_LOGGERS.")
+        log(f"No vehicle is configured for {names}: add them to the file of ARGUS_QUIET_LOGGERS.")
     return found, ""
 
 
@@ -147,10 +147,10 @@ def take_sessions(
     *,
     log: Callable[[str], object] = lambda _: None,
 ) -> list[str]:
-    """Take sessions one by one; what went wrong, for each that could not be taken.
+    """Take sessions one by one; return what went wrong, for each that could not be taken.
 
-    One that can never be taken as it is counts as taken, so that it is told once; one that may be taken later is found
-    again by the next look.
+    One that can never be taken as it is counts as taken, so that it is reported once; one that may be taken later is
+    found again by the next tick.
     """
     failed: list[str] = []
     for name in wanted:

@@ -1,7 +1,7 @@
-"""The sensors that tell other systems what became of batches.
+"""Notify other systems of what became of batches: a sensor that collects, and one that delivers.
 
 `outcome_events_sensor` reads Dagster's event log in the order of its storage ids, thousands of events at a tick, and puts
-what others want to know into the outbox; `deliver_webhooks_sensor` empties it. Neither loses an event when it is killed,
+what concerns others into the outbox; `deliver_webhooks_sensor` empties it. Neither loses an event when it is killed,
 and the first puts each of them in once.
 """
 
@@ -55,7 +55,7 @@ Reached = tuple[Outcome, tuple[str, ...], datetime]
     name="outcome_events_sensor",
     minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Puts what became of batches, and alerts, into the outbox for other systems.",
+    description="Puts events of batches, and alerts, into the outbox for other systems.",
 )
 def outcome_events_sensor(context: dg.SensorEvaluationContext, webhooks: WebhooksResource) -> dg.SkipReason:
     """See `collect_outcomes`."""
@@ -75,7 +75,7 @@ def outcome_events_sensor(context: dg.SensorEvaluationContext, webhooks: Webhook
     name="deliver_webhooks_sensor",
     minimum_interval_seconds=DELIVER_INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Sends the events of the outbox, signed, again after failures, until they are delivered or dead.",
+    description="Sends the events of the outbox, signed, and retries until they are delivered or dead letters.",
 )
 def deliver_webhooks_sensor(context: dg.SensorEvaluationContext, webhooks: WebhooksResource) -> dg.SkipReason:
     """See `webhook_sender.deliver`."""
@@ -83,9 +83,9 @@ def deliver_webhooks_sensor(context: dg.SensorEvaluationContext, webhooks: Webho
     done = deliver(outbox, webhooks.endpoints())
     outbox.purge(before=datetime.now(UTC) - KEEP_DELIVERED)
     if done.dead or done.gone:
-        context.log.warning(f"{done.dead + done.gone} events became dead letters: `argus outbox dead` tells why.")
+        context.log.warning(f"{done.dead + done.gone} events became dead letters: `argus outbox dead` shows why.")
     return dg.SkipReason(
-        f"{done.delivered} events delivered, {done.again} are sent again later, {done.dead + done.gone} given up."
+        f"{done.delivered} events delivered, {done.again} to be retried, {done.dead + done.gone} given up."
     )
 
 
@@ -99,12 +99,12 @@ def collect_outcomes(
     now: datetime,
     max_events: int = MAX_EVENTS,
 ) -> str:
-    """One tick: what was recorded since the last one goes into the outbox. The first tick begins at the present.
+    """Run one tick: put what was recorded since the last one into the outbox. The first tick begins at the present.
 
     Args:
         instance: Dagster's records.
         outbox: Where events go.
-        endpoints: Who is told.
+        endpoints: Who is notified.
         rules: Of alerts.
         source: See `events.cloud_event`.
         now: The time.
@@ -120,7 +120,7 @@ def collect_outcomes(
         position = writer.position(POSITION)
         if position is None:
             writer.move(POSITION, last_id(instance))
-            return "What happens from now on is told."
+            return "Events from now on will be delivered."
         up_to = settled_id(instance, position, now)
         records, horizon = events_between(instance, position, up_to, max_events=max_events)
         why = why_of_runs(instance, {run_id for record in records if (run_id := run_of(record))})
@@ -140,8 +140,8 @@ def collect_outcomes(
         added = writer.add(reached, source=source, now=now)
         writer.diagnosed([outcome for _, outcome in found if isinstance(outcome.data, DiagnosisCompleted)])
         writer.move(POSITION, horizon)
-    told = f"{len(found)} events, {alerts} alerts, {added} put into the outbox."
-    return f"{told} {len(unread)} could not be read: {'; '.join(unread[:MAX_UNREAD])}" if unread else told
+    done = f"{len(found)} events, {alerts} alerts, {added} put into the outbox."
+    return f"{done} {len(unread)} could not be read: {'; '.join(unread[:MAX_UNREAD])}" if unread else done
 
 
 # ---------------------------------------------------------------------------------------------- the event log
@@ -169,7 +169,7 @@ def _outcomes(
 
 
 class _Asked:
-    """What was diagnosed before: in the outbox's own memory, and for what is older than that in Dagster's records."""
+    """Looks up what was diagnosed before: in the outbox's own tables, and in the event log for what is older than these."""
 
     def __init__(self, instance: dg.DagsterInstance, writer: OutboxWriter) -> None:
         self.instance = instance
@@ -180,7 +180,7 @@ class _Asked:
         self._now.add((outcome.data.manifest_digest, outcome.subject))
 
     def before(self, record: EventLogRecord, outcome: Outcome) -> bool:
-        """Whether the manifest of an outcome was diagnosed earlier."""
+        """Return whether the manifest of an outcome was diagnosed earlier."""
         digest = outcome.data.manifest_digest
         if (digest, outcome.subject) in self._now or self.writer.is_diagnosed(digest, outcome.subject):
             return True
@@ -192,7 +192,7 @@ class _Asked:
 def _raise_alerts(
     record: EventLogRecord, outcome: Outcome, rules: AlertRules, endpoints: Sequence[Endpoint], asked: _Asked
 ) -> list[Reached]:
-    """Alerts of an outcome that were not raised before and that no limit keeps back."""
+    """Return the alerts of an outcome that were not raised before and that no limit holds back."""
     if not rules.alert:
         return []
     if isinstance(outcome.data, StatusChanged) and outcome.data.state == "failed":
@@ -203,22 +203,22 @@ def _raise_alerts(
         )
     else:
         wanted = alerts_of(outcome, rules)
-    # A repetition tells nobody anything new: neither what a person runs again, nor what a schedule does.
+    # A repetition is no news: neither what a person runs again, nor what a schedule does.
     if not wanted or (outcome.data.why != "intake" and _is_of_run(outcome) and asked.before(record, outcome)):
         return []
     raised: list[Reached] = []
     for alert in wanted:
-        told = asked.writer.told(alert)
-        held_back = is_held_back(alert, told)
+        earlier = asked.writer.told(alert)
+        held_back = is_held_back(alert, earlier)
         if not asked.writer.alert(alert, held_back=held_back) or held_back:
             continue
-        event = alert.outcome(held_back=asked.writer.held_back(alert, since=told.last_at))
+        event = alert.outcome(held_back=asked.writer.held_back(alert, since=earlier.last_at))
         raised.append((event, alert.rule.to or wanted_by(endpoints, "AlertRaised"), alert.rule.due_at(alert.at)))
     return raised
 
 
 def _is_given_up(outcome: Outcome, data: StatusChanged, writer: OutboxWriter) -> bool:
-    """Whether a failure is the last one that is tried again by itself; see `maintenance.retry_policy.judge`."""
+    """Return whether no automatic retry follows a failure; see `maintenance.retry_policy.decide`."""
     if data.permanent or data.quarantined:
         return False
     failures, crashes = writer.failed(outcome, crashed=bool(data.crashed))
@@ -230,7 +230,7 @@ def _is_of_run(outcome: Outcome) -> bool:
 
 
 def _facts(instance: dg.DagsterInstance, outcome: Outcome) -> dict[str, str]:
-    """Platform and release of a batch, from the event that took its manifest."""
+    """Return platform and release of a batch, from the event that took its manifest."""
     if outcome.data.partition_key is None:
         return {}
     drop = last_drops(instance, [outcome.data.partition_key]).get(outcome.data.partition_key)

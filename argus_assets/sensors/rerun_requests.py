@@ -1,7 +1,7 @@
-"""The sensor that carries out what `argus rerun` asked for.
+"""Start the runs that `argus rerun` requested.
 
-A request is a document in the lake, so that it can be made wherever the lake can be written, and nothing is lost when
-the platform is down. Runs are requested a few at a time and come after new drops in the queue.
+A request is a document in the lake: it can be made wherever the lake can be written, and survives while the system is
+down. Runs are requested a few at a time and come after new drops in the queue.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from argus_assets.lake import layout
 from argus_assets.lake.store import Lake
-from argus_assets.maintenance.reruns import MAX_RUNS_A_LOOK, RerunProgress, RerunRequest, plan_step
+from argus_assets.maintenance.reruns import MAX_RUNS_A_TICK, RerunProgress, RerunRequest, plan_step
 from argus_assets.partitions import (
     BATCHES,
     FROM_STAGE,
@@ -35,11 +35,11 @@ MAX_QUEUED: Final = 40
 
 
 class Cursor(BaseModel):
-    """What was requested in the last looks.
+    """What the last ticks requested.
 
     Attributes:
         progress: Of each request that is not done.
-        done: Requests whose last runs were requested in the last look: now that this is recorded they may be put away.
+        done: Requests whose last runs were requested in the last tick: now that this is recorded they may be archived.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class Cursor(BaseModel):
 
 
 def build_rerun_requests_sensor(job: Job) -> dg.SensorDefinition:
-    """The sensor.
+    """Return the sensor.
 
     Args:
         job: Takes batches through all stages.
@@ -60,7 +60,7 @@ def build_rerun_requests_sensor(job: Job) -> dg.SensorDefinition:
         job=job,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts the runs that `argus rerun` asked for: of each batch, only what is stale.",
+        description="Starts the runs that `argus rerun` requested: of each batch, only what is stale.",
     )
     def rerun_requests_sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         return take_rerun_requests(context.instance, context.cursor, lake.lake())
@@ -69,12 +69,12 @@ def build_rerun_requests_sensor(job: Job) -> dg.SensorDefinition:
 
 
 def save_request(lake: Lake, request: RerunRequest) -> str:
-    """Put a request where the sensor finds it; returns the path."""
+    """Save a request where the sensor finds it; return the path."""
     return lake.write_bytes(layout.rerun_waiting(request.id), request.model_dump_json(indent=2).encode())
 
 
 def requested_partitions(lake: Lake) -> set[str]:
-    """Keys of all batches of requests that wait."""
+    """Return the keys of all batches of waiting requests."""
     found: set[str] = set()
     for name in _names(lake):
         found.update(RerunRequest.model_validate_json(lake.read_bytes(layout.rerun_waiting(name))).partitions)
@@ -82,11 +82,11 @@ def requested_partitions(lake: Lake) -> set[str]:
 
 
 def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, lake: Lake) -> dg.SensorResult:
-    """One look.
+    """Run one tick.
 
     Args:
         instance: Dagster's records.
-        cursor_text: What the last look left.
+        cursor_text: The cursor of the last tick.
         lake: Where requests are.
 
     Raises:
@@ -100,13 +100,13 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
     waiting = [name for name in _names(lake) if name not in cursor.done]
     progress = {name: cursor.progress.get(name, RerunProgress()) for name in waiting}
     if not waiting:
-        return dg.SensorResult(skip_reason=dg.SkipReason("Nothing was asked for."), cursor=Cursor().model_dump_json())
+        return dg.SensorResult(skip_reason=dg.SkipReason("No request is waiting."), cursor=Cursor().model_dump_json())
     queued = instance.get_runs_count(dg.RunsFilter(statuses=list(QUEUED), tags={WHY: "rerun"}))
     room = MAX_QUEUED - queued
     if room <= 0:
         kept = Cursor(progress=progress).model_dump_json()
-        return dg.SensorResult(skip_reason=dg.SkipReason(f"{queued} runs of requests are queued."), cursor=kept)
-    # One request after the other: the oldest that is not only waiting for batches that are in a run.
+        return dg.SensorResult(skip_reason=dg.SkipReason(f"{queued} requested runs are queued already."), cursor=kept)
+    # One request after the other: the oldest that does not only wait for batches in a run.
     existing = instance.get_dynamic_partitions(BATCHES)
     busy = partitions_in_flight(instance, existing)
     requests: list[dg.RunRequest] = []
@@ -114,7 +114,7 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
     notes: list[str] = []
     for name in waiting:
         request = RerunRequest.model_validate_json(lake.read_bytes(layout.rerun_waiting(name)))
-        step = plan_step(request, progress[name], order=existing, busy=busy, most_runs=min(room, MAX_RUNS_A_LOOK))
+        step = plan_step(request, progress[name], order=existing, busy=busy, max_runs=min(room, MAX_RUNS_A_TICK))
         requests += [_run_request(request, key, partitions) for key, partitions in step.runs]
         progress[name] = step.progress
         if step.done:
@@ -122,7 +122,7 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
             del progress[name]
         notes.append(f"{name}: {step.progress.offset} of {len(request.partitions)} batches")
         if step.gone:
-            notes.append(f"{len(step.gone)} of them are no more, such as {step.gone[0]}")
+            notes.append(f"{len(step.gone)} of them no longer exist, for example {step.gone[0]}")
         room -= len(step.runs)
         if room <= 0:
             break
@@ -144,5 +144,5 @@ def _run_request(request: RerunRequest, run_key: str, partitions: tuple[str, ...
 
 
 def _names(lake: Lake) -> list[str]:
-    """Ids of the requests, oldest first."""
+    """Return the ids of the waiting requests, oldest first."""
     return sorted(name.removesuffix(".json") for name in lake.names(layout.RERUNS_WAITING) if name.endswith(".json"))

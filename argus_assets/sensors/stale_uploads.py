@@ -1,7 +1,7 @@
-"""The sensor that reports uploads which never completed, with what is missing of each.
+"""Report uploads that never completed, and what is missing of each.
 
-A pass over the vehicles begins once an hour. A look works for `LOOK_SECONDS` and the next one goes on after the same
-vehicle. The last whole pass stands in the lake, `lake.reports.STALE_UPLOADS`, for whoever watches.
+A pass over the vehicles begins once an hour. A tick works for `TICK_SECONDS` and the next one continues after the same
+vehicle. The report of the last whole pass is kept in the lake, for metrics.
 """
 
 import time
@@ -24,15 +24,15 @@ from argus_assets.resources.lake import LakeResource
 
 EVERY: Final = timedelta(hours=1)
 INTERVAL_S: Final = 300
-LOOK_SECONDS: Final = 20.0
+TICK_SECONDS: Final = 20.0
 MAX_EVENTS: Final = 100
 
 
 class StaleCursor(BaseModel):
-    """Where the pass is.
+    """Progress of the pass.
 
     Attributes:
-        current: The pass that is not at its end.
+        current: The pass in progress.
         last_began: When the last whole one began.
     """
 
@@ -41,7 +41,7 @@ class StaleCursor(BaseModel):
 
     @classmethod
     def load(cls, text: str | None) -> "StaleCursor":
-        """Read a cursor; one that cannot be read is an empty one, and a pass begins."""
+        """Read a cursor; one that cannot be read counts as empty, and a pass begins."""
         try:
             return cls.model_validate_json(text) if text else cls()
         except ValueError:
@@ -49,10 +49,10 @@ class StaleCursor(BaseModel):
 
 
 def build_stale_uploads_sensor(*, quiet: timedelta) -> dg.SensorDefinition:
-    """The sensor.
+    """Return the sensor.
 
     Args:
-        quiet: How long nothing has come of an upload that is reported.
+        quiet: An upload is reported when nothing of it arrived for so long.
     """
 
     @dg.sensor(
@@ -80,37 +80,39 @@ def report_stale_uploads(
     at: datetime,
     log: Callable[[str], object] = lambda _: None,
 ) -> dg.SensorResult:
-    """One look: go on with the pass, and report at its end what the last one had not found.
+    """Run one tick: continue the pass, and report at its end what the last one had not found.
 
     Args:
-        cursor_text: What the last look left.
+        cursor_text: The cursor of the last tick.
         bucket: The drop bucket.
         lake: Where the report is.
         quiet: See `find_stale`.
-        at: Now, by this machine's clock, for when to look; ages are by the store's clock.
-        log: Where to tell of each upload.
+        at: Now, by this machine's clock, for when a pass is due; ages are by the store's clock.
+        log: Logs each upload.
 
     Raises:
-        Unavailable: The bucket or the lake did not answer. The look fails and its cursor stays.
+        Unavailable: The bucket or the lake did not answer. The tick fails and its cursor stays.
     """
     cursor = StaleCursor.load(cursor_text)
     if cursor.current is None and cursor.last_began is not None and at - cursor.last_began < EVERY:
-        return dg.SensorResult(skip_reason=dg.SkipReason("Looked less than an hour ago."), cursor=cursor_text)
+        return dg.SensorResult(
+            skip_reason=dg.SkipReason("The last pass began less than an hour ago."), cursor=cursor_text
+        )
     found = cursor.current or StaleUploads(started_at=bucket.now())
     began = time.monotonic()
-    find_stale(bucket, found, quiet=quiet, stop=lambda: time.monotonic() - began > LOOK_SECONDS)
+    find_stale(bucket, found, quiet=quiet, stop=lambda: time.monotonic() - began > TICK_SECONDS)
     if found.ended_at is None:
         return dg.SensorResult(
-            skip_reason=dg.SkipReason(f"{found.count} so far; goes on after {found.after_vehicle}."),
+            skip_reason=dg.SkipReason(f"{found.count} so far; continues after {found.after_vehicle}."),
             cursor=StaleCursor(current=found).model_dump_json(),
         )
     last = STALE_UPLOADS.load(lake)
-    told = {upload.name for upload in last.uploads} if last is not None else set()
-    new = [upload for upload in found.uploads if upload.name not in told]
+    known = {upload.name for upload in last.uploads} if last is not None else set()
+    new = [upload for upload in found.uploads if upload.name not in known]
     for upload in new[:MAX_EVENTS]:
         log(one_line(upload.text()))
     if found.parts_not_listed is not None:
-        log(f"Files that were sent in parts and not completed were not looked for: {found.parts_not_listed}")
+        log(f"Incomplete multipart uploads could not be listed: {found.parts_not_listed}")
     STALE_UPLOADS.save(lake, found)
     return dg.SensorResult(
         asset_events=[_observed(upload) for upload in new[:MAX_EVENTS]],

@@ -8,14 +8,15 @@ from click.testing import CliRunner, Result
 
 from argus_assets.cli import root
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.values import START_NS, VIN
 
 PLATFORMS = {"truck_oil_pressure": "truck", "car_misfire_coil": "car", "av_lidar_dropout": "av"}
 
 
 def drive_of(folder: Path, scenario: str) -> Path:
     drive = simulate_drive(
-        folder / scenario, scenario=scenario, seed=3, vehicle_id="v", vin="1M8GDM9AXKP042788", release="2026.10",
-        batch_id="b", started_ns=1_795_000_000 * 10**9, seconds=60.0,
+        folder / scenario, scenario=scenario, seed=3, vehicle_id="v", vin=VIN, release="2026.10",
+        batch_id="b", started_ns=START_NS, seconds=60.0,
     )  # fmt: skip
     return drive.folder
 

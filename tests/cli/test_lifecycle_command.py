@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from argus_assets.cli import root
 from argus_assets.errors import BadSetting
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.values import VIN
 
 pytestmark = pytest.mark.wiring
 
@@ -32,7 +33,7 @@ def test_the_story_of_each_vehicle_is_told(site, tmp_path, monkeypatch):
                 scenario=fault if mark == "●" else healthy,
                 seed=day,
                 vehicle_id=vehicle,
-                vin="1M8GDM9AXKP042788",
+                vin=VIN,
                 release=f"2026.{day + 1}",
                 batch_id=f"day-{day}",
                 started_ns=(1_795_000_000 + 86_400 * day) * 10**9,

@@ -16,7 +16,7 @@ from argus_assets.adapters.postgres.ledger import PostgresLedger
 from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.cli import root
 from argus_assets.cli.metrics import registry_of
-from argus_assets.metrics_collector import EventReader, Watcher
+from argus_assets.metrics_collector import EventReader, MetricsCollector
 from argus_assets.monitoring.metrics import FAILURE_KINDS
 from argus_assets.schedules.reconcile_bucket import run_pass
 from argus_assets.sensors.stale_uploads import report_stale_uploads
@@ -27,7 +27,9 @@ pytestmark = pytest.mark.wiring
 def watcher(site, database_url):
     database = Database(database_url)
     ledger = PostgresLedger(database, daily_tokens=1000)
-    return Watcher(site.instance, site.bucket, site.lake, ledger, Outbox(database), retain_days=90, interval_s=5)
+    return MetricsCollector(
+        site.instance, site.bucket, site.lake, ledger, Outbox(database), retain_days=90, interval_s=5
+    )
 
 
 def scrape(watched):

@@ -69,7 +69,7 @@ def evaluate(site, environment: dict[str, str], name: str) -> str:
 
 
 def test_from_a_drop_to_a_dead_letter_and_back(site, drives, there, environment) -> None:
-    assert evaluate(site, environment, "outcome_events_sensor") == "What happens from now on is told."
+    assert evaluate(site, environment, "outcome_events_sensor") == "Events from now on will be delivered."
     site.drop(drives["truck_oil_pressure"])
     site.tick_and_run()
     there.answer = lambda e: Answer(400 if e["type"] == "argus.AlertRaised" else 204)

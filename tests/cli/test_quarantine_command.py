@@ -16,6 +16,7 @@ from argus_assets.drop.quarantine import Reason, list_records, quarantine, quara
 from argus_assets.drop.results import BatchResult, write_result
 from argus_assets.drop.upload import manifest_bytes
 from argus_assets.errors import BadSetting
+from tests.support.values import VIN
 
 NOW = datetime.now(UTC)
 REF = BatchRef("truck-1", "b1")
@@ -42,7 +43,7 @@ def argus(store: Bucket, tmp_path, monkeypatch: pytest.MonkeyPatch):
 def manifest_of(ref: BatchRef, contents: dict[str, bytes]) -> Manifest:
     return Manifest(
         vehicle_id=ref.vehicle_id,
-        vin="1M8GDM9AXKP042788",
+        vin=VIN,
         batch_id=ref.batch_id,
         release="1",
         platform="truck",

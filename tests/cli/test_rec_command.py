@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from argus_assets.cli import root
 from argus_assets.recordings.schema import FRAMES
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.values import START_NS, VIN
 
 
 def run(*arguments: str | Path) -> Result:
@@ -22,8 +23,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for scenario in ("truck_oil_pressure", "av_lidar_dropout"):
         drive = simulate_drive(
-            tmp_path_factory.mktemp("drive"), scenario=scenario, seed=3, vehicle_id="v", vin="1M8GDM9AXKP042788",
-            release="1", batch_id="b", started_ns=1_795_000_000 * 10**9, seconds=60.0, files=1,
+            tmp_path_factory.mktemp("drive"), scenario=scenario, seed=3, vehicle_id="v", vin=VIN,
+            release="1", batch_id="b", started_ns=START_NS, seconds=60.0, files=1,
         )  # fmt: skip
         for file in drive.folder.iterdir():
             found.setdefault(file.suffix, file)

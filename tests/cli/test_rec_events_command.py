@@ -10,6 +10,7 @@ from argus_assets.cli import root
 from argus_assets.errors import BadRecording
 from argus_assets.faults.config import default_config
 from argus_assets.simulate.fleet import simulate_fleet
+from tests.support.values import START_NS
 
 FIELDS = {
     "code", "source", "ecu", "channel", "occurrences", "status", "frame_count", "first_seen_ns", "last_seen_ns", "severity",
@@ -22,7 +23,7 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     """Recordings by scenario."""
     out = tmp_path_factory.mktemp("fleet")
     names = ["truck_healthy", "truck_oil_pressure", "av_lidar_dropout"]
-    fleet = simulate_fleet(out, seed=3, scenarios=names, started_ns=1_795_000_000 * 10**9, seconds=40)
+    fleet = simulate_fleet(out, seed=3, scenarios=names, started_ns=START_NS, seconds=40)
     return {
         name: sorted(p for p in Path(drive.folder).iterdir() if p.suffix in (".mf4", ".mcap"))
         for name, drive in zip(names, fleet, strict=True)

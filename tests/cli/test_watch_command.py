@@ -25,7 +25,7 @@ from argus_assets.adapters.postgres.ledger import PostgresLedger
 from argus_assets.adapters.postgres.outbox import Outbox
 from argus_assets.cli import root
 from argus_assets.cli.watch import render, watch
-from argus_assets.metrics_collector import Watcher
+from argus_assets.metrics_collector import MetricsCollector
 from argus_assets.monitoring import overview
 from argus_assets.runtime import code_address
 from argus_assets.runtime.code_address import CodeAddress
@@ -41,7 +41,7 @@ def at_work() -> None:
 def look(site, database_url):
     database = Database(database_url)
     ledger = PostgresLedger(database, daily_tokens=1000)
-    return Watcher(
+    return MetricsCollector(
         site.instance, site.bucket, site.lake, ledger, Outbox(database), retain_days=90, interval_s=5
     ).overview()
 

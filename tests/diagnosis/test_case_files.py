@@ -11,8 +11,8 @@ from argus_assets.diagnosis.case_files import COLUMNS, BadRow, format_of, near_m
 from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.ports import Case, CodeCount
 from tests.support.case_data import case, some_cases
+from tests.support.values import VIN
 
-VIN = "1M8GDM9AXKP042788"
 TITLES = {cause.id: cause.title for cause in load_knowledge().causes}
 FORMATS = st.sampled_from(["jsonl", "csv"])
 

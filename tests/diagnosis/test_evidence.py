@@ -8,6 +8,7 @@ import pytest
 from argus_assets.diagnosis.evidence import K, build_evidence
 from argus_assets.stats.drive import aggregate
 from tests.support.drives import made_drive
+from tests.support.values import VIN
 
 
 @pytest.mark.parametrize("k", [1, 2, K])
@@ -45,7 +46,7 @@ def test_the_key_follows_the_content(tmp_path: Path) -> None:
 
 def test_no_vin_from_a_text_gets_into_the_evidence(tmp_path: Path) -> None:
     drive = made_drive(tmp_path, "av_lidar_dropout")
-    vin = "1M8GDM9AXKP042788"
+    vin = VIN
     told = drive.stats.with_columns(message=pl.lit(f"vehicle {vin} at 48.137154, 11.576124"), ecu=pl.lit(f"n {vin}"))
     evidence = build_evidence(told, drive.recordings, platform="av", release="1", drive_s=30.0)
     assert vin not in evidence.model_dump_json()

@@ -16,6 +16,7 @@ from argus_assets.faults.dictionary.data import load_tables
 from argus_assets.faults.software.codes import diagnostic_code, log_code
 from argus_assets.simulate import av
 from argus_assets.simulate.av_scenarios import AV_SCENARIOS
+from tests.support.values import VIN
 
 VIN_LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ0123456789"
 
@@ -95,7 +96,7 @@ def test_one_line_of_bounded_length_and_doing_it_twice_changes_nothing(text: str
 
 
 snippets = st.sampled_from([
-    "1M8GDM9AXKP042788", "48.137154, 11.576124", "lat: 48.1", "jo@example.org", "+49 89 1234567", "10.0.0.4:80",
+    VIN, "48.137154, 11.576124", "lat: 48.1", "jo@example.org", "+49 89 1234567", "10.0.0.4:80",
     "driver: Max Mustermann", "user=jo", "/home/jo", "plate: M-AB 1234", "password=hunter2", "IMEI 490154203237518",
     "aa:bb:cc:dd:ee:ff", "geo:1.0,2.0", "9f86d081884c7d659a2feaa0c55ad015", "a" * 17, "VIN ", "<", ">", "\u0338", "°", "…",
 ])  # fmt: skip
@@ -301,7 +302,7 @@ def test_known_identifiers(name: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "told"), [("10.2.0.1", "10.2.0.1"), ("2026.10-rc1", "2026.10-rc1"), ("1M8GDM9AXKP042788", "(vin)")]
+    ("release", "told"), [("10.2.0.1", "10.2.0.1"), ("2026.10-rc1", "2026.10-rc1"), (VIN, "(vin)")]
 )
 def test_a_release_of_four_numbers_is_no_address(release: str, told: str) -> None:
     assert safe_release(release) == told

@@ -18,6 +18,7 @@ from argus_assets.drop.intake import (
 from argus_assets.drop.keys import BatchRef, partition_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.quarantine import Reason
+from tests.support.values import VIN
 
 START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
@@ -34,7 +35,7 @@ def candidate(
 ) -> Candidate:
     manifest = Manifest(
         vehicle_id=vehicle,
-        vin="1M8GDM9AXKP042788",
+        vin=VIN,
         batch_id=batch,
         release="1",
         platform="truck",

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from argus_assets.drop.keys import batch_prefix, parse_inbox_key, parse_partition_key, partition_key, recording_key
 from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, name_problem, parse_manifest
 from argus_assets.errors import BadManifest
+from tests.support.values import VIN
 
 
 def document(**changes: Any) -> dict[str, Any]:
     return {
         "vehicle_id": "truck-1",
-        "vin": "1M8GDM9AXKP042788",
+        "vin": VIN,
         "batch_id": "b_1",
         "release": "2026.10",
         "platform": "truck",

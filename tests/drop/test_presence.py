@@ -10,6 +10,7 @@ from argus_assets.drop.keys import recording_key
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.drop.presence import MAX_LOOKUPS, present_files
 from argus_assets.errors import Unavailable
+from tests.support.values import VIN
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -17,7 +18,7 @@ AT = datetime(2026, 11, 25, tzinfo=UTC)
 def manifest_of(names: list[str]) -> Manifest:
     return Manifest(
         vehicle_id="v",
-        vin="1M8GDM9AXKP042788",
+        vin=VIN,
         batch_id="b",
         release="1",
         platform="truck",

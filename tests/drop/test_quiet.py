@@ -14,11 +14,12 @@ from argus_assets.drop.keys import batch_prefix, inbox_key
 from argus_assets.drop.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from argus_assets.errors import BadSetting
 from argus_assets.sensors.idle_sessions import find_quiet, take_sessions
+from tests.support.values import VIN
 
 PREFIX = "loggers/"
 QUIET = timedelta(minutes=30)
 LOGGERS = {
-    device: Logger(vehicle_id=vehicle, vin="1M8GDM9AXKP042788", platform="truck", release="2026.10")
+    device: Logger(vehicle_id=vehicle, vin=VIN, platform="truck", release="2026.10")
     for device, vehicle in (("2F6913DB", "truck-1"), ("3B912722", "truck-2"))
 }
 

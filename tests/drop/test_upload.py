@@ -12,6 +12,7 @@ from argus_assets.drop.upload import collect_files
 from argus_assets.errors import BadFile
 from argus_assets.runtime.embedded.s3 import S3Server
 from tests.support.bucket_contract import UploadContract, recorded_drive
+from tests.support.values import VIN
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_the_command_drops_a_batch(moto_server: S3Server, drive: Path, tmp_path:
         "--vehicle",
         "truck-1",
         "--vin",
-        "1M8GDM9AXKP042788",
+        VIN,
     ]
     command += ["--release", "2026.10", "--platform", "truck", "--to", url]
     command += ["--from", "2026-11-23T08:00:00Z", "--until", "2026-11-23T09:00:00Z"]

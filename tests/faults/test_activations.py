@@ -80,11 +80,11 @@ def test_activations_are_those_of_a_loop(reports: list[dict[str, Any]], gap: int
     assert found.notes == ()
     assert found.events.columns == ERROR_EVENTS.schema.names()
     names = [name for name in ERROR_EVENTS.schema.names() if name not in ("first_seen", "last_seen", "dtc_status")]
-    told = found.events.select(names).to_dicts()
-    assert [row | {"active_s": None} for row in told] == [
+    reported = found.events.select(names).to_dicts()
+    assert [row | {"active_s": None} for row in reported] == [
         {n: row[n] for n in names} | {"active_s": None} for row in expected
     ]
-    assert [row["active_s"] for row in told] == pytest.approx([row["active_s"] for row in expected])
+    assert [row["active_s"] for row in reported] == pytest.approx([row["active_s"] for row in expected])
 
 
 @settings(deadline=None)

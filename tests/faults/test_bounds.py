@@ -71,7 +71,7 @@ def test_first_frames_that_nothing_follows_are_counted_in_few_notes() -> None:
     assert found.notes[-1].startswith("2,900 more")
 
 
-def test_more_codes_than_a_vehicle_has_are_left_out_and_told() -> None:
+def test_more_codes_than_a_vehicle_has_are_left_out_and_reported() -> None:
     config = replace(default_config(), bounds=Bounds(faults=50))
     payloads = [b"\x04\xff" + (n + 1).to_bytes(2, "little") + b"\x03\x01\xff\xff" for n in range(200)]
     found = j1939.find(EMPTY_DRIVE, frames([0x18FECA00] * 200, payloads), config)
@@ -80,17 +80,17 @@ def test_more_codes_than_a_vehicle_has_are_left_out_and_told() -> None:
 
 
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(0, 60))
-def test_frames_of_a_detector_are_read_up_to_a_share_of_all(wanted: int, least: int, others: int) -> None:
+def test_frames_of_a_detector_are_read_up_to_a_share_of_all(wanted: int, minimum: int, others: int) -> None:
     rows = frames([0x18FECA00] * wanted + [0x100] * others, [b""] * (wanted + others)).lazy()
     wanted_rows = rows.filter(pl.col("arbitration_id") == 0x18FECA00)
-    kept, notes = bounded_frames(wanted_rows, rows, "J1939", Bounds(frames=least))
-    limit = max(least, (wanted + others) // 10)
+    kept, notes = bounded_frames(wanted_rows, rows, "J1939", Bounds(frames=minimum))
+    limit = max(minimum, (wanted + others) // 10)
     assert kept["frame"].to_list() == list(range(min(wanted, limit)))
     assert len(notes) == (wanted > limit)
     assert all(f"J1939: {wanted - limit} of {wanted} frames were left out" in note for note in notes)
 
 
-def test_requests_to_clear_that_no_visit_to_a_workshop_has_are_left_out_and_told() -> None:
+def test_requests_to_clear_that_no_visit_to_a_workshop_has_are_left_out_and_reported() -> None:
     # Each would touch the lists of all 200 ECUs.
     ids = [0x18FECA00 + n for n in range(200)] + [0x18EAFFF9] * 3000
     payloads = [bytes.fromhex("04FF640002010000")] * 200 + [bytes.fromhex("D3FE00")] * 3000

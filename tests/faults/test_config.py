@@ -1,4 +1,4 @@
-"""The configuration of faults: what a file says, what a wrong one is told, what its version follows."""
+"""The configuration of faults: its keys, the errors of wrong ones, and the version that follows from it."""
 
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_everything_that_can_be_configured(load, tmp_path: Path) -> None:
     assert config.runs("j1939")
 
 
-def test_without_a_file_the_shipped_rules_are_in_force() -> None:
+def test_without_a_file_the_shipped_rules_are_active() -> None:
     config = load_faults(None, points=())
     assert config == default_config()
     assert {r.code for r in config.rules} == {
@@ -133,7 +133,7 @@ def test_a_file_without_bounds_keeps_the_version_that_it_had_before_there_were_a
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "reported"),
     [
         ('kind = "threshold"', 'kind = "treshold"', r"rule\[0\] \(code = 'HOT'\): .*'treshold'.*'threshold', 'enum'"),
         ('kind = "threshold"', "", r"rule\[0\] \(code = 'HOT'\): .*'kind'"),
@@ -165,15 +165,15 @@ def test_a_file_without_bounds_keeps_the_version_that_it_had_before_there_were_a
         ("[[bus]]", "[[bus", "is not valid TOML"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_place(load, old: str, new: str, told: str) -> None:
+def test_what_is_wrong_is_reported_with_its_place(load, old: str, new: str, reported: str) -> None:
     assert old in FULL
-    with pytest.raises(BadSetting, match=told) as caught:
+    with pytest.raises(BadSetting, match=reported) as caught:
         load(FULL.replace(old, new, 1))
     assert "faults.toml" in caught.value.what
     assert caught.value.help
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     result = CliRunner().invoke(root, ["rec", "events", "--faults", str(tmp_path / "no.toml"), __file__])

@@ -10,7 +10,7 @@ from argus_assets.faults.declaration import Declaration
 from argus_assets.faults.detection import BUILT_IN, BuiltIn, find_built_in
 from argus_assets.faults.detectors import DETECTORS, NAMES
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS, PLUG_IN, SOURCES
-from argus_assets.faults.severity import RULES, SAYS_NOTHING
+from argus_assets.faults.severity import RULES, STATES_NO_SEVERITY
 from tests.support.empty_drive import EMPTY_DRIVE
 
 EACH = pytest.mark.parametrize(("declared", "detector"), BUILT_IN, ids=NAMES)
@@ -32,7 +32,7 @@ def test_no_two_detectors_declare_the_same() -> None:
     for declared in (NAMES, [s for d in DETECTORS for s in d.sources], [r for d in DETECTORS for r in d.severities]):
         assert len(set(declared)) == len(declared)
     assert PLUG_IN not in NAMES
-    assert RULES.keys() >= SAYS_NOTHING
+    assert RULES.keys() >= STATES_NO_SEVERITY
 
 
 @EACH

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from argus_assets.faults.dictionary.additions import read_csv
 from argus_assets.faults.dictionary.lookup import Dictionary, built_in, describe
 from argus_assets.faults.schema import ERROR_EVENTS, Severity
-from argus_assets.faults.severity import RULES, SAYS_NOTHING, severity_of, with_dictionary_severity
+from argus_assets.faults.severity import RULES, STATES_NO_SEVERITY, severity_of, with_dictionary_severity
 
 CODES = ["P0217", "P0456", "P1234", "SPN100/FMI1", "SPN100/FMI15", "SPN9999/FMI1", "E101", "U0100-87", "odd code"]
 
@@ -47,8 +47,8 @@ def test_every_severity_rule_has_a_severity():
 
 
 def test_what_says_nothing_is_a_rule_and_no_lamp_that_is_on():
-    assert set(RULES) > SAYS_NOTHING
-    assert not SAYS_NOTHING & {"lamp: red stop", "lamp: malfunction", "lamp: amber warning", "lamp: protect"}
+    assert set(RULES) > STATES_NO_SEVERITY
+    assert not STATES_NO_SEVERITY & {"lamp: red stop", "lamp: malfunction", "lamp: amber warning", "lamp: protect"}
 
 
 @given(pairs=st.lists(st.tuples(st.sampled_from(CODES), st.sampled_from(sorted(RULES)))))
@@ -58,7 +58,7 @@ def test_against_a_loop_over_the_events(pairs):
     assert ERROR_EVENTS.check(after).height == before.height
     for (code, rule), row in zip(pairs, after.iter_rows(named=True), strict=True):
         entry = describe(code)
-        if rule in SAYS_NOTHING and entry.severity is not None:
+        if rule in STATES_NO_SEVERITY and entry.severity is not None:
             assert (row["severity"], row["severity_rule"]) == (entry.severity, f"dictionary: {code} {entry.text}")
         else:
             assert (row["severity"], row["severity_rule"]) == (RULES[rule], rule)

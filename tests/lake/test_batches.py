@@ -12,12 +12,13 @@ from argus_assets.lake import layout
 from argus_assets.lake.batches import BatchStore
 from argus_assets.lake.store import Lake
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
+from tests.support.values import VIN
 
 PARTITION = "2026-11-18_truck-7_drive-1"
 RAW = json.dumps(
     {
         "vehicle_id": "truck-7", "batch_id": "drive-1", "release": "2026.10", "platform": "truck",
-        "vin": "1M8GDM9AXKP042788",
+        "vin": VIN,
         "recorded_from": "2026-11-18T08:00:00Z", "recorded_to": "2026-11-18T09:00:00Z",
         "files": [{"name": "a.mcap", "size": 1, "sha256": "0" * 64}],
     }

@@ -23,6 +23,7 @@ from argus_assets.maintenance.reconcile import (
     judge_outcome,
     reconcile,
 )
+from tests.support.values import VIN
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 RETAIN = timedelta(days=90)
@@ -34,7 +35,7 @@ def manifest_of(ref: BatchRef, names: tuple[str, ...] = ("a.mf4",), release: str
     return manifest_bytes(
         Manifest(
             vehicle_id=ref.vehicle_id,
-            vin="1M8GDM9AXKP042788",
+            vin=VIN,
             batch_id=ref.batch_id,
             release=release,
             platform="truck",

@@ -15,10 +15,10 @@ ORDER = [f"k{n:03}" for n in range(60)]
     wanted=st.sets(st.sampled_from(ORDER), min_size=1),
     busy=st.lists(st.sets(st.sampled_from(ORDER)), max_size=6),
     gone=st.sets(st.sampled_from(ORDER), max_size=5),
-    most_runs=st.integers(1, 5),
-    most_batches=st.integers(1, 7),
+    max_runs=st.integers(1, 5),
+    max_batches=st.integers(1, 7),
 )
-def test_each_batch_is_started_once_and_never_beside_itself(wanted, busy, gone, most_runs, most_batches) -> None:
+def test_each_batch_is_started_once_and_never_beside_itself(wanted, busy, gone, max_runs, max_batches) -> None:
     request = new_request(wanted, order=ORDER, by="me", text="all", from_stage=None, now=NOW)
     alive = [key for key in ORDER if key not in gone]
     progress = RerunProgress()
@@ -26,10 +26,10 @@ def test_each_batch_is_started_once_and_never_beside_itself(wanted, busy, gone, 
     keys: list[str] = []
     for look in range(200):
         at_work = busy[look] if look < len(busy) else set()
-        step = plan_step(request, progress, order=alive, busy=at_work, most_runs=most_runs, most_batches=most_batches)
-        assert len(step.runs) <= most_runs
+        step = plan_step(request, progress, order=alive, busy=at_work, max_runs=max_runs, max_batches=max_batches)
+        assert len(step.runs) <= max_runs
         for run_key, run in step.runs:
-            assert 1 <= len(run) <= most_batches
+            assert 1 <= len(run) <= max_batches
             assert not at_work & set(run)
             at = alive.index(run[0])
             assert tuple(alive[at : at + len(run)]) == run, "a range includes every key between its ends"
@@ -46,7 +46,7 @@ def test_each_batch_is_started_once_and_never_beside_itself(wanted, busy, gone, 
 
 def test_neighbours_share_a_run() -> None:
     request = new_request(ORDER, order=ORDER, by="me", text="all", from_stage=None, now=NOW)
-    step = plan_step(request, RerunProgress(), order=ORDER, busy=(), most_runs=20, most_batches=50)
+    step = plan_step(request, RerunProgress(), order=ORDER, busy=(), max_runs=20, max_batches=50)
     assert [len(run) for _, run in step.runs] == [50, 10]
     assert step.done
 

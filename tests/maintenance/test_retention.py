@@ -23,7 +23,7 @@ from argus_assets.maintenance.retention import (
 )
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-POLICY = Policy(batches=timedelta(days=90), most_batches=5)
+POLICY = Policy(batches=timedelta(days=90), max_batches=5)
 
 ages = st.sampled_from([timedelta(0), GRACE, GRACE * 2, timedelta(days=3), timedelta(days=90), timedelta(days=91)])
 states = st.sampled_from(["completed", "failed", "working", "resting"])
@@ -44,7 +44,7 @@ def test_only_completed_batches_go_the_oldest_first_and_no_more_than_are_too_man
     )
     old = [b for b in batches if b.state == "completed" and NOW - b.since > POLICY.batches]
     assert {b.partition for b in old} <= {b.partition for b in due}, "whatever is old enough"
-    too_many = max(0, len(batches) - POLICY.most_batches)
+    too_many = max(0, len(batches) - POLICY.max_batches)
     assert len(due) <= max(len(old), too_many)
     assert all(NOW - b.since > GRACE for b in due)
     young = [b for b in batches if b.state == "completed" and b not in due]
@@ -61,7 +61,7 @@ def test_the_golden_set_stays_and_changes_nothing_for_others(found) -> None:
     batches = [replace(live(n, state, age), pinned=pinned) for n, (state, age, pinned) in enumerate(found)]
     due, kept = plan_batches(batches, policy=POLICY, now=NOW)
     assert not any(b.pinned for b in due)
-    unlimited = replace(POLICY, most_batches=100)
+    unlimited = replace(POLICY, max_batches=100)
     others = [b for b in batches if not b.pinned]
     assert plan_batches(batches, policy=unlimited, now=NOW)[0] == plan_batches(others, policy=unlimited, now=NOW)[0]
     told = {b.partition for b, why in kept if why == "in the golden set"}

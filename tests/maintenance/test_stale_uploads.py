@@ -91,7 +91,7 @@ def test_a_pass_in_pieces_finds_the_same_once(tmp_path, monkeypatch: pytest.Monk
         bucket.put(recording_key(f"v{vehicle}", "b", "x"), b"1")
     now = bucket.now() + QUIET * 2
     monkeypatch.setattr(Bucket, "now", lambda _: now)
-    monkeypatch.setattr("argus_assets.sensors.stale_uploads.LOOK_SECONDS", 0)
+    monkeypatch.setattr("argus_assets.sensors.stale_uploads.TICK_SECONDS", 0)
     at = datetime.now(UTC)
     cursor, looks, told, lines = None, 0, [], []
     while looks == 0 or StaleCursor.load(cursor).current is not None:
@@ -108,7 +108,7 @@ def test_a_pass_in_pieces_finds_the_same_once(tmp_path, monkeypatch: pytest.Monk
 
     assert not report_stale_uploads(cursor, bucket, lake, quiet=QUIET, at=at + EVERY / 2).asset_events
     bucket.put(recording_key("v9", "b", "x"), b"1")
-    monkeypatch.setattr("argus_assets.sensors.stale_uploads.LOOK_SECONDS", 60)
+    monkeypatch.setattr("argus_assets.sensors.stale_uploads.TICK_SECONDS", 60)
     result = report_stale_uploads(cursor, bucket, lake, quiet=QUIET, at=at + EVERY)
     assert [e.metadata["vehicle_id"].value for e in result.asset_events] == ["v9"], "the others were told before"
     assert STALE_UPLOADS.load(lake).count == 6

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from argus_assets.monitoring.logs import JsonFormatter, configure, fields
+from argus_assets.pipeline import STAGES
 
 pytestmark = pytest.mark.wiring
 
@@ -37,9 +38,7 @@ def test_a_run_logs_objects_with_run_batch_and_stage(site, drives, json_logs, ca
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
     assert {line["run_id"] for line in lines} == {run.run_id}
     good, bad = (f"2026-11-18_car-healthy_b{n}" for n in range(2))
-    assert {line["stage"] for line in lines if line.get("batch") == good and "stage" in line} == {
-        "rec_frames", "error_events", "error_stats", "diagnosis", "batch_report",
-    }  # fmt: skip
+    assert {line["stage"] for line in lines if line.get("batch") == good and "stage" in line} == set(STAGES)
     assert {line["stage"] for line in lines if line.get("batch") == bad and "stage" in line} == {"rec_frames"}
     (error,) = [line for line in lines if line["level"] == "error" and line.get("batch") == bad]
     assert "wrong_sha256" in error["message"]

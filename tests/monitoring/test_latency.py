@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.monitoring.latency import MEANING, Latency, waterfall
+from argus_assets.pipeline import PIPELINE
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
 seconds = st.floats(-5, 1000).map(lambda s: AT + timedelta(seconds=s))
@@ -14,10 +15,10 @@ seconds = st.floats(-5, 1000).map(lambda s: AT + timedelta(seconds=s))
 
 @given(
     first=st.none() | seconds, marker=seconds, taken=seconds, run=seconds, begun=seconds,
-    took=st.lists(st.floats(0, 100), min_size=5, max_size=5),
+    took=st.lists(st.floats(0, 100), min_size=len(PIPELINE), max_size=len(PIPELINE)),
 )  # fmt: skip
 def test_steps_follow_each_other_and_add_up(first, marker, taken, run, begun, took) -> None:
-    names = ("parse", "events", "stats", "diagnosis", "report")
+    names = [stage.step for stage in PIPELINE]
     made = waterfall(
         first_byte_at=first, marker_at=marker, taken_at=taken, run_started_at=run, begun_at=begun,
         stages=dict(zip(names, took, strict=True)),

@@ -19,10 +19,10 @@ from argus_assets.events import Recorded
 from argus_assets.faults.schema import SEVERITY, Severity
 from argus_assets.notifications.events import DATA, NAMES, envelope, example_alert, outcome_of, worst_faults
 from argus_assets.notifications.signatures import body_of, headers_of
+from tests.support.values import VIN
 from tests.support.webhook_receiver import OTHER_SECRET, SECRET
 
 AT = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
-VIN = "1M8GDM9AXKP042788"
 PARTITION = "2026-11-20_truck-1_b1"
 DIGEST = "0123456789abcdef"
 

@@ -146,7 +146,7 @@ def test_each_frame_counts_from_the_last_date_before_it(lines: list[tuple[bytes,
         elif value is not None:
             start = value
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "_BLOCK_BYTES", block)
+        patch.setattr(text, "BLOCK_BYTES", block)
         batch, summary = read(ASC + b"".join(line for line, _ in lines))
     assert times(batch) == expected
     bad = sum(b"77" in line for line, _ in lines)

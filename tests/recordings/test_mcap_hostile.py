@@ -619,9 +619,9 @@ def test_windows_of_any_size_give_the_same_rows(sizes: list[int], max_bytes: int
     )
     wanted, _ = read(raw)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mcap_messages, "_MAX_BYTES", max_bytes)
-        patch.setattr(mcap_messages, "_MAX_MESSAGES", max_messages)
-        patch.setattr(mcap_messages, "_MAX_VALUES", max_messages + 2)
+        patch.setattr(mcap_messages, "MAX_BYTES", max_bytes)
+        patch.setattr(mcap_messages, "MAX_MESSAGES", max_messages)
+        patch.setattr(mcap_messages, "MAX_VALUES", max_messages + 2)
         got, _ = read(raw)
     assert got.frames.equals(wanted.frames)
     assert got.topics.keys() == wanted.topics.keys()

@@ -233,7 +233,7 @@ def test_a_column_has_one_type_whatever_its_values_are(raw: list[int], batch_fra
         m.dl([m.dz(struct.pack("<dB", i, v)) for i, v in enumerate(raw)]),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("argus_assets.recordings.formats.mdf4.reader._JOINED_BYTES", 1)
+        patch.setattr("argus_assets.recordings.formats.mdf4.reader.JOINED_BYTES", 1)
         reader = open_recording(io.BytesIO(m.finished()), limits=Limits(batch_frames=batch_frames, workers=1))
         tables = [table for batch in reader for table in batch.topics.values()]
     assert {table["v"].dtype for table in tables} == {pl.String()}
@@ -273,12 +273,12 @@ REFUSED: dict[str, tuple[Callable[[Hostile], int], str]] = {
     "a kind that is none": (lambda m: m.cc(12, [1, 2]), "12"),
     "too few values": (lambda m: m.cc(2, [1, 2]), "6"),
     "no values": (lambda m: m.cc(4), "2"),
-    "keys that are no numbers": (lambda m: m.cc(5, [float("nan"), 1, 2, 3]), "no numbers"),
+    "keys that are no numbers": (lambda m: m.cc(5, [float("nan"), 1, 2, 3]), "not numbers"),
     "too few references": (lambda m: m.cc(7, [1, 2, 3], [0]), "3 values and 1"),
     "texts wanted": (lambda m: m.cc(9, [1, 2], [0]), "texts"),
     "nested texts wanted": (lambda m: m.cc(7, [1], [m.cc(10, [], [0]), 0]), "texts"),
     "nested code": (lambda m: m.cc(7, [1], [m.cc(3, references=[m.name("exec(X)")]), 0]), "exec"),
-    "a block that is none": (lambda m: m.name("a text"), "no conversion block"),
+    "a block that is none": (lambda m: m.name("a text"), "not a conversion block"),
     "linear without values": (lambda m: m.cc(1), "2"),
 }
 

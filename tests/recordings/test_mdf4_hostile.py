@@ -208,8 +208,8 @@ def test_long_blocks_are_taken_apart_in_parts(rows: int, width: int, part: int, 
     block = m.dz(data.T.tobytes() if in_columns else data.tobytes(), columns=8 + width if in_columns else 0)
     m.dg(m.cg(m.time(m.cn(m.name("v"))), 8 + width, cycles=rows), block)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("argus_assets.recordings.formats.mdf4.reader._PIECE_BYTES", part)
-        patch.setattr("argus_assets.recordings.formats.mdf4.reader._TASK_BYTES", 10 * part)
+        patch.setattr("argus_assets.recordings.formats.mdf4.reader.PIECE_BYTES", part)
+        patch.setattr("argus_assets.recordings.formats.mdf4.reader.TASK_BYTES", 10 * part)
         batches, summary, _ = read(m.finished())
     assert summary.problems == []
     table = pl.concat([table for batch in batches for table in batch.topics.values()])

@@ -18,16 +18,16 @@ from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, 
 from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import FRAMES
 from tests.support import mdf4_builder as build
+from tests.support.values import START_NS
 
-START_NS = 1_795_000_000 * 10**9
 CAN, VALUES, LIN, ERROR, SIGNAL = 1, 2, 3, 4, 5
 
 
 def read(data: bytes, *, piece: int = 0, **limits: int) -> tuple[FrameBatch, RecordingSummary]:
     with pytest.MonkeyPatch.context() as patch:
         if piece:
-            patch.setattr(mdf4_blocks, "_PIECE_BYTES", piece)
-            patch.setattr(mdf4, "_MIXED_PIECE_BYTES", piece)
+            patch.setattr(mdf4_blocks, "PIECE_BYTES", piece)
+            patch.setattr(mdf4, "MIXED_PIECE_BYTES", piece)
         reader = open_recording(io.BytesIO(data), limits=Limits(**limits))
         batch = concat_batches(list(reader))
     FRAMES.check(batch.frames)

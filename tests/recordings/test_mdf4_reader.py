@@ -14,9 +14,8 @@ from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import FRAMES
 from argus_assets.simulate.can import CanLog
 from argus_assets.simulate.write import write_mdf4
+from tests.support.values import START_NS
 from tests.support.whole_recording import read_recording
-
-START_NS = 1_795_000_000 * 10**9
 
 
 def log(n: int, seed: int) -> CanLog:

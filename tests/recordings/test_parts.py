@@ -11,13 +11,14 @@ from argus_assets.recordings.parts import problem_rows, read_summary, recording_
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.simulate.damage import flip_bits, truncate
 from argus_assets.simulate.fleet import Drive, simulate_drive
+from tests.support.values import VIN
 from tests.support.whole_recording import read_recording
 
 
 @pytest.fixture(scope="module")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Drive:
     return simulate_drive(
-        tmp_path_factory.mktemp("d") / "x", scenario="av_lidar_dropout", seed=3, vehicle_id="v", vin="1M8GDM9AXKP042788",
+        tmp_path_factory.mktemp("d") / "x", scenario="av_lidar_dropout", seed=3, vehicle_id="v", vin=VIN,
         release="1", batch_id="b", started_ns=10**18, seconds=20, files=1,
     )  # fmt: skip
 

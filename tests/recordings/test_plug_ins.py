@@ -37,6 +37,7 @@ from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.registry import BUILT_IN, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.values import START_NS, VIN
 from tests.support.whole_recording import read_recording
 
 HERE = Path(__file__).parent
@@ -407,7 +408,7 @@ is_error_frame = { value = false }
         "naive": pl.Series([T0 // 1000, 5]).cast(pl.Datetime("us")),
     }
     wanted = {
-        "integers": [1_795_000_000 * 10**9, 2 * 10**9],
+        "integers": [START_NS, 2 * 10**9],
         "decimals": [1_795_000_000_123_456_000, 10**8],
         "instants": [T0, 5],
         "naive": [T0 // 1000 * 1000, 5000],
@@ -622,7 +623,7 @@ def test_a_wrong_declaration_names_the_key(tmp_path: Path, change: str, told: st
         (', base = "hex"', "", "needs base"),
         ('source = "file", ', 'source = "file", value = "x", ', "give one of column, value, source"),
         ('payload = { column = "data", encoding = "hex" }', "", "need columns for payload"),
-        ('timestamp = { column = "t_us", unit = "us" }', 'timestamp = { column = "t_us", unit = "us" }\npayload = "x"', "have no use here"),
+        ('timestamp = { column = "t_us", unit = "us" }', 'timestamp = { column = "t_us", unit = "us" }\npayload = "x"', "are not used here"),
         ('unit = "us"', 'unit = "us", epoch = 2020-01-01T00:00:00', "epoch"),
         ("[[decoder]]", "[[decoders]]", "unknown key 'decoders'; allowed are decoder"),
         ("[[decoder]]", "[[decoder", "is not valid TOML"),
@@ -752,8 +753,8 @@ def test_no_plug_in_is_installed_here() -> None:
 
 def test_a_plug_in_that_fails_leaves_the_rest_of_the_batch(guide: Path, tmp_path: Path) -> None:
     drive = simulate_drive(
-        tmp_path / "drive", scenario="car_healthy", seed=3, vehicle_id="v", vin="1M8GDM9AXKP042788", release="1",
-        batch_id="b", started_ns=1_795_000_000 * 10**9, seconds=5, files=1,
+        tmp_path / "drive", scenario="car_healthy", seed=3, vehicle_id="v", vin=VIN, release="1",
+        batch_id="b", started_ns=START_NS, seconds=5, files=1,
     )  # fmt: skip
     (drive.folder / "good.rec").write_bytes(acme([(T0, 1, True, b"ab")]))
     (drive.folder / "bad.rec").write_bytes(acme([(T0, 1, True, b"ab")]) + b"\x07" * 9)

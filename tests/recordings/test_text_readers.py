@@ -244,7 +244,7 @@ def test_a_cut_and_a_bomb_are_told() -> None:
 
 def test_blocks_do_not_cut_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = b"".join(b"(%d.5) can%d 123#%04x\n" % (i, i % 3, i % 65536) for i in range(3000))
-    monkeypatch.setattr("argus_assets.recordings.formats.text.reader._BLOCK_BYTES", 997)
+    monkeypatch.setattr("argus_assets.recordings.formats.text.reader.BLOCK_BYTES", 997)
     batch, summary = read(raw, batch_frames=100)
     assert batch.frames.height == 3000
     assert summary.problems == []

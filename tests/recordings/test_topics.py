@@ -317,7 +317,7 @@ def test_protobuf_is_what_was_written() -> None:
     writer.add_message(channel, 2, b"\xff\xff", 2)
     writer.finish()
     batch, summary = read(file.getvalue())
-    assert [(p.kind, p.actual) for p in summary.problems] == [("bad_message", "1 messages that are not")]
+    assert [(p.kind, p.actual) for p in summary.problems] == [("bad_message", "1 invalid messages")]
     (row,) = rows_of(batch.topics["/p", "t.Outer"])
     assert row == {
         "stamp": 1_700_000_000 * 10**9 + 5, "n": -5, "text": "é", "raw": b"\x00\xff", "inner.x": 2.25,

@@ -197,19 +197,19 @@ class Mortal(PostgresRetentionStore):
             raise Killed
         self.left -= 1
 
-    def forget_batches(self, batches):
+    def delete_batches(self, batches):
         self._step()
-        return super().forget_batches(batches)
+        return super().delete_batches(batches)
 
-    def forget_run(self, run_id):
+    def delete_run(self, run_id):
         if self.halves and self.left <= 0:
             self._instance.event_log_storage.delete_events(run_id)
         self._step()
-        super().forget_run(run_id)
+        super().delete_run(run_id)
 
-    def forget_events(self, *, before):
+    def delete_events(self, *, before):
         self._step()
-        return super().forget_events(before=before)
+        return super().delete_events(before=before)
 
     def delete_object(self, key):
         self._step()
@@ -254,7 +254,7 @@ def test_killed_at_any_step_the_next_pass_does_the_rest(site, aged) -> None:
 
 def test_of_too_many_the_oldest_go_and_what_was_not_delivered_or_dropped_again_stays(site, drives, aged) -> None:
     later = datetime.now(UTC) + GRACE * 2
-    policy = Policy(batches=timedelta(days=900), most_batches=3, runs=POLICY.runs)
+    policy = Policy(batches=timedelta(days=900), max_batches=3, runs=POLICY.runs)
     Path(site.bucket.path(f"results/{VEHICLE}/old-1.json")).unlink()
     report = pass_over(site, policy=policy, now=later)
     assert live(site) == {"old-1", "mixed-young", "failed", "flying"}
@@ -267,7 +267,7 @@ def test_of_too_many_the_oldest_go_and_what_was_not_delivered_or_dropped_again_s
     assert {k.because for k in pass_over(site, now=later).kept} >= {"outcome not delivered"}
     policy = replace(POLICY, batches=GRACE)
     assert not pass_over(site, policy=policy, now=later).gone
-    nobody = replace(policy, others_are_told=False)
+    nobody = replace(policy, others_are_notified=False)
     assert pass_over(site, policy=nobody, now=later, dry_run=True).of("batches").count == 1, "nobody is to be told"
     query("UPDATE argus.outbox_cursor SET storage_id = (SELECT max(id) FROM event_logs)")
     told = pass_over(site, policy=policy, now=later, dry_run=True)
@@ -286,7 +286,7 @@ def test_of_too_many_the_oldest_go_and_what_was_not_delivered_or_dropped_again_s
     plan = [b for b in records.live_batches() if b.ref == BatchRef(VEHICLE, "old-1")]
     site.drop(drives["car_healthy"], batch_id="old-1", release="2027.01")
     (request,) = site.tick().run_requests
-    assert records.forget_batches(plan) == []
+    assert records.delete_batches(plan) == []
     assert site.run(request).success
     assert "old-1" in live(site)
 
@@ -299,7 +299,7 @@ def test_the_job_tells_what_it_removed_and_the_command_removes_nothing_unasked(
     monkeypatch.setenv("ARGUS_HOME", str(tmp_path / "home"))
     before = rows(site)
     told = CliRunner().invoke(root, ["retain"], catch_exceptions=False).output
-    assert "3 batches would go" in told
+    assert "3 batches would be deleted" in told
     assert "--apply" in told
     assert rows(site) == before
     assert RETENTION.load(site.lake) is None

@@ -10,7 +10,7 @@ import pytest
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.event_log.states import partition_states
-from argus_assets.sensors.crashed_runs import PAGE, Cursor, tell_lost_outcomes
+from argus_assets.sensors.crashed_runs import PAGE, Cursor, write_missing_results
 from argus_assets.status import timeline
 
 pytestmark = pytest.mark.wiring
@@ -24,7 +24,7 @@ def start() -> str:
 
 def look(site, cursor: str) -> dg.SensorResult:
     later = datetime.now(UTC) + timedelta(minutes=1)
-    result = tell_lost_outcomes(site.instance, cursor, site.bucket, now=later)
+    result = write_missing_results(site.instance, cursor, site.bucket, now=later)
     for event in result.asset_events:
         site.instance.report_runless_asset_event(event)
     return result
@@ -115,5 +115,5 @@ def test_hundreds_of_ended_runs_are_looked_at_in_a_tick(site) -> None:
 
 
 def test_the_first_look_begins_at_the_present(site) -> None:
-    result = tell_lost_outcomes(site.instance, None, site.bucket, now=datetime(2026, 11, 25, tzinfo=UTC))
+    result = write_missing_results(site.instance, None, site.bucket, now=datetime(2026, 11, 25, tzinfo=UTC))
     assert Cursor.model_validate_json(result.cursor).updated_at == datetime(2026, 11, 25, tzinfo=UTC).timestamp()

@@ -67,7 +67,7 @@ class Teller:
 def teller(site, argus_database_url: str) -> Iterator[Teller]:
     with receiver() as there:
         made = Teller(site, Outbox(Database(argus_database_url)), there)
-        assert made.tell() == "What happens from now on is told."
+        assert made.tell() == "Events from now on will be delivered."
         yield made
 
 

@@ -11,6 +11,7 @@ from mcap_ros2.decoder import DecoderFactory
 
 from argus_assets.simulate.fleet import Drive, simulate_drive, simulate_fleet
 from argus_assets.simulate.scenarios import SCENARIOS
+from tests.support.values import VIN
 from tests.support.wire_oracles import (
     Frame,
     Report,
@@ -89,7 +90,7 @@ def make_drive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Drive]
 
     def make(scenario: str, seed: int = 1, **changes: Any) -> Drive:
         arguments: dict[str, Any] = {
-            "vehicle_id": "v-1", "vin": "1M8GDM9AXKP042788", "release": "1", "batch_id": "b-1",
+            "vehicle_id": "v-1", "vin": VIN, "release": "1", "batch_id": "b-1",
             "started_ns": STARTED_NS, "seconds": max(SECONDS, SCENARIOS[scenario].shortest_s),
         }  # fmt: skip
         folder = tmp_path_factory.mktemp("drive") / "d"

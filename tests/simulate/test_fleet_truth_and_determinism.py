@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from argus_assets.simulate.fleet import Drive, simulate_fleet
 from argus_assets.simulate.scenarios import DEMO, SCENARIOS
 from argus_assets.simulate.vin import check_digit, make_vin
+from tests.support.values import VIN
 
 STARTED_NS = 1_795_000_000_123_456_789
 MCAP = [s.name for s in SCENARIOS.values() if s.platform != "truck"]
@@ -102,7 +103,7 @@ def test_unknown_scenario_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("vin", "digit"),
-    [("1M8GDM9AXKP042788", "X"), ("11111111111111111", "1"), ("5GZCZ43D13S812715", "1")],
+    [(VIN, "X"), ("11111111111111111", "1"), ("5GZCZ43D13S812715", "1")],
 )
 def test_check_digit_of_known_vins(vin: str, digit: str) -> None:
     """Published examples."""

@@ -3,13 +3,15 @@
 import json
 from typing import Any
 
+from tests.support.values import VIN
+
 FILE = {"name": "rec/0001.mcap", "size": 3, "sha256": "a" * 64}
 
 
 def document(**changes: Any) -> dict[str, Any]:
     return {
         "vehicle_id": "truck-1",
-        "vin": "1M8GDM9AXKP042788",
+        "vin": VIN,
         "batch_id": "b_1",
         "release": "2026.10",
         "platform": "truck",

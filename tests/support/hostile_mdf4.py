@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from tests.support.mdf4_builder import Builder
+from tests.support.values import START_NS
 
-START_NS: Final = 1_795_000_000 * 10**9
 HOSTILE: Final[dict[str, Callable[[int], bytes]]] = {}
 
 

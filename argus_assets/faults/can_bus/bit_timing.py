@@ -1,4 +1,4 @@
-"""How long CAN frames take on the bus, and the bit rate that a recording does not state.
+"""Time that CAN frames take on the bus, and an estimate of the bit rate that a recording does not state.
 
 Bits of a frame count from its start to the end of the intermission that follows it. How many stuff bits there are
 depends on the data. The worst case and the layout of classic frames are those of Davis, Burns, Bril and Lukkien, "Controller
@@ -15,7 +15,7 @@ import polars as pl
 from argus_assets.recordings.columns import FD_LENGTHS
 
 STANDARD_KBPS: Final = (250, 500, 1000)
-"""Bit rates that vehicles use most: 250 and 500 on J1939 (SAE J1939-11, -14) and for diagnostics (ISO 15765-4)."""
+"""The usual bit rates of vehicles: 250 and 500 on J1939 (SAE J1939-11, -14) and for diagnostics (ISO 15765-4)."""
 
 USUAL_FD_RATIO: Final = 4
 """Data bit rate over nominal bit rate of CAN FD, where nobody states it: 2 Mbit/s with 500 kbit/s."""
@@ -27,7 +27,7 @@ _QUANTILE: Final = 0.995
 few frames, which is more than a slip of the clock."""
 
 _TOLERANCE: Final = 0.1
-"""Stuff bits that are not as many as thought, and timestamps that are rounded."""
+"""Stuff bits that are fewer than estimated, and timestamps that are rounded."""
 
 _MEAN_STUFFING: Final = 1 / 30
 _WORST_STUFFING: Final = 1 / 4
@@ -54,12 +54,12 @@ class Bits:
     data: pl.Expr
 
     def seconds(self, kbps: pl.Expr, data_kbps: pl.Expr) -> pl.Expr:
-        """Time on the bus, seconds."""
+        """Return the time on the bus, seconds."""
         return self.nominal / (kbps * 1000) + self.data / (data_kbps * 1000)
 
 
 def frame_bits(*, worst: bool = False) -> Bits:
-    """Expressions over is_extended_id, is_fd, is_remote_frame and dlc.
+    """Return the bits of a frame, as expressions over is_extended_id, is_fd, is_remote_frame and dlc.
 
     The bit rate switch is not recorded: CAN FD frames are taken to use it.
 
@@ -87,7 +87,7 @@ def frame_bits(*, worst: bool = False) -> Bits:
 
 
 def fastest_frames(frames: pl.DataFrame) -> pl.DataFrame:
-    """At which bit rate the frames of each channel follow each other where they do so most closely.
+    """Measure the bit rate at which the frames of each channel follow each other where they do so most closely.
 
     Args:
         frames: channel, kind, timestamp (Int64, nanoseconds) and what `frame_bits` takes.
@@ -106,10 +106,10 @@ def fastest_frames(frames: pl.DataFrame) -> pl.DataFrame:
 
 
 def estimated_kbps(fastest: float | None, windows: int, busiest_kbit: float) -> int:
-    """The standard bit rate that fits a channel.
+    """Return the standard bit rate that fits a channel.
 
     It is the smallest that is not slower than frames followed each other. Timestamps of a computer that takes frames in
-    bursts tell of no bit rate; then it is the smallest one that the busiest second fits into.
+    bursts reveal no bit rate; then it is the smallest one that the busiest second fits into.
 
     Args:
         fastest: `kbps` of `fastest_frames`.
@@ -119,5 +119,5 @@ def estimated_kbps(fastest: float | None, windows: int, busiest_kbit: float) -> 
     shown = fastest or 0.0
     if windows < _MIN_WINDOWS or shown * (1 - _TOLERANCE) > STANDARD_KBPS[-1]:
         shown = 0.0
-    least = max(shown * (1 - _TOLERANCE), busiest_kbit)
-    return next((rate for rate in STANDARD_KBPS if rate > least), STANDARD_KBPS[-1])
+    minimum = max(shown * (1 - _TOLERANCE), busiest_kbit)
+    return next((rate for rate in STANDARD_KBPS if rate > minimum), STANDARD_KBPS[-1])

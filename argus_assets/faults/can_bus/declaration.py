@@ -26,7 +26,7 @@ CAN_ERRORS: Final = Declaration(
         "CAN: transmit timeout": Severity.WARNING,
         # Wires that are cut or shorted.
         "CAN: transceiver": Severity.ERROR,
-        # Arbitration is how CAN works; it is recorded by who looks for delays.
+        # Arbitration is how CAN works; whoever looks for delays records it.
         "CAN: arbitration lost": Severity.INFO,
         "CAN: restarted": Severity.INFO,
     },

@@ -1,7 +1,7 @@
 """CAN error frames: what disturbs a bus, and the error states of the controller that recorded it.
 
-A frame tells its class as SocketCAN does (`recordings.can_errors`). States last until the next one is told; all else
-comes in bursts. Nobody but the recorder is known, so the channel stands for the ECU.
+Frames have the class bits of SocketCAN (`recordings.can_errors`). States last until another one is reported; all others
+form bursts. Only the recorder is known, so the channel stands for the ECU.
 """
 
 from collections.abc import Callable, Mapping
@@ -81,20 +81,20 @@ class _Frames:
         )
 
     def has(self, bits: int) -> Flags:
-        """Of which class a frame is, one of `bits`."""
+        """Return which frames have one of these class bits."""
         return (self.class_bits & np.uint32(bits)) != 0
 
     def shows(self, index: int, bits: int, class_bits: int) -> Flags:
-        """Whether one of `bits` is set in a byte that frames of a class have."""
+        """Return which frames of a class have one of `bits` set in a byte."""
         return self.has(class_bits) & ((self.data[index] & bits) != 0)
 
     def is_at(self, *locations: int) -> Flags:
-        """Whether the byte of the location is one of these."""
+        """Return which frames have one of these in the byte of the location."""
         return np.isin(self.data[3], locations)
 
 
 def _states(frames: _Frames) -> pl.Series:
-    """The error state of the controller after each frame, null where it is not told."""
+    """Return the error state of the controller after each frame, null where the frame does not state it."""
     passive = frames.shows(1, socketcan.RX_PASSIVE | socketcan.TX_PASSIVE, socketcan.CONTROLLER)
     warning = frames.shows(1, socketcan.RX_WARNING | socketcan.TX_WARNING, socketcan.CONTROLLER)
     active = frames.shows(1, socketcan.BACK_TO_ACTIVE, socketcan.CONTROLLER) | frames.has(socketcan.RESTARTED)
@@ -104,7 +104,7 @@ def _states(frames: _Frames) -> pl.Series:
 
 
 def _codes(frames: _Frames, states: pl.Series) -> dict[str, Flags]:
-    """Fault code → the frames that tell it. A frame that tells only that the controller is well has none."""
+    """Return the frames that report each fault code. A frame that only reports a healthy controller has no code."""
     protocol = frames.has(socketcan.PROTOCOL)
     kinds = {
         code: frames.shows(2, bits, socketcan.PROTOCOL)
@@ -128,9 +128,9 @@ def _codes(frames: _Frames, states: pl.Series) -> dict[str, Flags]:
         "CAN_RESTARTED": frames.has(socketcan.RESTARTED),
         "CAN_OVERFLOW": frames.shows(1, socketcan.RX_OVERFLOW | socketcan.TX_OVERFLOW, socketcan.CONTROLLER),
     }
-    # Every state says something: a fault, or that there is none.
-    says_something = states.is_not_null().to_numpy() | (frames.class_bits == socketcan.COUNTERS)
-    return {**codes, "CAN_ERROR": ~np.logical_or.reduce([*codes.values(), says_something])}
+    # Every state is a statement: a fault, or that there is none.
+    is_statement = states.is_not_null().to_numpy() | (frames.class_bits == socketcan.COUNTERS)
+    return {**codes, "CAN_ERROR": ~np.logical_or.reduce([*codes.values(), is_statement])}
 
 
 class _Detail(NamedTuple):
@@ -177,7 +177,7 @@ _DETAILS: Final = (
 
 
 def _with_details(reports: pl.DataFrame, frames: _Frames) -> pl.DataFrame:
-    """Add the details: each key only to the report of an activation that has it first, which is all that is told of it.
+    """Add the details, each key only to the first report of an activation that has it: an activation keeps no other.
 
     Args:
         reports: Of one code in time order: place (in `frames`), channel, and run, a number for each activation of a channel.
@@ -219,7 +219,7 @@ def wanted(frames: pl.LazyFrame, _config: object) -> pl.LazyFrame:
 
 
 def find(_drive: Drive, rows: pl.DataFrame, _config: object) -> Found:
-    """Find what error frames report.
+    """Find the faults that error frames report.
 
     Args:
         rows: `wanted`.
@@ -231,12 +231,12 @@ def find(_drive: Drive, rows: pl.DataFrame, _config: object) -> Found:
     bus_errors = sum((codes[code].astype(np.int64) for code in codes if _RULES[code] == BUS_ERROR), start=np.int64(0))
     many = _in_dense_bursts(rows, np.broadcast_to(bus_errors, rows.height))
     found = [
-        activations(_burst_reports(rows[np.flatnonzero(told)], code, many, frames), longest_gap_ns=LONGEST_GAP_NS)
-        for code, told in codes.items()
-        if told.any()
+        activations(_burst_reports(rows[np.flatnonzero(is_in)], code, many, frames), longest_gap_ns=LONGEST_GAP_NS)
+        for code, is_in in codes.items()
+        if is_in.any()
     ]
-    told_states = rows.with_columns(states).filter(pl.col("state").is_not_null())
-    return Found.together([*found, activations(_state_reports(told_states, frames), longest_gap_ns=None)])
+    stated = rows.with_columns(states).filter(pl.col("state").is_not_null())
+    return Found.together([*found, activations(_state_reports(stated, frames), longest_gap_ns=None)])
 
 
 def _burst_reports(rows: pl.DataFrame, code: str, many: Flags, frames: _Frames) -> pl.DataFrame:
@@ -261,11 +261,11 @@ def _burst_reports(rows: pl.DataFrame, code: str, many: Flags, frames: _Frames) 
 
 
 def _in_dense_bursts(rows: pl.DataFrame, errors: npt.NDArray[np.int64]) -> Flags:
-    """Whether each frame is among `MANY` errors or more on its channel within a second. Channels are few.
+    """Return which frames are among `MANY` errors or more on their channel within a second. Channels are few.
 
     Args:
         rows: In time order.
-        errors: Errors that each frame tells.
+        errors: Errors that each frame reports.
     """
     dense = np.zeros(rows.height, np.bool_)
     for _, group in rows.select("channel", "timestamp", "place").group_by("channel", maintain_order=True):
@@ -280,9 +280,9 @@ def _in_dense_bursts(rows: pl.DataFrame, errors: npt.NDArray[np.int64]) -> Flags
     return dense
 
 
-def _state_reports(told: pl.DataFrame, frames: _Frames) -> pl.DataFrame:
-    """Report each error state, and its end by the frame that tells of another one."""
-    states = told.with_columns(run=pl.col("state").rle_id().over("channel").cast(pl.Int64))
+def _state_reports(stated: pl.DataFrame, frames: _Frames) -> pl.DataFrame:
+    """Report each error state, and its end by the frame that reports another one."""
+    states = stated.with_columns(run=pl.col("state").rle_id().over("channel").cast(pl.Int64))
     bad = states.filter(pl.col("state") != _ACTIVE).with_columns(status=pl.lit("active"))
     ends = (
         states.unique(["channel", "run"], keep="first", maintain_order=True)

@@ -20,15 +20,15 @@ BitRateOf = Callable[[str], BitRate | None]
 
 
 class Config(Protocol):
-    """What this detector needs of the configuration."""
+    """The part of the configuration that this detector needs."""
 
     def bit_rate_of(self, channel: str) -> BitRate | None:
-        """Return what is known of a channel."""
+        """Return the configured bit rates of a channel, `None` without any."""
         ...
 
 
 def wanted(_frames: pl.LazyFrame, _config: Config) -> None:
-    """All frames are read once, in batches and without their bytes (`traffic.read_traffic`)."""
+    """Select nothing: all frames are read once, in batches and without their bytes (`traffic.read_traffic`)."""
 
 
 def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
@@ -36,7 +36,7 @@ def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
 
     Args:
         drive: The drive.
-        config: Says what is known of the bit rates; others are estimated.
+        config: Its bit rates; those of other channels are estimated.
     """
     traffic = read_traffic(drive)
     silences = find_silences(traffic)
@@ -66,7 +66,7 @@ def _gap_events(gaps: pl.DataFrame) -> pl.DataFrame:
 
 
 def _events(silences: pl.DataFrame) -> pl.DataFrame:
-    """Silences as events; a silence counts from when it was noticed."""
+    """Return silences as events; a silence counts from when it was noticed."""
     events = silences.sort("channel", "ecu", "missed").select(
         "code",
         "source",
@@ -100,7 +100,7 @@ def _detail(key: str, value: pl.Expr) -> pl.Expr:
 
 
 def bus_stats(traffic: Traffic, silences: Silences, bit_rate_of: BitRateOf) -> pl.DataFrame:
-    """`schema.BUS_STATS` of the CAN channels."""
+    """Measure the CAN channels: `schema.BUS_STATS`."""
     can = pl.col("kind") == "can"
     error = pl.col("is_error_frame").fill_null(value=False)
     presence, seconds = traffic.presence.filter(can), traffic.seconds.filter(can & ~error)
@@ -151,13 +151,15 @@ def _flag(name: str) -> pl.Expr:
     return pl.col(name).fill_null(value=False)
 
 
-def _length(most: int) -> pl.Expr:
+def _length(max_bytes: int) -> pl.Expr:
     code = pl.min_horizontal(pl.col("dlc").fill_null(0), 15)
-    return pl.min_horizontal(code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), return_dtype=pl.Int64), most)
+    return pl.min_horizontal(
+        code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), return_dtype=pl.Int64), max_bytes
+    )
 
 
 def _rates(channels: pl.Series, seconds: pl.DataFrame, fastest: pl.DataFrame, bit_rate_of: BitRateOf) -> pl.DataFrame:
-    """Bit rates of each channel: those that are known, else estimated ones."""
+    """Return the bit rates of each channel: configured ones, else estimates."""
     bits = frame_bits()
     busiest = (
         seconds.group_by("channel", "second")
@@ -167,8 +169,8 @@ def _rates(channels: pl.Series, seconds: pl.DataFrame, fastest: pl.DataFrame, bi
     )
     shown = fastest.sort("windows").group_by("channel", maintain_order=True).last()
     rows: list[tuple[str, float, float, str]] = []
-    told = channels.to_frame().join(busiest, on="channel", how="left").join(shown, on="channel", how="left")
-    for channel, kbit, kbps, windows in told.iter_rows():
+    measured = channels.to_frame().join(busiest, on="channel", how="left").join(shown, on="channel", how="left")
+    for channel, kbit, kbps, windows in measured.iter_rows():
         known = bit_rate_of(channel)
         rate = known or BitRate(estimated_kbps(kbps, windows or 0, kbit or 0.0))
         source = "estimated" if known is None else "configured"
@@ -180,7 +182,7 @@ def _rates(channels: pl.Series, seconds: pl.DataFrame, fastest: pl.DataFrame, bi
 
 
 def _load(seconds: pl.DataFrame, recorded: pl.Series) -> pl.DataFrame:
-    """Mean and peak load of each channel, percent."""
+    """Return the mean and peak load of each channel, percent."""
     rate, data_rate = pl.col("bit_rate_kbps"), pl.col("data_bit_rate_kbps")
     usual, worst = (frame_bits(worst=w).seconds(rate, data_rate) * pl.col("frames") for w in (False, True))
     by_second = seconds.group_by("channel", "second").agg(usual=usual.sum(), worst=worst.sum())

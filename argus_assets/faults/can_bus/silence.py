@@ -1,7 +1,7 @@
-"""Who stopped talking: cyclic messages that stop while their channel goes on, and channels that stop while others go on.
+"""Silent senders: cyclic messages that stop while their channel goes on, and channels that stop while others go on.
 
-A message is cyclic by how it was sent in this drive. On J1939 the sender stands in the identifier, and an ECU is silent
-when all its messages are; elsewhere each identifier stands for itself.
+A message is cyclic by the way it was sent in this drive. On J1939 the identifier contains the sender, and an ECU is
+silent when all its messages are; elsewhere each identifier counts on its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ REGULAR_SHARE: Final = 0.9
 MIN_COVERAGE: Final = 0.1
 """A cyclic message: at least `MIN_FRAMES` frames, and `REGULAR_SHARE` of the times between them from half to one and a
 half of their median, which is at most `MAX_PERIOD_NS`. Messages that are sent on an event or a change are not that regular.
-The packets of long messages are, but they are away most of the time: a cyclic message is there for `MIN_COVERAGE` of the
+The packets of long messages are, but they are absent most of the time: a cyclic message is present for `MIN_COVERAGE` of the
 time from its first to its last frame."""
 
 MISSED_PERIODS: Final = 10
@@ -43,7 +43,7 @@ _REGULAR: Final = 1.5
 _J1939_PGNS: Final = (
     0xEE00, 0xEC00, 0xF003, 0xF004, 0xFECA, 0xFEE5, 0xFEE9, 0xFEEE, 0xFEEF, 0xFEF1, 0xFEF2, 0xFEF5, 0xFEF7,
 )  # fmt: skip
-"""Messages by which J1939 is known: address claims, transport, DM1, and what engines and vehicles send most."""
+"""Messages by which J1939 is recognised: address claims, transport, DM1, and the usual ones of engines and vehicles."""
 
 _DIALOGUE_FORMATS: Final = (0xC7, 0xC8, 0xDA, 0xDB, 0xE8, 0xEA, 0xEB, 0xEC, 0xEE)
 """PDU formats of 29-bit identifiers that answer or ask: transport, diagnostics, acknowledge, request, address claim."""
@@ -52,7 +52,7 @@ _UDS_29_BIT: Final = 0x17FC0000
 """Upper 11 bits of the identifiers that Volkswagen's 29-bit buses use for diagnostics."""
 
 _SHORTEST_PACE: Final = 5
-"""Frames from which on a pace can be told."""
+"""Frames from which on a pace is known."""
 
 SILENCES: Final = pl.Schema(
     {
@@ -74,7 +74,7 @@ which the channel was recorded; and the last frame before. `ecu` is that of the 
 
 @dataclass(frozen=True, slots=True)
 class Silences:
-    """What was found.
+    """Silences and cyclic messages of a drive.
 
     Attributes:
         senders: `SILENCES` of messages and ECUs.
@@ -119,7 +119,7 @@ def _flag(name: str) -> pl.Expr:
 
 
 def _senders(identifiers: pl.DataFrame) -> pl.DataFrame:
-    """`_IDENTIFIER` with `ecu`: `SA 0x0B` on J1939, else `0x123`; and whether the identifier may be cyclic.
+    """Add `ecu` to `_IDENTIFIER`: `SA 0x0B` on J1939, else `0x123`; and whether the identifier may be cyclic.
 
     Diagnostic and transport messages are not: testers poll, and stop when they are done.
     """
@@ -203,19 +203,19 @@ class _Clock:
         return cls(edges, np.cumsum(steps))
 
     def at(self, times_ns: I64) -> I64:
-        """Time with frames up to these times, nanoseconds."""
+        """Return the time with frames up to these times, nanoseconds."""
         place = np.clip(np.searchsorted(self.edges, times_ns, "right") - 1, 0, len(self.edges) - 1)
         within = np.where(place % 2 == 0, times_ns - self.edges[place], 0)
         return self.elapsed[place] + np.maximum(within, 0)
 
     @property
     def end(self) -> int:
-        """The last frame."""
+        """Time of the last frame."""
         return int(self.edges[-1])
 
 
 def _silences(presence: pl.DataFrame, clocks: Mapping[str, _Clock]) -> pl.DataFrame:
-    """The silences of senders, which are few: a hundred on a bus.
+    """Return the silences of senders, which are few: a hundred on a bus.
 
     Args:
         presence: Stretches of each channel and ecu, with period_ns.
@@ -247,12 +247,12 @@ def _silences(presence: pl.DataFrame, clocks: Mapping[str, _Clock]) -> pl.DataFr
 
 
 def allowed_ns(period_ns: int) -> int:
-    """How long a message may be away, nanoseconds."""
+    """Return the time for which a message may be absent, nanoseconds."""
     return max(MISSED_PERIODS * period_ns, MIN_SILENCE_NS)
 
 
 def _stretches(starts: I64, ends: I64, frames: I64, period: int, end: int) -> Iterator[tuple[int, int | None]]:
-    """Silences of one sender, as the numbers of the stretches before and behind; `None` when it did not come back.
+    """Yield the silences of one sender: the numbers of the stretches before and after, `None` when it did not come back.
 
     A silence begins where the sender kept its pace and ends where it keeps it again. A slower pace in between is none.
 
@@ -289,7 +289,7 @@ def _stretches(starts: I64, ends: I64, frames: I64, period: int, end: int) -> It
 
 
 def _is_slower(pauses: I64, open_pause: int, frames: int, whole: int) -> bool:
-    """Whether a sender only took a slower pace.
+    """Return whether a sender only slowed down.
 
     Args:
         pauses: Its pauses, nanoseconds.

@@ -22,7 +22,7 @@ U64 = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
 PAUSE_NS: Final = 1_000_000_000
-"""Shorter pauses are not told apart from presence."""
+"""Shorter pauses count as presence."""
 
 BATCH_FRAMES: Final = 500_000
 _SAMPLE_FRAMES: Final = 5_000
@@ -39,7 +39,7 @@ IDENTIFIER: Final = (
     "is_extended_id",
     "arbitration_id",
 )
-"""What tells frames apart: all but data and time. A topic that is no bus has nulls in it."""
+"""Columns that distinguish frames: all but data and time. A topic that is no bus has nulls in them."""
 
 _SHAPE: Final = ("is_fd", "dlc")
 
@@ -55,7 +55,7 @@ CLASSES: Final = (64 - 10) * 16
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What was heard. Times are in nanoseconds since 1970 UTC.
+    """Traffic of a drive. Times are in nanoseconds since 1970 UTC.
 
     Attributes:
         presence: Stretches without a pause of more than `PAUSE_NS`: `IDENTIFIER`, start, end, frames, and recording and
@@ -81,7 +81,7 @@ def read_traffic(drive: Drive) -> Traffic:
 
 
 def _packed() -> pl.Expr:
-    """All that tells frames apart, but for the channel, as one number: what is grouped by it is grouped fast."""
+    """Return all that distinguishes frames, but for the channel, as one number: grouping by it is fast."""
     shift = 29
     packed = pl.col("arbitration_id").fill_null(0).cast(pl.UInt64)
     for name, bits in (*((n, 2) for n in (*IDENTIFIER[2:6], "is_fd")), ("kind", 8), ("dlc", 8)):
@@ -91,7 +91,7 @@ def _packed() -> pl.Expr:
 
 
 def summarise(batches: Iterable[pl.DataFrame]) -> Traffic:
-    """The traffic of frames that come in batches.
+    """Summarise frames that come in batches.
 
     Args:
         batches: `recordings.schema.FRAMES` without payload, with `recording` and `packed`; timestamp as Int64.
@@ -148,7 +148,7 @@ def join_presence(stretches: pl.DataFrame, of: Iterable[str]) -> pl.DataFrame:
 
 
 def size_class(spans_ns: I64) -> npt.NDArray[np.int32]:
-    """Size class of times in nanoseconds, 0 to `CLASSES` - 1."""
+    """Return the size class of times in nanoseconds, 0 to `CLASSES` - 1."""
     classes = spans_ns.astype(np.float32).view(np.int32) >> _CLASS_SHIFT
     return np.clip(classes - _FIRST_CLASS, 0, CLASSES - 1)
 
@@ -164,9 +164,9 @@ _BATCH: Final = pl.Schema(
 
 
 def _summaries(batch: pl.DataFrame) -> Iterator[Traffic]:
-    """The traffic of each recording in a batch."""
+    """Summarise each recording in a batch."""
     if batch.height and batch["recording"][0] == batch["recording"][-1]:
-        yield _summary(batch)  # recordings stand one behind another
+        yield _summary(batch)  # recordings follow one another
     else:
         yield from map(_summary, batch.partition_by("recording"))
 

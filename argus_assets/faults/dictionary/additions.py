@@ -57,7 +57,7 @@ _SPN_NUMBER: Final = re.compile(r"(SPN|FMI)0+(?=[0-9])")
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What a user says of a code. Empty means: as it was.
+    """A user's description of a code. Empty means: unchanged.
 
     Attributes:
         source: File and place.
@@ -74,7 +74,7 @@ class Addition:
 
 @dataclass(frozen=True, slots=True)
 class Additions:
-    """What one file adds, by code; `digest` is the file's."""
+    """Additions of one file, by code; `digest` is the file's."""
 
     entries: Mapping[str, Addition]
     digest: str
@@ -118,7 +118,7 @@ def _read(path: Path) -> Additions:
 
 
 def read_csv(text: str, *, name: str) -> Additions:
-    """Additions of a CSV file.
+    """Read the additions of a CSV file.
 
     Args:
         text: The file's content.
@@ -161,7 +161,7 @@ def _addition(row: Mapping[str, str], where: str) -> Addition:
     if stated and stated not in set(Severity):
         _refuse(where, "severity", f"one of {', '.join(Severity)}, or nothing", stated, "Write one of these words.")
     if not any(text for column, text in row.items() if column != "code"):
-        _refuse(where, "row", "something that is said of the code", "nothing", "Fill in the description.")
+        _refuse(where, "row", "a description of the code", "nothing", "Fill in the description.")
     return Addition(
         source=where,
         text=row.get("description", ""),
@@ -178,7 +178,7 @@ def _list(cell: str) -> tuple[str, ...]:
 
 
 def _code(stated: str, where: str) -> str:
-    """A code as sources write it."""
+    """Return a code as sources write it."""
     if not stated or " " in stated:
         _refuse(where, "code", "one code without spaces", repr(stated), "Write it as Argus shows it, such as P1234.")
     if not _UPPER_CASE_CODE.fullmatch(stated):
@@ -191,7 +191,7 @@ def _refuse(where: str, what: str, expected: str, found: str, help_text: str) ->
 
 
 def read_dbc(text: str, *, name: str) -> Additions:
-    """Additions of a DBC file: messages and signals with the attributes above. The others are ignored.
+    """Read the additions of a DBC file: messages and signals with the attributes above. The others are ignored.
 
     Args:
         text: The file's content.
@@ -216,7 +216,7 @@ def read_dbc(text: str, *, name: str) -> Additions:
             continue
         code, addition = found
         if code in entries:
-            _refuse(where, "code", "each code once", f"{code} again", f"It stands at {entries[code].source} too.")
+            _refuse(where, "code", "each code once", f"{code} again", f"It is at {entries[code].source} too.")
         entries[code] = addition
     for code, addition in _parameters(database.messages, name):
         entries.setdefault(code, addition)
@@ -231,7 +231,7 @@ def _described(messages: Iterable["Message"], name: str) -> Iterator[tuple["Mess
 
 
 def _of_dbc(thing: "Message | Signal", where: str) -> tuple[str, Addition] | None:
-    """A message or signal with its code, `None` where it has none."""
+    """Return a message or signal with its code, `None` where it has none."""
     attributes = _attributes(thing)
     stated = next((attributes[key] for key in CODE_ATTRIBUTES if attributes.get(key)), None)
     if stated is None:
@@ -241,7 +241,7 @@ def _of_dbc(thing: "Message | Signal", where: str) -> tuple[str, Addition] | Non
 
 
 def _parameters(messages: Iterable["Message"], name: str) -> Iterator[tuple[str, Addition]]:
-    """Signals that name a J1939 parameter which Argus does not list."""
+    """Return the signals that name a J1939 parameter which Argus does not list."""
     listed = load_tables().parameters
     for message in messages:
         for signal in message.signals:
@@ -252,7 +252,7 @@ def _parameters(messages: Iterable["Message"], name: str) -> Iterator[tuple[str,
 
 
 def _attributes(thing: "Message | Signal") -> dict[str, str]:
-    """Attributes that are set, as text; a choice by its name."""
+    """Return the attributes that are set, as text; a choice by its name."""
     specifics = thing.dbc
     if specifics is None:
         return {}

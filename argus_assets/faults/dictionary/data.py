@@ -1,6 +1,6 @@
-"""The dictionary's data files, read and cross-referenced: what stands in `data/dictionary/`, and nothing that a user adds.
+"""The dictionary's data files, read and cross-referenced: those of `data/dictionary/`, and nothing that a user adds.
 
-Numbers and what they stand for are public facts, the sentences are ours; none is taken from a standard's text or from
+Numbers and their meanings are public facts, the sentences are ours; none is taken from a standard's text or from
 other programs' lists.
 
 | file | holds | numbers from |
@@ -12,7 +12,7 @@ other programs' lists.
 | `spn.csv`, `fmi.csv` | J1939 parameters and failure modes | SAE J1939-71, SAE J1939-73 |
 | `uds_services.csv`, `uds_responses.csv` | services and negative response codes | ISO 14229-1 |
 | `bus.csv` | CAN's own errors | ISO 11898-1, linux/can/error.h |
-| `services.csv` | what a diagnostic service tells besides codes | SAE J1979, SAE J1939-73, ISO 14229-1 |
+| `services.csv` | findings of diagnostic services besides codes | SAE J1979, SAE J1939-73, ISO 14229-1 |
 | `software.csv` | the autonomous stack's codes and the shipped rules | Argus |
 | `guides.toml` | severity, causes, checks and warnings by kind of fault | Argus |
 """
@@ -52,7 +52,7 @@ _NUMBERED: Final = re.compile(r"([PBCU])(\d{4})")
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What to do about a kind of fault.
+    """Guide to a kind of fault.
 
     Attributes:
         severity: How bad it usually is.
@@ -95,7 +95,7 @@ class FailureMode:
     """A J1939 failure mode (FMI).
 
     Attributes:
-        takes: Which of the parameter's guides applies, `None` when the mode says it all: a shorted wire.
+        takes: Which of the parameter's guides applies, `None` when the mode is enough: a shorted wire.
         guide: Applies where the parameter has no such guide.
         at_most: The worst that this mode can mean: a value a little too high is not critical.
     """
@@ -108,7 +108,7 @@ class FailureMode:
 
 @dataclass(frozen=True, slots=True)
 class Qualifier:
-    """What a part of a code says: a failure-type byte or a negative response code. `guide` may be absent."""
+    """Meaning of a part of a code: a failure-type byte or a negative response code. `guide` may be absent."""
 
     text: str
     guide: Guide | None
@@ -116,7 +116,7 @@ class Qualifier:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All data files. Keys of bytes are two hex digits, as they stand in codes."""
+    """All data files. Keys of bytes are two hex digits, as in codes."""
 
     codes: Mapping[str, ListedCode]
     parameters: Mapping[int, Parameter]
@@ -130,7 +130,7 @@ class Tables:
 
 @cache
 def load_tables() -> Tables:
-    """The data files that come with Argus."""
+    """Read the data files that come with Argus."""
     folder = files("argus_assets.faults") / "data" / "dictionary"
     texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir()}
     rows = {name: list(csv.DictReader(text.splitlines())) for name, text in texts.items() if name.endswith(".csv")}
@@ -194,7 +194,7 @@ def _single_codes(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
 
 
 def _families(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
-    """Codes that follow each other, counted in decimal as J2012 numbers them.
+    """Return codes that follow each other, counted in decimal as J2012 numbers them.
 
     A shape's guide with `*` in front gives way to the family's own. `repeat` runs the shape again for the next
     cylinder (`{n}`, from 1) or the next letter (`{letter}`, from A).

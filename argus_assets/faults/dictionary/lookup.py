@@ -1,4 +1,4 @@
-"""What codes mean: text, severity, usual causes, first checks, and what must not be done.
+"""Meanings of codes: text, severity, usual causes, first checks, and what must not be done.
 
 A code is looked up in what the user added, then in Argus' own tables (`dictionary_data.py`). A code that nobody
 lists is described by its structure: any text gets an entry.
@@ -104,7 +104,7 @@ class Dictionary:
 
     @classmethod
     def of(cls, additions: Iterable[Additions] = ()) -> Self:
-        """The built-in dictionary with a user's additions; of two for one code, the later wins."""
+        """Return the built-in dictionary with a user's additions; of two for one code, the later wins."""
         groups = tuple(additions)
         version = load_tables().version
         if groups:
@@ -112,7 +112,7 @@ class Dictionary:
         return cls({code: entry for group in groups for code, entry in group.entries.items()}, version)
 
     def describe(self, code: str) -> Entry:
-        """A fault code of any source in plain words."""
+        """Describe a fault code of any source in plain words."""
         addition = self.additions.get(code)
         entry = self._listed(code) or self._composed(code) or _by_name(code)
         return entry if addition is None else _overlaid(entry, addition)
@@ -125,7 +125,7 @@ class Dictionary:
         return replace(entry, severity=listed.severity)
 
     def _composed(self, code: str) -> Entry | None:
-        """A code whose parts say what it is."""
+        """Describe a code by the meaning of its parts."""
         if match := _J1939.fullmatch(code):
             return self._j1939(code, int(match[1]), int(match[2]))
         if match := _WITH_FAILURE_TYPE.fullmatch(code):
@@ -154,24 +154,24 @@ class Dictionary:
 
 @cache
 def built_in() -> Dictionary:
-    """The dictionary that comes with Argus."""
+    """Return the dictionary that comes with Argus."""
     return Dictionary.of()
 
 
 def describe(code: str) -> Entry:
-    """A fault code of any source in plain words, by the dictionary that comes with Argus."""
+    """Describe a fault code of any source in plain words, by the dictionary that comes with Argus."""
     return built_in().describe(code)
 
 
 def _guided(entry: Entry, guide: Guide | None) -> Entry:
-    """The entry with what a guide says."""
+    """Return the entry with the words of a guide."""
     if guide is None:
         return entry
     return replace(entry, severity=guide.severity, causes=guide.causes, checks=guide.checks, must_not=guide.must_not)
 
 
 def _overlaid(entry: Entry, addition: Addition) -> Entry:
-    """The user's words where there are any."""
+    """Return the entry with the user's words where there are any."""
     return replace(
         entry,
         text=addition.text or entry.text,
@@ -200,7 +200,7 @@ def _j1939(code: str, spn: int, fmi: int, parameter: Parameter | None, mode: Fai
 
 
 def _qualified(code: str, base: Entry, failure_type: str) -> Entry:
-    """A three-byte code: the component by its first two bytes, how it failed by the third.
+    """Describe a three-byte code: the component by its first two bytes, the failure by the third.
 
     The failure type knows the kind of fault better than the component does, so its causes and checks go before.
     """
@@ -256,7 +256,7 @@ def _obd_by_structure(code: str, letter: str, digit: str, family: str) -> Entry:
 
 
 def _by_name(code: str) -> Entry:
-    """A code that software made: a name says all there is."""
+    """Describe a code that software made: its name is all there is."""
     text = "Code of the vehicle's software, not in the dictionary"
     if match := _DIAGNOSTIC.fullmatch(code):
         text = f"Component {_spoken(match[1])} reports a fault"

@@ -34,7 +34,7 @@ J1939: Final = Declaration(
         "lamp: malfunction (short)": Severity.WARNING,
         "lamp: malfunction (class C)": Severity.WARNING,
         "lamp: protect": Severity.WARNING,
-        # An ECU without lamps says nothing of how bad it is, which is not the same as "harmless".
+        # An ECU without lamps states no severity, which is not the same as "harmless".
         "lamp: not available": Severity.WARNING,
         "lamp: not available, SPN in doubt": Severity.WARNING,
         "lamp: none on": Severity.INFO,

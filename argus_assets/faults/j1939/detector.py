@@ -1,6 +1,6 @@
 """SAE J1939-73: the trouble codes that ECUs of heavy vehicles report, and who cleared them.
 
-The parts stand beside this module: identifiers (`identifier`), the diagnostic messages and what they mean (`dm`),
+Its parts are beside this module: identifiers (`identifier`), the diagnostic messages and their meaning (`dm`),
 their bytes (`dtc`), transport of long ones (`transport`), NAMEs of the ECUs (`name`), and clearing (`clear`).
 """
 
@@ -45,7 +45,7 @@ def find(_drive: Drive, rows: pl.DataFrame, config: Bounded) -> Found:
 
     Args:
         rows: `wanted`.
-        config: Its bounds count.
+        config: Its bounds.
     """
     rows = rows.sort(TIME_ORDER)
     claims, claim_notes = find_claims(rows)
@@ -68,7 +68,7 @@ def find(_drive: Drive, rows: pl.DataFrame, config: Bounded) -> Found:
 
 
 def _messages(rows: pl.DataFrame, transported: pl.DataFrame) -> pl.DataFrame:
-    """All diagnostic messages in time order, with their content; `rule` is null where there is none."""
+    """Return all diagnostic messages in time order, with their content; `rule` is null where there is none."""
     columns = [*_REPORTER, "timestamp", *PROVENANCE, "payload"]
     single = rows.filter(carries(*LISTS)).with_columns(
         source_address=SOURCE_ADDRESS, pgn=pl.col("arbitration_id").cast(pl.Int64) // 2**8 % 2**16
@@ -78,7 +78,7 @@ def _messages(rows: pl.DataFrame, transported: pl.DataFrame) -> pl.DataFrame:
 
 
 def _reports(messages: pl.DataFrame, cleared: pl.DataFrame, claims: pl.DataFrame) -> pl.DataFrame:
-    """`activations.REPORTS` of every code of every message. A list that was cleared is a message without codes."""
+    """Report every code of every message: `activations.REPORTS`. A list that was cleared is a message without codes."""
     emptied = cleared.with_columns(dtcs=pl.lit([], dtype=_CONTENT["dtcs"]))
     listed = (
         pl.concat([messages.filter(pl.col("rule").is_not_null()), emptied], how="diagonal")
@@ -99,13 +99,13 @@ def _reports(messages: pl.DataFrame, cleared: pl.DataFrame, claims: pl.DataFrame
 
 
 def _by_lamps() -> pl.Expr:
-    """The rule of the lamps. The dictionary must not judge a code whose SPN may be another."""
+    """Return the rule of the lamps. The dictionary must not rate a code whose SPN may be another."""
     in_doubt = pl.col("details").is_not_null() & (pl.col("rule") == "lamp: not available")
     return pl.when(in_doubt).then(pl.lit("lamp: not available, SPN in doubt")).otherwise("rule")
 
 
 def _parse_distinct(payloads: pl.Series) -> pl.DataFrame:
-    """Each distinct payload with its content. A DM1 repeats each second with the same bytes, so they are few."""
+    """Parse each distinct payload. A DM1 repeats each second with the same bytes, so they are few."""
     rows: list[dict[str, object]] = []
     for payload in payloads.unique():
         message = parse(payload)
@@ -125,7 +125,7 @@ def _parse_distinct(payloads: pl.Series) -> pl.DataFrame:
 
 
 def _doubt(dtc: Dtc) -> dict[str, object]:
-    """What a code may mean if its SPN is in an older layout."""
+    """Return the possible SPNs of a code whose SPN is in an older layout."""
     if not dtc.conversion_method:
         return {"message": None, "details": None}
     readings = {f"spn_version_{version}": str(spn) for version, spn in enumerate(dtc.older_spns, start=1)}
@@ -142,7 +142,7 @@ def _sources(longest_gap_ns: int | None) -> list[str]:
 
 
 def _of_list(field: str) -> pl.Expr:
-    """A field of `j1939_dm.Dm` for a column of PGNs."""
+    """Return a field of `dm.Dm` for a column of PGNs."""
     return pl.col("pgn").replace_strict({pgn: getattr(dm, field) for pgn, dm in LISTS.items()}, return_dtype=pl.String)
 
 
@@ -166,5 +166,5 @@ def _message_notes(short: pl.DataFrame, reports: pl.DataFrame) -> Iterator[str]:
     for channel, ecu, codes in old.group_by("channel", "ecu").agg(pl.len()).sort(pl.all()).iter_rows():
         yield (
             f"{channel} {ecu}: {codes} codes use an older SPN layout (conversion method 1); their SPN may be wrong, "
-            "and each event tells the others that it may be."
+            "and each event lists the others that it may be."
         )

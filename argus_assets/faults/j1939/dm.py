@@ -38,7 +38,7 @@ class Dm(NamedTuple):
     Attributes:
         name: `DM1`.
         source: `schema.SOURCES`.
-        status: `schema.STATUSES`: what a code's place in this list says of it.
+        status: `schema.STATUSES`: that of a code in this list.
         rule: The severity rule (`severity.RULES`), `None` where the lamps decide.
         longest_gap_ns: Longest time between two reports of one activation, nanoseconds; `None` for any time.
         cleared_by: PGNs of the messages that clear this list.

@@ -37,8 +37,8 @@ class Dtc(NamedTuple):
         spn: Suspect parameter number, 19 bits.
         fmi: Failure mode identifier, 5 bits.
         occurrence_count: The ECU's counter: 126 is at least 126, 127 is not available.
-        conversion_method: 0 for version 4. 1 stands for one of three older layouts of the SPN that cannot be told
-            apart, so the SPN may be wrong: see `older_spns`.
+        conversion_method: 0 for version 4. 1 stands for one of three older layouts of the SPN that cannot be
+            distinguished, so the SPN may be wrong: see `older_spns`.
     """
 
     spn: int
@@ -53,7 +53,7 @@ class Dtc(NamedTuple):
 
     @property
     def older_spns(self) -> tuple[int, int, int]:
-        """What the SPN is if its bytes are in the layout of version 1, 2 or 3.
+        """The SPN if its bytes are in the layout of version 1, 2 or 3.
 
         Versions 1 and 2 put the lowest three bits of the SPN where version 4 has the highest, and the other sixteen
         before it: version 1 with the high byte first, version 2 with the low byte first. Version 3 is laid out as
@@ -89,7 +89,7 @@ class LampStatus(NamedTuple):
 
 
 class DiagnosticMessage(NamedTuple):
-    """What a diagnostic message says."""
+    """Content of a diagnostic message."""
 
     lamps: LampStatus
     dtcs: tuple[Dtc, ...]
@@ -119,7 +119,7 @@ def _shown(name: str, state: int, flash: int) -> str | None:
 
 
 def _rule(lamp: str) -> str:
-    """The rule of a lamp as it is shown. Where no rule is about how it flashes, that of the lamp applies."""
+    """Return the rule of a lamp as it is shown. Without a rule for its flashing, that of the lamp applies."""
     rule = f"lamp: {lamp}"
     return rule if rule in RULES else rule.partition(" (")[0]
 

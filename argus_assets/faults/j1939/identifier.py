@@ -1,4 +1,4 @@
-"""What a 29-bit identifier says in SAE J1939: the parameter group (PGN), who sends it and to whom (J1939-21, 5.2)."""
+"""Fields of a 29-bit identifier in SAE J1939: parameter group (PGN), source and destination address (J1939-21, 5.2)."""
 
 from typing import Final
 
@@ -24,17 +24,17 @@ _PAGE_FORMAT_AND_EXTENSION: Final = pl.col("arbitration_id") & 0x03FFFF00
 
 
 def carries(*pgns: int) -> pl.Expr:
-    """Filter for the frames of these parameter groups (data page 0)."""
+    """Return a filter for the frames of these parameter groups (data page 0)."""
     to_one = [pgn << 8 for pgn in pgns if pgn < _FIRST_PDU2]
     to_all = [pgn << 8 for pgn in pgns if pgn >= _FIRST_PDU2]
     return IS_EXTENDED & (_PAGE_AND_FORMAT.is_in(to_one) | _PAGE_FORMAT_AND_EXTENSION.is_in(to_all))
 
 
 def sa(address: int) -> str:
-    """An address as people write it: `SA 0x0B`."""
+    """Format an address: `SA 0x0B`."""
     return f"SA 0x{address:02X}"
 
 
 def sa_text(address: pl.Expr) -> pl.Expr:
-    """`sa` of a column of addresses."""
+    """Format a column of addresses as `sa` does."""
     return address.replace_strict({n: sa(n) for n in range(256)}, return_dtype=pl.String)

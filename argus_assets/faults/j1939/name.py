@@ -1,6 +1,6 @@
-"""Who is behind an address: the NAMEs that ECUs state in their address claims (SAE J1939-81, PGN 60928).
+"""NAMEs that ECUs state in their address claims (SAE J1939-81, PGN 60928).
 
-`data/j1939_functions.csv` holds the functions that vehicles have most, in our own words. Functions from 128 on mean
+`data/j1939_functions.csv` holds the usual functions of vehicles, in our own words. Functions from 128 on mean
 something else in each industry group and vehicle system; those of all groups and of on-highway vehicles are listed.
 """
 
@@ -84,7 +84,7 @@ class Name(NamedTuple):
 
 
 def find_claims(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The address claims among `rows`.
+    """Find the address claims among `rows`.
 
     Args:
         rows: `can.data_frames`.
@@ -157,6 +157,6 @@ def _address_notes(claims: pl.DataFrame) -> Iterator[str]:
 
 @cache
 def _functions() -> Mapping[tuple[str, str, str], str]:
-    """Function names by industry group and vehicle system (empty for functions of all groups) and function."""
+    """Return function names by industry group, vehicle system (empty for functions of all groups) and function."""
     text = (files("argus_assets.faults") / "data" / "j1939_functions.csv").read_text("utf-8")
     return {(group, system, function): name for group, system, function, name in csv.reader(text.splitlines()[1:])}

@@ -1,4 +1,4 @@
-"""SAE J1939-21 transport: messages of more than 8 bytes put together again, for any number of parameter groups.
+"""SAE J1939-21 transport: reassembly of messages of more than 8 bytes, for any number of parameter groups.
 
 Sessions of different pairs of addresses run side by side, and so do the protocol and the extended one of one pair.
 Whole columns are worked on: a session is the running count of announcements of one pair on one channel.
@@ -27,7 +27,7 @@ _WHO: Final = ("channel", "source_address", "destination_address", "pgn")
 
 @dataclass(frozen=True, slots=True)
 class Transported:
-    """What came by transport.
+    """Messages and sessions of the transport protocol.
 
     Attributes:
         messages: Complete messages: channel, source_address, destination_address, pgn, timestamp (ns, of the
@@ -88,7 +88,7 @@ def reassemble(rows: pl.DataFrame, *, pgns: Collection[int]) -> Transported:
 def _number_sessions(every_step: pl.DataFrame) -> pl.DataFrame:
     """Number the sessions, each by the step that began it. What follows an end is one that was never announced.
 
-    An announcement that is said again before anything came of it only keeps the session waiting.
+    An announcement that is repeated before any packet only keeps the session waiting.
     """
     # Windows over one whole number are several times as fast as over four columns.
     pairs = every_step.select(PAIR).unique().with_row_index("pair")
@@ -109,7 +109,7 @@ def _number_sessions(every_step: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
-    """Each session's packets in order.
+    """Join each session's packets in order.
 
     Returns:
         session; received (how many packets) and numbers (how many distinct); hex (their bytes one behind another).
@@ -155,6 +155,6 @@ def _joined_packets(numbered: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFram
 
 
 def _so_far(flag: pl.Expr, begins: pl.Expr) -> pl.Expr:
-    """How often `flag` was true in a session up to a row, where the rows of a session stand together."""
+    """Count how often `flag` was true in a session up to a row; the rows of a session are adjacent."""
     total = flag.cast(pl.Int64).cum_sum()
     return total - pl.when(begins).then(total - flag.cast(pl.Int64)).forward_fill()

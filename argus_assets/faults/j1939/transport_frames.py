@@ -1,4 +1,4 @@
-"""SAE J1939-21 transport frames: what each one says, in one form for the protocol and its extended variant.
+"""SAE J1939-21 transport frames: their content in one form for the protocol and its extended variant.
 
 The transport protocol (5.10) carries 9 to 1785 bytes, by broadcast (BAM) or by connection (RTS/CTS). The extended
 one (ISO 11783-3, 5.11) carries 1786 bytes and more, by connection only; its packets count from an offset (DPO) that
@@ -44,14 +44,14 @@ _FROM_RECEIVER: Final = (ANSWER, END)
 _FROM_SENDER: Final = (OPEN, OFFSET, PACKET)
 
 PAIR: Final = ("channel", "is_extended", "source_address", "destination_address")
-"""Who sends a message to whom: one pair has one session of a protocol at a time (5.10.3)."""
+"""Sender and receiver of a message: one pair has one session of a protocol at a time (5.10.3)."""
 
 IS_TRANSPORT: Final = carries(_PGN_CM, _PGN_DT, _PGN_EXTENDED_CM, _PGN_EXTENDED_DT)
 """Filter for the frames of both protocols."""
 
 
 def steps(rows: pl.DataFrame) -> pl.DataFrame:
-    """The steps of all sessions.
+    """Return the steps of all sessions.
 
     Args:
         rows: `can.data_frames` in time order; frames of anything else are ignored.
@@ -73,7 +73,7 @@ def steps(rows: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("kind").is_not_null(), pl.col("is_packet") | (pl.col("payload").bin.size() >= _CONTROL_BYTES))
         .with_columns(control=pl.when(~pl.col("is_packet")).then(byte(0)))
     )
-    # An abort comes from either side, and its PGN tells which of two sessions in opposite directions it means.
+    # An abort comes from either side, and its PGN shows which of two sessions in opposite directions it means.
     from_sender = frames.filter(pl.col("kind").is_in(_FROM_SENDER) | (pl.col("control") == _ABORT)).with_columns(
         source_address=SOURCE_ADDRESS, destination_address=DESTINATION_ADDRESS
     )

@@ -39,7 +39,7 @@ _MAX_EVENTS: Final = 1_000_000
 
 
 class _Answer(BaseModel):
-    """What its process says beside the events."""
+    """Answer of its process beside the events."""
 
     notes: list[Annotated[str, Field(max_length=2000)]] = Field(default_factory=list, max_length=1000)
 
@@ -63,8 +63,8 @@ class PlugInDetector:
         order = {"do": "find", "drive": str(plans), "topics": write_drive(drive, plans)}
         outcome = run_host(_HOST, self._point, order, place, self._bounds, reads=[plans, *drive.folders])
         if not outcome.ok:
-            said = place.shown(outcome.tail)
-            return f"{outcome.sentence(self._bounds)}{'; it printed: ' + said if said else ''}"
+            printed = place.shown(outcome.tail)
+            return f"{outcome.sentence(self._bounds)}{'; it printed: ' + printed if printed else ''}"
         return None if place.has_output() else "it left no folder where its output should be"
 
     def find(self, drive: Drive) -> Found:
@@ -80,7 +80,7 @@ class DetectorOutput:
 
     Attributes:
         name: Of the detector.
-        package: What stands for it in notes.
+        package: Its package, for notes.
     """
 
     name: str
@@ -107,7 +107,7 @@ class DetectorOutput:
         )
 
     def _checked(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Its events with what is the same for all plug-ins, and what follows from the rest.
+        """Add what is the same for all plug-ins, and what follows from the rest, to its events.
 
         Raises:
             BadTable: They cannot be.
@@ -132,7 +132,7 @@ class DetectorOutput:
 
 
 def _events(path: Path) -> pl.DataFrame:
-    """The events that a process wrote.
+    """Read the events that a process wrote.
 
     Raises:
         BadTable: They are no such table, or too many.
@@ -141,7 +141,7 @@ def _events(path: Path) -> pl.DataFrame:
         raise BadTable("It wrote no events.")
     count = pl.scan_parquet(path).select(pl.len()).collect().item()
     if count > _MAX_EVENTS:
-        raise BadTable(f"It found {count:,} events; at most {_MAX_EVENTS:,} can be meant.")
+        raise BadTable(f"It found {count:,} events; the limit is {_MAX_EVENTS:,}.")
     return ERROR_EVENTS.cast(pl.read_parquet(path))
 
 
@@ -155,7 +155,7 @@ def describe(point: EntryPoint) -> PlugInDetector:
 
 
 def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None) -> FaultConfig:
-    """How faults are looked for. A package whose detector cannot be used is passed over and noted.
+    """Load the configuration and the plug-ins. A package whose detector cannot be used is skipped and noted.
 
     Args:
         path: The configuration, `None` for the shipped rules alone.
@@ -168,7 +168,7 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
     reserved = {*NAMES, *shipped_codes()}
     found = tuple(entry_points(group=GROUP) if points is None else points)
     usable = find_usable("detector", found, describe, reserved)
-    # One that cannot be used does not tell its name; that of its entry point has to do.
+    # A plug-in that cannot be used does not state its name; that of its entry point has to do.
     known = reserved | {p.name for p in usable.plug_ins} | {p.name for p in found}
     unknown = sorted(config.disabled - known)
     if unknown:
@@ -177,4 +177,4 @@ def load_faults(path: Path | None, *, points: Iterable[EntryPoint] | None = None
             help=f"There are {', '.join(sorted(known))}.",
         )
     running = tuple(p for p in usable.plug_ins if config.runs(p.name))
-    return replace(config, plug_ins=running, notes=usable.notes, passed_over=usable.passed_over)
+    return replace(config, plug_ins=running, notes=usable.notes, skipped=usable.skipped)

@@ -26,13 +26,13 @@ class Payloads:
         self.sizes: npt.NDArray[np.int64] = column.bin.size().to_numpy().astype(np.int64)
 
     def byte(self, index: int) -> npt.NDArray[np.uint64]:
-        """One byte of each payload, 0 where it is shorter."""
+        """Return one byte of each payload, 0 where it is shorter."""
         inside = self.sizes > index
         return np.where(inside, self._data[np.where(inside, self._starts + index, 0)], 0).astype(np.uint64)
 
 
 def decode(payloads: Payloads, signal: SignalDefinition) -> tuple[_F64, _Flags]:
-    """The physical value in each payload, and whether the payload has one: it is long enough, and multiplexed so."""
+    """Decode the physical value in each payload, and whether it has one: it is long enough, and multiplexed so."""
     present = payloads.sizes * 8 >= signal.end
     if signal.multiplexer is not None:
         selector, chosen = signal.multiplexer
@@ -42,7 +42,7 @@ def decode(payloads: Payloads, signal: SignalDefinition) -> tuple[_F64, _Flags]:
 
 
 def raw_bits(payloads: Payloads, signal: SignalDefinition) -> npt.NDArray[np.uint64]:
-    """The bits of the signal, as an unsigned number; those behind the end of a payload are 0."""
+    """Return the bits of the signal as an unsigned number; those behind the end of a payload are 0."""
     bytes_ = range(signal.start // 8, (signal.end - 1) // 8 + 1)
     if signal.is_big_endian:
         rising, below = reversed(bytes_), -signal.end % 8
@@ -74,7 +74,7 @@ def _scaled(raw: npt.NDArray[np.uint64], signal: SignalDefinition) -> _F64:
 
 
 def _whole(number: np.ndarray, bits: int, scale: int, offset: float) -> _F64:
-    """Times a whole number, which is exact; a whole offset is added before the one rounding to float64."""
+    """Scale by a whole number, which is exact; a whole offset is added before the one rounding to float64."""
     whole_offset = offset if isinstance(offset, int) else 0
     fits = 2**bits * abs(scale) + abs(whole_offset) < 2**63
     # Where 64 bits do not hold the result, numbers of any size do: slow, for signals that hardly exist.

@@ -18,7 +18,7 @@ EPISODES: Final = ("first", "last", "samples", "low", "high", "extreme")
 
 
 def episodes(samples: pl.DataFrame, rule: Rule, holds: pl.Series) -> pl.DataFrame:
-    """The episodes of a rule that judges each sample: any but `missing`.
+    """Find the episodes of a rule that evaluates each sample: any but `missing`.
 
     Args:
         samples: `signals.SAMPLES`, sorted by signal and time.
@@ -61,7 +61,7 @@ def episodes(samples: pl.DataFrame, rule: Rule, holds: pl.Series) -> pl.DataFram
 
 
 def silences(samples: pl.DataFrame, for_s: float, drive_ns: tuple[int, int]) -> pl.DataFrame:
-    """The episodes without a sample, of signals that have at least one.
+    """Find the episodes without a sample, of signals that have at least one.
 
     Args:
         samples: `signals.SAMPLES`, sorted by signal and time.
@@ -87,7 +87,7 @@ def silences(samples: pl.DataFrame, for_s: float, drive_ns: tuple[int, int]) -> 
 
 
 def conditions_hold(samples: pl.DataFrame, at: str, conditions: "list[tuple[When, pl.DataFrame]]") -> pl.Series:
-    """Whether all conditions hold at a time of each row.
+    """Return whether all conditions hold at a time of each row.
 
     Args:
         samples: Rows.
@@ -114,7 +114,7 @@ def conditions_hold(samples: pl.DataFrame, at: str, conditions: "list[tuple[When
 
 
 def is_one_of(values: tuple[float | str, ...]) -> pl.Expr:
-    """A sample is one of these numbers, or of these names."""
+    """Return whether a sample is one of these numbers, or of these names."""
     numbers = [float(v) for v in values if not isinstance(v, str)]
     names = [v for v in values if isinstance(v, str)]
     by_number = pl.col("value").is_in(numbers).fill_null(value=False)
@@ -130,7 +130,7 @@ def _condition(when: When) -> pl.Expr:
 
 
 def _blocks(max_gap_s: float) -> pl.Expr:
-    """The number of each sample's block."""
+    """Return the number of each sample's block."""
     starts = pl.col("timestamp").diff() > _ns(max_gap_s)
     for name in SERIES:
         starts |= pl.col(name) != pl.col(name).shift()
@@ -138,7 +138,7 @@ def _blocks(max_gap_s: float) -> pl.Expr:
 
 
 def _with_hysteresis(rule: Threshold) -> pl.Expr:
-    """On beyond the limit, off again at `clear_at`; between the two it stays as it was."""
+    """Return which samples are active: beyond the limit, until back at `clear_at`."""
     value = pl.col("value")
     if rule.above is not None:
         on, off = value > rule.above, value <= (rule.above if rule.clear_at is None else rule.clear_at)
@@ -150,7 +150,7 @@ def _with_hysteresis(rule: Threshold) -> pl.Expr:
 
 
 def _unchanged(samples: pl.DataFrame, rule: Stuck) -> pl.DataFrame:
-    """All samples are active; a change starts another run."""
+    """Return all samples as active; a change starts another run."""
     changed = (pl.col("value") - pl.col("value").shift()).abs() > rule.tolerance
     renamed = pl.col("value").is_null() & (pl.col("text") != pl.col("text").shift())
     run = (changed.fill_null(value=False) | renamed.fill_null(value=False)).cum_sum()
@@ -158,7 +158,7 @@ def _unchanged(samples: pl.DataFrame, rule: Stuck) -> pl.DataFrame:
 
 
 def _changing_fast(samples: pl.DataFrame, rule: Rate) -> pl.DataFrame:
-    """The change per second since the sample that counted `over_s` ago, or since the one before."""
+    """Return the change per second since the sample that counted `over_s` ago, or since the one before."""
     if rule.over_s:
         judged = samples.with_columns(ago=pl.col("timestamp") - _ns(rule.over_s)).join_asof(
             samples.select("block", since="timestamp", then="value"),

@@ -20,7 +20,7 @@ _NOBODY: Final = "Vector__XXX"
 
 @dataclass(frozen=True, slots=True)
 class SignalDefinition:
-    """Where a signal stands in its message, and what its raw value means.
+    """Position of a signal in its message, and the meaning of its raw value.
 
     Attributes:
         start: Of the lowest bit, counted as Intel counts (bit 0 of byte 0 is 0, bit 7 is 7, bit 0 of byte 1 is 8); of
@@ -31,7 +31,7 @@ class SignalDefinition:
         scale: Physical value is raw value times scale plus offset. An int is exact, as it is to cantools.
         offset: See scale.
         choices: Physical value → name, from the value table.
-        multiplexer: The signal that says whether this one is in a message, and its values that mean that it is.
+        multiplexer: The signal that selects whether this one is in a message, and its values that do.
     """
 
     name: str
@@ -53,7 +53,7 @@ class SignalDefinition:
 
     @classmethod
     def of(cls, signal: "Signal", message: "Message") -> Self:
-        """The definition of a signal as cantools has it.
+        """Convert the definition of a signal from cantools.
 
         Raises:
             ValueError: It has no numeric value.
@@ -144,7 +144,7 @@ class Dbc:
             ) from error
 
     def find(self, name: str) -> CanSignal | None:
-        """The signal `Message.Signal`, or `Signal` where only one message has it; `None` when there is none.
+        """Find the signal `Message.Signal`, or `Signal` where only one message has it; `None` when there is none.
 
         Raises:
             BadSetting: Several messages have it, or it has no numeric value.
@@ -182,7 +182,7 @@ class Dbc:
         )
 
     def _is_j1939(self, message: "Message") -> bool:
-        """By the message's frame format, or else by the file's protocol."""
+        """Return whether it is J1939 by the message's frame format, or else by the file's protocol."""
         if message.protocol == "j1939":
             return True
         attributes = getattr(self._database.dbc, "attributes", {})
@@ -192,7 +192,7 @@ class Dbc:
 
 
 def find_signal(databases: Iterable[Dbc], name: str) -> tuple[CanSignal, ...]:
-    """A signal in all files that have it: each may describe another channel.
+    """Find a signal in all files that have it: each may describe another channel.
 
     Raises:
         BadSetting: No file has it, or one cannot say which is meant.

@@ -1,4 +1,4 @@
-"""Rules over signals → error events: which rule was broken when, with the values that say so."""
+"""Rules over signals → error events: which rule was broken when, with the values that show it."""
 
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -21,11 +21,11 @@ _DIGITS: Final = 6
 
 
 class Config(Protocol):
-    """What this detector needs of the configuration."""
+    """The part of the configuration that this detector needs."""
 
     @property
     def rules(self) -> Sequence[Rule]:
-        """Those that are active."""
+        """Active rules."""
         ...
 
     @property
@@ -76,7 +76,7 @@ class _Reading:
         return self._read[key]
 
     def range_ns(self) -> tuple[int, int]:
-        """First and last moment of the drive; measured signals count where there are no frames."""
+        """Return the first and last moment of the drive; measured signals count where there are no frames."""
         if self._range is None:
             time = pl.col("timestamp").dt.timestamp("ns")
             tables = [self.drive.frames, *self.drive.topics.values()]
@@ -93,7 +93,7 @@ class _Reading:
 
 
 def _broken(rule: Rule, reading: _Reading) -> pl.DataFrame:
-    """The events of one rule, those of topics without their bytes."""
+    """Return the events of one rule, those of topics without their bytes."""
     samples = reading.samples(rule)
     if samples.is_empty():
         return ERROR_EVENTS.empty()
@@ -139,7 +139,7 @@ def _events(rule: Rule, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _how_bad(rule: Rule) -> pl.Expr:
-    """The one value that tells most."""
+    """Return the most telling value."""
     match rule:
         case Threshold():
             return pl.lit("max ") + _number("high") if rule.above is not None else pl.lit("min ") + _number("low")
@@ -153,7 +153,7 @@ def _how_bad(rule: Rule) -> pl.Expr:
 
 
 def _details(rule: Rule) -> pl.Expr:
-    """Signal, unit and values, those that there are."""
+    """Return signal, unit and values, as far as there are any."""
     values = {
         "signal": pl.lit(rule.signal or rule.field),
         "unit": pl.col("unit"),
@@ -172,5 +172,5 @@ def _number(column: str) -> pl.Expr:
 
 
 def _shown(number: pl.Expr) -> pl.Expr:
-    """A number as a person writes it; six digits, as float32 fields have no more."""
+    """Format a number with six digits, as float32 fields have no more."""
     return number.round_sig_figs(_DIGITS).cast(pl.String).str.replace(r"\.0$", "")

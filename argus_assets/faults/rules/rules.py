@@ -1,6 +1,6 @@
 """Rules over signals as they are written in the configuration: what each kind takes, checked, and in words.
 
-How they are evaluated stands in `conditions.py`, where their signals come from in `signals.py`.
+They are evaluated in `conditions.py`, over the signals of `signals.py`.
 """
 
 from typing import Annotated, Final, Literal, Self
@@ -25,7 +25,7 @@ Values = Annotated[tuple[float | _Text, ...], BeforeValidator(_one_or_many), Fie
 
 
 class SignalName(Strict):
-    """Which signal is meant: one of a DBC file, or a field of a topic.
+    """Name of a signal: one of a DBC file, or a field of a topic.
 
     Attributes:
         signal: `Message.Signal` of a DBC file, or `Signal` where only one message has it.
@@ -61,7 +61,7 @@ class SignalName(Strict):
 
 
 class When(SignalName):
-    """A condition on another signal. It holds while the last sample says so, and not where there is none.
+    """A condition on another signal. It holds while the last sample fulfils it, and not where there is none.
 
     Attributes:
         above: It is larger.
@@ -80,7 +80,7 @@ class When(SignalName):
 
 
 class _Rule(SignalName):
-    """What all kinds of rules have.
+    """Keys that all kinds of rules have.
 
     Attributes:
         code: Of the events.
@@ -102,11 +102,11 @@ class _Rule(SignalName):
 
     @property
     def title(self) -> str:
-        """How the severity rule names it."""
+        """Name of it in the severity rule."""
         return self.name or self.code
 
     def condition(self, unit: str) -> str:
-        """The condition in words.
+        """Return the condition in words.
 
         Args:
             unit: Of the signal.
@@ -213,8 +213,10 @@ class Rate(_Lasting):
     def condition(self, unit: str) -> str:
         """See `_Rule`."""
         ways = (("rises", self.rise_per_s), ("falls", self.fall_per_s))
-        said = " or ".join(f"{way} faster than {limit:g}{_spaced(unit)}/s" for way, limit in ways if limit is not None)
-        return _lasting(f"{said} over {self.over_s:g} s" if self.over_s else said, self.for_s)
+        changes = " or ".join(
+            f"{way} faster than {limit:g}{_spaced(unit)}/s" for way, limit in ways if limit is not None
+        )
+        return _lasting(f"{changes} over {self.over_s:g} s" if self.over_s else changes, self.for_s)
 
 
 class Missing(_Rule):
@@ -251,4 +253,4 @@ class RuleFile(Strict):
 
 
 SHIPPED: Final = "data/rules.toml"
-"""The rules that are in force without any configuration, below this package."""
+"""The rules that are active without any configuration, below this package."""

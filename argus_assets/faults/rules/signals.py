@@ -35,7 +35,7 @@ that a DBC's value table has for the value. `payload` is null for topics, whose 
 """
 
 SERIES: Final = ("channel", "ecu")
-"""What tells one signal of a rule from another: each is judged for itself."""
+"""Columns that distinguish the signals of a rule: each is evaluated on its own."""
 
 SignalsOf = Mapping[str, Sequence[CanSignal]]
 """Signals of DBC files by the name that rules use."""
@@ -48,7 +48,7 @@ _CAN_ID: Final = pl.col("arbitration_id")
 
 
 def wanted(signals_of: SignalsOf) -> pl.Expr:
-    """Filter for the CAN frames that rules need (see `can_frames.data_frames`)."""
+    """Return a filter for the CAN frames that rules need (see `can_frames.data_frames`)."""
     signals = [signal for found in signals_of.values() for signal in found]
     if not signals:
         return pl.lit(value=False)
@@ -64,7 +64,7 @@ def wanted(signals_of: SignalsOf) -> pl.Expr:
 
 
 def _is_group(pgn: int) -> pl.Expr:
-    """A J1939 message of a parameter group, whatever its priority and addresses."""
+    """Return a filter for a parameter group of J1939, whatever its priority and addresses."""
     mask = 0x03FFFF00 if pgn >> 8 & 0xFF >= 0xF0 else 0x03FF0000
     return IS_EXTENDED & ((_CAN_ID & mask) == pgn << 8)
 
@@ -76,7 +76,7 @@ def _is_long(signal: CanSignal) -> bool:
 def read_samples(
     drive: Drive, rows: pl.DataFrame, signals_of: SignalsOf, named: SignalName
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The samples of a signal in a drive.
+    """Read the samples of a signal in a drive.
 
     Args:
         drive: For topics.
@@ -92,7 +92,7 @@ def read_samples(
     else:
         tables, notes = _of_can(rows, signals_of[named.signal])
     samples = pl.concat([SAMPLES.to_frame(), *tables])
-    # A number that is none, and a value that stands for "not available", tell nothing.
+    # NaN, and a value that stands for "not available", are no samples.
     is_value = pl.col("text").is_not_null() | pl.col("value").is_not_nan()
     if named.valid is not None:
         is_value &= pl.col("value").is_between(*named.valid) | pl.col("value").is_null()
@@ -131,7 +131,7 @@ def _of_can(rows: pl.DataFrame, signals: Sequence[CanSignal]) -> tuple[list[pl.D
 
 
 def _messages(rows: pl.DataFrame, signal: CanSignal) -> pl.DataFrame:
-    """The messages that carry a signal, with the ECU that sent them: by the DBC, or by its source address."""
+    """Select the messages that carry a signal, with the ECU that sent them: by the DBC, or by its source address."""
     columns = ["channel", "ecu", "timestamp", *PROVENANCE, "payload"]
     if not signal.is_j1939:
         sender = signal.sender or f"0x{signal.frame_id:X}"
@@ -149,19 +149,19 @@ def _messages(rows: pl.DataFrame, signal: CanSignal) -> pl.DataFrame:
 
 
 def _on_channels(rows: pl.DataFrame, signal: CanSignal) -> pl.DataFrame:
-    """Those on the channels that the signal's DBC describes."""
+    """Select those on the channels that the signal's DBC describes."""
     channels = rows["channel"].unique().to_list()
     fitting = [channel for channel in channels if _fits(channel, signal.channels)]
     return rows if len(fitting) == len(channels) else rows.filter(pl.col("channel").is_in(fitting))
 
 
 def _transported(rows: pl.DataFrame, pgn: int) -> pl.DataFrame:
-    """Messages of a parameter group that came by the transport protocol."""
+    """Reassemble the messages of a parameter group that came by the transport protocol."""
     return reassemble(rows, pgns=[pgn]).messages
 
 
 def _is_available(payloads: Payloads, signal: CanSignal) -> np.ndarray:
-    """Where a J1939 parameter is a value: the highest ones say "error" and "not available" (J1939-71, 5.1.4)."""
+    """Return where a J1939 parameter is a value: the highest ones say "error" and "not available" (J1939-71, 5.1.4)."""
     definition = signal.definition
     if definition.is_float or definition.is_signed or definition.length not in _WHOLE_BYTES:
         return np.ones(len(payloads.sizes), np.bool_)

@@ -22,7 +22,7 @@ VARYING: Final = (
 
 
 class CodePattern(Strict):
-    """How a code looks inside a text.
+    """Pattern of a code inside a text.
 
     Attributes:
         pattern: A regular expression as Rust's crate `regex` has them: no look-around, no back reference.
@@ -46,17 +46,17 @@ class CodePattern(Strict):
 
 
 def template(text: pl.Expr) -> pl.Expr:
-    """A text with its numbers and ids masked: texts that differ only in these tell of the same fault."""
+    """Mask numbers and ids of a text: texts that differ only in these report the same fault."""
     return text.str.replace_all(VARYING, "#")
 
 
 def log_code(name: str, text_template: str) -> str:
-    """`LOG_<NODE>_<8 hex of the template's SHA-256>`: the code of a log entry whose text states none."""
+    """Return `LOG_<NODE>_<8 hex of the template's SHA-256>`: the code of a log entry whose text states none."""
     return f"LOG_{_upper_name(name)}_{sha256(text_template.encode()).hexdigest()[:8]}"
 
 
 def diagnostic_code(name: str) -> str:
-    """`DIAG_<NAME>`: the code of a diagnostic status that states none."""
+    """Return `DIAG_<NAME>`: the code of a diagnostic status that states none."""
     return f"DIAG_{_upper_name(name)}"
 
 
@@ -65,7 +65,7 @@ def _upper_name(name: str) -> str:
 
 
 def code_in_text(patterns: Sequence[CodePattern]) -> pl.Expr:
-    """The code that a text states, null without one: the first pattern that matches decides."""
+    """Return the code that a text states, null without one: the first pattern that matches decides."""
     message = pl.col("message")
     found = [message.str.extract(p.pattern, p.group) for p in patterns]
     # A group that matched nothing is no code.

@@ -34,16 +34,16 @@ CODE_KEYS: Final = ("error_code", "code")
 
 
 class Config(Bounded, Protocol):
-    """What this detector needs of the configuration."""
+    """The part of the configuration that this detector needs."""
 
     @property
     def code_patterns(self) -> Sequence[CodePattern]:
-        """How codes look inside texts."""
+        """Patterns of codes inside texts."""
         ...
 
 
 def wanted(_frames: pl.LazyFrame, _config: Config) -> None:
-    """Logs and diagnostics have tables of their own; of the frames only those that are evidence are read."""
+    """Select nothing: logs and diagnostics have tables of their own, and only frames that are evidence are read."""
 
 
 def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
@@ -68,7 +68,7 @@ def find(drive: Drive, _rows: pl.DataFrame, config: Config) -> Found:
 
 
 def log_rows(logs: pl.LazyFrame) -> pl.LazyFrame:
-    """The log entries that are faults, unordered.
+    """Select the log entries that are faults, unordered.
 
     Args:
         logs: `recordings.schema.LOGS` with a column `recording`.
@@ -121,7 +121,7 @@ def find_log_reports(rows: pl.DataFrame, stated: pl.Expr) -> pl.DataFrame:
 
 
 def diagnostic_rows(diagnostics: pl.LazyFrame) -> pl.LazyFrame:
-    """All statuses, also OK, which ends a fault; unordered. Key-value pairs only of those that are faults.
+    """Select all statuses, unordered. OK ends a fault; only faults keep their key-value pairs.
 
     Args:
         diagnostics: `recordings.schema.DIAGNOSTICS` with a column `recording`.
@@ -174,12 +174,12 @@ def find_diagnostic_reports(rows: pl.DataFrame, stated: pl.Expr) -> pl.DataFrame
 
 
 def _reports(found: pl.DataFrame) -> pl.DataFrame:
-    """Reports whose codes are names, whatever text stated them."""
+    """Return reports whose codes are clean names, whatever text stated them."""
     return as_reports(found).with_columns(pl.col("code").map_batches(clean_names, return_dtype=pl.String))
 
 
 def _value_of(key: str) -> pl.Expr:
-    """The first value of `key` in the key-value pairs that is not empty."""
+    """Return the first value of `key` in the key-value pairs that is not empty."""
     pair = pl.element().struct
     matching = (pair.field("key") == key) & (pair.field("value").str.strip_chars() != "")
     return (

@@ -1,7 +1,7 @@
-"""Who sends to whom in ISO-TP: from identifiers and address bytes to testers and ECUs (ISO 15765-2, 10.3; ISO 15765-4).
+"""Addressing of ISO-TP: from identifiers and address bytes to testers and ECUs (ISO 15765-2, 10.3; ISO 15765-4).
 
-29-bit identifiers of the parameter groups that J1939-21 leaves to ISO 15765 say it themselves, whatever the tester's
-address. 11-bit identifiers do not: those of OBD are known (`DEFAULT`), other ones are configured by an `Addressing`
+29-bit identifiers of the parameter groups that J1939-21 leaves to ISO 15765 contain both addresses, whatever the
+tester's is. 11-bit identifiers do not: those of OBD are known (`DEFAULT`), other ones are configured by an `Addressing`
 each or proven by the traffic (`addressing_proof.py`).
 """
 
@@ -39,7 +39,7 @@ PROVABLE: Final = ~IS_EXTENDED & _CAN_ID.is_between(0x600, MAX_STANDARD_ID)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addressing:
-    """How one ECU is asked and how it answers. An ECU that listens to several request identifiers has one of each.
+    """Request and response addresses of an ECU. An ECU that listens to several request identifiers has one for each.
 
     Identifiers above 0x7FF are 29-bit ones.
 
@@ -50,7 +50,7 @@ class Addressing:
             byte: address extension) take one byte of it.
         request_address: That first byte in requests; `None` for any.
         response_address: That first byte in responses; `None` for any.
-        ecu_name: What people call the ECU.
+        ecu_name: Name of the ECU.
     """
 
     request_id: int
@@ -72,7 +72,7 @@ DEFAULT: Final = tuple(_obd_addressings())
 
 
 def wanted(addressings: Sequence[Addressing] = DEFAULT) -> pl.Expr:
-    """Filter for the frames that can carry diagnostics: a filter over `arbitration_id` and `is_extended_id`."""
+    """Return a filter for the frames that can carry diagnostics, over `arbitration_id` and `is_extended_id`."""
     ids = sorted({i for a in addressings for i in (a.request_id, a.response_id)})
     standard = [i for i in ids if i <= MAX_STANDARD_ID]
     extended = [i for i in ids if i > MAX_STANDARD_ID]
@@ -89,8 +89,8 @@ class Ecu(NamedTuple):
 
     Attributes:
         channel: CAN channel.
-        ecu: `0x7E8`, or `0x7E8 AE 0x22` where the address extension tells ECUs of one identifier apart.
-        ecu_name: What people call it, where it is configured.
+        ecu: `0x7E8`, or `0x7E8 AE 0x22` where the address extension distinguishes ECUs of one identifier.
+        ecu_name: Name of it, where it is configured.
     """
 
     channel: str
@@ -107,7 +107,7 @@ class BySender:
             message a flow control of this sender is about, null where nobody's is known.
         ecus: ECU of each sender that can answer.
         asked: For each sender that can ask, the senders that it asks.
-        names: What each sender is called in notes: `CAN1 0x7E8`.
+        names: Name of each sender in notes: `CAN1 0x7E8`.
     """
 
     frames: pl.DataFrame
@@ -117,7 +117,7 @@ class BySender:
 
 
 def by_sender(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -> BySender:
-    """Say of every frame who sent it.
+    """Assign every frame to its sender.
 
     Args:
         rows: `can.data_frames` of `wanted`. Frames of identifiers that no addressing explains are left out.
@@ -152,7 +152,7 @@ def by_sender(rows: pl.DataFrame, addressings: Sequence[Addressing] = DEFAULT) -
 
 
 class _Station(NamedTuple):
-    """What frames of one sender have in common."""
+    """Channel and address that frames of one sender share."""
 
     channel: str
     can_id: int
@@ -182,7 +182,7 @@ class _Plan:
             self._responses[addressing.response_id].append(addressing)
 
     def add(self, number: int, station: _Station) -> None:
-        """Take in a sender that is configured, or whose identifier says who it is."""
+        """Add a sender that is configured, or whose identifier contains its address."""
         channel, can_id, address = station
         configured = [a for a in self._responses.get(can_id, ()) if _fits(a.response_address, address)]
         is_fixed = self._is_fixed(can_id)
@@ -200,7 +200,7 @@ class _Plan:
             self.ecus[number] = Ecu(channel, f"{station.label}{extension}", name)
 
     def asked(self) -> dict[int, list[int]]:
-        """For each sender that can ask, the senders that it asks."""
+        """Return the senders that each tester asks."""
         by_tester: dict[tuple[str, int, int | None], list[int]] = defaultdict(list)
         for number in self.ecus:
             channel, can_id, address = self._stations[number]
@@ -225,7 +225,7 @@ class _Plan:
         return asked
 
     def peers(self) -> dict[int, int]:
-        """Whose messages the flow control of a sender is about: the other end of a connection of two."""
+        """Return the peer of each sender, whose messages its flow control is about: the other end of a connection of two."""
         peers: dict[int, int] = {}
         for asking, ecus in self.asked().items():
             # Nobody grants frames to many at once, so what asks many has no peer.
@@ -242,13 +242,13 @@ class _Plan:
         return len({a.response_id for a in self._requests[can_id] if _fits(a.request_address, address)}) > 1
 
     def _is_fixed(self, can_id: int) -> bool:
-        """Whether the identifier itself says who sends to whom."""
+        """Return whether the identifier itself contains both addresses."""
         is_configured = can_id in self._requests or any(a.mode != "normal" for a in self._responses.get(can_id, ()))
         fixed = (_PF_PHYSICAL, *_MIXED, _PF_FUNCTIONAL)
         return can_id > MAX_STANDARD_ID and can_id & _PF_MASK in fixed and not is_configured
 
     def _opposite(self, channel: str, can_id: int, address: int | None) -> int | None:
-        """The sender of the way back: source and target address exchanged."""
+        """Return the sender of the opposite direction: source and target address exchanged."""
         back = can_id & _PF_MASK | (can_id & 0xFF) << 8 | can_id >> 8 & 0xFF
         return self._by_station.get((channel, back, address))
 

@@ -1,8 +1,8 @@
-"""Which 11-bit identifiers beside those of OBD carry UDS: proven by the traffic, never guessed.
+"""Proof by the traffic of 11-bit identifiers that carry UDS beside those of OBD; nothing is guessed.
 
 Makers place their ECUs anywhere from 0x600 on. A pair of identifiers is taken as request and response when every frame
 of both is well-formed ISO-TP and at least `MIN_EXCHANGES` answers repeat what was asked: the service + 0x40 and its
-sub-function or data identifier, within the longest time that a server may take. Only normal addressing is looked for.
+sub-function or data identifier, within the longest time that a server may take. Only normal addressing is considered.
 """
 
 from collections.abc import Sequence
@@ -53,11 +53,11 @@ def prove(rows: pl.DataFrame, known: Sequence[Addressing]) -> tuple[tuple[Addres
         candidates.join(isotp, on=sender, how="semi")
         .filter(byte(0) < 0x20)
         .with_columns(at=pl.when(byte(0) >= 0x10).then(2).when(low == 0).then(2).otherwise(1))
-        .with_columns(said=pl.col("payload").bin.slice("at", 3))
+        .with_columns(start=pl.col("payload").bin.slice("at", 3))
         .with_columns(
-            service=pl.col("said").bin.get(0, null_on_oob=True).cast(pl.Int64),
-            first=pl.col("said").bin.get(1, null_on_oob=True).cast(pl.Int64),
-            second=pl.col("said").bin.get(2, null_on_oob=True).cast(pl.Int64),
+            service=pl.col("start").bin.get(0, null_on_oob=True).cast(pl.Int64),
+            first=pl.col("start").bin.get(1, null_on_oob=True).cast(pl.Int64),
+            second=pl.col("start").bin.get(2, null_on_oob=True).cast(pl.Int64),
         )
         .sort(TIME_ORDER)
     )
@@ -86,7 +86,7 @@ _NO_PAIRS: Final = pl.DataFrame(schema={"request_id": pl.UInt32, "response_id": 
 
 
 def _sides(heads: pl.DataFrame) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Requests of each identifier with all answers that could belong to them. Identifiers are few here."""
+    """Return the requests of each identifier with all answers that could belong to them. Identifiers are few here."""
     services = [*_SUB_FUNCTION_SERVICES, *_IDENTIFIER_SERVICES]
     first = pl.when(pl.col("service").is_in(_IDENTIFIER_SERVICES)).then("first").otherwise(pl.col("first") % 128)
     second = pl.when(pl.col("service").is_in(_IDENTIFIER_SERVICES)).then("second").otherwise(0)
@@ -106,7 +106,7 @@ def _sides(heads: pl.DataFrame) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
 
 
 def _pairs(requests: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
-    """How many answers of each identifier repeat what the latest of these requests asked.
+    """Count the answers of each identifier that repeat what the latest of these requests asked.
 
     Several answers to one request count once: a message that is sent all the time proves nothing.
     """

@@ -1,4 +1,4 @@
-"""Diagnostics on CAN: OBD and UDS share ISO-TP, so their messages are put together once and handed to both."""
+"""Diagnostics on CAN: OBD and UDS share ISO-TP, so their messages are reassembled once for both."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -19,11 +19,11 @@ from argus_assets.recordings.drive import Drive
 
 
 class Config(Bounded, Protocol):
-    """What this detector needs of the configuration."""
+    """The part of the configuration that this detector needs."""
 
     @property
     def addressings(self) -> Sequence[Addressing]:
-        """How the vehicle's ECUs are asked and answer."""
+        """Addressings of the vehicle's ECUs."""
         ...
 
 
@@ -33,7 +33,7 @@ def wanted(frames: pl.LazyFrame, config: Config) -> pl.LazyFrame:
 
 
 def find(_drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
-    """Find what ECUs report to testers.
+    """Find the faults that ECUs report to testers.
 
     Args:
         rows: `wanted`, in any order.

@@ -19,12 +19,12 @@ ISO_11992_4: Final = 0x03
 
 
 def dtc_text(high: int, low: int) -> str:
-    """A two-byte code: two bits of letter, two of the first digit, twelve in hex, such as `P0301`."""
+    """Format a two-byte code, such as `P0301`: two bits of letter, two of the first digit, twelve in hex."""
     return f"{'PCBU'[high >> 6]}{high >> 4 & 0b11}{high & 0x0F:X}{low:02X}"
 
 
 def uds_dtc_text(dtc: bytes, dtc_format: int | None) -> str:
-    """A three-byte code of UDS.
+    """Format a three-byte code of UDS.
 
     Args:
         dtc: Three bytes, high byte first.
@@ -44,7 +44,7 @@ def uds_dtc_text(dtc: bytes, dtc_format: int | None) -> str:
 
 
 def dtc_formats(answers: pl.DataFrame) -> pl.DataFrame:
-    """The format of each ECU's codes, as far as it was told. It does not change.
+    """Return the format of each ECU's codes, as far as it was reported. It does not change.
 
     Args:
         answers: `conversation.ANSWERS`.

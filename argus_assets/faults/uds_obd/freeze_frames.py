@@ -1,4 +1,4 @@
-"""What an ECU stores with a code (freeze frame, snapshot) given to the reports of that code."""
+"""Freeze frames and snapshots that an ECU stores with a code, attached to the reports of that code."""
 
 import polars as pl
 

@@ -1,6 +1,6 @@
-"""ISO 15765-2 (ISO-TP): messages of more than one CAN or CAN FD frame put together again.
+"""ISO 15765-2 (ISO-TP): reassembly of messages of more than one CAN or CAN FD frame.
 
-Who sent a frame is not decided here (`addressing.py`). Whole columns are worked on: a message is the running count of
+The senders of frames are decided elsewhere (`addressing.py`). Whole columns are worked on: a message is the running count of
 single and first frames of one sender. Clauses are those of ISO 15765-2:2016.
 """
 
@@ -24,7 +24,7 @@ _MESSAGE: Final = ("sender", "number")
 
 @dataclass(frozen=True, slots=True)
 class Reassembled:
-    """What came over ISO-TP.
+    """Messages and counts of ISO-TP.
 
     Attributes:
         messages: Complete messages: sender, timestamp (ns, of the frame that started it), payload, and recording and
@@ -83,7 +83,7 @@ def _single_frame(steps: pl.DataFrame) -> pl.DataFrame:
 
 
 def _multi_frame(steps: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Messages that a first frame announced, with `complete`; the payload only where they are.
+    """Reassemble the messages that a first frame announced, with `complete`; the payload only where they are.
 
     The second table has for each sender the number of consecutive frames that belong to one of them.
     """

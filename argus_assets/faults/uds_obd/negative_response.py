@@ -128,12 +128,12 @@ RESPONSE_CODES: Final = {
 
 
 def negative_code(service: int, response_code: int) -> str:
-    """`UDS_NRC_22_31`: the request's service and the negative response code, in hex; `OBD_NRC_…` for OBD services."""
+    """Return the code of a refusal, service and response code in hex: `UDS_NRC_22_31`, `OBD_NRC_…` for OBD services."""
     return f"{'OBD' if service <= _LAST_OBD_SERVICE else 'UDS'}_NRC_{service:02X}_{response_code:02X}"
 
 
 def negative_text(service: int, response_code: int) -> str:
-    """A refusal in words: `ReadDataByIdentifier (0x22) refused: requestOutOfRange (0x31)`."""
+    """Describe a refusal: `ReadDataByIdentifier (0x22) refused: requestOutOfRange (0x31)`."""
     name, _ = RESPONSE_CODES.get(response_code, ("unknown response code", OTHER))
     return f"{SERVICES.get(service, 'service')} (0x{service:02X}) refused: {name} (0x{response_code:02X})"
 
@@ -171,7 +171,7 @@ def find_reports(answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def notes(answers: pl.DataFrame) -> Iterator[str]:
-    """Refusals that are cut short, counted by ECU."""
+    """Count refusals that are cut short, by ECU."""
     short = answers.filter("is_negative", pl.col("payload").bin.size() < _MIN_BYTES)
     for channel, ecu, count in short.group_by("channel", "ecu").len().sort("channel", "ecu").iter_rows():
         yield f"{channel} {ecu}: {count} negative responses are shorter than {_MIN_BYTES} bytes and were left out."

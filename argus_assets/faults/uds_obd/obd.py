@@ -36,9 +36,9 @@ MIL_CODE: Final = "OBD_MIL"
 
 
 def parse_codes(payload: bytes) -> tuple[str, ...] | None:
-    """The codes of a mode 03, 07 or 0A answer, in its order, `None` when it is shorter than the count it states.
+    """Parse the codes of a mode 03, 07 or 0A answer, in its order; `None` when it is shorter than the count it states.
 
-    Over CAN the number of codes stands behind the service byte. The pair 0x0000 is filling.
+    Over CAN the number of codes follows the service byte. The pair 0x0000 is filling.
 
     Args:
         payload: A whole message that starts with 0x43, 0x47 or 0x4A.
@@ -75,7 +75,7 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
 
 
 def _codes(answers: pl.DataFrame, clears: pl.DataFrame, mode: int) -> tuple[pl.DataFrame, list[str]]:
-    """The reports of one mode, with `order`."""
+    """Return the reports of one mode, with `order`."""
     source, status, rule = CODE_MODES[mode]
     lists = positive(answers, mode)
     # Answers repeat as often as the tester asks, so the distinct ones are few.
@@ -103,7 +103,7 @@ def _codes(answers: pl.DataFrame, clears: pl.DataFrame, mode: int) -> tuple[pl.D
 
 
 def _parameters(answers: pl.DataFrame, mode: int) -> tuple[pl.DataFrame, list[str]]:
-    """The parameters of mode 01 or 02 answers, and notes on answers that are cut short.
+    """Return the parameters of mode 01 or 02 answers, and notes on answers that are cut short.
 
     Returns:
         Columns of `EVIDENCE`, pid, number (of the freeze frame), data.
@@ -138,7 +138,7 @@ def _parameters(answers: pl.DataFrame, mode: int) -> tuple[pl.DataFrame, list[st
 
 
 def _lamp(answers: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """A report for each answer that says that the malfunction lamp is on."""
+    """Report each answer that says that the malfunction lamp is on."""
     parameters, notes = _parameters(answers, _CURRENT_DATA)
     states = parameters.filter(pl.col("pid") == PID_MONITOR_STATUS)
     rows: list[dict[str, object]] = []
@@ -173,7 +173,7 @@ def _lamp(answers: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
 
 
 def _freeze_frames(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Freeze frames with the code that they were stored for.
+    """Return freeze frames with the code that they were stored for.
 
     A frame is read by an answer for each of its values. Its code is in PID 02, and a clearing erases it.
 

@@ -25,7 +25,7 @@ class Pid(NamedTuple):
     decimals: int = 0
 
     def text(self, data: bytes) -> str:
-        """The value with its unit: `89 °C`."""
+        """Format the value with its unit: `89 °C`."""
         return f"{self.scale(data):.{self.decimals}f} {self.unit}".rstrip()
 
 
@@ -107,7 +107,7 @@ _SIZES: Final = _UNSCALED_SIZES | {number: pid.size for number, pid in PIDS.item
 
 
 def pid_value(pid: int, data: bytes) -> tuple[str, str]:
-    """Name and value of a parameter in words; the bytes in hex where this table does not have it."""
+    """Return name and value of a parameter in words; the bytes in hex where this table does not have it."""
     if pid == 0x03:
         states = [_FUEL_SYSTEM.get(state, f"unknown state 0x{state:02X}") for state in data]
         # A vehicle with one fuel system reports the second one as off.
@@ -133,12 +133,12 @@ class Parameter(NamedTuple):
 
 
 def split_pids(data: bytes, *, with_frame_number: bool) -> tuple[tuple[Parameter, ...], bytes]:
-    """The parameters of an answer, which may hold several, and the rest that is too short to be one.
+    """Split an answer into its parameters, and the rest that is too short to be one.
 
-    The size of a PID that is not known is that of the rest: what follows it cannot be told apart.
+    The size of a PID that is not known is that of the rest: what follows it cannot be separated.
 
     Args:
-        data: What stands behind the service byte.
+        data: The bytes behind the service byte.
         with_frame_number: Mode 02 has the number of the freeze frame behind each PID.
     """
     head = 2 if with_frame_number else 1

@@ -1,4 +1,4 @@
-"""From messages to answers: what an ECU said, and the request that it answers where that was recorded.
+"""Answers of ECUs, each with the request that it answers where that was recorded.
 
 Services of requests have bit 6 clear, those of answers have it set (ISO 14229-1, 8.2; SAE J1979 alike).
 """
@@ -44,7 +44,7 @@ def converse(sent: BySender, messages: pl.DataFrame) -> pl.DataFrame:
     """Give every answer of an ECU its request.
 
     Args:
-        sent: Who the senders are.
+        sent: Frames by sender.
         messages: `isotp.Reassembled.messages`, in any order.
 
     Returns:
@@ -85,7 +85,7 @@ def converse(sent: BySender, messages: pl.DataFrame) -> pl.DataFrame:
 
 
 def positive(answers: pl.DataFrame, service: int) -> pl.DataFrame:
-    """The positive answers to a service."""
+    """Select the positive answers to a service."""
     return answers.filter(pl.col("service") == service, ~pl.col("is_negative"))
 
 

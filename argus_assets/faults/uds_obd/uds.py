@@ -120,9 +120,9 @@ def parse_dtc_answer(payload: bytes, did_sizes: Mapping[int, int]) -> DtcAnswer 
 
 
 def _snapshot(data: bytes, did_sizes: Mapping[int, int]) -> Iterator[tuple[str, str]]:
-    """Snapshot records: number, number of DIDs, and each DID with its data.
+    """Parse snapshot records: number, number of DIDs, and each DID with its data.
 
-    An answer does not say how long a DID's data are. Where a size is not known, the rest can't be told apart and is
+    An answer does not say how long a DID's data are. Where a size is not known, the rest cannot be split and is
     given in hex as it is, but for a record of one DID that ends the answer.
     """
     while len(data) >= 2:
@@ -144,13 +144,13 @@ def _snapshot(data: bytes, did_sizes: Mapping[int, int]) -> Iterator[tuple[str, 
 
 
 def _extended_data(data: bytes, _: Mapping[int, int]) -> Iterator[tuple[str, str]]:
-    """Extended data records. Their sizes are the maker's, so what follows the first number stays together."""
+    """Parse extended data records. Their sizes are the maker's, so what follows the first number stays together."""
     if data:
         yield f"extended data {data[0]:02X}", data[1:].hex()
 
 
 def status_text(status: int) -> str:
-    """The bits of a DTC status in words."""
+    """Describe the bits of a DTC status."""
     return ", ".join(text for bit, text in STATUS_BITS.items() if status & bit) or "no status bit set"
 
 
@@ -167,9 +167,9 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
     Returns:
         `activations.REPORTS`, and notes on what could not be read.
     """
-    told = _told(answers)
-    listed = _listed(told.filter("is_whole"))
-    told = told.select(*REPORTER, "sub_function", "is_whole", "total", "mask")
+    decoded = _decoded(answers)
+    listed = _listed(decoded.filter("is_whole"))
+    decoded = decoded.select(*REPORTER, "sub_function", "is_whole", "total", "mask")
     has_status = pl.col("dtc_status").is_not_null()
     stated = listed.filter(has_status)
     reports = (
@@ -186,11 +186,11 @@ def find_reports(answers: pl.DataFrame, clears: pl.DataFrame) -> tuple[pl.DataFr
     without_status = listed.filter(~has_status)
     del listed, stated
     reports, unclaimed = attach(reports, without_status)
-    return as_reports(reports), tuple(_notes(told, unclaimed))
+    return as_reports(reports), tuple(_notes(decoded, unclaimed))
 
 
-def _told(answers: pl.DataFrame) -> pl.DataFrame:
-    """The answers to 0x19, decoded: columns of `EVIDENCE`, is_whole, those of `DtcAnswer`, and their ECU's dtc_format.
+def _decoded(answers: pl.DataFrame) -> pl.DataFrame:
+    """Decode the answers to 0x19: columns of `EVIDENCE`, is_whole, those of `DtcAnswer`, and their ECU's dtc_format.
 
     `asked` holds the status bits for which this answer lists every code: 0 where what it does not list stays open.
     """
@@ -261,13 +261,13 @@ def _told(answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _did_sizes(answers: pl.DataFrame) -> dict[tuple[str, str], dict[int, int]]:
-    """Bytes of the data of each DID, by channel and ECU, as answers to requests of one DID show them."""
+    """Return the size of each DID's data by channel and ECU, as answers to requests of one DID show it."""
     shown = (
         positive(answers, _READ_DATA_BY_IDENTIFIER)
         .filter(pl.col("request").bin.size() == 3, pl.col("request").bin.slice(1) == pl.col("payload").bin.slice(1, 2))
         .select(*REPORTER, did=byte(1) * 256 + byte(2), size=pl.col("payload").bin.size().cast(pl.Int64) - 3)
         .unique()
-        # One that changes its size tells nothing.
+        # One that changes its size shows nothing.
         .filter(pl.len().over(*REPORTER, "did") == 1)
     )
     sizes: dict[tuple[str, str], dict[int, int]] = {}
@@ -276,11 +276,11 @@ def _did_sizes(answers: pl.DataFrame) -> dict[tuple[str, str], dict[int, int]]:
     return sizes
 
 
-def _listed(told: pl.DataFrame) -> pl.DataFrame:
-    """One row for each code of each answer, with `code`, and for each mask asked how many lists there were up to it."""
-    masks = [m for m in told["asked"].unique().sort() if m]
+def _listed(decoded: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each code of each answer, with `code`, and the number of lists of each mask up to it."""
+    masks = [m for m in decoded["asked"].unique().sort() if m]
     listed = (
-        told.with_columns(
+        decoded.with_columns(
             (pl.col("asked") == mask).cast(pl.Int64).cum_sum().over(REPORTER).alias(f"lists {mask}") for mask in masks
         )
         .explode("codes", empty_as_null=True)
@@ -298,7 +298,7 @@ def _listed(told: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seq(stated: pl.DataFrame) -> pl.Series:
-    """Numbers of the reports of each code: one more than the last where nothing says that it was over in between."""
+    """Number the reports of each code: one more than the last unless it ended in between."""
 
     def before(name: str) -> pl.Expr:
         return pl.col(name).shift(1).over(FAULT)
@@ -315,14 +315,14 @@ def _seq(stated: pl.DataFrame) -> pl.Series:
     return stated.select(seq=step.cum_sum().over(FAULT))["seq"]
 
 
-def _notes(told: pl.DataFrame, unclaimed: pl.DataFrame) -> Iterator[str]:
-    unread = told.filter(~pl.col("is_whole")).group_by(*REPORTER, "sub_function").len()
+def _notes(decoded: pl.DataFrame, unclaimed: pl.DataFrame) -> Iterator[str]:
+    unread = decoded.filter(~pl.col("is_whole")).group_by(*REPORTER, "sub_function").len()
     for channel, ecu, sub_function, count in unread.sort(pl.all()).iter_rows():
         what = "without a sub-function" if sub_function is None else f"of sub-function 0x{sub_function:02X}"
         yield f"{channel} {ecu}: {count} ReadDTCInformation answers {what} could not be read and were left out."
-    lists = told.filter("is_whole", pl.col("sub_function").is_in(_LISTS))
+    lists = decoded.filter("is_whole", pl.col("sub_function").is_in(_LISTS))
     only_counted = (
-        told.filter(pl.col("total") > 0)
+        decoded.filter(pl.col("total") > 0)
         .join(lists, on=REPORTER, how="anti")
         .group_by(*REPORTER, "mask")
         .agg(pl.col("total").max())

@@ -36,7 +36,7 @@ class _Member(Protocol):
 class CompressedReader:
     """The reader of what is inside; offsets of its problems count in the inflated bytes.
 
-    It has to be a file: what is inside may have to be read again from another place.
+    The inflated data must be a file: its reader may need random access.
     """
 
     def __init__(self, source: Source, budget: Budget, open_inner: Open) -> None:
@@ -58,7 +58,7 @@ class CompressedReader:
                     self._budget.inflate(len(fitting), at=at)
                     inflated.write(fitting)
                     if len(fitting) < len(piece):
-                        self._budget.inflate(len(piece) - len(fitting), at=at)  # refused, and told
+                        self._budget.inflate(len(piece) - len(fitting), at=at)  # refused, and reported
                         break
             except (zlib.error, zstandard.ZstdError, EOFError) as error:
                 problem = Problem(
@@ -70,13 +70,15 @@ class CompressedReader:
                 self.summary.problems.append(
                     Problem(
                         "unknown_format", f"a recording inside of {name}", "another compression", 0, None,
-                        "Only one compression is taken off. Compress the recording once.",
+                        "Only one layer of compression is removed. Compress the recording once.",
                     )
                 )  # fmt: skip
             else:
                 inner = self._open_inner(inflated, self._budget)
                 self.summary = inner.summary
-                self._budget.settle(self.summary)  # told first: that the recording then seems cut off follows from it
+                self._budget.settle(
+                    self.summary
+                )  # reported first: that the recording then seems cut off follows from it
                 yield from inner
                 self.summary = inner.summary
                 self.summary.size_bytes = self._size

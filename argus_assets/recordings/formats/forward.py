@@ -1,7 +1,7 @@
 """The skeleton of a reader that walks a recording once, from its start: what the built-in formats share.
 
 A format says what its files hold (`_streams`), what is counted of it (`_take`), and what is only known at the end
-(`_finish`). Batches, problems, the block of the file in memory, and the bounds on work in flight stand here.
+(`_finish`). Batches, problems, the block of the file in memory, and the bounds on work in flight are here.
 """
 
 from abc import ABC, abstractmethod

@@ -1,6 +1,6 @@
 """CDR, the wire format of ROS 2 messages (OMG CDR, as in DDS-XTypes 1.3 §7.4.3, plain encoding version 1).
 
-A message starts with a 4-byte encapsulation header whose second byte tells the byte order; alignment counts from
+A message starts with a 4-byte encapsulation header whose second byte states the byte order; alignment counts from
 the byte after it. Log entries and diagnostics are few, so they are read one by one; CAN frames are not read here.
 """
 
@@ -15,7 +15,7 @@ MAX_ITEMS: Final = 65_536
 
 
 class CdrError(ValueError):
-    """The bytes are not what the type says."""
+    """The bytes contradict the type."""
 
 
 class CdrCursor:

@@ -39,7 +39,7 @@ class _Walk:
         origin: Where alignment counts from.
         end: End of the message.
         ok: Still readable.
-        whole: Nothing had to be left out so far: the fields that follow are found.
+        whole: Nothing was left out so far, so the next fields can be found.
         spend: Called with values of `Limits.max_values` before they are spent; raises where there are not as many.
     """
 
@@ -83,7 +83,7 @@ class _Walk:
         return np.where(self.ok & self.whole, n, 0)
 
     def skip(self, lengths: I64) -> I64:
-        """Pass over so many bytes; returns where they start."""
+        """Skip so many bytes; return where they start."""
         start = self.at.copy()
         self.ok &= (lengths >= 0) & (self.at + lengths <= self.end)
         self.at = np.where(self.ok & self.whole, self.at + lengths, self.at)

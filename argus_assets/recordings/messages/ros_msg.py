@@ -49,7 +49,7 @@ class Field:
         name: Its name.
         primitive: numpy type code (`f8`), `string`, `wstring`, `time`, `duration`, or empty for a nested message.
         fields: Of a nested message.
-        length: Items of a fixed array, `None` when it is none.
+        length: Items of a fixed array, else `None`.
         is_sequence: A sequence with its length in the message.
     """
 
@@ -61,7 +61,7 @@ class Field:
 
 
 _EMPTY: Final = Field(_EMPTY_NAME, "u1")
-"""What rosidl puts into a type without fields; it is a byte of the message."""
+"""The field that rosidl adds to a type without fields; it is a byte of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class _Parser:
             if not text or (match is not None and match["rest"].startswith("=")):
                 continue  # nothing, or a constant
             if match is None:
-                raise BadDefinition(f"{_cut(type_name)}: {_cut(text)!r} is no field")
+                raise BadDefinition(f"{_cut(type_name)}: {_cut(text)!r} is not a field")
             if match["name"] in found:
                 raise BadDefinition(f"{_cut(type_name)} has two fields named {_cut(match['name'])}")
             field, inner = self._field(match, type_name, depth)

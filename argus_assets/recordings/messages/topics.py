@@ -1,7 +1,7 @@
-"""Topics as typed columns: whatever a message's schema says, flattened to one table for each topic.
+"""Topics as typed columns: messages by their schema, flattened to one table for each topic.
 
 Columns are named by the path of a field (`pose.position.x`). Three encodings: CDR with a `.msg` definition (ROS 2),
-JSON with a JSON schema, protobuf with its file descriptors. A message that is not what its schema says is left out
+JSON with a JSON schema, protobuf with its file descriptors. A message that contradicts its schema is left out
 of the table and counted; the frame table keeps its bytes.
 
 Schemas and messages are hostile until proven otherwise. What a schema unfolds to is counted before it is built, a type
@@ -90,7 +90,7 @@ class Flattener:
 
 
 def _pass(_: BadDefinition) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def flattener(
@@ -100,7 +100,7 @@ def flattener(
     definition: bytes,
     *,
     budget: Budget | None = None,
-    tell: Callable[[BadDefinition], None] = _pass,
+    report: Callable[[BadDefinition], None] = _pass,
 ) -> Flattener | None:
     """Return what turns messages of a schema into columns; `None` where the schema cannot be used.
 
@@ -110,7 +110,7 @@ def flattener(
         schema_encoding: `ros2msg`, `jsonschema` or `protobuf`.
         definition: The schema itself.
         budget: Of the file.
-        tell: Called with why the schema cannot be used, where it is one of these kinds.
+        report: Called with why the schema cannot be used, where it is one of these kinds.
     """
     read = _READERS.get((encoding, schema_encoding))
     if read is None or not definition.strip():
@@ -119,13 +119,13 @@ def flattener(
     try:
         decode, columns, min_bytes = read(schema, definition, budget.limits)
     except BadDefinition as error:
-        tell(error)
+        report(error)
         return None
     return Flattener(decode, columns, min_bytes, budget, schema) if columns else None
 
 
 _Read = tuple[Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]], int, int]
-"""How messages are decoded, to how many columns, and bytes that one has at least."""
+"""The decoder of messages, its number of columns, and the smallest size of a message."""
 
 
 def _of_ros(schema: str, definition: bytes, limits: Limits) -> _Read:
@@ -179,7 +179,7 @@ _TRY_PER_COLUMN: Final = 25
 _NESTED_VALUES: Final = 3
 """Values that an array or an object costs."""
 _ROW_VALUES: Final = 25
-"""Values that a look at one message by Python costs, beside one for each of its bytes."""
+"""Values that handling one message in Python costs, beside one for each of its bytes."""
 _SLICE_BYTES: Final = 1024**2
 """Text that polars is given at a time: it takes up to a hundred bytes of memory for each."""
 
@@ -188,11 +188,11 @@ def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: 
     try:
         document = json.loads(definition)
     except (ValueError, RecursionError) as error:
-        raise BadDefinition(f"no JSON: {str(error)[:200] or type(error).__name__}") from error
+        raise BadDefinition(f"not JSON: {str(error)[:200] or type(error).__name__}") from error
     names = _Names(limits)
     dtype = _json_dtype(document, "", 0, names)
     if not isinstance(dtype, pl.Struct):
-        raise BadDefinition("no object with properties")
+        raise BadDefinition("not an object with properties")
     columns = _json_columns(dtype, pl.col(""), "", _Names(limits))
 
     def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
@@ -223,7 +223,7 @@ def _json_dtype(schema: Any, path: str, depth: int, names: _Names) -> pl.DataTyp
                 try:
                     name.encode()
                 except UnicodeEncodeError as error:
-                    raise BadDefinition("a property whose name is no text") from error
+                    raise BadDefinition("a property whose name is not a text") from error
                 fields[name] = _json_dtype(value, f"{path}.{name}" if path else name, depth + 1, names)
             return pl.Struct(fields)
         if kind == "array" and isinstance(items, dict):
@@ -302,7 +302,7 @@ def _json_values(text: pl.Series, dtype: pl.Struct) -> pl.Series | None:
 
 
 def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -448,7 +448,7 @@ class _Leaf:
 
 
 _Plan = dict[int, "_Leaf | _Plan"]
-"""What becomes of the fields of a message, by number."""
+"""The columns of a message's fields, by number."""
 
 
 def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:

@@ -24,7 +24,7 @@ FieldType = Literal["int", "float", "bool", "text"]
 
 
 class TimestampColumn(Strict):
-    """Where a row's time is. It becomes integer nanoseconds without ever being a floating-point number.
+    """Place of a row's time. It becomes integer nanoseconds without ever being a floating-point number.
 
     Attributes:
         column: Name of the column.
@@ -53,7 +53,7 @@ class TimestampColumn(Strict):
 
 
 class NumberColumn(Strict):
-    """Where a number is.
+    """Place of a number.
 
     Attributes:
         column: Name of the column.
@@ -65,7 +65,7 @@ class NumberColumn(Strict):
 
 
 class PayloadColumn(Strict):
-    """Where a message's bytes are: in one column, or in a column for each byte.
+    """Place of a message's bytes: in one column, or in a column for each byte.
 
     Attributes:
         column: A column of hex or base64 text; in Parquet also of bytes.
@@ -167,7 +167,7 @@ _NEEDED: Final = {
 
 
 class Output(Strict):
-    """What is in some of the files that the program writes.
+    """Content of some of the files that the program writes.
 
     Attributes:
         files: Patterns of their paths below the output folder; `*` also takes `/`.
@@ -210,7 +210,7 @@ class Output(Strict):
             allowed = {"timestamp", *needed} if self.kind == "message" else {*Columns.model_fields} - {"topic"}
         extra = [name for name in given if name not in allowed]
         if extra:
-            msg = f"columns for {', '.join(extra)} have no use here; of use are {', '.join(sorted(allowed))}"
+            msg = f"columns for {', '.join(extra)} are not used here; possible are {', '.join(sorted(allowed))}"
             raise ValueError(msg)
         if self.format == "csv":
             if self.columns.timestamp.unit is None:

@@ -1,4 +1,4 @@
-"""Which plug-ins are in force: declared programs first, then the decoders of installed packages."""
+"""Load the active plug-ins: declared programs first, then the decoders of installed packages."""
 
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
@@ -28,4 +28,4 @@ def load_decoders(declarations: Path | None, *, points: Iterable[EntryPoint] | N
     plug_ins: list[PlugIn] = [*(ExternalDecoder(d) for d in declared), *usable.plug_ins]
     # To ask a child takes a process: only for a file that no other plug-in takes.
     plug_ins.sort(key=lambda d: isinstance(d, EntryPointDecoder) and d.asks_child)
-    return Decoders(tuple(plug_ins), usable.notes, usable.passed_over)
+    return Decoders(tuple(plug_ins), usable.notes, usable.skipped)

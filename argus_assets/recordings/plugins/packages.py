@@ -40,7 +40,7 @@ from argus_assets.recordings.tally import Tally
 GROUP: Final = "argus.decoders"
 _HOST: Final = "argus_assets.recordings.plugins.host"
 _REMEMBERED: Final = 256
-"""Answers of a decoder that is asked: a recording is looked at more than once."""
+"""Answers of a decoder that are kept: its format is asked for more than once."""
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +61,7 @@ class Description(process.Description):
 
 
 class _Answer(BaseModel):
-    """What a child says of a recording that it has read."""
+    """A child's summary of a recording that it has read."""
 
     frames_lost: int = Field(0, ge=0, le=2**63)
     problems: list[Problem] = Field(default_factory=list, max_length=10_000)
@@ -122,7 +122,7 @@ class EntryPointDecoder:
         return PlugInReader(self, source, budget.limits, name)
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:
-        """Run the decoder over the recording of a workplace; returns why it failed, if it did."""
+        """Run the decoder over the recording of a workplace; return why it failed, if it did."""
         order = {"do": "read", "recording": str(place.recording), "limits": asdict(limits)}
         bounds = self._description.bounds.bounds
         outcome = run_host(_HOST, self._point, order, place, bounds, reads=[place.recording])
@@ -157,7 +157,7 @@ class EntryPointOutput:
 
 
 class _OutputReader:
-    """What a decoder wrote as one recording; see `model.Reader`."""
+    """A decoder's output as one recording; see `model.Reader`."""
 
     def __init__(self, output: Path, summary: RecordingSummary, limits: Limits) -> None:
         self._output = output

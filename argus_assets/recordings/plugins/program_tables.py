@@ -1,7 +1,7 @@
-"""Tables that foreign programs wrote (CSV, Parquet) → frames and typed columns, by what a declaration says of them.
+"""Tables that foreign programs wrote (CSV, Parquet) → frames and typed columns, by their declaration.
 
 A file is read in blocks. CSV stays text until a column's declared meaning makes it a number, times by their decimal
-digits. A row that cannot be read is counted and told; it never stops the others.
+digits. A row that cannot be read is counted and reported; it never stops the others.
 """
 
 import csv
@@ -55,7 +55,7 @@ BodySchema = pl.Schema({name: dtype for name, dtype in FRAMES.schema.items() if 
 
 
 class BadTableFile(Exception):
-    """A file is not the table that its declaration says, so that none of it can be used."""
+    """A file is not the declared table, so that none of it can be used."""
 
     def __init__(self, expected: str, actual: str) -> None:
         self.expected = expected
@@ -344,10 +344,10 @@ def _frame_fields(file: TableFile, block: pl.DataFrame) -> dict[str, pl.Series]:
     size = payload.bin.size().cast(pl.Int64)
     marked = (raw & _EXTENDED_BIT) != 0
     number = pl.select(pl.when(marked).then(raw & ~_EXTENDED_BIT).otherwise(raw)).to_series()
-    told_extended = _flags(block, columns.is_extended_id, "is_extended_id")
-    extended = (marked | (number > 0x7FF)) if told_extended is None else (told_extended | marked)
-    told_fd = _flags(block, columns.is_fd, "is_fd")
-    fd = size > 8 if told_fd is None else told_fd
+    stated_extended = _flags(block, columns.is_extended_id, "is_extended_id")
+    extended = (marked | (number > 0x7FF)) if stated_extended is None else (stated_extended | marked)
+    stated_fd = _flags(block, columns.is_fd, "is_fd")
+    fd = size > 8 if stated_fd is None else stated_fd
     max_bytes = 64 if output.kind == "can" else 8
     fits = (size <= max_bytes) & (fd | (size <= 8)) if output.kind == "can" else size <= max_bytes
     if columns.dlc is not None:
@@ -542,7 +542,7 @@ def field_types(files: list[TableFile], limits: Limits) -> dict[str, pl.DataType
                     else:
                         fits[name] = _fitting(block[name], fits.get(name, ["int", "float", "bool"]))
         except (BadTableFile, pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError):
-            continue  # told when its rows are taken
+            continue  # reported when its rows are taken
     for name, left in fits.items():
         types.setdefault(name, _DTYPES[left[0] if left else "text"])
     return {name: types[name] for name in order}

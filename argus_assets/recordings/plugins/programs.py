@@ -22,7 +22,7 @@ from argus_assets.recordings.plugins.reader import PlugInReader, fail, failure, 
 from argus_assets.recordings.tally import Tally
 
 _SIDE_BY_SIDE: Final = 64
-"""Files of a program's output that are merged by time; with more, groups of so many stand one behind the other."""
+"""Files of a program's output that are merged by time; with more, groups of so many follow one another."""
 _NAMED: Final = 5
 
 _Group = tuple[int, str]
@@ -59,7 +59,7 @@ class ExternalDecoder:
         return PlugInReader(self, source, budget.limits, name)
 
     def run(self, place: Workplace, limits: Limits) -> Problem | None:  # noqa: ARG002 - it knows none
-        """Run the program over the recording of a workplace; returns why it failed, if it did."""
+        """Run the program over the recording of a workplace; return why it failed, if it did."""
         replaced = {"{input}": str(place.recording), "{output_dir}": str(place.output)}
         program, *arguments = self.declaration.command
         command = [shutil.which(program, path=PROGRAM_PATH) or program]
@@ -141,7 +141,7 @@ class _OutputReader:
             fail(
                 self.summary, Problem(
                     "decoder_failed", f"files that fit {patterns}", "exit code 0 and no such file", None, None,
-                    f"Run {self._declaration.name} on this recording by hand, and look where it writes.",
+                    f"Run {self._declaration.name} on this recording by hand, and check where it writes.",
                 ),
             )  # fmt: skip
         return files

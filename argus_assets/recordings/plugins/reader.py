@@ -1,4 +1,4 @@
-"""What the readers of all plug-ins share: a local copy of the recording, a folder to work in, how a failure is told."""
+"""Run a plug-in over a recording: a local copy, a folder to work in, and the problem row of a failure."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ class PlugInReader:
 
 
 def run_plug_in(plug_in: PlugIn, place: Workplace, limits: Limits) -> Problem | None:
-    """Run a plug-in over the recording of a workplace; returns why nothing of its output can be read, if so."""
+    """Run a plug-in over the recording of a workplace; return why its output cannot be read, if so."""
     failed = plug_in.run(place, limits)
     if failed is None and not place.has_output():
         failed = Problem(
@@ -55,10 +55,10 @@ def failure(name: str, expected: str, outcome: Outcome, bounds: Bounds, place: W
     """Return the problem of a program that did not end well."""
     tail = place.shown(outcome.tail)
     helps = {
-        "timeout": "Raise timeout_s, or look why it takes so long.",
-        "memory": "Raise memory_mib, or look why it takes so much.",
-        "output": "Raise output_mib, or look why it writes so much.",
-        "processes": "Raise processes, or look why it starts so many.",
+        "timeout": "Raise timeout_s, or find out why it takes so long.",
+        "memory": "Raise memory_mib, or find out why it takes so much.",
+        "output": "Raise output_mib, or find out why it writes so much.",
+        "processes": "Raise processes, or find out why it starts so many.",
         "not_started": "Check the command in the declaration: `argus doctor` tries it.",
         "no_isolation": "Allow seccomp or user namespaces here, or declare network = 'allowed' for it.",
     }

@@ -88,7 +88,7 @@ def test_every_class_has_its_code(bits, payload, codes, can, can_table):
 
 @settings(deadline=None)
 @given(bits=st.integers(0, 2**29 - 1), payload=st.binary(max_size=12))
-def test_any_error_frame_is_read_and_tells_something(can, can_table, bits, payload):
+def test_any_error_frame_is_read_and_reports_something(can, can_table, bits, payload):
     events = events_of(can, can_table, (0, bits, payload))
     says_well = (
         bits == socketcan.COUNTERS
@@ -102,7 +102,7 @@ def test_any_error_frame_is_read_and_tells_something(can, can_table, bits, paylo
     assert padded.drop("payload_hex").equals(events.drop("payload_hex"))
 
 
-def told_by(class_bits: int, payload: bytes) -> tuple[set[str], str | None]:
+def reported_by(class_bits: int, payload: bytes) -> tuple[set[str], str | None]:
     """Codes and state of an error frame, bit by bit."""
     data = payload[:8].ljust(8, b"\0")
     single = (
@@ -153,12 +153,12 @@ FLAGS = [0, 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x44, 0x80, 0x19, 0x1B]
     )
 )
 def test_codes_of_many_frames_are_those_of_a_loop(can, can_table, errors):
-    expected = {code for bits, payload in errors for code in told_by(bits, bytes(payload))[0]}
+    expected = {code for bits, payload in errors for code in reported_by(bits, bytes(payload))[0]}
     events = events_of(can, can_table, *((n, bits, payload) for n, (bits, payload) in enumerate(errors)))
     assert set(events["code"]) == expected
     counts = dict(events.group_by("code").agg(pl.col("frame_count").sum()).rows())
     for code in expected - {"CAN_BUSOFF", "CAN_ERROR_PASSIVE", "CAN_ERROR_WARNING"}:
-        assert counts[code] == sum(code in told_by(bits, bytes(payload))[0] for bits, payload in errors)
+        assert counts[code] == sum(code in reported_by(bits, bytes(payload))[0] for bits, payload in errors)
 
 
 def test_each_key_of_the_details_has_its_first_value_in_an_activation(can, can_table):
@@ -204,8 +204,8 @@ def test_a_bus_off_lasts_until_the_controller_restarts(can, can_table):
         (41, 0x40, data()),
         (42, 0x204, data(b1=0x40)),
     )
-    told = events.select("code", "severity", "status", pl.col("active_s").round(6), "occurrence").rows()
-    assert told == [
+    reported = events.select("code", "severity", "status", pl.col("active_s").round(6), "occurrence").rows()
+    assert reported == [
         ("CAN_BUSOFF", "critical", "occurred", 30.0, 1),
         ("CAN_RESTARTED", "info", "occurred", 0.0, 1),
         ("CAN_BUSOFF", "critical", "occurred", 2.0, 2),

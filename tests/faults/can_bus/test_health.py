@@ -54,10 +54,10 @@ def bus_health(drive, bitrate=None):
 
 
 def events_of(*messages):
-    return told(bus_health(drive_of(frames_of(*messages))))
+    return reported(bus_health(drive_of(frames_of(*messages))))
 
 
-def told(health):
+def reported(health):
     """code, channel, ecu, first_seen and last_seen in seconds, status."""
     seconds = [((pl.col(n).dt.timestamp("ns") - START_S * 10**9) / 1e9).round(2) for n in ("first_seen", "last_seen")]
     return health.events.select("code", "channel", "ecu", *seconds, pl.col("status").cast(pl.String)).rows()
@@ -150,11 +150,11 @@ def test_while_nothing_is_recorded_nobody_is_missed():
     assert events_of(("CAN1", 0x100, pause), ("CAN1", 0x200, pause + 0.002), ("CAN2", 0x300, pause + 0.004)) == []
 
 
-def test_what_is_switched_off_is_told_and_not_missed():
+def test_what_is_switched_off_is_reported_and_not_missed():
     ends = 120 - SWITCHED_OFF_NS / 1e9 / 2
     off = [("CAN1", 0x200 + n, np.arange(0, ends + n, 0.1)) for n in range(3)]
     health = bus_health(drive_of(frames_of(ALIVE, *off)))
-    assert told(health) == []
+    assert reported(health) == []
     assert health.notes == (
         "CAN1: 3 of 4 cyclic senders stopped shortly before the end; taken for a vehicle that was switched off.",
     )
@@ -185,8 +185,8 @@ def test_recordings_in_any_order_overlapping_and_unsorted_give_the_same(cuts, by
         bus_health(drive_of(whole.lazy()), 500_000),
         bus_health(drive_of(*(p.lazy() for p in named)), 500_000),
     )
-    assert told(many) == told(one)
-    assert [event[:3] for event in told(one)] == [("CAN_SILENT", "CAN1", "0x200"), ("CAN_GAP", "CAN2", "CAN2")]
+    assert reported(many) == reported(one)
+    assert [event[:3] for event in reported(one)] == [("CAN_SILENT", "CAN1", "0x200"), ("CAN_GAP", "CAN2", "CAN2")]
     floats = ["load_mean_pct", "load_peak_pct", "load_peak_worst_pct"]
     assert many.buses.drop(floats).equals(one.buses.drop(floats))
     assert many.buses.select(floats).to_numpy() == pytest.approx(one.buses.select(floats).to_numpy())

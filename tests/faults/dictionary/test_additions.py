@@ -130,7 +130,7 @@ def test_csv_round_trip(content):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("", "line 1: header: expected columns"),
         ("description\nx\n", "line 1: header: expected columns"),
@@ -146,11 +146,11 @@ def test_csv_round_trip(content):
         ('code,description\nP1234,"a\n', "expected CSV"),
     ],
 )
-def test_a_bad_row_is_told_with_line_expectation_and_finding(text, told):
+def test_a_bad_row_is_reported_with_line_expectation_and_finding(text, reported):
     with pytest.raises(BadSetting) as caught:
         read_csv(text, name="ours.csv")
     assert caught.value.what.startswith("Dictionary ours.csv, line ")
-    assert told in caught.value.what
+    assert reported in caught.value.what
     assert caught.value.help
 
 
@@ -176,18 +176,18 @@ def test_attributes_of_a_dbc_describe_codes():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("no database", "expected a DBC file"),
         (DBC.replace('BA_ "DTC" BO_ 257 "P1A00"', 'BA_ "DTC" BO_ 257 "C1A10"'), "message Pump_Fault: code: expected"),
         (DBC.replace('"c1a10"', '"C1 A10"'), "signal Lift.Lift_Angle_Fault: code: expected one code"),
     ],
 )
-def test_a_bad_dbc_is_told_with_its_place(text, told):
+def test_a_bad_dbc_is_reported_with_its_place(text, reported):
     # The second is found at whichever of the two comes later.
     with pytest.raises(BadSetting, match=r"lift\.dbc") as caught:
         read_dbc(text, name="lift.dbc")
-    assert told in caught.value.what
+    assert reported in caught.value.what
     assert caught.value.help
 
 
@@ -200,9 +200,13 @@ def test_files_are_read_by_their_ending(tmp_path: Path):
     assert dictionary.describe("SPN520193/FMI31").text == "Winkel in °: the condition is present"
 
 
-def test_files_that_cannot_be_read_are_told(tmp_path: Path):
+def test_files_that_cannot_be_read_are_reported(tmp_path: Path):
     (tmp_path / "codes.xlsx").write_bytes(b"PK")
     (tmp_path / "latin.csv").write_bytes(b"code,description\nP1234,\xe4\n")
-    for name, told in (("codes.xlsx", "found '.xlsx'"), ("latin.csv", "byte 0xE4"), ("gone.csv", "could not be read")):
-        with pytest.raises(BadSetting, match=told):
+    for name, reported in (
+        ("codes.xlsx", "found '.xlsx'"),
+        ("latin.csv", "byte 0xE4"),
+        ("gone.csv", "could not be read"),
+    ):
+        with pytest.raises(BadSetting, match=reported):
             read_additions([tmp_path / name])

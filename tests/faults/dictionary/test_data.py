@@ -130,8 +130,8 @@ def test_texts_are_one_phrase_without_a_full_stop():
 def test_guides_are_written_in_one_style():
     for name, guide in tomllib.loads((DATA / "guides.toml").read_text("utf-8")).items():
         assert set(guide) == {"severity", "causes", "checks", "must_not"}, name
-        for key, least, most in (("causes", 1, 6), ("checks", 1, 4), ("must_not", 1, 3)):
-            assert least <= len(guide[key]) <= most, (name, key)
+        for key, minimum, maximum in (("causes", 1, 6), ("checks", 1, 4), ("must_not", 1, 3)):
+            assert minimum <= len(guide[key]) <= maximum, (name, key)
             assert len(set(guide[key])) == len(guide[key]), (name, key)
         for text in guide["causes"]:
             assert re.fullmatch(r"[A-Z0-9].{2,100}[^.]", text), (name, text)

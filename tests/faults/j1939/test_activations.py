@@ -102,7 +102,7 @@ def test_a_short_dm1_is_noted_and_changes_nothing(can, can_table, find):
     assert findings.notes == ("CAN1 SA 0x00: 1 DM1 frames are shorter than 6 bytes and were left out.",)
 
 
-def test_an_older_spn_layout_is_told_with_its_readings(can, can_table, find):
+def test_an_older_spn_layout_is_reported_with_its_readings(can, can_table, find):
     # SPN 84 is 10 and the lowest three bits 4: in version 1 the high byte stands first, in version 2 the low byte.
     findings = find(can_table([dm1(can, n, "04ff000a8281ffff") for n in range(2)]))
     event = findings.events.row(0, named=True)

@@ -21,6 +21,7 @@ from argus_assets.faults.plugins.packages import load_faults
 from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.parts import scan_part, write_part
 from argus_assets.simulate.fleet import simulate_drive
+from tests.support.values import VIN
 
 GOOD = '''
 import polars as pl
@@ -73,7 +74,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     """A simulated drive in Parquet parts, as a batch has it; each lies beside its recording."""
     folder = tmp_path_factory.mktemp("drive")
     simulate_drive(
-        folder, scenario="av_lidar_dropout", seed=1, vehicle_id="av-01", vin="1M8GDM9AXKP042788", release="2026.1",
+        folder, scenario="av_lidar_dropout", seed=1, vehicle_id="av-01", vin=VIN, release="2026.1",
         batch_id="b1", started_ns=1_790_000_000 * 10**9, seconds=20,
     )  # fmt: skip
     files = sorted(path for path in folder.iterdir() if path.suffix in (".mcap", ".mf4", ".MF4"))
@@ -112,7 +113,7 @@ def test_a_detector_sees_the_drive_and_its_events_are_made_to_fit(install, drive
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "reported"),
     [
         ("rows = ", "raise RuntimeError('no such table')\n        rows = ", "RuntimeError: no such table"),
         ("rows = ", "import ctypes; ctypes.string_at(0)\n        rows = ", "SIGSEGV"),
@@ -125,7 +126,7 @@ def test_a_detector_sees_the_drive_and_its_events_are_made_to_fit(install, drive
     ],
     ids=["raises", "crashes", "leaves", "dials out", "hangs", "no Found", "wrong status", "backwards"],
 )  # fmt: skip
-def test_a_detector_that_fails_is_a_note(install, drive, old: str, new: str, told: str) -> None:
+def test_a_detector_that_fails_is_a_note(install, drive, old: str, new: str, reported: str) -> None:
     assert old in GOOD
     code = GOOD.replace(old, new)
     if "import time" in new:
@@ -136,7 +137,7 @@ def test_a_detector_that_fails_is_a_note(install, drive, old: str, new: str, tol
     assert found.events.is_empty()
     (note,) = found.notes
     assert note.startswith("Detector acme-speed (acme_speed:Speed@acme-speed 1.0) failed")
-    assert re.search(told, note), note
+    assert re.search(reported, note), note
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ ANSWER = "open('answer.json', 'w').write('{\"notes\": []}'); "
 
 
 @pytest.mark.parametrize(
-    ("act", "told"),
+    ("act", "reported"),
     [
         (ANSWER, "wrote no events"),
         (ANSWER + "os.symlink('/etc/passwd', 'events.parquet')", "wrote no events"),
@@ -183,13 +184,13 @@ ANSWER = "open('answer.json', 'w').write('{\"notes\": []}'); "
         ("os.chdir('..'); os.rmdir('out'); os.symlink('/etc', 'out')", "no folder where its output should be"),
     ],
 )  # fmt: skip
-def test_whatever_a_detector_leaves_is_a_note(install, parts, act: str, told: str) -> None:
+def test_whatever_a_detector_leaves_is_a_note(install, parts, act: str, reported: str) -> None:
     config = install(WRITES.format(act))
     assert config.notes == ()
     with pool([folder for _, folder in parts]) as processes, processes.process() as process:
         found = find_contained(process, parts, frames=1000, config=config)
         assert found.events.filter(pl.col("source") == "plug_in").is_empty()
-        assert [note for note in found.notes if "acme-speed" in note and told in note], found.notes
+        assert [note for note in found.notes if "acme-speed" in note and reported in note], found.notes
 
 
 def test_a_detector_reads_its_drive_and_no_other_file(install, parts, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_a_detector_reads_its_drive_and_no_other_file(install, parts, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "reported"),
     [
         ("raise RuntimeError('broken wheel')", "RuntimeError: broken wheel"),
         ("class Speed:\n    name = 'a'\n    version = 1", "no method find"),
@@ -212,16 +213,16 @@ def test_a_detector_reads_its_drive_and_no_other_file(install, parts, tmp_path: 
         ("class Speed:\n    name = 'j1939'\n    version = 1\n    def find(self, d): ...", "'j1939' is taken"),
     ],
 )
-def test_a_package_that_cannot_be_used_is_passed_over_and_told(install, code: str, told: str) -> None:
+def test_a_package_that_cannot_be_used_is_skipped_and_reported(install, code: str, reported: str) -> None:
     config = install(code)
     assert config.plug_ins == ()
     (note,) = config.notes
     assert "acme-speed" in note
-    assert told in note
+    assert reported in note
     assert config.version != default_config().version, "another release of it may be better"
 
 
-def test_the_version_tells_detectors_apart(install) -> None:
+def test_the_version_distinguishes_detectors(install) -> None:
     versions = {
         default_config().version,
         install(GOOD).version,
@@ -241,7 +242,7 @@ def test_a_detector_can_be_turned_off_also_one_that_cannot_be_used(install) -> N
     assert "j1939" in caught.value.help
 
 
-def test_the_command_runs_it_and_tells_what_is_passed_over(install, drive) -> None:
+def test_the_command_runs_it_and_reports_what_is_skipped(install, drive) -> None:
     install(GOOD)
     run = CliRunner().invoke(root, ["rec", "events", "--json", *map(str, drive[1])])
     assert run.exit_code == 0, run.output

@@ -257,7 +257,7 @@ def test_measured_signals_point_to_their_sample(configured, find) -> None:
     assert (event["recording"], event["frame"], event["payload_hex"]) == ("a.mf4", 1, "")
 
 
-def test_fields_that_cannot_be_compared_are_told(configured, find) -> None:
+def test_fields_that_cannot_be_compared_are_reported(configured, find) -> None:
     config = configured(
         rule(kind="threshold", topic="/a", field="ranges", above=1)
         + rule(kind="enum", topic="/b", field="mode", values='["limp", "off"]')

@@ -97,7 +97,7 @@ def test_random_frames_prove_nothing(sent, can, can_table):
     ],
 )
 def test_an_answer_finds_its_request(request_id, response_id, address, label, can, can_table):
-    """A list of pending codes does not end a confirmed one, which only its request tells."""
+    """A list of pending codes does not end a confirmed one, which only its request shows."""
 
     def say(second, can_id, payload):
         data = bytes([len(payload) // 2]) + bytes.fromhex(payload)
@@ -156,7 +156,7 @@ def test_channels_do_not_mix(can_table, spoken):
     assert len(found.notes) == 2
 
 
-def test_what_was_lost_is_told_by_sender(can, can_table):
+def test_what_was_lost_is_reported_by_sender(can, can_table):
     own = (Addressing(request_id=0x6F1, response_id=0x612, mode="extended", request_address=0x12),)
     frames = [can(0, 0x6F1, bytes.fromhex("12100a2ef190")), can(1, 0x612, bytes.fromhex("f1100a5902ff"))]
     assert found_in(can_table, frames, own).notes == tuple(

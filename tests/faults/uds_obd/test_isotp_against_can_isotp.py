@@ -185,7 +185,7 @@ def test_a_wrong_sequence_number_ends_a_message(wrong, can, can_table):
     assert reassembled(rows_of(can, can_table, frames))[1] == []
 
 
-def test_an_overflow_is_told_as_a_refusal_and_not_as_a_loss(can, can_table):
+def test_an_overflow_is_reported_as_a_refusal_and_not_as_a_loss(can, can_table):
     frames = [(0, 0x7E8, FIRST), (1, 0x7E0, OVERFLOW), (2, 0x7E8, NEXT), (3, 0x7E8, LAST)]
     found = find(EMPTY_DRIVE, rows_of(can, can_table, frames), default_config())
     refused = "1 of 1 messages of several frames (ISO-TP) were refused by their receiver, which had no room for them."

@@ -167,12 +167,12 @@ def test_whole_lists_become_events_and_the_others_are_counted(data, can, can_tab
     events = events_of(found, "ecu", "code", "occurrence", "dtc_status")
     # The latest activation has the latest status.
     assert {(ecu, code): status for ecu, code, _, status in sorted(events)} == expected
-    told = {
+    reported = {
         n.split(": ")[0].removeprefix("CAN1 "): int(n.split(": ")[1].split()[0])
         for n in found.notes
         if "incomplete" in n
     }
-    assert told == dict(incomplete)
+    assert reported == dict(incomplete)
 
 
 def spoken_mixed(can, time_ns, payload):

@@ -156,7 +156,7 @@ LIN_MESSAGE2: Final = np.dtype(
 )  # fmt: skip
 
 MAX_BODY_BYTES: Final = 160
-"""At least as many as the longest of these bodies has."""
+"""At least as many as the longest of these bodies."""
 
 EXTENDED_ID: Final = 0x80000000
 """In an identifier: it has 29 bits."""

@@ -84,7 +84,7 @@ class Objects:
 
 
 def find_objects(buffer: U8, breaks: I64) -> Objects:
-    """Find every offset that could be an object; one that would reach over a break is none."""
+    """Find every offset that could be an object; none of them reaches over a break."""
     places = np.flatnonzero(buffer[: max(0, len(buffer) - BASE.size + 1)] == ord("L"))
     places = places[buffer[places + 3] == ord("J")]
     heads = rows_at(buffer, places, BASE.size).view("<u4").reshape(-1, 4)
@@ -116,8 +116,8 @@ class DecodedObjects:
     Attributes:
         frames: `schema.FRAMES`.
         channels: Frames by channel and kind.
-        disagreeing: Frames with another number of data bytes than their DLC says.
-        bad_times: Frames whose time is none.
+        disagreeing: Frames whose number of data bytes contradicts their DLC.
+        bad_times: Frames with an invalid time.
         at: Where in the file they are.
         held_bytes: Memory that their payloads keep.
     """
@@ -166,7 +166,7 @@ def decode_objects(located: Located) -> DecodedObjects:
 def _decode_type(  # noqa: PLR0917 - runs in a pool
     kind: int, rows: I64, bodies: I64, ends: I64, arrays: FrameArrays, channel: I64
 ) -> int:
-    """Fill in the objects of one type; returns how many have another number of data bytes than their DLC says."""
+    """Fill in the objects of one type; return how many have a number of data bytes that contradicts their DLC."""
 
     def body(dtype: np.dtype) -> np.ndarray:
         return rows_at(arrays.buffer, bodies, dtype.itemsize).view(dtype).reshape(-1)

@@ -1,7 +1,7 @@
 """BLF, Vector's binary logging format: objects in zlib containers, decoded as arrays.
 
 Objects straddle containers, so the inflated containers are one stream. A damaged container costs its own objects, and
-those that straddle into it; reading goes on behind it. `layout` names what stands in a file, `containers` inflates,
+those that straddle into it; reading continues behind it. `layout` names the fields of a file, `containers` inflates,
 `objects` finds and decodes the objects of the stream.
 """
 
@@ -47,21 +47,21 @@ _DECODED_RATIO: Final = 4
 """Memory that objects take while they are decoded, at most about, to their size."""
 
 _Piece = tuple[int, bytes | None]
-"""Where a part of the stream of objects comes from, and its bytes; none where the stream is interrupted."""
+"""Offset in the file of a part of the stream of objects, and its bytes; none where the stream is interrupted."""
 
 
 @dataclass(slots=True)
 class _Stream:
-    """The inflated objects that were not looked at yet.
+    """Inflated objects that were not located yet.
 
     Attributes:
         rest: Bytes of an object that was not complete.
         parts: Bytes that came since.
         size: Of all of them.
-        breaks: Offsets in them at which the stream is interrupted: no object goes on there.
+        breaks: Offsets in them at which the stream is interrupted: no object continues there.
         at: Where the first of the parts comes from.
         is_lost: No object is known to start where the rest does.
-        resync: Nothing was found since the last interruption, so what is skipped was told with it.
+        resync: Nothing was found since the last interruption, so what is skipped was reported with it.
     """
 
     rest: bytes = b""
@@ -159,7 +159,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             if following is None and too_small:
                 self._problem(
                     "bad_length", f"{left} bytes to the end of the file", f"{size} bytes of a container", at,
-                    "What stands there was taken for its content.",
+                    "The rest of the file was taken for its content.",
                 )  # fmt: skip
                 size = left
             if following is not None:
@@ -168,7 +168,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
                     f"at most {left} bytes",
                     f"{size} bytes of a container",
                     at,
-                    "What stands before the next container was taken for its content.",
+                    "The bytes up to the next container were taken for its content.",
                 )
                 size = left = following - at - (following - at) % 4
             if signature != layout.OBJECT_MAGIC or size < BASE.size:
@@ -185,7 +185,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             if signature == layout.OBJECT_MAGIC and kind != ObjectType.LOG_CONTAINER and header_size == BASE.size:
                 self._problem(
                     "bad_record", f"type {ObjectType.LOG_CONTAINER}, as only containers have a header of {BASE.size} bytes",
-                    f"type {kind}", at, "It was taken for a container.",
+                    f"type {kind}", at, "It was read as a container.",
                 )  # fmt: skip
                 kind = ObjectType.LOG_CONTAINER
             if has_containers and kind not in {
@@ -195,7 +195,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             }:
                 self._problem(
                     "bad_record", f"a container (type {ObjectType.LOG_CONTAINER}), as before", f"an object of type {kind}", at,
-                    "It was taken for what it says it is.",
+                    "It was read as the type that it states.",
                 )  # fmt: skip
             if kind == ObjectType.LOG_CONTAINER and len(head) == BASE.size + CONTAINER.size:
                 has_containers = True
@@ -218,7 +218,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             at = following or at + size + size % 4
 
     def _read_head(self) -> int:
-        """Read the file's header; returns where the objects start."""
+        """Read the file's header; return where the objects start."""
         self._source.seek(0)
         raw = self._source.read(layout.FILE_HEAD.size)
         if len(raw) < layout.FILE_HEAD.size:
@@ -235,7 +235,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
         head_size = values[1]
         if not layout.FILE_HEAD.size <= head_size <= _MAX_FILE_HEAD:
             usual = layout.FILE_HEAD_BYTES
-            self._problem("bad_length", f"a header of {usual} bytes", f"{head_size}", 4, f"{usual} was taken.")
+            self._problem("bad_length", f"a header of {usual} bytes", f"{head_size}", 4, f"{usual} bytes were assumed.")
             return usual
         if head_size > self._size:
             self._cut(0, head_size, self._size)
@@ -340,7 +340,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             content = data[place + BASE.size + CONTAINER.size : place + size]
             container = Container(at_file, method, stated, content)
             if not is_inflated(container):
-                container.size = len(content)  # the bytes were there already, and are looked at again
+                container.size = len(content)  # the bytes were there already, and are searched again
             if not self._pay(container):
                 return
             yield from self._content(inflate_whole([container], limits=self._limits)[0])
@@ -366,7 +366,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
             )  # fmt: skip
 
     def _locate(self, stream: _Stream, depth: int) -> Generator[Located]:
-        """Find the frames in what came of a stream; what is not complete stays in it."""
+        """Find the frames in the bytes of a stream; an incomplete object stays in it."""
         data = b"".join([stream.rest, *stream.parts])
         buffer = np.frombuffer(data, np.uint8)
         breaks = np.array(stream.breaks, np.int64)
@@ -384,7 +384,7 @@ class BlfReader(ForwardReader[DecodedObjects]):
         unread = (gaps > PADDING_SEARCH) & ~is_interrupted
         if unread.any():
             self._problem(
-                "bad_record", "objects that follow each other", f"{int(gaps[unread].sum())} bytes that are none",
+                "bad_record", "objects that follow each other", f"{int(gaps[unread].sum())} bytes of no object",
                 stream.at, "They were skipped.",
             )  # fmt: skip
         last_break = int(breaks[-1]) if len(breaks) else 0
@@ -448,13 +448,13 @@ class BlfReader(ForwardReader[DecodedObjects]):
 
     def _finish(self) -> None:
         for kind, expected, found, actual, advice, lost in (
-            ("over_limit", f"containers inside of each other, {_MAX_NESTING} deep at most", self._too_deep, "deeper",
+            ("over_limit", f"containers nested at most {_MAX_NESTING} deep", self._too_deep, "deeper",
              "They were not read.", None),
             ("bad_length", f"objects of at least {layout.OBJECT_HEAD.itemsize} bytes", self._short, "shorter",
              "They hold nothing that can be read.", 0),
             ("bad_length", "as many data bytes as the DLC says", self._disagreeing, "frames with another number",
              "The bytes that are there were kept.", 0),
-            ("bad_timestamp", "times of objects", self._bad_times, "that are none",
+            ("bad_timestamp", "valid times of objects", self._bad_times, "invalid",
              "These frames have the time at which the recording starts.", 0),
         ):  # fmt: skip
             if found.count:

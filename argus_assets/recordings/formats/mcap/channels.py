@@ -47,7 +47,7 @@ def _decode_ros_log(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel with what its schema says."""
+    """A channel with its schema."""
 
     topic: str
     schema: str
@@ -224,7 +224,7 @@ class ChannelTable:
         schema = record.schema
         if record.encoding not in schema.flatteners:
 
-            def tell(error: BadDefinition) -> None:
+            def report(error: BadDefinition) -> None:
                 over = isinstance(error, DefinitionOverLimit)
                 self._problems.append(
                     Problem(
@@ -237,7 +237,7 @@ class ChannelTable:
                 )  # fmt: skip
 
             schema.flatteners[record.encoding] = flattener(
-                record.encoding, schema.name, schema.encoding, schema.definition, budget=self._budget, tell=tell
+                record.encoding, schema.name, schema.encoding, schema.definition, budget=self._budget, report=report
             )
         return schema.flatteners[record.encoding]
 

@@ -47,10 +47,10 @@ Bytes = bytes | bytearray
 
 @dataclass(slots=True)
 class Piece:
-    """A run of records in the file: a chunk, or records that stand outside of chunks.
+    """A run of records in the file: a chunk, or records outside of chunks.
 
     Attributes:
-        at: Offset in the file that stands for it in problems.
+        at: Offset in the file that problems report for it.
         content: The chunk record's content, or the loose records themselves.
         is_chunk: Which of the two.
         cut: The end of the file, or of what is readable, cut it off; that has been reported.
@@ -124,7 +124,7 @@ def _open_piece(piece: Piece, budget: Budget, beyond: int) -> OpenedPiece:
 
 
 def _count(opened: OpenedPiece) -> None:
-    """Count the messages of each channel, and leave out those that nobody could hold in memory several times."""
+    """Count the messages of each channel, and drop those that are too large to be held in memory several times."""
     buffer = np.frombuffer(opened.data, np.uint8)
     if opened.size > MAX_MESSAGE_BYTES:
         lengths = rows_at(buffer, opened.messages + 1, 8).view("<u8").reshape(-1)
@@ -163,7 +163,7 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
     if name not in COMPRESSIONS or body > len(content):
         return b"" if piece.cut else problem("unsupported", "compression none, lz4 or zstd", repr(name[:16]))
     compressed = memoryview(content)[body:]
-    # The stated size is a claim: a chunk is read somewhat further, whatever it says.
+    # The stated size is a claim: a chunk is read somewhat further than it states.
     max_bytes = int(min(limits.max_chunk_bytes, limits.max_ratio * max(1, len(compressed)), size + beyond))
     data, wrong = inflate(name, compressed, size, max_bytes if size <= max_bytes else max_bytes + 1)
     if piece.cut:
@@ -195,12 +195,12 @@ def _inflated(piece: Piece, limits: Limits, opened: OpenedPiece, beyond: int) ->
 
 
 def inflate(name: bytes, data: memoryview, size: int, max_bytes: int) -> tuple[Bytes, str]:
-    """Inflate to at most `max_bytes` bytes; returns what came out and what was wrong, empty for nothing.
+    """Inflate to at most `max_bytes` bytes; return what came out and what was wrong, empty for nothing.
 
     Args:
         name: One of `COMPRESSIONS`.
         data: Compressed bytes.
-        size: Bytes that should come out. Only a frame that says the same takes the fast way.
+        size: Bytes that should come out. Only a frame that states the same takes the fast way.
         max_bytes: Bytes that may come out.
     """
     if name == b"":
@@ -311,7 +311,7 @@ class Records:
 
 
 class _Block:
-    """What could be message records in one block of a buffer.
+    """Candidates for message records in one block of a buffer.
 
     Args:
         first: Offset of the block.
@@ -390,7 +390,7 @@ def _locate(opened: OpenedPiece, budget: Budget, *, cut: bool) -> bool:
                         None,
                         "The rest of this chunk was taken as one record."
                         if resumed is None
-                        else "Records were read again from where messages follow each other.",
+                        else "Reading resumed at the next run of messages.",
                     )
                 )
             if resumed is not None:

@@ -1,4 +1,4 @@
-"""Messages of MCAP pieces to the frame table and what stands beside it; a pure function that runs in any thread."""
+"""Decode the messages of MCAP pieces to the frame table and the tables beside it: a pure function for any thread."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +24,10 @@ _MESSAGE_HEAD: Final = np.dtype(
 )
 _MAX_TIME_NS: Final = 2**63 - 1
 
-_MAX_MESSAGES: Final = 500_000
-_MAX_BYTES: Final = 16 * 1024**2
-_MAX_VALUES: Final = 8 * 1024**2
-"""Messages, their bytes and their values in columns that are decoded at a time: what arrays are made of."""
+MAX_MESSAGES: Final = 500_000
+MAX_BYTES: Final = 16 * 1024**2
+MAX_VALUES: Final = 8 * 1024**2
+"""Messages, their bytes and their values in columns that are decoded at a time."""
 _CALL_VALUES: Final = 2_500
 """Values of `Limits.max_values` that a topic's rows in one window cost, beside what they hold."""
 _ONE_VALUES: Final = 100
@@ -39,14 +39,14 @@ _STATUS_VALUES: Final = 100
 
 @dataclass(slots=True)
 class Decoded:
-    """What became of some messages.
+    """Some messages, decoded.
 
     Attributes:
         frames: `schema.FRAMES`; the other two tables likewise.
         topics: Typed columns of other messages, by topic and schema: `frame`, `timestamp`, and the fields.
         counts: Messages by channel id.
         size: Bytes that all this takes, about.
-        bad: Messages that are not what their schema says, by topic and schema: how many, and the first one's piece.
+        bad: Messages that contradict their schema, by topic and schema: how many, and the first one's piece.
     """
 
     frames: pl.DataFrame = field(default_factory=FRAMES.empty)
@@ -68,7 +68,7 @@ class Window:
     Attributes:
         buffer: With `columns.PADDING` bytes behind the last message, but where it holds one large message.
         places: Offset of each message record in `buffer`.
-        ats: Offset in the file that stands for messages from this place on.
+        ats: Offset in the file that is reported for messages from this place on.
     """
 
     buffer: U8
@@ -110,11 +110,11 @@ def _windows(pieces: Sequence[OpenedPiece], channels: Mapping[int, Channel]) -> 
     for piece in pieces:
         more = len(piece.messages), len(piece.data), sum(int(widths[number]) * n for number, n in piece.counts.items())
         if waiting and (
-            messages + more[0] > _MAX_MESSAGES or size + more[1] > _MAX_BYTES or values + more[2] > _MAX_VALUES
+            messages + more[0] > MAX_MESSAGES or size + more[1] > MAX_BYTES or values + more[2] > MAX_VALUES
         ):
             yield _joined(waiting)
             waiting, messages, size, values = [], 0, 0, 0
-        if more[0] > _MAX_MESSAGES or more[1] > _MAX_BYTES or more[2] > _MAX_VALUES:
+        if more[0] > MAX_MESSAGES or more[1] > MAX_BYTES or more[2] > MAX_VALUES:
             yield from _slices(piece, widths)
         elif more[0]:
             waiting.append(piece)
@@ -139,11 +139,11 @@ def _slices(piece: OpenedPiece, widths: I64) -> Iterator[Window]:
     low = 0
     while low < len(places):
         start = int(places[low])
-        high = max(low + 1, min(low + _MAX_MESSAGES, int(np.searchsorted(ends, start + _MAX_BYTES, side="right"))))
+        high = max(low + 1, min(low + MAX_MESSAGES, int(np.searchsorted(ends, start + MAX_BYTES, side="right"))))
         ids = rows_at(data, places[low:high] + HEAD.size, 2).view("<u2").reshape(-1)
-        high = low + max(1, int(np.searchsorted(np.cumsum(widths[ids]), _MAX_VALUES, side="right")))
+        high = low + max(1, int(np.searchsorted(np.cumsum(widths[ids]), MAX_VALUES, side="right")))
         end = int(ends[high - 1])
-        if end - start > max(_MAX_BYTES, len(data) // 2):  # one message, and not worth a copy
+        if end - start > max(MAX_BYTES, len(data) // 2):  # one message, and not worth a copy
             yield Window(data, places[low:high], [(0, piece.at)])
         else:
             buffer = np.concatenate([data[start:end], np.zeros(PADDING, np.uint8)])

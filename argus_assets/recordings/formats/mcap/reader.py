@@ -1,8 +1,8 @@
 """MCAP (mcap.dev/spec): one forward walk that needs no index, no summary and no footer.
 
 Complete, unindexed and truncated files share that one path. Chunks are inflated, checked and decoded side by side
-(`mcap_chunks`, `mcap_messages`); only schemas and channels are taken in file order, between the two (`mcap_channels`).
-Each byte of the file is read once: a search for what follows damage goes on in the block that is in memory.
+(`chunks`, `messages`); only schemas and channels are taken in file order, between the two (`channels`).
+Each byte of the file is read once: a search behind damage continues in the block that is in memory.
 """
 
 import re
@@ -135,7 +135,7 @@ class McapReader(ForwardReader[Decoded]):
             if chunk is not None and (opcode != _MESSAGE_INDEX or length > left):
                 yield chunk
                 chunk = None
-            # Nine zeros are no record but a tail that was never written.
+            # Nine zeros are not a record but a tail that was never written.
             if length > left or (opcode == 0 and length == 0):
                 following = self._next_chunk(at + 1)
                 if opcode == CHUNK and left > CHUNK_HEAD.size:
@@ -191,7 +191,7 @@ class McapReader(ForwardReader[Decoded]):
                 return first
             self._block.hold(at, first)
         length = self._block.loose_bytes(at)
-        if not length:  # what nobody reads, and is longer than a block
+        if not length:  # it is not read, and longer than a block
             return first
         yield Piece(at, self._block.read(at, length), is_chunk=False)
         return length
@@ -247,7 +247,7 @@ class McapReader(ForwardReader[Decoded]):
             at += HEAD.size + length
 
     def _define(self, opcode: int, content: bytes, at: int) -> None:
-        """Take a record that says something of the others. What was defined once stays."""
+        """Take a record that describes the others. The first definition stays."""
         if opcode == STATISTICS and len(content) >= 8:
             self._claimed = int.from_bytes(content[:8], "little")
         else:
@@ -271,7 +271,7 @@ class McapReader(ForwardReader[Decoded]):
         for topic, schema in sorted(self._bad):
             bad = self._bad[topic, schema]
             self._problem(
-                "bad_message", f"{schema} on {topic}", f"{bad.count} messages that are not", bad.at,
+                "bad_message", f"{schema} on {topic}", f"{bad.count} invalid messages", bad.at,
                 "They are kept as frames, undecoded.",
             )  # fmt: skip
         counted = summary.frames + summary.frames_lost + self._frames_refused
@@ -303,7 +303,7 @@ class _RecordBlock(Block):
     _records = Records(b"")
 
     def loose_bytes(self, at: int) -> int:
-        """Return the bytes of the whole records at `at` that stand outside of chunks and are in memory."""
+        """Return the bytes of the whole records at `at` outside of chunks that are in memory."""
         if self._records.data is not self.data:
             self._records = Records(self.data)
         return loose_bytes(self._records, self.data, at - self.start)

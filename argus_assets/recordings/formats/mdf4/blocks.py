@@ -26,7 +26,7 @@ GROUP_VLSD, GROUP_REMOTE_MASTER = 0x1, 0x8
 SYNC_TIME: Final = 1
 ALL_INVALID, HAS_INVALID_BIT = 0x1, 0x2
 UNFINISHED_COUNTERS, UNFINISHED_DATA_LENGTH, UNFINISHED_VLSD_OFFSETS = 0x1, 0x4, 0x40
-"""Bits of the identification block that say what the recorder did not update (table 6)."""
+"""Bits of the identification block for what the recorder did not update (table 6)."""
 
 _HEAD: Final = struct.Struct("<4s4xQQ")
 _DATA_BYTES: Final = {b"##HD": 32, b"##DG": 8, b"##CG": 32, b"##CN": 72}
@@ -38,7 +38,7 @@ _GROUP: Final = struct.Struct("<QQHH4xII")
 _CHANNEL: Final = struct.Struct("<BBBBIIII")
 _ZIPPED: Final = struct.Struct("<2sBxIQQ")
 CONVERSION: Final = struct.Struct("<BBHHHdd")
-"""What stands before the values of a conversion: kind, precision, flags, references, values, range."""
+"""The fields before the values of a conversion: kind, precision, flags, references, values, range."""
 
 _HEADER: Final = struct.Struct("<QhhB")
 _ARRAY: Final = struct.Struct("<BBHIiI")
@@ -50,13 +50,13 @@ _UNKNOWN: Final = 255
 _MAX_BLOCK: Final = 16 * 1024**2
 _STRUCTURE_RATIO: Final = 4
 _MIN_STRUCTURE_BYTES: Final = 1024**2
-"""What may be read of blocks: so much, and this many times the file. Some are read twice, none more often."""
+"""Bytes of blocks that may be read: this many, and this many times the file. Some are read twice, none more often."""
 
 _MAX_OFFSET: Final = 2**60
-"""Where data can stand once inflated; a block that claims more does not move what follows beyond it."""
+"""Largest offset of data once inflated; a block that claims more does not move what follows beyond it."""
 
 _UTF_8_BYTES: Final = 4
-_PIECE_BYTES: Final = 8 * 1024**2
+PIECE_BYTES: Final = 8 * 1024**2
 _STEP: Final = 4096
 _DEFLATE, _ZSTD, _LZ4 = 0, 1, 2
 
@@ -66,7 +66,7 @@ Data = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What a channel says of its conversion; `mdf4_conversions` reads the whole of it.
+    """The conversion as its channel states it; `conversions` reads the whole of it.
 
     Attributes:
         at: Offset of its block; 0 for none.
@@ -148,7 +148,7 @@ class ChannelGroup:
 
 @dataclass(frozen=True, slots=True)
 class DataGroup:
-    """Channel groups whose records stand in the same data blocks; with more than one, each record has an id."""
+    """Channel groups whose records are in the same data blocks; with more than one, each record has an id."""
 
     id_bytes: int
     data: int
@@ -256,8 +256,8 @@ class Blocks:
             max_cycles = self._budget.max_inflated_bytes // max(data_bytes + invalid_bytes, 1)
             if cycles > max_cycles:
                 self._note(
-                    place, f"at most {max_cycles:,} records in group {number}, the max_cycles that a file of this size may hold",
-                    f"{cycles:,}", lost=0, advice="How many records there should be is not known.",
+                    place, f"at most {max_cycles:,} records in group {number}, the most that a file of this size may hold",
+                    f"{cycles:,}", lost=0, advice="The expected number of records is unknown.",
                 )  # fmt: skip
                 cycles = 0
             yield ChannelGroup(
@@ -351,7 +351,7 @@ class Blocks:
         if not _HEAD.size <= length <= self.size - at:
             self._note(
                 at, f"a text of at most {self.size - at} bytes, to the end of the file", f"{length} bytes",
-                kind="bad_length", lost=0, advice="What is there was read as the text.",
+                kind="bad_length", lost=0, advice="The part that exists was read as the text.",
             )  # fmt: skip
             length = len(raw)
         return raw[_HEAD.size : length].split(b"\0", 1)[0].decode("utf-8", "replace")[:max_chars]
@@ -362,9 +362,9 @@ class Blocks:
         """Yield the data behind a link to a data, signal data, zipped, list or header-of-list block, in order.
 
         Blocks that are not compressed come in pieces of `piece_bytes`. A block belongs to one list: in further ones, and
-        a second time in its own, it is passed over, and `report_again` tells of it.
+        a second time in its own, it is skipped, and `report_again` reports it.
         """
-        max_piece = piece_bytes or _PIECE_BYTES
+        max_piece = piece_bytes or PIECE_BYTES
         start = 0
         pending = [at]
         while pending:
@@ -475,7 +475,7 @@ class Blocks:
         """Return a block that must exist.
 
         Raises:
-            Damaged: It is none, or ends behind the file's end.
+            Damaged: It is invalid, or ends behind the file's end.
         """
         head = self.read(at, _HEAD.size)
         if len(head) < _HEAD.size:
@@ -486,7 +486,7 @@ class Blocks:
         max_bytes = min(_MAX_BLOCK, self.size - at)
         if not _HEAD.size + 8 * links <= length <= max(max_bytes, _HEAD.size + 8 * links):
             fixed = _HEAD.size + _DATA_BYTES.get(name, max_bytes)
-            # One of the two numbers may still be right, and what stands behind the links is always as long.
+            # One of the two numbers may still be right, and what follows the links is always as long.
             by_links, by_length = fixed + 8 * links, max(0, length - fixed) // 8
             if by_links > max_bytes and (by_length == 0 or length > max_bytes):
                 raise self._damaged(
@@ -605,7 +605,7 @@ def _transposed_back(data: Data, fragment: Fragment) -> Data:
 
 
 def _inflate_deflate(raw: bytes, size: int) -> tuple[Data, str]:
-    if size:  # of none it gives none, whatever there is
+    if size:  # zero rows give zero rows
         try:
             return deflate.zlib_decompress(raw, size), ""
         except (deflate.DeflateError, ValueError, MemoryError):
@@ -626,7 +626,7 @@ def _inflate_zstd(raw: bytes, size: int) -> tuple[Data, str]:
     stream = zstandard.ZstdDecompressor().stream_reader(raw)
     out = bytearray()
     try:
-        while len(out) <= size and (piece := stream.read(min(_PIECE_BYTES, size + 1 - len(out)))):
+        while len(out) <= size and (piece := stream.read(min(PIECE_BYTES, size + 1 - len(out)))):
             out += piece
     except zstandard.ZstdError as error:
         return out, str(error)

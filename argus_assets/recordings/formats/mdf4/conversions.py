@@ -1,7 +1,7 @@
 """From raw to physical values: conversion blocks (ASAM MDF 4.1, 4.17; 4.2 for bit fields) read and applied.
 
 A conversion may refer to others, so reading is bounded: each block is read once, a circle or deeper nesting is refused,
-and so is one that would run more steps than `_MAX_STEPS`. What is refused says why; the caller keeps raw values.
+and so is one that would run more steps than `_MAX_STEPS`. A refusal states its reason; the caller keeps raw values.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ _NUMBER_BYTES: Final = 8
 
 
 class _Kind(IntEnum):
-    """What a conversion block is (table 4.17.2)."""
+    """Kind of a conversion block (table 4.17.2)."""
 
     NONE = 0
     LINEAR = 1
@@ -121,7 +121,7 @@ class Conversions:
     def _conversion(self, at: int) -> Conversion:
         block = self._blocks.shared(at)
         if block is None or block.name != b"##CC" or len(block.data) < CONVERSION.size:
-            raise NotTaken("no conversion block")
+            raise NotTaken("not a conversion block")
         kind, _, _, references, count, _, _ = CONVERSION.unpack_from(block.data)
         if len(block.data) < CONVERSION.size + 8 * count or len(block.links) < _OWN_LINKS + references:
             raise NotTaken(
@@ -199,7 +199,7 @@ class Conversions:
                     groups.append(found)
                 texts.append("")
                 group_of.append(nested[link])
-        # Without a default and without texts, what is in no entry is no number, and not an empty text.
+        # Without a default and without texts, a value without entry is NaN, not an empty text.
         numeric = all(g >= 0 for g in group_of[: -1 if not default else None]) and not any(g.is_text for g in groups)
         numeric = numeric and bool(groups)
         longest = max(map(len, (t.encode() for t in set(texts))), default=0)
@@ -277,7 +277,7 @@ def _enough(values: F64, count: int) -> F64:
 
 def _numbers(values: F64) -> F64:
     if np.isnan(values).any():
-        raise NotTaken("a table with keys that are no numbers")
+        raise NotTaken("a table with keys that are not numbers")
     return values
 
 
@@ -324,7 +324,7 @@ def _ranges(values: F64) -> Conversion:
 
 
 def _exact(keys: F64) -> Callable[[Values], npt.NDArray[np.int64]]:
-    """Find the first entry with the key; the number of entries stands for none."""
+    """Find the first entry with the key; the number of entries means none."""
     order = np.argsort(keys, kind="stable")
     ascending = keys[order]
     numbers = np.append(order, len(keys))
@@ -339,7 +339,7 @@ def _exact(keys: F64) -> Callable[[Values], npt.NDArray[np.int64]]:
 
 
 def _within(lower: F64, upper: F64) -> Callable[[Values], npt.NDArray[np.int64]]:
-    """Find the entry whose range holds a value; the number of entries stands for none.
+    """Find the entry whose range holds a value; the number of entries means none.
 
     A range ends before its upper bound, and with it where raw values are integers. Of ranges that overlap, the one that
     starts last counts.

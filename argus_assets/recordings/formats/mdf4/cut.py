@@ -1,6 +1,6 @@
 """The data of an MDF 4 data group cut into records, in the order of the file, with the values of variable length.
 
-Where data are lost or do not make sense, cutting goes on where records follow each other again.
+Where data is lost or invalid, cutting resumes where records follow each other again.
 """
 
 from collections import OrderedDict
@@ -22,7 +22,7 @@ _CACHED_FRAGMENTS: Final = 3
 _LENGTH_BYTES: Final = 4
 _TAIL_RECORDS: Final = 64
 _MAX_SEARCHES: Final = 10_000
-"""How often records that follow each other are looked for in one data group."""
+"""Searches for records that follow each other, in one data group."""
 
 
 Report = Callable[[Problem], None]
@@ -155,7 +155,7 @@ def padded(*data: Data) -> U8:
 
 
 class SignalData:
-    """Values of variable length that stand in blocks of their own: a length of 4 bytes, then the value."""
+    """Values of variable length in blocks of their own: a length of 4 bytes, then the value."""
 
     def __init__(self, blocks: Blocks, fragments: Sequence[Fragment], limits: Limits, report: Report) -> None:
         self._blocks = blocks
@@ -305,7 +305,7 @@ class UnsortedCutter:
 
     Args:
         group: The data group.
-        layouts: Of its groups, by their number; groups without are passed over.
+        layouts: Of its groups, by their number; groups without are skipped.
         report: Takes what is wrong.
         ordinal: Offsets of values of variable length were never written: the nth value is that of the nth record.
     """
@@ -399,7 +399,7 @@ class UnsortedCutter:
             self._report(
                 Problem(
                     "truncated" if piece.is_last and at >= end else "bad_record",
-                    "records that follow each other", f"{skipped} bytes that are none",
+                    "records that follow each other", f"{skipped} bytes of no record",
                     piece.fragment.at + max(0, at - skipped - before), None, "They were skipped.",
                 )
             )  # fmt: skip
@@ -459,7 +459,7 @@ class UnsortedCutter:
     # ------------------------------------------------------------------------------------------ one run of records
 
     def _take(self, buffer: U8, places: I64, tasks: list[list[Task]], *, final: bool) -> int:
-        """Make tasks of a run of records; returns how many were taken: the last may have to wait for their values."""
+        """Make tasks of a run of records; return how many were taken: the last may have to wait for their values."""
         read = np.ndarray((len(buffer) - 7,), f"<u{self._id_bytes}", buffer, 0, (1,))
         ids = read[places].astype(np.int64)
         kept = len(places)
@@ -521,7 +521,7 @@ class UnsortedCutter:
         self, key: tuple[int, str], value_id: int, buffer: U8, places: I64, own: I64, theirs: I64,
         values: dict[tuple[int, str], Variable], *, final: bool,
     ) -> int:  # fmt: skip
-        """Find the values of the records `own` among the records `theirs`; returns how many records are complete.
+        """Find the values of the records `own` among the records `theirs`; return how many records are complete.
 
         A record without its value gets a start of -1.
         """

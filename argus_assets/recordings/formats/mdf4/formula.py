@@ -1,7 +1,7 @@
 """Formulas of algebraic conversions (ASAM MDF 4.1, 4.17.5; ASAM MCD-2 MC formulas): parsed here, evaluated by numpy.
 
 A formula is a text of the file. It becomes a short program of operations from a closed list, on float64 only, and
-nothing of it is ever given to an interpreter. What is not in the list is an error that says so.
+it is never given to an interpreter. Anything outside the list is an error that names it.
 """
 
 import re
@@ -60,7 +60,7 @@ _TOKEN: Final = re.compile(
 
 
 class FormulaError(ValueError):
-    """A text is no formula, or one that is not supported; the message says why."""
+    """A text is not a formula, or one that is not supported; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

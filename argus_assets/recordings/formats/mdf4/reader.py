@@ -1,8 +1,7 @@
 """ASAM MDF 4: bus logging and signals; finalised or not, sorted or not, compressed or not, cut or damaged.
 
-`mdf4_blocks` follows the structure, this module takes the data apart into records, `mdf4_records` makes columns of
-them. A sorted data group has records of one layout, one after another. An unsorted one mixes layouts: each record
-starts with an id, and values of variable length stand between the records. Groups that hold frames are merged by
+`blocks` follows the structure, this module takes the data apart into records, `records` makes columns of them. A sorted data group has records of one layout, one after another. An unsorted one mixes layouts: each record
+starts with an id, and values of variable length are between the records. Groups that hold frames are merged by
 time as they are read; a frame keeps its place among those of its own group.
 
 What a file may cost is asked of its budget before it is spent: the bytes of each block, and the memory of the columns
@@ -64,26 +63,26 @@ from argus_assets.recordings.parallel import pass_on, staged
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_RECORD_BYTES: Final = 16 * 1024**2
-_MIXED_PIECE_BYTES: Final = 1024**2
+MIXED_PIECE_BYTES: Final = 1024**2
 """Of unsorted data at a time: finding records takes many bytes for each of theirs, which should stay in the cache."""
-_PIECE_BYTES: Final = 8 * 1024**2
+PIECE_BYTES: Final = 8 * 1024**2
 """Of sorted data at a time."""
 
-_JOINED_BYTES: Final = 64 * 1024
+JOINED_BYTES: Final = 64 * 1024
 """Blocks that are smaller than this together are read as one."""
 
 _JOINED_BLOCKS: Final = 256
-_TASK_BYTES: Final = 32 * 1024**2
+TASK_BYTES: Final = 32 * 1024**2
 """Memory of the columns that are made at a time."""
 
 _BATCH_BYTES: Final = 128 * 1024**2
 """Memory of the columns that are handed out at a time."""
 
 _STEP_BYTES: Final = 1024
-"""What a column counts for each run of records, however short: making it takes as long as so many bytes of a long one."""
+"""Cost of a column for each run of records, however short: making it takes as long as so many bytes of a long one."""
 
 _RUN_BYTES: Final = 32 * 1024
-"""What a run of records counts, however short, for the same reason."""
+"""Cost of a run of records, however short, for the same reason."""
 
 _MAX_STREAMS: Final = 16
 """Data groups that are read side by side with threads of their own; with more, each is read without."""
@@ -91,7 +90,7 @@ _MAX_STREAMS: Final = 16
 
 @dataclass(slots=True)
 class _Decoded:
-    """What became of some records.
+    """Some records, decoded.
 
     Attributes:
         frames: `schema.FRAMES`, numbered from 0, or `None`.
@@ -122,7 +121,7 @@ class _Decoded:
 
 @dataclass(slots=True)
 class _Asked:
-    """What the layout of a group asks for.
+    """Requests of a group's layout to budget and conversions.
 
     Attributes:
         has_data: Whether its columns count in the budget.
@@ -166,7 +165,7 @@ class _Asked:
 
 
 _Stored = tuple[Fragment, bytes]
-"""A fragment and its bytes as they are stored, of one that is not compressed with what stands behind it."""
+"""A fragment and its bytes as they are stored, of one that is not compressed with what follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         self._lay_out(structure)
         if not self.summary.problems and not any(data.groups for data in structure.data_groups):
             self._problem(
-                "bad_record", "channel groups", "none that a link leads to", 0,
+                "bad_record", "channel groups", "none that is linked", 0,
                 "The recording is empty, or its structure is damaged.",
             )  # fmt: skip
         bus: list[DataGroup] = []
@@ -292,10 +291,10 @@ class Mdf4Reader(ForwardReader[_Decoded]):
             cutter = UnsortedCutter(group, layouts, self._report, ordinal=ordinal)
             variable = max(len(layouts[g.number].variable) for g in readable)
             # The values of all records of a piece are looked for together, of each channel of variable length.
-            piece_bytes = max(min(_JOINED_BYTES, _MIXED_PIECE_BYTES), _MIXED_PIECE_BYTES // (1 + variable // 16))
+            piece_bytes = max(min(JOINED_BYTES, MIXED_PIECE_BYTES), MIXED_PIECE_BYTES // (1 + variable // 16))
         else:
             cutter = SortedCutter(layouts[readable[0].number], self._signal_data_at, self._report)
-            piece_bytes = _PIECE_BYTES
+            piece_bytes = PIECE_BYTES
         limits, start_ns = self._limits, self._start_ns
         workers = limits.workers if streams <= _MAX_STREAMS else 1
         share = min(streams, _MAX_STREAMS)
@@ -312,7 +311,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
             max_weight=limits.max_in_flight_bytes // share,
         )  # fmt: skip
         yield from staged(
-            self._work(cutter, pieces, piece_bytes, _TASK_BYTES // share), decoded, pass_on, workers=workers,
+            self._work(cutter, pieces, piece_bytes, TASK_BYTES // share), decoded, pass_on, workers=workers,
             weight=lambda work: work.size, max_weight=_BATCH_BYTES // share,
         )  # fmt: skip
 
@@ -322,7 +321,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         held_bytes = 0
         for fragment in self._blocks.fragments(group.data, unfinished=self._unfinished, piece_bytes=piece_bytes):
             size = inflated_bytes(fragment, self._limits)
-            if held and (held_bytes + size > _JOINED_BYTES or len(held) >= _JOINED_BLOCKS):
+            if held and (held_bytes + size > JOINED_BYTES or len(held) >= _JOINED_BLOCKS):
                 yield held
                 held, held_bytes = [], 0
             if not self._budget.inflate(size, at=fragment.at):
@@ -338,7 +337,7 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         self, cutter: Cutter, opened: Iterable[Sequence[Piece]], piece_bytes: int, max_bytes: int
     ) -> Generator[_Work]:
         """Yield records to be decoded, as far as the budget allows."""
-        for piece in joined(self._sound(opened), _JOINED_BYTES):
+        for piece in joined(self._sound(opened), JOINED_BYTES):
             for part in piece.parts(piece_bytes):
                 for tasks in cutter.cut(part):
                     if not self._budget.inflate(_RUN_BYTES, at=part.fragment.at):
@@ -388,15 +387,15 @@ class Mdf4Reader(ForwardReader[_Decoded]):
         for number, count in sorted(self._bad_times.items()):
             if count:
                 self._problem(
-                    "bad_timestamp", f"times in group {number} ({self._topic_of[number]})", f"{count} that are none",
+                    "bad_timestamp", f"times in group {number} ({self._topic_of[number]})", f"{count} invalid",
                     self._layouts[number].group.at, "These rows have the time at which the recording starts.", 0,
                 )  # fmt: skip
         if not self._unfinished & UNFINISHED_COUNTERS:
-            known = summary.frames_lost  # told already where it was seen
+            known = summary.frames_lost  # reported already where it was seen
             for number, layout in self._layouts.items():
                 missing = layout.group.cycles - self._rows.get(number, 0)
-                told = min(known, max(missing, 0))
-                missing, known = missing - told, known - told
+                reported = min(known, max(missing, 0))
+                missing, known = missing - reported, known - reported
                 if missing > 0:
                     self._problem(
                         "truncated" if any(p.kind == "truncated" for p in summary.problems) else "bad_record",
@@ -517,7 +516,7 @@ class Mdf4Decoder(ForwardDecoder):
     name = "mdf4"
     version = 6
     seeks = True
-    """The structure may stand before or behind the data, and groups are merged from different places."""
+    """The structure may be before or behind the data, and groups are merged from different places."""
     reader = Mdf4Reader
 
     def matches(self, head: bytes) -> bool:

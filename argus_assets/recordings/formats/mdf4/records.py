@@ -43,7 +43,7 @@ _ROW_BYTES: Final = 64
 """Memory of a frame without its payload, and more than that of a row of signals without any."""
 
 _VALUE_BYTES: Final = 16
-"""Memory of a number with what is made of it on the way."""
+"""Memory of a number and of its intermediate results."""
 
 _TEXT_BYTES: Final = 64
 """Of a text or bytes, without their characters: making one takes the time of four numbers."""
@@ -104,7 +104,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the records of a group are read.
+    """The layout of a group's records.
 
     Attributes:
         event: Name of the bus event, `None` for signals.
@@ -140,12 +140,12 @@ def layout_of(
     Args:
         group: A group with channels.
         convert_of: Finds the conversion of a channel that has one which is neither none nor linear.
-        take: Whether there may be a column of this name, behind so many others.
+        take: Returns whether a column of this name may follow so many others.
     """
     master = next((c for c in group.channels if c.type in (CHANNEL_MASTER, CHANNEL_VIRTUAL_MASTER)), None)
     names = {c.name for c in group.channels}
     event = next((name for name in _BUS_EVENTS if name in names), None)
-    # Frames of a bus have no other master than time, whatever damage made of its kind.
+    # Frames of a bus have no other master than time, even if damage changed its kind.
     if master is not None and ((master.sync != SYNC_TIME and event is None) or not _is_number(master, group)):
         master = None
     fields: dict[str, Channel] = {}

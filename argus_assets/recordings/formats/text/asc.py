@@ -167,5 +167,5 @@ def _prepare(head: str) -> TextFormat:
 
 
 _HEAD: Final = rb"date \w+ \w+ +\d|base\s+(?:hex|dec)\s+timestamps|begin triggerblock"
-"""Each is enough: a head is damaged as easily as a frame. Comments may stand before it."""
+"""Each is enough: a head is damaged as easily as a frame. Comments may precede it."""
 ASC: Final = TextDecoder("asc", rb"(?i)(?:[^\n]*\n){0,3}\s*(?:" + _HEAD + rb")", _prepare)

@@ -42,14 +42,14 @@ def _whole_base64(texts: pl.Series) -> pl.Series:
     if not bad.any():
         return texts
 
-    def mended(text: str) -> str:
+    def repaired(text: str) -> str:
         try:
             return b64encode(b64decode(text)).decode()
         except ValueError:
             return text
 
     at = bad.arg_true()
-    return texts.clone().scatter(at, pl.Series([mended(text) for text in texts[at]], dtype=pl.String))
+    return texts.clone().scatter(at, pl.Series([repaired(text) for text in texts[at]], dtype=pl.String))
 
 
 def _prepare(_: str) -> TextFormat:

@@ -1,4 +1,4 @@
-"""Taking lines apart: the values that the text formats write in the same way, and the rows that their parsers make."""
+"""Take lines apart: the values that the text formats write in the same way, and the rows that their parsers make."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +13,7 @@ COLUMNS: Final = {
     "fd": pl.Boolean(), "remote": pl.Boolean(), "error": pl.Boolean(), "rx": pl.Boolean(), "length": pl.Int64(),
     "payload": pl.Binary(),
 }  # fmt: skip
-"""What every parser makes of its lines; a row with a null `payload` could not be read."""
+"""The columns that every parser returns for its lines; a row with a null `payload` could not be read."""
 
 Parser = Callable[[pl.DataFrame], pl.DataFrame]
 """(one column `text` of lines, with their number in `line`) → rows of `COLUMNS`."""
@@ -23,7 +23,7 @@ MAX_TIME_NS: Final = 2**62
 MAX_LINE_BYTES: Final = 4096
 """A line with a frame has fewer than 500; what is longer is read as none."""
 MAX_HEAD_LINE: Final = 256
-"""Characters of a line of the head that are looked at."""
+"""Characters of a line of the head that are read."""
 ID_MASK: Final = 0x1FFFFFFF
 _MAX_LENGTH: Final = 65
 """More data bytes than any frame has; what states more counts as this."""
@@ -64,12 +64,12 @@ def count(column: str) -> pl.Expr:
 
 
 def hex_number(column: str) -> pl.Expr:
-    """Return the value of hexadecimal digits, null for what is none."""
+    """Return the value of hexadecimal digits, null where a text is not hexadecimal."""
     return pl.col(column).str.to_integer(base=16, strict=False, dtype=pl.Int64)
 
 
 def hex_bytes(digits: pl.Expr) -> pl.Expr:
-    """Return the bytes of pairs of hexadecimal digits, null for what is none."""
+    """Return the bytes of pairs of hexadecimal digits, null where a text is not hexadecimal."""
     return digits.str.decode("hex", strict=False)
 
 

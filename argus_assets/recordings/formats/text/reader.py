@@ -28,8 +28,8 @@ from argus_assets.recordings.model import FrameBatch, Reader, Source
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _HEAD_BYTES: Final = 64 * 1024
-"""Of a file that say how to read it."""
-_BLOCK_BYTES: Final = 2 * 1024**2
+"""Of a file that show how to read it."""
+BLOCK_BYTES: Final = 2 * 1024**2
 _PARSED_RATIO: Final = 16
 """Memory that a block takes while it is parsed, at most about, to its size."""
 _MAX_NAME_BYTES: Final = 128
@@ -56,12 +56,12 @@ class _Parsed:
     """Frames of a block, numbered later.
 
     Attributes:
-        frames: `schema.FRAMES` without `frame`; times count from the start that is in force.
+        frames: `schema.FRAMES` without `frame`; times count from the start that applies.
         undated: How many of them come before the first date in the block.
         start_ns: The last date in the block.
-        bad: How many lines should be frames and are none.
+        bad: Number of lines that should be frames and are not.
         example: The first of them.
-        cut: The last line, where it should be a frame and is none, and nothing follows.
+        cut: The last line, if it should be a frame and is not, and nothing follows.
         bad_dates: How many dates could not be read.
         bad_date: The first of them.
     """
@@ -79,7 +79,7 @@ class _Parsed:
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """How a text format is read.
+    """The way to read a text format.
 
     Attributes:
         should_be: Lines that match hold a frame; one that then cannot be read is damage.
@@ -88,7 +88,7 @@ class TextFormat:
         date_of: The date in such a line as nanoseconds since 1970, `None` where it cannot be read.
         relative: Times count from the line before.
         start_ns: Nanoseconds since 1970 that the first times count from.
-        bad_start: What stands where that is stated, and is no date.
+        bad_start: The text that should state it and is no date.
     """
 
     should_be: str
@@ -106,7 +106,7 @@ class TextDecoder:
     Args:
         name: Of the format.
         looks_like: Matches the start of such a file.
-        prepare: What a file's head says of how to read it.
+        prepare: Returns how to read a file, from its head.
     """
 
     version = 5
@@ -152,11 +152,11 @@ class TextReader(ForwardReader[_Parsed]):
         at = 0
         rest = b""
         while True:
-            data = self._source.read(_BLOCK_BYTES)
+            data = self._source.read(BLOCK_BYTES)
             block = rest + data
             cut = len(block) if not data else block.rfind(b"\n") + 1
             if data and not cut and len(block) > MAX_LINE_BYTES:
-                cut = len(block)  # no text: taken as one line that is none
+                cut = len(block)  # not text: taken as one invalid line
             rest = block[cut:]
             yield _Block(at, block[:cut], not data)
             at += cut
@@ -242,7 +242,7 @@ class TextReader(ForwardReader[_Parsed]):
         if dates.count:
             self._problem(
                 "bad_timestamp", "dates from which times count",
-                f"{dates.count} that are none, first: {dates.example!r}", dates.at,
+                f"{dates.count} invalid, first: {dates.example!r}", dates.at,
                 "Times count from the date before, or from 1970-01-01.", 0,
             )  # fmt: skip
         if not self.summary.frames and not self.summary.problems:
