@@ -32,7 +32,7 @@ _MAX_LOGGED: Final = 1000
 """Skipped entries that a process logs one by one."""
 
 _log: Final = logging.getLogger(__name__)
-logged_entries: Final[set[tuple[str, str]]] = set()
+_logged: Final[set[tuple[str, str]]] = set()
 
 
 class Folder:
@@ -220,10 +220,10 @@ class Folder:
 
     def _log_skipped(self, key: str, why: str) -> None:
         """Log an entry that is not an object, once per process."""
-        if (self._root, key) in logged_entries or len(logged_entries) > _MAX_LOGGED:
+        if (self._root, key) in _logged or len(_logged) > _MAX_LOGGED:
             return
-        logged_entries.add((self._root, key))
-        if len(logged_entries) > _MAX_LOGGED:
+        _logged.add((self._root, key))
+        if len(_logged) > _MAX_LOGGED:
             _log.warning("Further skipped entries of folder buckets are not logged.")
             return
         _log.warning("Skipping %r in the folder bucket %s: %s", printable(key), self._root, why)

@@ -1,19 +1,19 @@
-"""What the events of a clearing say in their details, for whoever follows a fault over drives."""
+"""Codes of clearing events, and the keys of their details, which the lifecycle of faults reads."""
 
 from typing import Final
 
 CLEAR_CODES: Final = ("OBD_CLEAR", "UDS_CLEAR", "J1939_CLEAR")
-"""Codes under which clearings are among the faults of a drive."""
+"""Codes of the events of a clearing."""
 
 SCOPE: Final = "scope"
-"""Key of the codes that were to be cleared: `ALL_CODES`, the beginning of the codes, or for J1939 the DM that cleared them."""
+"""Key of what was to be cleared: `ALL_CODES`, the letter of a system, a code, or for J1939 the DM (`DM3`, `DM11`)."""
 
 ALL_CODES: Final = "all"
 
 CLEARED_ECU: Final = "cleared_ecu"
-"""Key of the ECUs that confirmed a clear of J1939. There are 254 addresses: all of them fit into one value."""
+"""Key of the ECUs that confirmed a clear of J1939. There are 254 addresses, and all fit into one value."""
 
 REFUSED_ECU: Final = "refused_ecu"
-"""Key of the ECUs that said no, or that they were busy."""
+"""Key of the ECUs that refused, or were busy."""
 
 ECU_SEPARATOR: Final = ", "

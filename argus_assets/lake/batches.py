@@ -1,4 +1,4 @@
-"""The lake by batch: manifest, tables and documents of a partition, without a path."""
+"""Manifests, tables and documents of batches in the lake, by partition key instead of path."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ _NOTES = TypeAdapter(tuple[str, ...])
 
 
 class BatchStore:
-    """Reads and writes what the lake keeps of batches, by partition key. Safe to use from several threads.
+    """Read and write manifests, tables and documents of batches. Safe to use from several threads.
 
-    What is read raises `PermanentError` where it is not there, and `Unavailable` where the lake does not answer. What is
-    written returns its path, as the file system of the lake names it.
+    Reading raises `PermanentError` for what does not exist, and `Unavailable` when the lake does not answer. Saving returns
+    the path, as the file system of the lake names it.
 
     Args:
-        lake: Where it is kept.
+        lake: The lake.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -49,7 +49,7 @@ class BatchStore:
         """Return a manifest that was taken.
 
         Raises:
-            PermanentError: The partition is not one of a batch.
+            PermanentError: It is not the partition key of a batch.
             Unavailable: Its bytes do not have this digest.
         """
         ref = parse_partition_key(partition)
@@ -58,44 +58,44 @@ class BatchStore:
         return parse_manifest(self.raw_manifest(partition, digest), vehicle_id=ref.vehicle_id, batch_id=ref.batch_id)
 
     def save_manifest(self, partition: str, digest: str, raw: bytes) -> str:
-        """Keep the bytes of a manifest that is taken."""
+        """Save the bytes of a manifest when it is taken."""
         return self.lake.write_bytes(layout.manifest(partition, digest), raw)
 
     # ------------------------------------------------------------------------------------------ tables
 
     def has_table(self, partition: str, table: Table) -> bool:
-        """Return whether a table was made."""
+        """Return whether a table exists."""
         return self.lake.exists(layout.table(partition, table))
 
     def table(self, partition: str, table: Table) -> pl.DataFrame:
-        """Return a table."""
+        """Read a table."""
         return self.lake.read_table(layout.table(partition, table), table)
 
     def save_table(self, partition: str, frame: pl.DataFrame, table: Table) -> str:
-        """Write a table."""
+        """Save a table."""
         return self.lake.write_table(layout.table(partition, table), frame, table)
 
     # ------------------------------------------------------------------------------------------ documents
 
     def notes(self, partition: str) -> tuple[str, ...]:
-        """Return what the detectors left out; nothing for a batch of a version that kept none."""
+        """Return what the detectors left out; nothing for batches of Argus 0.1, which kept no notes."""
         path = layout.document(partition, layout.NOTES)
         return _NOTES.validate_json(self.lake.read_bytes(path)) if self.lake.exists(path) else ()
 
     def save_notes(self, partition: str, notes: Sequence[str]) -> str:
-        """Write what the detectors left out: `faults.detection.Findings.notes`."""
+        """Save what the detectors left out: `faults.detection.Findings.notes`."""
         return self._save(partition, layout.NOTES, _NOTES.dump_json(tuple(notes), indent=2))
 
     def evidence(self, partition: str) -> Evidence:
-        """Return what the diagnosis rests on."""
+        """Return the evidence of the diagnosis."""
         return Evidence.model_validate_json(self._read(partition, layout.EVIDENCE))
 
     def save_evidence(self, partition: str, evidence: Evidence) -> str:
-        """Write what the diagnosis rests on."""
+        """Save the evidence of the diagnosis."""
         return self._save(partition, layout.EVIDENCE, evidence.model_dump_json(indent=2).encode())
 
     def has_diagnosis(self, partition: str) -> bool:
-        """Return whether the batch was diagnosed."""
+        """Return whether there is a diagnosis."""
         return self.lake.exists(layout.document(partition, layout.DIAGNOSIS))
 
     def diagnosis(self, partition: str) -> Diagnosis:
@@ -103,11 +103,11 @@ class BatchStore:
         return Diagnosis.model_validate_json(self._read(partition, layout.DIAGNOSIS))
 
     def save_diagnosis(self, partition: str, diagnosis: Diagnosis) -> str:
-        """Write the diagnosis."""
+        """Save the diagnosis."""
         return self._save(partition, layout.DIAGNOSIS, diagnosis.model_dump_json(indent=2).encode())
 
     def page_path(self, partition: str) -> str:
-        """Return where the page is, as the file system of the lake names it."""
+        """Return the path of the page, as the file system of the lake names it."""
         return self.lake.path(layout.document(partition, layout.PAGE))
 
     def page(self, partition: str) -> bytes:
@@ -115,7 +115,7 @@ class BatchStore:
         return self._read(partition, layout.PAGE)
 
     def save_page(self, partition: str, page: bytes) -> str:
-        """Write the page."""
+        """Save the page."""
         return self._save(partition, layout.PAGE, page)
 
     def _read(self, partition: str, name: str) -> bytes:

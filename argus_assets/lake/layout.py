@@ -1,4 +1,4 @@
-"""Every path of the lake. No other module spells one.
+"""All paths of the lake; no other module spells one.
 
 manifests/<partition>/<digest>.json             the manifest that a run works from
 parts/<reader version>/<sha256[:2]>/<sha256>/   one parsed recording (`recordings/parts.py`), `summary.json` last
@@ -30,21 +30,21 @@ RETENTION_REPORT: Final = "upkeep/retain.json"
 STALE_UPLOADS_REPORT: Final = "upkeep/stale_uploads.json"
 
 _PROOF_CHARS: Final = 32
-"""Of a SHA-256 in hexadecimal: 128 bits tell all objects apart."""
+"""Digits of a SHA-256: 128 bits are unique among all objects."""
 
 
 def manifest(partition: str, digest: str) -> str:
-    """Return where the sensor keeps a manifest that a run works from."""
+    """Return the path of a manifest that runs work from."""
     return f"manifests/{partition}/{digest}.json"
 
 
 def document(partition: str, name: str) -> str:
-    """Return where a document of a batch is: `NOTES`, `EVIDENCE`, `DIAGNOSIS` or `PAGE`."""
+    """Return the path of a document of a batch: `NOTES`, `EVIDENCE`, `DIAGNOSIS` or `PAGE`."""
     return f"{BATCHES}/{partition}/{name}"
 
 
 def table(partition: str, declared: Table) -> str:
-    """Return where a table of a batch is."""
+    """Return the path of a table of a batch."""
     return document(partition, f"{declared.name}.parquet")
 
 
@@ -59,7 +59,7 @@ def part(reader_version: str, content_sha256: str) -> str:
 
 
 def proof(content_sha256: str, *, key: str, etag: str, size: int) -> str:
-    """Return where it is noted that an object of the bucket was read and has this content.
+    """Return the path of the proof that an object of the bucket was read and has this content.
 
     Args:
         content_sha256: Of the object, in hexadecimal.
@@ -72,20 +72,20 @@ def proof(content_sha256: str, *, key: str, etag: str, size: int) -> str:
 
 
 def golden(partition: str) -> str:
-    """Return where a batch of the golden set is kept."""
+    """Return the path of a batch of the golden set."""
     return f"{GOLDEN}/{partition}.json"
 
 
 def rerun_waiting(request: str) -> str:
-    """Return where a request of `argus rerun` waits for the sensor."""
+    """Return the path of a request of `argus rerun` that waits for the sensor."""
     return f"{RERUNS_WAITING}/{request}.json"
 
 
 def rerun_done(request: str) -> str:
-    """Return where a request is kept once all its runs were requested."""
+    """Return the path of a request once all of its runs were requested."""
     return f"upkeep/reruns/done/{request}.json"
 
 
 def probe(process: int) -> str:
-    """Return where `argus doctor` tries to write."""
+    """Return the path at which `argus doctor` tries to write."""
     return f".doctor/{process}"

@@ -1,4 +1,4 @@
-"""Reports of maintenance, each one file of the lake: what the last pass found and did."""
+"""Reports of the last passes of maintenance, one file of the lake each."""
 
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -19,15 +19,15 @@ class ReportFile(Generic[_Report]):
     """A report that each pass replaces.
 
     Attributes:
-        path: In the lake.
-        model: What is in it.
+        path: Path in the lake.
+        model: Model of its content.
     """
 
     path: str
     model: type[_Report]
 
     def load(self, lake: Lake) -> _Report | None:
-        """Return the report of the last pass; `None` before the first, or where another version wrote another report."""
+        """Return the report of the last pass; `None` before the first, or when another version wrote it differently."""
         if not lake.exists(self.path):
             return None
         try:
@@ -41,10 +41,10 @@ class ReportFile(Generic[_Report]):
 
 
 RECONCILE: Final = ReportFile(layout.RECONCILE_REPORT, ReconcileReport)
-"""Of the last pass over the bucket that changed something; how far it is, while it is not at its end."""
+"""Last pass over the bucket that changed something, with its progress until it has ended."""
 
 RETENTION: Final = ReportFile(layout.RETENTION_REPORT, RetentionReport)
-"""Of the last pass that removed something."""
+"""Last pass that removed something."""
 
 STALE_UPLOADS: Final = ReportFile(layout.STALE_UPLOADS_REPORT, StaleUploads)
-"""Of the last whole pass."""
+"""Last complete pass."""

@@ -1,6 +1,6 @@
-"""The lake: files and declared tables under one fsspec URL. Knows nothing of what they hold; `layout.py` has the paths.
+"""The lake: files and declared tables under one fsspec URL. `layout.py` has the paths, `batches.py` the contents.
 
-Everything is put whole or not at all: a reader never sees half a table.
+Everything is written whole or not at all: a reader never sees half a table.
 """
 
 import io
@@ -39,21 +39,21 @@ class Lake:
         return cls(fs, root)
 
     def path(self, relative: str) -> str:
-        """Where `relative` is, as the file system names it."""
+        """Return the full path of `relative`, as the file system names it."""
         return f"{self._root}/{relative}"
 
     @property
     def is_local(self) -> bool:
-        """Whether the lake is a folder of this machine."""
+        """Return whether the lake is a folder of this machine."""
         return isinstance(self._fs, LocalFileSystem)
 
     def exists(self, relative: str) -> bool:
-        """Whether there is a file."""
-        with _storage_errors("look for", self.path(relative)):
+        """Return whether a file exists."""
+        with _storage_errors("look up", self.path(relative)):
             return bool(self._fs.exists(self.path(relative)))
 
     def write_bytes(self, relative: str, data: bytes) -> str:
-        """Put a file whole; returns its path."""
+        """Write a whole file, and return its path."""
         target = self.path(relative)
         with _storage_errors("write", target):
             if self.is_local:
@@ -64,17 +64,17 @@ class Lake:
         return target
 
     def read_bytes(self, relative: str) -> bytes:
-        """Read a file whole.
+        """Read a whole file.
 
         Raises:
-            PermanentError: There is none.
+            PermanentError: It does not exist.
         """
         target = self.path(relative)
         with _storage_errors("read", target):
             return bytes(self._fs.cat_file(target))  # type: ignore[arg-type] # binary unless a mode says otherwise
 
     def names(self, relative: str) -> list[str]:
-        """Names of the files in a folder, sorted; none where there is no folder."""
+        """Return the sorted names of the files in a folder; none when the folder does not exist."""
         target = self.path(relative)
         with _storage_errors("list", target):
             try:
@@ -90,7 +90,7 @@ class Lake:
             self._fs.rm_file(self.path(relative))
 
     def write_table(self, relative: str, frame: pl.DataFrame, table: Table) -> str:
-        """Write a declared table as Parquet (zstd); returns its path."""
+        """Write a declared table as Parquet (zstd), and return its path."""
         buffer = io.BytesIO()
         table.check(frame).write_parquet(buffer, compression="zstd", compression_level=1)
         return self.write_bytes(relative, buffer.getvalue())
@@ -100,9 +100,9 @@ class Lake:
         return table.read(pl.read_parquet(io.BytesIO(self.read_bytes(relative))))
 
     def put_folder(self, local: Path, relative: str, *, last: str) -> None:
-        """Copy the files of a flat local folder here, the file named `last` at the end: it marks the folder whole.
+        """Copy the files of a flat local folder, the file named `last` at the end: it marks the folder as whole.
 
-        In a local lake all others are on the disk before, so that the mark holds after a power cut, too.
+        In a local lake the others are on the disk before that, so that the mark holds after a power cut, too.
         """
         target = self.path(relative)
         others = sorted(f.name for f in local.iterdir() if f.name != last)
@@ -121,7 +121,7 @@ class Lake:
 
     @contextmanager
     def local_folder(self, relative: str) -> Generator[Path]:
-        """A folder of the lake as a local one: itself in a local lake, else a copy for the time of the block."""
+        """Open a folder of the lake as a local one: itself in a local lake, else a copy for the time of the block."""
         target = self.path(relative)
         if self.is_local:
             yield Path(target)

@@ -1,4 +1,4 @@
-"""The page of a batch: one HTML file that needs nothing else, for the workshop and for print."""
+"""Render the page of a batch: one self-contained HTML file, for the workshop and for print."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -29,25 +29,25 @@ MAX_DETAILS = 50
 MAX_DETAIL_CHARS = 200
 MODES = {
     "llm": "A language model answered, and every statement was checked against the recordings",
-    "cached": "The answer for the same faults was used again",
-    "fast_path": "A rule answered that is sure enough",
+    "cached": "An earlier answer for the same faults was reused",
+    "fast_path": "A rule with sufficient confidence answered",
     "offline": "Rules answered",
 }
 DEGRADED = {
     "no_model": "",
-    "over_budget": "Made by rules: the day's budget for the language model is spent. It is diagnosed again when there is some.",
-    "model_failed": "Made by rules: the language model did not answer. It is diagnosed again later.",
-    "invalid_answer": "Made by rules: what the language model answered did not hold. It is diagnosed again later.",
+    "over_budget": "Diagnosed by rules: the day's budget for the language model is spent. It will be diagnosed again when there is budget.",
+    "model_failed": "Diagnosed by rules: the language model did not answer. It will be diagnosed again later.",
+    "invalid_answer": "Diagnosed by rules: the answer of the language model was invalid. It will be diagnosed again later.",
 }
 _REFERENCE = re.compile(r"\[(E\d{1,2})\]")
 
 MIN_TIMES_FOR_LIFT = 3
-"""What came together less often is told without saying how much more that is than chance."""
+"""Fewest joint activations for which the page compares with chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageBatch:
-    """What the page's head says of the batch. No VIN: the page travels."""
+    """The batch as the head of the page shows it. No VIN: the page is passed around."""
 
     partition_key: str
     vehicle_id: str
@@ -88,10 +88,10 @@ def render_page(
     latency: Latency | None = None,
     notes: Sequence[str] = (),
 ) -> str:
-    """Return the page as text. The same input gives the same page.
+    """Return the page as text. It is deterministic.
 
     Args:
-        batch: Names and times.
+        batch: Names and times of the batch.
         recordings: `recordings.schema.RECORDINGS`.
         problems: `recordings.schema.PROBLEMS`.
         events: `faults.schema.ERROR_EVENTS`.
@@ -99,10 +99,10 @@ def render_page(
         pairs: `stats.schema.CODE_PAIRS`.
         totals: `stats.schema.DRIVE_STATS`.
         speed: `stats.schema.SPEED`.
-        diagnosis: The answer.
-        evidence: What it cites.
-        describe: What a code means, and what the dictionary advises.
-        latency: How long each step took, where it is known.
+        diagnosis: Of the batch.
+        evidence: Evidence that it cites.
+        describe: Look up the dictionary's entry for a code.
+        latency: Duration of each step, where known.
         notes: What the detectors left out: `faults.detection.Findings.notes`.
     """
     first = recordings["first_timestamp"].dt.timestamp("ns").min()
@@ -140,7 +140,7 @@ def render_page(
         )
     return _template().render(
         batch=batch,
-        # Those with damage first, where not all are shown.
+        # If not all are shown, damaged ones take precedence.
         recordings=_shown(recordings, pl.col("state").cast(pl.String) == "parsed", MAX_RECORDINGS),
         more_recordings=max(0, recordings.height - MAX_RECORDINGS),
         problems=problems.head(MAX_PROBLEMS).to_dicts(),
@@ -163,7 +163,7 @@ def render_page(
 
 
 def _by_rank(events: pl.DataFrame, ranked: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    """Return the events of each fault by its rank. Faults are told apart by their own names, not by those that are shown."""
+    """Return the events of each fault by its rank. Faults are matched by their own names, not by those that are shown."""
     names = [pl.col("source").cast(pl.String), "code", "ecu"]
     mine = events.with_columns(names[0]).join(
         ranked.select("rank", *names), on=["source", "code", "ecu"], maintain_order="left"
@@ -177,19 +177,19 @@ def _redacted(entry: Entry) -> Entry:
 
 
 def _shown(table: pl.DataFrame, is_less_important: pl.Expr, count: int) -> list[dict[str, object]]:
-    """The rows of a table in its order; at most `count` of them, the important ones before others."""
+    """Return at most `count` rows of a table in its order, preferring the important ones."""
     chosen = table.with_row_index("row").sort(is_less_important, maintain_order=True).head(count)
     return chosen.sort("row").drop("row").to_dicts()
 
 
 def _cut(text: str | None) -> str:
-    """A text in a line of the page."""
+    """Shorten a text to a line of the page."""
     text = text or ""
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[: MAX_DETAIL_CHARS - 1]}…"
 
 
 def _history(item: EvidenceItem, evidence: Evidence) -> str:
-    """How a fault stands against earlier drives, in words."""
+    """Describe a fault in comparison with earlier drives."""
     past, history = item.history, evidence.history
     if past is None or history is None:
         return ""
@@ -209,7 +209,7 @@ def _history(item: EvidenceItem, evidence: Evidence) -> str:
 
 
 def _linked(text: str, known: frozenset[str]) -> Markup:
-    """Text, escaped, whose `[E1]` lead to the evidence."""
+    """Escape a text, and link its `[E1]` to the evidence."""
 
     def link(match: re.Match[str]) -> str:
         return f'<a href="#{match[1]}">{match[1]}</a>' if match[1] in known else match[0]
@@ -218,10 +218,10 @@ def _linked(text: str, known: frozenset[str]) -> Markup:
 
 
 def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
-    """In words, which other faults came before, with or after one, those that came most often first."""
+    """Describe which other faults began before, with or after one, most frequent first."""
     lead_s = pl.col("median_lead_s")
     other = {"rank_a": rank, "rank_b": rank}
-    # From the side of this fault: how much earlier than the other it began.
+    # Seconds by which this fault began before the other.
     seen = pl.concat(
         pairs.filter(**{side: other[side]}).select(
             code=f"code_{far}", ecu=f"ecu_{far}", lead_s=lead_s * sign, times="joint_activations", lift="lift"
@@ -241,7 +241,7 @@ def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
 
 
 def _seconds(value: float) -> str:
-    """A duration people read: `4.2 s`, `3 min 05 s`, `1 h 12 min`."""
+    """Format a duration for people: `4.2 s`, `3 min 05 s`, `1 h 12 min`."""
     if value < 60:
         return f"{value:.1f} s"
     if value < 3600:

@@ -7,7 +7,7 @@ DRIVABLE = {"yes": "may be driven", "with_care": "drive with care", "no": "do no
 
 
 def diagnosis_markdown(diagnosis: Diagnosis, evidence: Evidence) -> str:
-    """For Dagster's metadata: verdict, causes with evidence, actions of the first."""
+    """Summarise a diagnosis for Dagster's metadata: verdict, causes with evidence, actions for the first."""
     lines = [
         _strong(diagnosis.verdict),
         "",
@@ -22,11 +22,11 @@ def diagnosis_markdown(diagnosis: Diagnosis, evidence: Evidence) -> str:
         ]
         lines += [f"   Evidence: {', '.join(code_of.get(i) or markdown(i) for i in cause.supports)}"]
         if number == 1:
-            lines += [f"   - {told}" for action in cause.actions if (told := markdown(action))]
+            lines += [f"   - {text}" for action in cause.actions if (text := markdown(action))]
     lines += ["", f"*{diagnosis.mode}: {markdown(diagnosis.mode_reason)}*"]
     return "\n".join(lines)
 
 
 def _strong(text: str) -> str:
-    # Four asterisks with nothing between them are a line across the page.
+    # Four asterisks with nothing between them would be a horizontal rule.
     return f"**{markdown(text) or 'none'}**"

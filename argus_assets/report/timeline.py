@@ -1,4 +1,4 @@
-"""The causal timeline: one lane per fault over the drive, in the order of first appearance. Inline SVG."""
+"""Draw the causal timeline: a lane per fault over the drive, in order of first appearance. Inline SVG."""
 
 import io
 import re
@@ -20,19 +20,19 @@ _NAME_CHARACTERS: Final = 28
 _NAME_SIZE: Final = 9
 _WIDTH_INCHES: Final = 9
 MAX_BARS: Final = 200
-"""A lane of more activations shows how much of each part of the drive they filled: single bars could not be told apart."""
+"""A lane with more activations shows which share of each part of the drive they filled: bars would merge."""
 
 MAX_ALL_BARS: Final = 1000
-"""Of all lanes together: a bar is 150 bytes of the page."""
+"""Limit for all lanes together: a bar takes 150 bytes of the page."""
 
 _SPEED_INCHES: Final = 0.95
 _MAX_ARROWS: Final = 6
 _SAME_MOMENT_S: Final = SAME_MOMENT_NS / 1e9
 _LAMPS: Final = ("red stop", "malfunction", "amber", "protect")
-"""From the one that asks most for somebody to act."""
+"""Most pressing first."""
 
 _ONE_AT_A_TIME: Final = threading.Lock()
-"""matplotlib keeps its settings and fonts for the whole process."""
+"""matplotlib has settings and fonts per process, not per thread."""
 
 _STYLE: Final = {
     "critical": ("#a50f15", "xxx"),
@@ -40,7 +40,7 @@ _STYLE: Final = {
     "warning": ("#c9a400", "..."),
     "info": ("#5b7fa6", ""),
 }
-"""Colour and hatch by severity: the hatch tells them apart in print and without colour."""
+"""Colour and hatch by severity: the hatch distinguishes them in print and without colour."""
 
 
 def timeline_svg(
@@ -56,15 +56,15 @@ def timeline_svg(
 
     Args:
         events: `faults.schema.ERROR_EVENTS`.
-        stats: `stats.schema.ERROR_STATS`; its first `LANES` troubles get a lane.
+        stats: `stats.schema.ERROR_STATS`; its top `LANES` troubles get a lane.
         drive_from_ns: First frame of the drive.
         drive_to_ns: Last frame of the drive.
-        speed: `stats.schema.SPEED`; a curve above the lanes, where there is any.
-        explained: Ranks of the faults that the first root cause accounts for: arrows go from the first of them to
-            those that followed.
+        speed: `stats.schema.SPEED`; a curve above the lanes, if there is any.
+        explained: Ranks of the faults that the first root cause explains: arrows lead from the first of them to those
+            that followed.
 
     Returns:
-        An `<svg>` element; empty without faults. The same input gives the same text.
+        An `<svg>` element; empty without faults. It is deterministic.
     """
     if stats.is_empty():
         return ""
@@ -175,7 +175,7 @@ def timeline_svg(
 
 
 def _lamps(events: pl.DataFrame, drive_from_ns: int) -> list[tuple[str, list[tuple[float, float]]]]:
-    """Each lamp with the (start, length) of what lit it, in seconds of the drive; the strictest first."""
+    """Return each lamp with the (start, length) of the activations that lit it, in seconds of the drive, most pressing first."""
     spans: dict[str, list[tuple[float, float]]] = {}
     lit = events.filter(pl.col("lamp_status").is_not_null()).sort("first_seen")
     starts = (lit["first_seen"].dt.timestamp("ns") - drive_from_ns) / 1e9
@@ -191,14 +191,14 @@ def _lamp_order(lamp: str) -> tuple[int, str]:
 
 
 def _arrows(axes: Any, lanes: pl.DataFrame, explained: Sequence[int], scale: float) -> None:  # noqa: ANN401 - matplotlib
-    """From the first fault of the root cause to those that followed it."""
-    told = [
+    """Draw arrows from the first fault of the root cause to those that followed it."""
+    explained_lanes = [
         (lane, row["seconds_into_drive"])
         for lane, row in enumerate(lanes.iter_rows(named=True))
         if row["rank"] in explained
     ]
-    for lane, at in told[1 : 1 + _MAX_ARROWS]:
-        first_lane, first_at = told[0]
+    for lane, at in explained_lanes[1 : 1 + _MAX_ARROWS]:
+        first_lane, first_at = explained_lanes[0]
         if at - first_at > _SAME_MOMENT_S:
             axes.annotate(
                 "",
@@ -209,13 +209,13 @@ def _arrows(axes: Any, lanes: pl.DataFrame, explained: Sequence[int], scale: flo
 
 
 def _lane_name(code: str, ecu: str) -> str:
-    """Code and ECU in the room that is left of the plot; the code goes before."""
+    """Fit code and ECU into the margin of the plot; the code has precedence."""
     code, ecu = _short(redact(code), _NAME_CHARACTERS - 6), redact(ecu)
     return f"{code}  {_short(ecu, min(16, _NAME_CHARACTERS - len(code)))}"
 
 
 def _name_width(name: str) -> float:
-    """Share of the picture that a lane's name and the space beside it take, in the widest of the usual fonts."""
+    """Return the share of the picture that a lane's name and its space take, in the widest common font."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 

@@ -1,7 +1,7 @@
 """Compare the whole bucket with Dagster's records once a day: the schedule, and the job that does the work.
 
 A schedule's evaluation has 60 seconds, and a bucket may hold millions of objects: hence the job. A run works for
-`RUN_SECONDS` at most and leaves the rest to the next hour. The progress of the pass is kept in the lake, `lake.reports.RECONCILE`.
+`RUN_SECONDS` at most and leaves the rest to the next hour. The progress of the pass is kept in the lake.
 """
 
 import time

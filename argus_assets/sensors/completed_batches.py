@@ -214,8 +214,8 @@ def _do_each(pool: Executor, action: Callable[[_Item], object], items: Sequence[
 def list_fairly(bucket: Bucket, start_after: str) -> tuple[list[ObjectInfo], bool]:
     """Return some markers after a key, and whether the listing reached the end of the inbox.
 
-    At most `MAX_OF_VEHICLE` of one vehicle as long as others wait behind it; room that is left at the end is filled with
-    the rest of those that have more.
+    No more than `MAX_OF_VEHICLE` of one vehicle while others wait behind it; remaining room is then filled with further
+    markers of those vehicles.
     """
     found: list[ObjectInfo] = []
     more: dict[str, str] = {}

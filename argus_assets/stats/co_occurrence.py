@@ -1,4 +1,4 @@
-"""Which codes were active together."""
+"""Find codes that were active together."""
 
 from typing import Final
 
@@ -8,33 +8,33 @@ import polars as pl
 from argus_assets.stats.spans import Elapsed, joined, shared_with
 
 NEAR_NS: Final = 5_000_000_000
-"""Codes that were active within this time of each other count as having come together."""
+"""Codes that were active within this time of each other co-occur."""
 
 MAX_CODES: Final = 100
-"""So many codes, the first of the ranking, are looked for beside each fault, which bounds the work."""
+"""Top codes of the ranking that are searched for beside each fault, which bounds the work."""
 
 MAX_LISTED: Final = 10
 """Longest list of co-occurring codes."""
 
 
 def widened(active: pl.DataFrame) -> pl.DataFrame:
-    """Active times with half of `NEAR_NS` more on both sides: two of them overlap when at most `NEAR_NS` lies between.
+    """Extend active times by half of `NEAR_NS` on both sides: two of them overlap when at most `NEAR_NS` apart.
 
     Args:
         active: `spans.joined` of each fault.
 
     Returns:
-        Disjoint spans. Moments that had no length have one.
+        Disjoint spans, all with a length.
     """
     return joined(active, gap_ns=NEAR_NS).with_columns(
         pl.col("start") - NEAR_NS // 2,
-        # One nanosecond more, so that exactly NEAR_NS between two activations still overlaps.
+        # One nanosecond more, so that activations exactly NEAR_NS apart still overlap.
         pl.col("end") + NEAR_NS // 2 + 1,
     )
 
 
 def co_occurring(near: pl.DataFrame, ranked: pl.DataFrame) -> pl.Series:
-    """For each ranked fault the other codes that were active with it, most shared time first.
+    """List the other codes that were active with each ranked fault, most shared time first.
 
     The cost grows with codes times activations, not with pairs of activations.
 
@@ -43,10 +43,10 @@ def co_occurring(near: pl.DataFrame, ranked: pl.DataFrame) -> pl.Series:
         ranked: The faults, most important first, with the column `code`.
 
     Returns:
-        `co_occurring`, a list of codes for each row of `ranked`.
+        `co_occurring`, a list of codes per row of `ranked`.
     """
     codes = ranked["code"].unique(maintain_order=True).head(MAX_CODES)
-    # One code may be that of several faults.
+    # Several faults may have the same code.
     number = ranked.select(pl.col("code").replace_strict(codes, range(len(codes)), default=None)).to_series()
     of_codes = joined(near.with_columns(row=number.gather(near["row"])).drop_nulls("row"))
     elapsed = [Elapsed.of(spans) for spans in of_codes.partition_by("row", maintain_order=True)]

@@ -1,6 +1,6 @@
-"""Have a drive measured and its traffic counted by a confined process, from outside: what a job may use, and what it left.
+"""Order a confined process to measure a drive and count its traffic: the outside, with the limits of the job.
 
-`jobs` is the other side: what runs inside of the process.
+`jobs` is the other side, which runs inside of the process.
 """
 
 import math
@@ -24,13 +24,13 @@ def measure_contained(
     """Measure a drive.
 
     Args:
-        confined: The process; it reads the parts.
+        confined: The process, which may read the parts.
         parts: Each recording with the local folder of its part.
-        frames: Of the drive.
+        frames: Frames of the drive.
         reserve: Entered with the bytes of memory that it may take, while it runs.
 
     Returns:
-        The distance, `None` when nothing tells it, and `stats.schema.SPEED`.
+        The distance, `None` when no source gives it, and `stats.schema.SPEED`.
 
     Raises:
         PermanentError: It needs more than it may use.
@@ -43,7 +43,7 @@ def measure_contained(
     try:
         speed = SPEED.cast(pl.read_parquet(place / SPEED_FILE))
     except (BadTable, pl.exceptions.PolarsError, OSError) as error:
-        raise PermanentError(f"Measuring gave a table that is none: {error}"[:500], help="Report it.") from error
+        raise PermanentError(f"Measuring returned an invalid table: {error}"[:500], help="Report it.") from error
     match ended.result.get("distance"):
         case {"km": int() | float() as km, "source": str(source), "signal": str(signal)} if math.isfinite(km):
             return Distance(float(km), source, signal), speed

@@ -1,16 +1,17 @@
-"""How far a drive went, by the most trusted thing that it recorded.
+"""Distance of a drive, by the most trusted source that was recorded.
 
-| source | what | of a message |
+| source | what | bytes |
 |---|---|---|
-| `j1939_high_resolution_distance` | PGN 65217 VDHR, SPN 917, 5 m a bit (SAE J1939-71) | bytes 1 to 4 |
-| `j1939_vehicle_distance` | PGN 65248 VD, SPN 245, 0.125 km a bit (SAE J1939-71) | bytes 5 to 8 |
-| `obd_odometer` | service 01 PID A6, 0.1 km a bit (SAE J1979-DA), in a single frame of its own | bytes 4 to 7 |
-| `odometer_signal` | a topic or signal that is named odometer, mileage or total distance | |
+| `j1939_high_resolution_distance` | PGN 65217 VDHR, SPN 917, 5 m a bit (SAE J1939-71) | 1 to 4 |
+| `j1939_vehicle_distance` | PGN 65248 VD, SPN 245, 0.125 km a bit (SAE J1939-71) | 5 to 8 |
+| `obd_odometer` | service 01 PID A6, 0.1 km a bit (SAE J1979-DA), in a single frame of its own | 4 to 7 |
+| `odometer_signal` | a topic or signal named odometer, mileage or total distance | |
 | `gnss` | positions: `NavSatFix`, `GPSFix`, `LocationFix` | |
-| `wheel_speed` | PGN 65265 CCVS, SPN 84, 1/256 km/h a bit (SAE J1939-71), summed over time | bytes 2 and 3 |
+| `wheel_speed` | PGN 65265 CCVS, SPN 84, 1/256 km/h a bit (SAE J1939-71), summed over time | 2 and 3 |
 
-A source counts from two readings on, unless most of what it tells is impossible. Of several senders or topics the one with the most readings is taken. An odometer
-also knows what was driven between two recordings, and positions bridge it in a straight line; wheel speed does not.
+A source needs two readings, most of which must be possible. Of several senders or topics, the one with the most readings
+counts. An odometer includes what was driven between two recordings, and positions bridge it in a straight line; wheel
+speed does not.
 """
 
 import re
@@ -28,12 +29,12 @@ from argus_assets.stats.readings import CanValue, Readings
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far a drive went.
+    """Distance of a drive.
 
     Attributes:
         km: Kilometres.
         source: One of `schema.DISTANCE_SOURCES`.
-        signal: Who sent it, on which channel or topic.
+        signal: Its sender and channel, or its topic.
     """
 
     km: float
@@ -42,17 +43,17 @@ class Distance:
 
 
 def measure(drive: Drive, frames: pl.DataFrame | None = None) -> Distance | None:
-    """Measure a drive; `None` when nothing that was recorded tells how far it went.
+    """Measure the distance of a drive; `None` when no recorded source gives it.
 
-    CAN frames are read once, and only those of the identifiers above; topics only as far as they are needed.
+    CAN frames are read once, and only those with the identifiers above; topics only when they are needed.
 
     Args:
         drive: What was recorded.
-        frames: Its `readings.motion_frames`, where they were read before.
+        frames: Its `readings.motion_frames`, if already read.
     """
     frames = recorded.motion_frames(drive) if frames is None else frames
     for source, find, km in _WAYS:
-        best = recorded.most(find(drive, frames))
+        best = recorded.longest(find(drive, frames))
         if best is not None and (driven := km(best)) is not None:
             return Distance(driven, source, best.signal)
     return None
@@ -63,14 +64,14 @@ _ODOMETER_NAME: Final = re.compile(
 )
 _KM_OF: Final = {"km": 1.0, "m": 1e-3, "meters": 1e-3, "metres": 1e-3, "mi": 1.609344, "miles": 1.609344}
 _SIGNAL_RESOLUTION_KM: Final = 1.0
-"""Many odometer signals move by whole kilometres."""
+"""Many odometer signals count whole kilometres."""
 
 
 def _odometer_signals(drive: Drive) -> Iterator[Readings]:
-    """Odometers by name, in kilometres.
+    """Yield odometers by name, in kilometres.
 
-    The unit is that of the name (`odometer_km`); without one, metres in a message of a robot (ROS REP 103) and
-    kilometres in a signal of a vehicle's bus.
+    The unit is that of the name (`odometer_km`); by default, metres in a message of a robot (ROS REP 103) and kilometres
+    in a signal of a vehicle's bus.
     """
     for found, topic, column, schema, rows in recorded.named(drive, _ODOMETER_NAME):
         unit = found[1] or ("m" if "/" in schema or schema.startswith("foxglove.") else "km")
@@ -78,7 +79,7 @@ def _odometer_signals(drive: Drive) -> Iterator[Readings]:
 
 
 def _counter(value: CanValue) -> Callable[[Readings], float | None]:
-    """Distance by a counter of kilometres in CAN frames."""
+    """Return a function that measures the distance by a counter of kilometres in CAN frames."""
     return lambda r: counted_km(
         r.time_ns,
         r.values[:, 0],
@@ -121,4 +122,4 @@ _WAYS: Final[
         lambda r: integrated_km(r.time_ns, r.values[:, 0]),
     ),
 )
-"""Source, its readings, and the distance by them, most trusted first."""
+"""Source, its readings, and the distance by these, most trusted first."""

@@ -14,7 +14,7 @@ from argus_assets.stats.totals import drive_stats
 
 @dataclass(frozen=True, slots=True)
 class DriveStatistics:
-    """What the faults of a drive come to.
+    """Statistics of a drive.
 
     Attributes:
         error_stats: `schema.ERROR_STATS`, most important first.
@@ -42,8 +42,8 @@ def aggregate(
     Args:
         events: `faults.schema.ERROR_EVENTS`.
         recordings: `recordings.schema.RECORDINGS`.
-        distance: How far the drive went (`distance.measure`).
-        speed: How fast it went (`speed.speed_series`).
+        distance: Of the drive (`distance.measure`).
+        speed: Of the drive (`speed.speed_series`).
         buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
     """
     time = RecordedTime.of(recordings, events)

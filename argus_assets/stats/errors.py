@@ -1,4 +1,4 @@
-"""Error events of one drive → error stats: one row for each fault of each ECU, ranked."""
+"""Error events of one drive → error stats: a ranked row for each fault of each ECU."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,7 @@ from argus_assets.stats.schema import ERROR_STATS, HISTOGRAM_BINS
 from argus_assets.stats.spans import I64, joined, sum_by_row
 
 FAULT: Final = ("code", "source", "ecu")
-"""What makes two events events of the same fault. The channel does not: a gateway repeats what an ECU reports."""
+"""Columns that identify a fault. The channel is none of them: a gateway repeats what an ECU reports."""
 
 _S_PER_HOUR: Final = 3600.0
 
@@ -35,12 +35,12 @@ class Faults:
 def aggregate_faults(events: pl.DataFrame, time: RecordedTime) -> Faults:
     """Aggregate the events of a drive.
 
-    A fault that one ECU reports on two channels is one row. Its occurrences are summed over them; its active time is
-    their union.
+    A fault that one ECU reports on two channels is one row, with the sum of the occurrences and the union of the active
+    times.
 
     Args:
         events: `faults.schema.ERROR_EVENTS`.
-        time: When the drive was recorded; all events lie in it.
+        time: When the drive was recorded; it contains all events.
     """
     if events.is_empty():
         return Faults(ERROR_STATS.empty(), pl.DataFrame(schema={"row": pl.UInt32, "start": pl.Int64, "end": pl.Int64}))
@@ -79,25 +79,25 @@ def aggregate_faults(events: pl.DataFrame, time: RecordedTime) -> Faults:
 
 
 def top(stats: pl.DataFrame, k: int = 10) -> pl.DataFrame:
-    """The `k` most important troubles of `schema.ERROR_STATS`: rows that repeat another's trouble are left out."""
+    """Return the `k` most important troubles of `schema.ERROR_STATS`, without rows that repeat another's trouble."""
     return stats.filter(pl.col("same_as").is_null()).sort("rank").head(k)
 
 
 def bin_edges(time: RecordedTime) -> I64:
-    """Edges of the `HISTOGRAM_BINS` equal parts of a drive, nanoseconds from its first frame."""
-    # Not a quotient of floats: the last edge is the end itself.
+    """Return the edges of the `HISTOGRAM_BINS` equal parts of a drive, nanoseconds from its first frame."""
+    # Integers: the last edge is exactly the end.
     return np.arange(HISTOGRAM_BINS + 1, dtype=np.int64) * (time.end_ns - time.start_ns) // HISTOGRAM_BINS
 
 
 def _active_by_bin(active: pl.DataFrame, count: int, time: RecordedTime) -> I64:
-    """Nanoseconds active in each part of the drive, shape (count, HISTOGRAM_BINS)."""
+    """Return the nanoseconds active in each part of the drive, shape (count, HISTOGRAM_BINS)."""
     rows, start, end = (active[name].cast(pl.Int64).to_numpy() for name in ("row", "start", "end"))
     until = [sum_by_row(np.clip(edge, start, end) - start, rows, count) for edge in bin_edges(time)]
     return np.diff(np.column_stack(until), axis=1)
 
 
 def _starts_by_bin(spans: pl.DataFrame, count: int, time: RecordedTime) -> I64:
-    """Activations that began in each part of the drive, shape (count, HISTOGRAM_BINS)."""
+    """Return the number of activations that began in each part of the drive, shape (count, HISTOGRAM_BINS)."""
     part = np.searchsorted(bin_edges(time), spans["start"].to_numpy(), side="right") - 1
     cell = spans["row"].to_numpy().astype(np.int64) * HISTOGRAM_BINS + np.clip(part, 0, HISTOGRAM_BINS - 1)
     return np.bincount(cell, minlength=count * HISTOGRAM_BINS).reshape(count, HISTOGRAM_BINS)

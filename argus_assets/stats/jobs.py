@@ -1,6 +1,6 @@
-"""Measure a drive and count its traffic, inside of the confined process: the jobs that `containment.worker` runs by name.
+"""Measure a drive and count its traffic, inside of the confined process: jobs that `containment.worker` runs by name.
 
-`contained` is the other side: it orders the job from outside, and says what it may use.
+`contained` is the other side: it orders the job from outside, and sets its limits.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SPEED_FILE: Final = "speed.parquet"
 
 
 def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Measure a drive; leaves `SPEED_FILE`, returns `distance` (`distance.Distance`, or none).
+    """Measure a drive: write `SPEED_FILE`, and return `distance` (`distance.Distance`, or none).
 
     Args:
         job: Where to write.

@@ -1,16 +1,16 @@
-"""What became of each fault of a vehicle over its drives: new, recurring, cleared, back. Pure.
+"""Lifecycle of each fault of a vehicle over its drives: new, recurring, cleared, back. Pure.
 
 The rules, drive by drive in the order of their recording:
 
-- A drive is *affected* when it reports the code as more than a memory (`previously_active` alone is none).
+- A drive is *affected* when it reports the code as more than stored (`previously_active` alone does not count).
 - A drive *counts* against a fault when it is not affected and was recorded for at least as long as the fault ever took
-  to show itself after the beginning of a drive: its monitor has had the time to run.
+  to appear after the start of a drive: its monitor has had the time to run.
 - A fault is *cleared* when `CLEAR_DRIVES` drives in a row count against it (three, as OBD-II turns its lamp off after
   three drives without the fault), or when a tester cleared it (OBD mode 04, UDS 0x14, J1939 DM11, confirmed)
   and it was not reported again in that drive.
-- What is affected after it was cleared is *back*: the repair did not last. Within a drive, a report that follows a
-  clearing makes it back too.
-- Else it is *new* when one drive is affected, and *recurring* when several are.
+- A fault that is reported after it was cleared is *back*: the repair did not last. So is one that is reported after a
+  clearing in the same drive.
+- Otherwise it is *new* when one drive is affected, and *recurring* when several are.
 """
 
 import re
@@ -49,8 +49,8 @@ class Clearing(BaseModel):
     """A tester cleared codes.
 
     Attributes:
-        ecu: Of which ECU, `None` for all.
-        scope: Beginning of the codes that it covers, empty for all.
+        ecu: The ECU that cleared its codes, `None` for all.
+        scope: The code that it covers, the letter of a system, or empty for all.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,8 +60,8 @@ class Clearing(BaseModel):
     scope: str
 
     def covers(self, code: str, ecu: str) -> bool:
-        """Whether it clears this code of this ECU."""
-        return self.ecu in (None, ecu) and code.startswith(self.scope)
+        """Return whether it clears this code of this ECU."""
+        return self.ecu in (None, ecu) and self.scope in ("", code[:1], code)
 
 
 class DriveSeen(BaseModel):
@@ -69,7 +69,7 @@ class DriveSeen(BaseModel):
 
     Attributes:
         recorded_s: Seconds recorded.
-        faults: By code and ECU.
+        faults: Its faults by code and ECU.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,10 +83,10 @@ class DriveSeen(BaseModel):
 
 
 class Episode(BaseModel):
-    """A stretch of drives from where a fault came to where it was cleared.
+    """Drives from the appearance of a fault until it was cleared.
 
     Attributes:
-        drives: How many were affected.
+        drives: Number of affected drives.
         cleared_by: `None` while it is open.
         cleared_in: Partition of the drive that cleared it.
     """
@@ -102,13 +102,13 @@ class Episode(BaseModel):
 
 
 class FaultLife(BaseModel):
-    """What became of a fault.
+    """Lifecycle of a fault.
 
     Attributes:
-        drives_affected: Of `drives` in the window.
-        counting_since: Drives in a row that count against it since it was last seen.
-        first_release: Which release it first appeared under.
-        marks: What each drive says of it, oldest first; none before it first appeared.
+        drives_affected: Affected drives, of `drives` in the window.
+        counting_since: Drives in a row that count against it since its last report.
+        first_release: Release under which it first appeared.
+        marks: Mark of each drive, oldest first, from its first appearance on.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -133,11 +133,11 @@ SEVERITIES: Final = ("critical", "error", "warning", "info")
 
 
 def lifecycles(drives: Sequence[DriveSeen], *, clear_drives: int = CLEAR_DRIVES) -> list[FaultLife]:
-    """What became of each fault: those that are back first, then by severity.
+    """Return the lifecycle of each fault: those that are back first, then by severity.
 
     Args:
         drives: All drives of one vehicle in a window, in any order.
-        clear_drives: So many drives in a row have to count against a fault that it is cleared.
+        clear_drives: Drives in a row that must count against a fault until it is cleared.
     """
     in_order = sorted(drives, key=lambda d: (d.recorded_from, d.partition))
     keys = {key for drive in in_order for key in drive.faults}

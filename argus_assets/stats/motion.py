@@ -1,8 +1,7 @@
-"""From readings to kilometres: counters, speeds and positions over time. Numbers in, numbers out.
+"""Convert readings of counters, speeds and positions to kilometres. Numbers in, numbers out.
 
-No reading is taken for a movement faster than `MAX_SPEED_KMH`. A single reading that does not fit between its
-neighbours, which fit each other, is left out; what is left and still does not fit is a reset, and the distance over
-it is not known and not counted.
+No movement is faster than `MAX_SPEED_KMH`. A single reading that does not fit between its neighbours, while these fit each
+other, is dropped. Any other misfit is a reset; the distance over it is unknown and not counted.
 """
 
 import math
@@ -20,10 +19,10 @@ MAX_SPEED_KMH: Final = 400.0
 """Faster than any vehicle on a road."""
 
 MAX_SPEED_GAP_NS: Final = 5_000_000_000
-"""Longest time between two speeds that is bridged: CCVS comes ten times a second."""
+"""Longest gap between two speeds that is bridged: CCVS is sent ten times a second."""
 
 MIN_STEP_KM: Final = 0.010
-"""Shortest step between two positions: a standing receiver wanders by several metres."""
+"""Shortest step between two positions: those of a parked receiver wander by several metres."""
 
 EARTH_RADIUS_KM: Final = 6371.0088
 """Mean radius of the Earth (IUGG)."""
@@ -32,20 +31,20 @@ _NS_PER_HOUR: Final = 3600e9
 
 
 def counted_km(time_ns: I64, km: F64, *, resolution_km: float, modulus_km: float | None = None) -> float | None:
-    """Distance by a counter such as an odometer; `None` when most of its steps are impossible, as by a wrong unit.
+    """Return the distance by a counter such as an odometer; `None` when most steps are impossible, as with a wrong unit.
 
     Args:
         time_ns: Times of the readings, ascending.
         km: The readings.
-        resolution_km: Step of the counter: so far it may move between two readings that follow closely.
-        modulus_km: Where the counter starts again from 0; `None` when it does not.
+        resolution_km: Step of the counter, by which it may move between two close readings.
+        modulus_km: Where the counter wraps around to 0; `None` when it does not.
     """
 
     def step(i: I64, j: I64) -> F64:
         moved = km[j] - km[i]
         return moved if modulus_km is None else np.where(moved < 0, moved + modulus_km, moved)
 
-    # A quarter of a step more than that: readings are no exact multiples as binary fractions.
+    # And a quarter of a step: as binary fractions, readings are not exact multiples.
     kept = _without_spikes(time_ns, step, slack_km=1.25 * resolution_km)
     steps = step(kept[:-1], kept[1:])
     possible = _possible(time_ns, kept[:-1], kept[1:], steps, slack_km=1.25 * resolution_km)
@@ -53,7 +52,7 @@ def counted_km(time_ns: I64, km: F64, *, resolution_km: float, modulus_km: float
 
 
 def integrated_km(time_ns: I64, kmh: F64) -> float:
-    """Distance by a speed: trapezoids between readings that are at most `MAX_SPEED_GAP_NS` apart.
+    """Integrate a speed: trapezoids between readings that are at most `MAX_SPEED_GAP_NS` apart.
 
     Args:
         time_ns: Times of the readings, ascending.
@@ -65,9 +64,9 @@ def integrated_km(time_ns: I64, kmh: F64) -> float:
 
 
 def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
-    """Distance along positions: great circles (the haversine formula) between positions `MIN_STEP_KM` apart or more.
+    """Return the distance along positions: great circles (haversine formula) between positions at least `MIN_STEP_KM` apart.
 
-    Of each second one position counts, the median, which steadies a fast receiver.
+    One position per second counts, the median, which steadies a fast receiver.
 
     Args:
         time_ns: Times of the positions, ascending.
@@ -85,8 +84,8 @@ def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
     jumped = ~_possible(time_ns, kept[:-1], kept[1:], step(kept[:-1], kept[1:]), slack_km=MIN_STEP_KM)
     total_km = 0.0
     anchor: list[float] = []
-    # A step starts where the last one that counted ended, so they can't be taken all at once. There is a position a
-    # second: 30,000 in a long day's driving.
+    # A step starts where the last counted one ended, so this is a loop. There is one position per second: 30,000 in a
+    # long day's driving.
     for point, starts_anew in zip(points[kept].tolist(), [True, *jumped.tolist()], strict=True):
         if starts_anew:
             anchor = point
@@ -97,7 +96,7 @@ def track_km(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> float:
 
 
 def track_kmh(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> tuple[I64, F64]:
-    """Speed along positions, by the steps between the seconds' medians that are at most `MAX_SPEED_GAP_NS` apart.
+    """Return the speed along positions, by steps between medians of seconds at most `MAX_SPEED_GAP_NS` apart.
 
     Args:
         time_ns: Times of the positions, ascending.
@@ -105,7 +104,7 @@ def track_kmh(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> tuple[I64,
         longitude_deg: WGS 84.
 
     Returns:
-        The time at which each step ends, and its speed in km/h.
+        The end time of each step, and its speed in km/h.
     """
     time_ns, points = _each_second(time_ns, latitude_deg, longitude_deg)
     gap = np.diff(time_ns)
@@ -115,7 +114,7 @@ def track_kmh(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> tuple[I64,
 
 
 def _each_second(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> tuple[I64, F64]:
-    """Of each second the time in its middle and the median position, a point of a unit sphere: shape (seconds, 3)."""
+    """Return middle time and median position of each second; positions are points of a unit sphere, shape (seconds, 3)."""
     latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
     # As points of a unit sphere: half their distance in a straight line is the root of the haversine of the arc, and
     # neither a pole nor the date line is special.
@@ -130,7 +129,7 @@ def _each_second(time_ns: I64, latitude_deg: F64, longitude_deg: F64) -> tuple[I
             }
         )
         .group_by("second", maintain_order=True)
-        # Times stay integers: damage may have made one of them too large for a float to come back from.
+        # Times stay integers: one that damage made huge would not survive a float.
         .agg(pl.col("time_ns").get(pl.len() // 2), pl.col("x", "y", "z").median())
     )
     return each_second["time_ns"].to_numpy(), each_second.select("x", "y", "z").to_numpy()
@@ -141,13 +140,13 @@ def _arc_km(chord: F64) -> F64:
 
 
 def _possible(time_ns: I64, i: I64, j: I64, steps: F64, *, slack_km: float) -> npt.NDArray[np.bool_]:
-    """Whether a vehicle can have made each step from reading i to reading j."""
+    """Return for each step from reading i to reading j whether a vehicle can make it."""
     furthest = MAX_SPEED_KMH * (time_ns[j] - time_ns[i]) / _NS_PER_HOUR + slack_km
     return (steps >= 0) & (steps <= furthest)
 
 
 def _without_spikes(time_ns: I64, step: Callable[[I64, I64], F64], *, slack_km: float) -> I64:
-    """Places of the readings, without those that do not follow the one before while the next one does."""
+    """Return the indices of the readings without those that cannot follow the previous one while the next one can."""
     places = np.arange(len(time_ns))
     before, here, after = places[:-2], places[1:-1], places[2:]
     to_it = _possible(time_ns, before, here, step(before, here), slack_km=slack_km)

@@ -1,18 +1,16 @@
-"""Pairs of faults: how long both were active, how often they came together, more than chance would, and which first.
+"""Pairs of faults: shared active time, joint activations, lift over chance, and which came first.
 
-*Came together*: activations of the two that overlap or have at most `co_occurrence.NEAR_NS` between them; all of
-those that hang together in this way, of both faults, are one joint activation. Its order is that of the first
-activation of each, and no order at all within `ranking.SAME_MOMENT_NS`.
+*Joint activation*: activations of both faults that overlap or are at most `co_occurrence.NEAR_NS` apart, transitively.
+Its order is that of the first activation of each fault; within `ranking.SAME_MOMENT_NS` it has none.
 
-*Lift*, as association rules know it (Brin, Motwani, Ullman, Tsur: Dynamic itemset counting, SIGMOD 1997, there
+*Lift*, as in association rules (Brin, Motwani, Ullman, Tsur: Dynamic itemset counting, SIGMOD 1997, there
 "interest"), over recorded time instead of shopping baskets:
 
     lift = P(A and B) / (P(A) · P(B))        P(X) = seconds during which X was active / seconds recorded
 
-Two faults that know nothing of each other, active for these shares of the drive, would both be active for
-P(A) · P(B) of it: a lift of 1. So that moments have a length, an activation counts here as lasting half of `NEAR_NS`
-longer on both sides. The lift of a pair that came together once is one observation: read it with
-`joint_activations`.
+Two independent faults would both be active for P(A) · P(B) of the drive: a lift of 1. To give moments a length, an
+activation is extended here by half of `NEAR_NS` on both sides. The lift of a pair with one joint activation is a single
+observation: read it together with `joint_activations`.
 """
 
 from itertools import combinations
@@ -29,25 +27,25 @@ from argus_assets.stats.schema import CODE_PAIRS
 from argus_assets.stats.spans import joined, overlaps, with_stretch
 
 MAX_FAULTS: Final = 32
-"""So many faults, the first of the ranking, are paired: at most 496 pairs."""
+"""Top faults of the ranking that are paired: at most 496 pairs."""
 
 _NAMES: Final = ("rank", "code", "source", "ecu")
 
 
 def code_pairs(faults: Faults, time: RecordedTime) -> pl.DataFrame:
-    """Look at each two of the most important faults. A trouble that is reported several times is paired once.
+    """Compare each pair of the most important faults. A trouble that is reported several times is paired once.
 
     Args:
         faults: The faults of the drive.
         time: When it was recorded.
 
     Returns:
-        `schema.CODE_PAIRS`: the pairs that came together, most important first.
+        `schema.CODE_PAIRS`: pairs with joint activations, most important first.
     """
     paired = top(faults.stats, MAX_FAULTS)
     if paired.height < 2:
         return CODE_PAIRS.empty()
-    # Troubles rank before what repeats them, so the paired faults are the first rows.
+    # Rows that repeat a trouble rank last, so the paired faults are the first rows.
     active = faults.active.filter(pl.col("row") < paired.height)
     first, second = np.array(list(combinations(range(paired.height), 2))).T
     shared_ns = overlaps(active, paired.height)
@@ -78,14 +76,14 @@ def _named(names: pl.DataFrame, side: str) -> pl.DataFrame:
 
 
 def _while_recorded(spans: pl.DataFrame, time: RecordedTime) -> pl.DataFrame:
-    """The spans on a clock that stands still while nothing is recorded."""
+    """Convert spans to a clock that stops while nothing is recorded."""
     start, end = (time.covered.until(spans[name].to_numpy()) for name in ("start", "end"))
     return spans.with_columns(start=pl.Series(start), end=pl.Series(end))
 
 
 def _joint_activations(active: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Count what came together, and in which order, for each pair."""
-    # Activations of one fault that hang together do so beside any other fault, so they are joined first.
+    """Count joint activations and their order for each pair."""
+    # Activations of one fault that are near each other are so beside any other fault: they are joined first.
     bouts = joined(active, gap_ns=NEAR_NS)
     sides = [
         pairs.select("a", "b", row=pl.col(side)).join(bouts, on="row").with_columns(is_a=pl.lit(side == "a"))

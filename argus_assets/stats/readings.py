@@ -1,6 +1,6 @@
-"""Numbers over time of how a drive moved, as they were recorded: counters, speeds and positions of CAN frames and topics.
+"""Recorded readings of motion: counters, speeds and positions of CAN frames and topics.
 
-What they come to stands in `distance.py` and `speed.py`.
+`distance.py` and `speed.py` evaluate them.
 """
 
 import re
@@ -21,7 +21,7 @@ _OBD_ANSWERS: Final = (~IS_EXTENDED & _ID.is_between(0x7E8, 0x7EF)) | (IS_EXTEND
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What one sender or topic says.
+    """Readings of one sender or topic.
 
     Attributes:
         signal: Its name.
@@ -34,8 +34,8 @@ class Readings:
     values: F64
 
 
-def most(found: Iterator[Readings]) -> Readings | None:
-    """Those of the most readings, which are at least two; of several the first by name."""
+def longest(found: Iterator[Readings]) -> Readings | None:
+    """Return the series with the most readings, at least two; of several, the first by name."""
     best = min(found, key=lambda r: (-len(r.time_ns), r.signal), default=None)
     return best if best is not None and len(best.time_ns) >= 2 else None
 
@@ -48,14 +48,14 @@ class CanValue:
     """A number in some CAN frames.
 
     Attributes:
-        wanted: Which frames.
-        sender_mask: Bits of the identifier that tell senders apart.
-        sender: How a sender is named, a format of those bits.
-        first: Place of its first byte, from 0.
-        count: Its bytes.
+        wanted: Filter for its frames.
+        sender_mask: Bits of the identifier that identify the sender.
+        sender: Format of a sender's name, given those bits.
+        first: Index of its first byte, from 0.
+        count: Number of its bytes.
         is_little_endian: Least significant byte first.
         factor: Unit of the raw number.
-        highest: Highest raw number that is a reading.
+        highest: Highest raw number that is a valid reading.
     """
 
     wanted: pl.Expr
@@ -68,7 +68,7 @@ class CanValue:
     highest: int
 
     def readings(self, frames: pl.DataFrame) -> Iterator[Readings]:
-        """The readings of each sender on each channel."""
+        """Yield the readings of each sender on each channel."""
         order = range(self.count) if self.is_little_endian else reversed(range(self.count))
         raw = pl.sum_horizontal(
             (byte(self.first + place) * (1 << 8 * power) for power, place in enumerate(order)), ignore_nulls=False
@@ -88,7 +88,7 @@ class CanValue:
 
 
 def _j1939(pgn: int, first: int, count: int, factor: float) -> CanValue:
-    """A number of a broadcast parameter group (SAE J1939-21 5.2).
+    """Describe a number of a broadcast parameter group (SAE J1939-21, 5.2).
 
     Raw numbers whose highest byte is above 0xFA are indicators, errors and "not available" (J1939-71 5.1.4).
     """
@@ -100,9 +100,9 @@ def _j1939(pgn: int, first: int, count: int, factor: float) -> CanValue:
 
 
 def _obd(pid: int, count: int, factor: float) -> CanValue:
-    """A number that a service 01 PID answers with, in a single frame of its own (SAE J1979-DA)."""
+    """Describe the number in the answer to a service 01 PID, in a single frame of its own (SAE J1979-DA)."""
     return CanValue(
-        # The length, the answer to service 01, the PID and its bytes.
+        # Length, answer to service 01, PID, then its bytes.
         _OBD_ANSWERS & (byte(0) == 2 + count) & (byte(1) == 0x41) & (byte(2) == pid),
         sender_mask=0x1FFFFFFF,
         sender="0x{:X}",
@@ -130,7 +130,7 @@ _WANTED: Final = (
 
 
 def motion_frames(drive: Drive) -> pl.DataFrame:
-    """The CAN frames of a drive that a `CanValue` of this module reads, in one pass over all."""
+    """Return the CAN frames of a drive that any `CanValue` of this module reads, in one pass."""
     return data_frames(drive.frames, _WANTED).collect()
 
 
@@ -142,10 +142,10 @@ _NO_FIX: Final = -1
 
 
 def named(drive: Drive, name: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str, str, str, pl.LazyFrame]]:
-    """Numbers of topics and signals by their name in snake case: the match, topic, column, schema and rows."""
+    """Yield numbers of topics and signals whose name in snake case matches: match, topic, column, schema and rows."""
     for (topic, schema), rows in drive.topics.items():
         for column, dtype in rows.collect_schema().items():
-            # A message of one value is named by its topic.
+            # A message with a single value is named by its topic.
             last = re.split(r"[./]", topic if column in ("data", "value") else column)[-1]
             if dtype.is_numeric() and (found := name.search(_snake_case(last))):
                 yield found, topic, column, schema, rows
@@ -156,7 +156,7 @@ def _snake_case(name: str) -> str:
 
 
 def positions(drive: Drive) -> Iterator[Readings]:
-    """Positions of each receiver, as far as it had any."""
+    """Yield the positions of each receiver that had any."""
     for (topic, schema), rows in drive.topics.items():
         numbers = {column for column, dtype in rows.collect_schema().items() if dtype.is_numeric()}
         if re.split(r"[./]", schema)[-1] not in _POSITIONS or not {"latitude", "longitude"} <= numbers:
@@ -167,14 +167,14 @@ def positions(drive: Drive) -> Iterator[Readings]:
             has_fix
             & latitude.is_between(-90, 90)
             & longitude.is_between(-180, 180)
-            # What receivers send before they know: no vehicle drives there.
+            # Sent before the first fix; no vehicle drives there.
             & ((latitude != 0) | (longitude != 0))
         )
         yield read(valid, topic, latitude, longitude)
 
 
 def read(rows: pl.LazyFrame, signal: str, *values: pl.Expr) -> Readings:
-    """Readings of a topic; what is no number is none."""
+    """Read a topic; values that are not finite numbers are dropped."""
     numbers = [value.cast(pl.Float64).alias(str(n)) for n, value in enumerate(values)]
     table = (
         rows.select(pl.col("timestamp").dt.timestamp("ns"), *numbers)

@@ -1,4 +1,4 @@
-"""The time of a drive: from its first frame to its last, and how much of that was recorded."""
+"""The time of a drive: from first to last frame, and how much of it was recorded."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,8 +12,8 @@ from argus_assets.stats.spans import Elapsed, joined
 class RecordedTime:
     """When a drive was recorded.
 
-    Recordings that overlap count once, and gaps between them do not count: that is what rates and shares are of. A
-    recording is taken to cover all of its time from the first frame to the last.
+    Rates and shares refer to it: overlapping recordings count once, and gaps between them do not count. A recording is
+    taken to cover all of its time from the first frame to the last.
 
     Attributes:
         start_ns: First frame of the drive, nanoseconds since 1970 UTC.
@@ -27,7 +27,7 @@ class RecordedTime:
 
     @classmethod
     def of(cls, recordings: pl.DataFrame, events: pl.DataFrame | None = None) -> Self:
-        """The time of these recordings; without any frame, that of the events.
+        """Return the time of these recordings or, without any frame, of the events.
 
         Args:
             recordings: `recordings.schema.RECORDINGS`.

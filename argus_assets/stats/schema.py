@@ -18,32 +18,36 @@ DISTANCE_SOURCES: Final = (
     "gnss",
     "wheel_speed",
 )
-"""What a distance was measured by, most trusted first; `stats/distance.py` documents each."""
+"""Sources of a distance, most trusted first; `stats/distance.py` documents each."""
 
 SPEED_SOURCES: Final = ("j1939_wheel_speed", "obd_speed", "speed_signal", "gnss")
-"""What a speed was measured by, most trusted first; `stats/speed.py` documents each."""
+"""Sources of a speed, most trusted first; `stats/speed.py` documents each."""
 
 ERROR_STATS: Final = Table(
     "error_stats",
     "one fault of one ECU (or node) over the whole drive, ranked: row 0 is the most important",
     (
         Column("rank", pl.UInt32, "1 is the most important."),
-        Column("score", pl.Float64, "What it is ranked by; `stats/ranking.py` documents it."),
+        Column("score", pl.Float64, "Score that it is ranked by; `stats/ranking.py` documents it."),
         Column(
             "same_as",
             pl.UInt32,
-            "Rank of the row that stands for the same trouble (`P0301` pending beside `P0301` confirmed); null for "
-            "a row that stands for itself. Those that do not rank behind all that do.",
+            "Rank of the row that represents the same trouble (`P0301` pending beside `P0301` confirmed); null for "
+            "the representing row itself. Represented rows rank after all others.",
             nullable=True,
         ),
         Column("code", pl.String, "Fault code."),
         Column("source", pl.String, "What reported it."),
         Column("ecu", pl.String, "Reporting ECU or node."),
-        Column("status", pl.Enum(STATUSES), "The status among its activations that most asks for somebody to act."),
+        Column("status", pl.Enum(STATUSES), "The most pressing status among its activations."),
         Column("severity", SEVERITY, "Worst severity seen."),
         Column("occurrences", pl.UInt32, "Inactive→active transitions."),
-        Column("frame_count", pl.UInt32, "Reports, for reference: a DM1 repeats each second while active."),
-        Column("active_s", pl.Float64, "Seconds during which it was active; what two channels report at once, once."),
+        Column("frame_count", pl.UInt32, "Reports, for reference: a DM1 is repeated every second while active."),
+        Column(
+            "active_s",
+            pl.Float64,
+            "Seconds during which it was active; simultaneous reports on two channels count once.",
+        ),
         Column("active_share_pct", pl.Float64, "Share of the recorded time during which it was active."),
         Column(
             "rate_per_hour",
@@ -57,13 +61,13 @@ ERROR_STATS: Final = Table(
         Column(
             "active_s_by_bin",
             pl.List(pl.Float64),
-            f"Seconds active in each of {HISTOGRAM_BINS} equal parts of the drive, first frame to last; sums up to "
+            f"Seconds active in each of {HISTOGRAM_BINS} equal parts of the drive, first frame to last; adds up to "
             "active_s.",
         ),
         Column(
             "occurrences_by_bin",
             pl.List(pl.UInt32),
-            "Activations that began in each of the same parts; sums up to occurrences.",
+            "Activations that began in each of the same parts; adds up to occurrences.",
         ),
         Column(
             "co_occurring",
@@ -78,7 +82,7 @@ ERROR_STATS: Final = Table(
 
 CODE_PAIRS: Final = Table(
     "code_pairs",
-    "two of the 32 most important troubles of a drive that came together; A is the one that ranks higher",
+    "two of the 32 most important troubles of a drive that occurred together; A ranks higher",
     (
         Column("rank_a", pl.UInt32, "Rank of A in error_stats."),
         Column("code_a", pl.String, "Code of A."),
@@ -92,13 +96,13 @@ CODE_PAIRS: Final = Table(
         Column(
             "joint_activations",
             pl.UInt32,
-            "How often they came together: stretches in which both were active, activations at most 5 s apart.",
+            "Joint activations: stretches in which both were active, with activations at most 5 s apart.",
         ),
         Column(
             "lift",
             pl.Float64,
-            "Time that they were active together, over what chance would give; `stats/pairs.py` has the formula. "
-            "Null when they were not active while anything was recorded.",
+            "Time that both were active, relative to chance; `stats/pairs.py` has the formula. "
+            "Null when they were not active in recorded time.",
             nullable=True,
         ),
         Column("a_first_pct", pl.Float64, "Share of the joint activations that A began, by more than 1 s."),
@@ -111,37 +115,37 @@ DRIVE_STATS: Final = Table(
     "drive_stats",
     "the drive: a table of one row",
     (
-        Column("recorded_h", pl.Float64, "Hours recorded; gaps between recordings are left out, overlaps count once."),
+        Column("recorded_h", pl.Float64, "Hours recorded, without gaps between recordings; overlaps count once."),
         Column("span_h", pl.Float64, "Hours from the first frame to the last."),
-        Column("distance_km", pl.Float64, "Distance, null when nothing that was recorded tells it.", nullable=True),
-        Column("distance_source", pl.Enum(DISTANCE_SOURCES), "What it was measured by.", nullable=True),
-        Column("distance_signal", pl.String, "The sender or topic that it was measured by.", nullable=True),
+        Column("distance_km", pl.Float64, "Distance; null when no recorded source gives it.", nullable=True),
+        Column("distance_source", pl.Enum(DISTANCE_SOURCES), "Source of the measurement.", nullable=True),
+        Column("distance_signal", pl.String, "Sender or topic of the measurement.", nullable=True),
         Column("recordings", pl.UInt32, "Recordings of the drive."),
-        Column("recordings_damaged", pl.UInt32, "Recordings that lost something, or could not be read at all."),
+        Column("recordings_damaged", pl.UInt32, "Recordings that lost frames, or could not be read."),
         Column("frames", pl.UInt64, "Frames read."),
-        Column("frames_lost", pl.UInt64, "Frames known or estimated to be lost to damage."),
-        Column("frames_read_pct", pl.Float64, "Share of these frames that was read; null without any.", nullable=True),
-        Column("busiest_channel", pl.String, "CAN channel of the highest mean load.", nullable=True),
+        Column("frames_lost", pl.UInt64, "Frames that are known or estimated to be lost to damage."),
+        Column("frames_read_pct", pl.Float64, "Share of all frames that was read; null without frames.", nullable=True),
+        Column("busiest_channel", pl.String, "CAN channel with the highest mean load.", nullable=True),
         Column("bus_load_mean_pct", pl.Float64, "Mean load of the busiest channel.", nullable=True),
         Column("bus_load_peak_pct", pl.Float64, "Highest peak load of any channel.", nullable=True),
         Column("events", pl.UInt32, "Activations of faults: rows of error_events."),
-        Column("troubles", pl.UInt32, "Rows of error_stats that stand for themselves."),
+        Column("troubles", pl.UInt32, "Troubles: rows of error_stats without same_as."),
         Column("codes", pl.UInt32, "Different codes."),
         Column("codes_critical", pl.UInt32, "Codes whose worst severity is critical."),
         Column("codes_error", pl.UInt32, "Codes whose worst severity is error."),
         Column("codes_warning", pl.UInt32, "Codes whose worst severity is warning."),
         Column("codes_info", pl.UInt32, "Codes whose worst severity is info."),
-        Column("ecus_with_faults", pl.UInt32, "ECUs and nodes that reported a fault of more than severity info."),
+        Column("ecus_with_faults", pl.UInt32, "ECUs and nodes that reported a fault above severity info."),
     ),
 )
 
 SPEED: Final = Table(
     "speed",
-    "the mean speed of a short part of the drive; no rows when nothing that was recorded tells it",
+    "the mean speed of a short part of the drive; no rows when no recorded source gives it",
     (
         Column("timestamp", TIMESTAMP, "A reading in the middle of the part."),
         Column("speed_kmh", pl.Float64, "Mean speed, km/h."),
-        Column("source", pl.Enum(SPEED_SOURCES), "What it was measured by."),
-        Column("signal", pl.String, "The sender or topic that it was measured by."),
+        Column("source", pl.Enum(SPEED_SOURCES), "Source of the measurement."),
+        Column("signal", pl.String, "Sender or topic of the measurement."),
     ),
 )

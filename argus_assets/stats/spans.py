@@ -1,6 +1,6 @@
-"""Stretches of time, many at once: joined, measured, overlapped. Whole nanoseconds throughout, so that sums are exact.
+"""Join, measure and overlap many spans of time at once. Whole nanoseconds throughout, so that sums are exact.
 
-A table of spans has the columns `row` (whose they are), `start` and `end` (Int64, nanoseconds from any origin).
+A table of spans has the columns `row` (their owner), `start` and `end` (Int64, nanoseconds from any origin).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import polars as pl
 I64 = npt.NDArray[np.int64]
 
 _LONG_AGO: Final = np.iinfo(np.int64).min // 4
-"""Earlier than any time, and far enough from the end of 64 bits to be added to."""
+"""Earlier than any time, and far enough from the end of 64 bits for additions."""
 
 
 def joined(spans: pl.DataFrame, *, gap_ns: int = 0, by: Sequence[str] = ("row",)) -> pl.DataFrame:
@@ -24,7 +24,7 @@ def joined(spans: pl.DataFrame, *, gap_ns: int = 0, by: Sequence[str] = ("row",)
     Args:
         spans: The columns of `by`, `start` and `end`.
         gap_ns: Nanoseconds.
-        by: Spans that differ in these columns have nothing to do with each other.
+        by: Columns of the owner: only spans of the same owner are joined.
 
     Returns:
         The same columns, sorted by them; the spans of a row are disjoint.
@@ -35,7 +35,7 @@ def joined(spans: pl.DataFrame, *, gap_ns: int = 0, by: Sequence[str] = ("row",)
 
 
 def with_stretch(spans: pl.DataFrame, *, gap_ns: int, by: Sequence[str]) -> pl.DataFrame:
-    """Sort spans by row and start, and number the stretches that `joined` would make of them, in `stretch`."""
+    """Sort spans by row and start, and add the number of the stretch that `joined` would make of them, `stretch`."""
     reach = pl.col("end").cum_max().shift(1).over(by)
     opens = (pl.col("start") - reach > gap_ns).fill_null(value=True)
     return spans.sort(*by, "start").with_columns(stretch=opens.cast(pl.UInt32).cum_sum())
@@ -43,12 +43,12 @@ def with_stretch(spans: pl.DataFrame, *, gap_ns: int, by: Sequence[str]) -> pl.D
 
 @dataclass(frozen=True, slots=True)
 class Elapsed:
-    """How much of some disjoint spans lies before a moment.
+    """Total length of some disjoint spans before a moment.
 
     Attributes:
         starts: Their starts, ascending.
         before: `before[i]` is the length of the first i spans.
-        shift: `shift[i] + t` is that length less what of the last of them lies after t.
+        shift: `shift[i] + t` is that length without the part of the last of them after t.
     """
 
     starts: I64
@@ -57,7 +57,7 @@ class Elapsed:
 
     @classmethod
     def of(cls, spans: pl.DataFrame) -> Self:
-        """The spans of one row, disjoint and ascending."""
+        """Index the spans of one row, which are disjoint and ascending."""
         starts, ends = spans["start"].to_numpy(), spans["end"].to_numpy()
         before = np.concatenate([[0], np.cumsum(ends - starts)])
         return cls(starts, before, before - np.concatenate([[_LONG_AGO], ends]))
@@ -68,19 +68,19 @@ class Elapsed:
         return int(self.before[-1])
 
     def until(self, at: I64) -> I64:
-        """Nanoseconds of the spans that lie before each moment."""
+        """Return the nanoseconds of the spans before each moment."""
         begun = np.searchsorted(self.starts, at, side="right")
         return np.minimum(self.before[begun], self.shift[begun] + at)
 
     def until_ascending(self, at: I64) -> I64:
-        """`until` for moments in ascending order: the few spans are looked up in them, not they in the spans."""
+        """Return `until` for ascending moments, faster: the few spans are looked up in the moments, not vice versa."""
         bounds = np.concatenate([[0], np.searchsorted(at, self.starts, side="left"), [len(at)]])
         times = np.diff(bounds)
         return np.minimum(np.repeat(self.before, times), np.repeat(self.shift, times) + at)
 
 
 def sum_by_row(values: I64, rows: I64, count: int) -> I64:
-    """Sum whole numbers for each of `count` rows; `rows` ascend."""
+    """Sum whole numbers for each of `count` rows; `rows` are ascending."""
     out = np.zeros(count, np.int64)
     if len(values):
         present, first = _rows_present(rows)
@@ -89,13 +89,13 @@ def sum_by_row(values: I64, rows: I64, count: int) -> I64:
 
 
 def _rows_present(rows: I64) -> tuple[I64, I64]:
-    """The different numbers of ascending ones, and where each comes first."""
+    """Return the distinct values of ascending numbers, and the index of the first of each."""
     first = np.flatnonzero(np.diff(rows, prepend=-1))
     return rows[first], first
 
 
 def overlaps(spans: pl.DataFrame, count: int) -> I64:
-    """Time that each two rows share, shape (count, count), nanoseconds; the diagonal holds the length of each row.
+    """Return the nanoseconds that any two rows share, shape (count, count); the diagonal has the length of each row.
 
     Args:
         spans: Sorted by row; those of a row are disjoint and ascending.
@@ -106,14 +106,14 @@ def overlaps(spans: pl.DataFrame, count: int) -> I64:
 
 
 def shared_with(spans: pl.DataFrame, count: int, others: Sequence[Elapsed]) -> I64:
-    """Time that each row shares with each of `others`, shape (count, len(others)), nanoseconds.
+    """Return the nanoseconds that each row shares with each of `others`, shape (count, len(others)).
 
     One pass over the spans for each of the others: the cost does not grow with pairs of spans.
 
     Args:
         spans: Sorted by row.
         count: Rows, numbered from 0.
-        others: What may go on at the same time.
+        others: Spans that may overlap them.
     """
     out = np.zeros((count, len(others)), np.int64)
     if spans.is_empty():

@@ -1,14 +1,14 @@
-"""How fast a drive went, over its time, by the most trusted thing that it recorded.
+"""Speed of a drive over time, by the most trusted source that was recorded.
 
-| source | what | of a message |
+| source | what | bytes |
 |---|---|---|
-| `j1939_wheel_speed` | PGN 65265 CCVS, SPN 84, 1/256 km/h a bit (SAE J1939-71) | bytes 2 and 3 |
-| `obd_speed` | service 01 PID 0D, 1 km/h a bit (SAE J1979-DA), in a single frame of its own | byte 4 |
-| `speed_signal` | a topic or signal that is named speed or velocity, with its unit: `vehicle_speed_kmh` | |
-| `gnss` | positions, the distance between those a second apart | |
+| `j1939_wheel_speed` | PGN 65265 CCVS, SPN 84, 1/256 km/h a bit (SAE J1939-71) | 2 and 3 |
+| `obd_speed` | service 01 PID 0D, 1 km/h a bit (SAE J1979-DA), in a single frame of its own | 4 |
+| `speed_signal` | a topic or signal named speed or velocity, with its unit: `vehicle_speed_kmh` | |
+| `gnss` | distances between positions a second apart | |
 
-A name without a unit is left out: half of them are km/h and half are m/s. As with distances, a source counts from two
-readings on, and of several senders the one with the most is taken.
+Names without a unit are ignored: half of them are km/h and half are m/s. As with distances, a source needs two readings,
+and of several senders the one with the most counts.
 """
 
 import re
@@ -25,7 +25,7 @@ from argus_assets.stats.readings import Readings
 from argus_assets.stats.schema import SPEED
 
 MAX_POINTS: Final = 600
-"""More than a plot of a page's width can tell apart."""
+"""More than a plot as wide as a page can resolve."""
 
 _SPEED_NAME: Final = re.compile(
     r"(?:^|_)(?:vehicle_|ground_|longitudinal_)?(?:speed|velocity)_(kmh|kph|km_h|km_per_h|mps|m_s|m_per_s|mph)$"
@@ -34,25 +34,25 @@ _KMH_OF: Final = {"mps": 3.6, "m_s": 3.6, "m_per_s": 3.6, "mph": 1.609344}
 
 
 def speed_series(drive: Drive, frames: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The speed of a drive, the mean of each of at most `MAX_POINTS` equal parts of its time that have readings.
+    """Return the mean speed in each of at most `MAX_POINTS` equal parts of a drive, as far as they have readings.
 
     Args:
         drive: What was recorded.
-        frames: Its `readings.motion_frames`, where they were read before.
+        frames: Its `readings.motion_frames`, if already read.
 
     Returns:
-        `schema.SPEED`; empty when nothing that was recorded tells it.
+        `schema.SPEED`; empty when no recorded source gives it.
     """
     frames = recorded.motion_frames(drive) if frames is None else frames
     for source, find in _WAYS:
-        best = recorded.most(find(drive, frames))
+        best = recorded.longest(find(drive, frames))
         if best is not None and not (points := _thinned(best)).is_empty():
             return SPEED.cast(points.with_columns(source=pl.lit(source), signal=pl.lit(best.signal)))
     return SPEED.empty()
 
 
 def _thinned(readings: Readings) -> pl.DataFrame:
-    """Possible readings, averaged over equal parts of the time from the first to the last."""
+    """Average the possible readings over equal parts of the time from the first to the last."""
     table = pl.DataFrame({"timestamp": readings.time_ns, "speed_kmh": readings.values[:, 0]}).filter(
         pl.col("speed_kmh").is_between(0, MAX_SPEED_KMH)
     )
@@ -63,21 +63,21 @@ def _thinned(readings: Readings) -> pl.DataFrame:
     return (
         table.with_columns(part=since // width_ns)
         .group_by("part", maintain_order=True)
-        # The reading in the middle gives the time: a mean of nanoseconds would round.
+        # Time of the middle reading: a mean of nanoseconds would round.
         .agg(pl.col("timestamp").get(pl.len() // 2), pl.col("speed_kmh").mean())
         .drop("part")
     )
 
 
 def _speed_signals(drive: Drive) -> Iterator[Readings]:
-    """Speeds by name, in km/h; backwards is a speed too."""
+    """Yield speeds by name, in km/h; driving backwards counts, too."""
     for found, topic, column, _, rows in recorded.named(drive, _SPEED_NAME):
         kmh = pl.col(column).cast(pl.Float64).abs() * _KMH_OF.get(found[1], 1.0)
         yield recorded.read(rows, f"{topic} {column}", kmh)
 
 
 def _from_positions(drive: Drive) -> Iterator[Readings]:
-    best = recorded.most(recorded.positions(drive))
+    best = recorded.longest(recorded.positions(drive))
     if best is not None:
         time_ns, kmh = track_kmh(best.time_ns, best.values[:, 0], best.values[:, 1])
         yield Readings(best.signal, time_ns, kmh[:, np.newaxis])

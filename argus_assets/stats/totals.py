@@ -1,4 +1,4 @@
-"""The totals of a drive: how long, how far, how much was read, how many faults."""
+"""Totals of a drive: duration, distance, frames, faults."""
 
 import polars as pl
 
@@ -24,7 +24,7 @@ def drive_stats(
         stats: `schema.ERROR_STATS`.
         recordings: `recordings.schema.RECORDINGS`.
         time: When the drive was recorded.
-        distance: How far it went.
+        distance: Distance driven, where known.
         buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
 
     Returns:
@@ -54,7 +54,7 @@ def drive_stats(
 
 
 def _bus_load(buses: pl.DataFrame | None) -> dict[str, object]:
-    """The load of the busiest channel; nulls where none is known."""
+    """Return the load of the busiest channel; nulls where none is known."""
     known = None if buses is None else buses.drop_nulls("load_mean_pct")
     if known is None or known.is_empty():
         return {"busiest_channel": None, "bus_load_mean_pct": None, "bus_load_peak_pct": None}

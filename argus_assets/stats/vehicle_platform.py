@@ -1,4 +1,4 @@
-"""The kind of vehicle that a drive is of, as its traffic shows."""
+"""Infer the vehicle platform of a drive from its traffic."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,12 +16,12 @@ _BROADCAST_PGNS: Final = (
 """Parameter groups that engines, transmissions and brakes of heavy vehicles broadcast (SAE J1939-71, J1939-73 DM1)."""
 
 _MIN_SHARE: Final = 0.02
-"""Of the CAN frames; a converter in a car may send a few that look like it."""
+"""Share of the CAN frames: a converter in a car may send a few that look like a heavy vehicle's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Counts of what was recorded.
+    """Counts of recorded frames and messages.
 
     Attributes:
         can: CAN data frames.
@@ -51,9 +51,9 @@ def count_traffic(drive: Drive) -> Traffic:
 
 
 def infer_platform(traffic: Traffic) -> tuple[VehiclePlatform | None, str]:
-    """Infer the vehicle platform; returns it, and the sentence that says why, `None` when nothing shows it.
+    """Infer the vehicle platform, and say why; `None` when the traffic does not show it.
 
-    A software stack's messages show an autonomous vehicle, whatever its buses are.
+    Messages of a software stack show an autonomous vehicle, whatever its buses are.
     """
     if traffic.messages:
         return "av", f"its recordings hold {traffic.messages:,} messages of a software stack"
@@ -61,4 +61,4 @@ def infer_platform(traffic: Traffic) -> tuple[VehiclePlatform | None, str]:
         return "truck", f"{traffic.heavy:,} of its {traffic.can:,} CAN frames are those of a heavy vehicle (SAE J1939)"
     if traffic.can:
         return "car", f"its {traffic.can:,} CAN frames are not those of a heavy vehicle (SAE J1939)"
-    return None, "there is no traffic that shows it"
+    return None, "no traffic shows it"

@@ -14,6 +14,7 @@ from argus_assets.events import (
     AssetMade,
     BatchCreated,
     BatchQuarantined,
+    BucketReconciled,
     DiagnosisMade,
     FileParsed,
     OldRemoved,
@@ -157,6 +158,22 @@ OF_LAST_VERSION = {
         UploadStalled(
             vehicle_id="v", batch_id="b", kind="no_manifest", missing=("inbox/v/b.json",), missing_count=1, since=AT,
             objects=2, size_bytes=3,
+        ),
+    ),
+    "reconciled": (
+        dg.AssetObservation(
+            "vehicle_drop",
+            description="In words.",
+            metadata={
+                EVENT_KEY: "BucketReconciled", "finished": False, "vehicles": 2, "batches": 3, "objects": 4,
+                "size_bytes": 5, "put_back": 1, "put_back_batches": dg.MetadataValue.json(["v/b"]), "outcomes_told": 0,
+                "unnamed_recordings": 1, "unnamed_bytes": 2,
+                "unnamed": dg.MetadataValue.json([{"where": "batches/v/x", "newest": None}]),
+            },
+        ),
+        BucketReconciled(
+            finished=False, vehicles=2, batches=3, objects=4, size_bytes=5, put_back=1, put_back_batches=("v/b",),
+            outcomes_told=0, unnamed_recordings=1, unnamed_bytes=2, unnamed=({"where": "batches/v/x", "newest": None},),
         ),
     ),
     "removed": (

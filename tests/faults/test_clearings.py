@@ -74,4 +74,5 @@ def test_a_code_of_j1939_that_uds_cleared_is_that_code_alone(can_table, spoken, 
     frames = [*spoken(0, 0x7E0, "190108"), *spoken(100 * MS, 0x7E8, "5901ff020001")]
     frames += [*spoken(200 * MS, 0x7E0, "14640001"), *spoken(300 * MS, 0x7E8, "54")]
     (clearing,) = clearings(find(can_table(frames)).events)
-    assert clearing.scope == "SPN100/FMI1"
+    assert clearing.covers("SPN100/FMI1", "0x7E8")
+    assert not clearing.covers("SPN100/FMI10", "0x7E8")

@@ -141,7 +141,7 @@ def test_what_detectors_left_out_is_said_and_beyond_what_people_read_counted(fau
     assert "10.0.0.5" not in page.text
     assert page.text.count("were left out.") == MAX_NOTES
     assert "and 3 more in the batch's notes.json." in page.text
-    assert "Left out when faults were looked for" not in Page(page_with(faulty, ())).text
+    assert "Left out of the search for faults" not in Page(page_with(faulty, ())).text
 
 
 def page_with(drive: MadeDrive, notes: Sequence[str]) -> str:
@@ -261,8 +261,8 @@ def test_who_answered_at_what_cost_and_what_was_dropped_is_told(faulty: MadeDriv
 def test_a_degraded_diagnosis_says_so_beside_its_verdict(faulty: MadeDrive, reason: str) -> None:
     degraded = faulty.diagnosis.model_copy(update={"degraded": reason})
     html = replace(faulty, diagnosis=degraded).page()
-    assert "Made by rules:" in html[: html.index('id="checks"')]
-    assert "Made by rules:" not in faulty.page()
+    assert "Diagnosed by rules:" in html[: html.index('id="checks"')]
+    assert "Diagnosed by rules:" not in faulty.page()
 
 
 def test_every_claim_leads_to_its_frames(faulty: MadeDrive) -> None:

@@ -1,8 +1,8 @@
-"""Who cleared trouble codes: requests for DM3 and DM11, and what the ECUs answered.
+"""Find clearings of trouble codes: requests for DM3 and DM11, and the answers of the ECUs.
 
 A tool asks for DM3 (previously active codes) or DM11 (active codes) by a request (PGN 59904; J1939-21, 5.4.2) to one
 ECU or to all. An ECU that was asked alone acknowledges (PGN 59392; J1939-21, 5.4.4); to a request to all, silence is
-the usual answer, because nobody may refuse one.
+the usual answer, because it must not be refused.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ ANSWER_TIMEOUT_NS: Final = 5_000_000_000
 """Longest wait for an answer. J1939-21 gives an ECU 0.2 s, but erasing takes time: J1939-84 waits 5 s."""
 
 MAX_REQUESTS: Final = 1_000
-"""Requests to clear of which is told: each touches the lists of all ECUs of its channel, and a visit to the workshop has a few."""
+"""Requests to clear that are evaluated: each touches the lists of all ECUs of its channel, and a workshop visit has a few."""
 
 _POSITIVE: Final = 0
 _ANSWERS: Final = {_POSITIVE: "acknowledged", 1: "refused", 2: "access denied", 3: "busy"}
@@ -58,7 +58,7 @@ class Clears:
 
 
 def find_clears(rows: pl.DataFrame) -> Clears:
-    """The requests to clear trouble codes among `rows`.
+    """Return the requests to clear trouble codes among `rows`.
 
     Args:
         rows: `can.data_frames` in time order.
@@ -101,7 +101,7 @@ def find_clears(rows: pl.DataFrame) -> Clears:
 
 
 def cleared_lists(clears: Clears, reporters: pl.DataFrame) -> pl.DataFrame:
-    """The lists of trouble codes that became empty by a clear.
+    """Return the lists of trouble codes that became empty by a clear.
 
     An ECU that acknowledged is taken at its word, at that time. One that did not answer to a request to all has
     cleared its codes; one that refused has not, and neither has one that was asked alone and did not answer.
@@ -137,7 +137,7 @@ def cleared_lists(clears: Clears, reporters: pl.DataFrame) -> pl.DataFrame:
 
 
 def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
-    """One event for each request: who asked whom, and what came of it.
+    """Report each request as an event: who asked whom, and the answers.
 
     Args:
         clears: `find_clears`.
@@ -162,7 +162,7 @@ def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
         )
     )
     asked_all = pl.col("asked") == GLOBAL_ADDRESS
-    told = clears.requests.join(outcomes, on="request", how="left", maintain_order="left").with_columns(
+    answered = clears.requests.join(outcomes, on="request", how="left", maintain_order="left").with_columns(
         pl.col("answer").fill_null("no answer"),
         requested_by=sa_text(pl.col("requester")).fill_null("an unknown address"),
         ecu=sa_text(pl.col("asked")),
@@ -170,7 +170,7 @@ def clear_events(clears: Clears, claims: pl.DataFrame) -> Found:
         name=_of_clear("name"),
         what=_of_clear("what"),
     )
-    named = with_names(told.with_columns(address="asked"), claims)
+    named = with_names(answered.with_columns(address="asked"), claims)
     whom = pl.when(asked_all).then(pl.lit("all ECUs")).otherwise("ecu")
     reports = named.with_columns(
         code=pl.lit("J1939_CLEAR"),

@@ -1,7 +1,7 @@
-"""Codes that a tester cleared: OBD mode 04 and UDS 0x14, when the ECU confirmed it.
+"""Find codes that a tester cleared by OBD mode 04 or UDS 0x14, and the ECU confirmed it.
 
-A clearing is an event, and it ends the activations of the codes that it covers: one that is reported again is a fault
-that came back.
+A clearing is an event, and it ends the activations of the codes that it covers: a code that is reported again is a
+fault that came back.
 """
 
 from typing import Final
@@ -17,14 +17,14 @@ OBD_CLEAR: Final = 0x04
 UDS_CLEAR: Final = 0x14
 
 _SYSTEM_GROUPS: Final = {0x000000: "P", 0x400000: "C", 0x800000: "B", 0xC00000: "U"}
-"""Groups of a whole system, as makers use them: a code of the system whose other bits are 0 does not exist."""
+"""Groups of a whole system, as manufacturers use them: no code has only zeros after the letter."""
 
 _FUNCTIONAL_GROUPS: Final = 0xFFFF00
-"""From here on a group is all codes (0xFFFFFF), or those of a function such as emissions (0xFFFF33)."""
+"""From here on, a group is all codes (0xFFFFFF), or those of a function such as emissions (0xFFFF33)."""
 
 
 def clears(answers: pl.DataFrame) -> pl.DataFrame:
-    """The clearings that ECUs confirmed.
+    """Return the clearings that ECUs confirmed.
 
     Args:
         answers: `conversation.ANSWERS`.
@@ -87,7 +87,7 @@ def find_reports(clears: pl.DataFrame) -> pl.DataFrame:
 
 
 def cleared_before(reports: pl.DataFrame, clears: pl.DataFrame) -> pl.Series:
-    """How many clearings before each report covered its code.
+    """Count the clearings before each report that covered its code.
 
     Args:
         reports: order, channel, ecu and code, sorted by order.
