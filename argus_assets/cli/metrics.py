@@ -69,9 +69,9 @@ def metrics(
     from argus_assets.errors import BadSetting
 
     with connected(home) as context:
-        watcher = context.metrics()
-        registry = registry_of(watcher)
-        watcher.snapshot()  # the first one reads all events: done before the first scrape waits for it
+        collector = context.metrics()
+        registry = registry_of(collector)
+        collector.snapshot()  # the first one reads all events: done before the first scrape waits for it
         if once:
             if path is None:
                 click.echo(generate_latest(registry).decode(), nl=False)
@@ -150,24 +150,24 @@ def metrics_server(
 class PrometheusCollector:
     """Prometheus' collector interface: reads the metrics at each scrape."""
 
-    def __init__(self, watcher: "MetricsCollector") -> None:
-        self._watcher = watcher
+    def __init__(self, collector: "MetricsCollector") -> None:
+        self._collector = collector
 
     def collect(self) -> "Iterator[Metric]":
         """Yield the metric families of one snapshot."""
         from argus_assets.monitoring.metrics import families
 
-        return families(self._watcher.snapshot())
+        return families(self._collector.snapshot())
 
     def describe(self) -> "list[Metric]":
         """Return nothing: registering must not read the metrics."""
         return []
 
 
-def registry_of(watcher: "MetricsCollector") -> "CollectorRegistry":
+def registry_of(collector: "MetricsCollector") -> "CollectorRegistry":
     """Return a registry with nothing but the metrics of Argus."""
     from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(PrometheusCollector(watcher))
+    registry.register(PrometheusCollector(collector))
     return registry
