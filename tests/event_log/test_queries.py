@@ -7,7 +7,7 @@ from dagster._core.events import AssetObservationData, DagsterEvent
 from argus_assets.event_log.events import to_dagster
 from argus_assets.event_log.queries import failures_of, last_drops, latest_digest
 from argus_assets.events import BatchCreated, FileParsed, StatusChanged
-from tests.event_log.test_events import OF_LAST_VERSION
+from tests.support.events_of_last_version import OF_LAST_VERSION
 
 KEY = "2026-11-20_v_b"
 
