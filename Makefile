@@ -10,8 +10,8 @@ READY := $(VENV)/.ready
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# uv sets up in a fifth of pip's time. It is pinned in the lock like everything else, and it and pip install the same files.
-# Where it can't be had, or reaches no index (it reads no pip.conf), pip does it all; `make UV=` asks for that at once.
+# uv needs a fraction of pip's time. It is pinned in the lock like everything else, and installs the same files as pip, compiled
+# like pip does. Where it can't be had, or reaches no index (it reads no pip.conf), pip does it all; `make UV=` skips uv.
 UV ?= $(BIN)/uv
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 $(READY): requirements.lock pyproject.toml
@@ -20,7 +20,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing the locked dependencies (once) ..."
 	@{ test -n "$(UV)" && awk '/^[^ ]/ {is_uv = /^uv==/} is_uv' requirements.lock > $(VENV)/uv.txt \
 		&& $(PIP) --require-hashes -r $(VENV)/uv.txt \
-		&& $(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } \
+		&& $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements.lock; } \
 		|| { echo "Installing by pip, which takes a minute or two ..." && $(PIP) --require-hashes -r requirements.lock; }
 	@$(PIP) --no-build-isolation -e .
 	@touch $@

@@ -1,4 +1,4 @@
-"""Documents that are made from the code: `python -m argus_assets.documentation docs` writes them.
+"""Write the documents that are made from the code: `python -m argus_assets.documentation docs`.
 
 A test compares what is in `docs/` with what would be written.
 """
@@ -41,12 +41,12 @@ Made from the declared schemas by `make docs`. Times are integer nanoseconds sin
 """
 _METRICS_HEAD = """# Metrics
 
-Made from `monitoring/metrics.py` by `make docs`. `argus metrics` tells them; [operations.md](operations.md) says how to
-watch them.
+Made from `monitoring/metrics.py` by `make docs`. `argus metrics` exports them; [operations.md](operations.md) says how to
+monitor them.
 
 Counters count the events that Dagster holds when `argus metrics` starts, and all that come while it runs. A counter that
-begins anew is what `rate()` and `increase()` expect of a restart. A source that does not answer is told by
-`argus_source_up`, and its figures are left out.
+starts anew is what `rate()` and `increase()` expect of a restart. `argus_source_up` reports a source that does not answer; its
+metrics are left out.
 
 """
 _SETTINGS_HEAD = """# Settings

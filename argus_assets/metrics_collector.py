@@ -82,6 +82,7 @@ class EventReader:
         since: Leave out what is older, seconds since 1970; `None` for all that Dagster holds.
         done: The last recordings that were read, and the last pages.
         failed: The last failed attempts.
+        cursor: Storage id up to which events were read.
     """
 
     instance: dg.DagsterInstance
@@ -89,12 +90,12 @@ class EventReader:
     totals: Totals = field(default_factory=Totals)
     done: deque[Done] = field(default_factory=lambda: deque(maxlen=MAX_DONE))
     failed: deque[FailureSeen] = field(default_factory=lambda: deque(maxlen=MAX_FAILED))
-    _cursor: int = 0
+    cursor: int = 0
     _seen: set[int] = field(default_factory=set)
 
     def read(self) -> Totals:
         """Count what is new; return the totals, which later reads change."""
-        after = max(0, self._cursor - WINDOW)
+        after = max(0, self.cursor - WINDOW)
         while True:
             rows = outcomes_after(self.instance, after, since=self.since, limit=PAGE)
             for storage_id, event in rows:
@@ -105,8 +106,8 @@ class EventReader:
                 after = rows[-1][0]
             if len(rows) < PAGE:
                 break
-        self._cursor = max(self._cursor, after)
-        self._seen = {i for i in self._seen if i > self._cursor - WINDOW}
+        self.cursor = max(self.cursor, after)
+        self._seen = {i for i in self._seen if i > self.cursor - WINDOW}
         return self.totals
 
     def _count(self, entry: dg.EventLogEntry) -> None:

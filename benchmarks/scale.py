@@ -48,7 +48,7 @@ from argus_assets.schedules.reconcile_bucket import known_batches
 from argus_assets.schedules.rerun_failed_batches import find_failed
 from argus_assets.schedules.retain import retention_store
 from argus_assets.sensors.completed_batches import take_completed_batches
-from argus_assets.sensors.crashed_runs import Cursor, write_missing_results
+from argus_assets.sensors.crashed_runs import CrashedRunsCursor, write_missing_results
 from argus_assets.simulate.drop import drive_manifest, drop_drive
 from argus_assets.simulate.fleet import Drive, simulate_drive
 from argus_assets.status import list_batches
@@ -390,7 +390,7 @@ class _Bench:
         before = datetime.now(UTC)
         ids = self._add_runs(keys, dg.DagsterRunStatus.FAILURE, IN_FLIGHT_RUNS)
         now = datetime.now(UTC) + timedelta(minutes=1)
-        cursor = Cursor(updated_at=before.timestamp() - 1).model_dump_json()
+        cursor = CrashedRunsCursor(updated_at=before.timestamp() - 1).model_dump_json()
         seconds = _seconds(lambda: write_missing_results(self.instance, cursor, self.site.bucket, now=now))
         for run_id in ids:
             self.instance.delete_run(run_id)

@@ -5,7 +5,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
+import click
+
 import argus_assets
+from argus_assets.cli.rerun import rerun
 from argus_assets.monitoring.latency import MEANING, StepName
 from argus_assets.pipeline import (
     ASSETS,
@@ -56,6 +59,11 @@ def test_every_stage_is_one_step_of_the_waterfall() -> None:
     assert steps == list(get_args(StageStep))
     assert list(MEANING) == list(get_args(StepName))
     assert list(MEANING)[-len(steps) :] == steps
+
+
+def test_the_choices_of_the_command_line_are_the_stages() -> None:
+    choices = {p.name: tuple(p.type.choices) for p in rerun.params if isinstance(p.type, click.Choice)}
+    assert choices == {"from_stage": STAGES, "failed_at": STAGES}
 
 
 def test_no_other_module_spells_the_name_of_a_stage() -> None:

@@ -48,7 +48,7 @@ class OpenAiEmbedder:
         self._deadline_s = deadline_s
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """A vector for each text, in their order, all of one length.
+        """Return a vector for each text, in their order, all of one length.
 
         Raises:
             Unavailable: The endpoint did not answer in time, or not with vectors.
@@ -68,7 +68,7 @@ class OpenAiEmbedder:
         return vectors
 
     def _ask(self, texts: Sequence[str]) -> list[list[float]]:
-        """One request. The client's timeouts are per read, so that a slow drip has none: a thread of its own does."""
+        """Send one request. The client's timeouts are per read, which never end a slow drip: a thread with a deadline does."""
         from openai import OpenAI
 
         # An endpoint without keys wants none, the client wants some text.
@@ -81,7 +81,7 @@ class OpenAiEmbedder:
         if not outcome:
             raise self._unavailable(f"no whole answer within {self._deadline_s:g} s")
         if isinstance(outcome[0], Exception):
-            raise self._told(outcome[0]) from outcome[0]
+            raise self._refusal(outcome[0]) from outcome[0]
         return self._read(outcome[0], len(texts))
 
     def _read(self, text: str, count: int) -> list[list[float]]:
@@ -101,34 +101,34 @@ class OpenAiEmbedder:
                 raise self._wrong(f"vector {item.index} has no direction")
         return [item.embedding for item in items]
 
-    def _told(self, error: Exception) -> ArgusError:
+    def _refusal(self, error: Exception) -> ArgusError:
         status: Any = getattr(error, "status_code", None)
-        told = " ".join(str(error).split())
+        text = " ".join(str(error).split())
         if self._key:
-            told = told.replace(self._key, "…")  # some servers repeat what they refuse
-        told = told[:300]
+            text = text.replace(self._key, "…")  # some servers repeat what they refuse
+        text = text[:300]
         if status in _AT_FAULT_OURSELVES:
             return BadSetting(
-                f"The embedding model {self.name} was refused: {told}",
+                f"The embedding model {self.name} was refused: {text}",
                 help="Check ARGUS_EMBEDDING_MODEL, ARGUS_EMBEDDING_URL and ARGUS_EMBEDDING_API_KEY.",
             )
-        return self._unavailable(told)
+        return self._unavailable(text)
 
-    def _unavailable(self, told: str) -> Unavailable:
+    def _unavailable(self, reason: str) -> Unavailable:
         return Unavailable(
-            f"The embedding model {self.name} did not answer: {told}.",
+            f"The embedding model {self.name} did not answer: {reason}.",
             help="Check that the endpoint at ARGUS_EMBEDDING_URL runs.",
         )
 
-    def _wrong(self, told: str) -> Unavailable:
+    def _wrong(self, reason: str) -> Unavailable:
         return Unavailable(
-            f"The embedding model {self.name} answered with something else than vectors: {told}.",
+            f"The embedding model {self.name} did not answer with vectors: {reason}.",
             help="Check that ARGUS_EMBEDDING_URL is an OpenAI-compatible endpoint for embeddings.",
         )
 
 
 def embedder_of(settings: Settings) -> OpenAiEmbedder | None:
-    """The embedding model of the settings; `None` when vectors are made of code counts."""
+    """Return the embedding model of the settings; `None` when vectors are made of code counts."""
     if settings.embedding.model is None:
         return None
     key = settings.embedding.api_key
@@ -141,5 +141,5 @@ def _post(client: "OpenAI", model: str, texts: Sequence[str], outcome: list[str 
     try:
         reply = client.embeddings.with_raw_response.create(model=model, input=list(texts), encoding_format="float")
         outcome.append(reply.text)
-    except Exception as error:  # noqa: BLE001 - told by the one who waits
+    except Exception as error:  # noqa: BLE001 - raised by the one who waits
         outcome.append(error)

@@ -1,8 +1,8 @@
 """A language model behind an OpenAI-compatible endpoint.
 
-The `openai` client is used for one attempt at a time: retries, waits and what they cost are `diagnosis/llm_call.py`'s.
-Its timeout holds for single reads, so an answer that drips would never end: the whole attempt runs under a deadline of
-its own, which closes the connection. Its `parse` loses the usage of an answer that is no JSON: replies are read here.
+The `openai` client makes one attempt at a time: retries, waits and their cost are the business of `diagnosis/llm_call.py`.
+Its timeout applies to single reads, so an answer that drips would never end: the whole attempt has a deadline of its own,
+which closes the connection. Its `parse` loses the usage of an answer that is not JSON: replies are parsed here.
 
 What a server refuses is left out from then on (`model_profile`): structured output falls back from a JSON schema to any
 JSON object to plain text, the latter two with the schema in the prompt; `max_completion_tokens` and `max_tokens` replace each
@@ -32,7 +32,7 @@ MAX_REPLY_BYTES: Final = 1024 * 1024
 MAX_ERROR_CHARACTERS: Final = 300
 
 MAX_TIMES_ESTIMATED: Final = 4
-"""A server may count more than our bound, for marks of its own or for thoughts, but not more than so many times it."""
+"""A server may count more than our bound, for tokens of its own or for reasoning, but at most so many times it."""
 
 _REFUSES_PARAMETER: Final = frozenset({400, 404, 422, 501})
 _FENCE: Final = re.compile(r"\A```[a-z]*\n(.*?)\n?```\Z", re.DOTALL)
@@ -50,7 +50,7 @@ class OpenAiModel:
         name: Model, as the endpoint names it.
         url: Base URL of the endpoint; OpenAI's own without.
         api_key: Key, where the endpoint wants one.
-        slots: Holds a place for the time of a call, given the seconds to wait for one.
+        slots: Holds a slot for the time of a call, given the seconds to wait for one.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class OpenAiModel:
         return self._profile
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Show everything but the key."""
         return f"OpenAiModel({self._name!r}, url={self._url!r})"
 
     def slot(self, *, timeout_s: float) -> AbstractContextManager[None]:
-        """Hold one of the places for calls at the same time.
+        """Hold one of the slots for concurrent calls.
 
         Raises:
             ModelFailed: None was free in time.
@@ -91,7 +91,7 @@ class OpenAiModel:
         return self._slots(timeout_s)
 
     def attempt(self, request: ModelRequest, *, timeout_s: float) -> ModelReply:
-        """Ask once; `timeout_s` is the whole time until the last byte.
+        """Make one call; `timeout_s` covers all of it, until the last byte.
 
         Raises:
             ModelFailed: There is no answer.
@@ -148,13 +148,13 @@ class OpenAiModel:
         return True
 
     def _hide(self, text: str) -> str:
-        """`text` without the key."""
+        """Return `text` without the key."""
         return text.replace(self._key, "…") if self._key else text
 
 
 @cache
 def _warm_up() -> None:
-    """Import the client and let it look at its machine. On a busy one that takes seconds, of which no deadline knows."""
+    """Import the client and have it probe its machine: on a busy one that takes seconds, which must not count against a deadline."""
     import openai
 
     client = openai.AsyncOpenAI(base_url=OPENAI_URL, api_key="none")
@@ -191,12 +191,12 @@ async def _read(chunks: Any) -> bytes:  # noqa: ANN401 - an async iterator of th
 
 
 def _reply(body: bytes, request: ModelRequest, name: str) -> ModelReply:
-    """The text of a reply, whose shape nobody promised."""
+    """Return what a reply says; nothing is assumed of its shape."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         head = body[:60].decode(errors="replace").replace("\n", " ")
-        raise ModelFailed("bad_reply", f"the reply is no JSON: it begins with {head!r}", retryable=True) from error
+        raise ModelFailed("bad_reply", f"the reply is not JSON: it begins with {head!r}", retryable=True) from error
     choice = _first(document.get("choices")) if isinstance(document, Mapping) else None
     message = choice.get("message") if choice is not None else None
     if choice is None or not isinstance(message, Mapping):
@@ -207,7 +207,7 @@ def _reply(body: bytes, request: ModelRequest, name: str) -> ModelReply:
     finish = choice.get("finish_reason")
     if refusal or finish == "content_filter":
         why = str(refusal or "its content filter")[:MAX_ERROR_CHARACTERS]
-        raise ModelFailed("refused", f"the model would not answer: {why}", retryable=False, usage=usage)
+        raise ModelFailed("refused", f"the model refused to answer: {why}", retryable=False, usage=usage)
     if finish == "length":
         raise ModelFailed(
             "bad_reply", f"the answer was cut at {request.max_tokens} tokens", retryable=False, usage=usage
@@ -224,29 +224,29 @@ def _first(values: object) -> Mapping[str, Any] | None:
     return None
 
 
-def _usage(told: object, request: ModelRequest, text: str) -> Usage:
-    """What the server tells, or a bound of ours where it tells nothing that can be."""
-    if isinstance(told, Mapping):
-        details = told.get("prompt_tokens_details")
+def _usage(reported: object, request: ModelRequest, text: str) -> Usage:
+    """Return the usage that the server reports, or a bound of ours where it reports nothing plausible."""
+    if isinstance(reported, Mapping):
+        details = reported.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
-        prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
+        prompt, completion = reported.get("prompt_tokens"), reported.get("completion_tokens")
         if _is_count(prompt) and _is_count(completion):
-            return _possible(Usage(prompt, completion, cached if _is_count(cached) else 0), request, text)
+            return _plausible(Usage(prompt, completion, cached if _is_count(cached) else 0), request, text)
     return Usage(bound(request) - request.max_tokens, min(request.max_tokens, tokens_of(text)), estimated=True)
 
 
-def _possible(told: Usage, request: ModelRequest, text: str) -> Usage:
-    """What the server tells, within what can be: the budget must not depend on its honesty."""
+def _plausible(reported: Usage, request: ModelRequest, text: str) -> Usage:
+    """Return the reported usage within plausible bounds: the budget must not depend on the server's honesty."""
     max_prompt = MAX_TIMES_ESTIMATED * (bound(request) - request.max_tokens)
     max_completion = MAX_TIMES_ESTIMATED * request.max_tokens
-    prompt, completion = told.prompt_tokens, told.completion_tokens
+    prompt, completion = reported.prompt_tokens, reported.completion_tokens
     if not prompt:
         prompt = bound(request) - request.max_tokens
     if not completion:
         completion = min(request.max_tokens, tokens_of(text))
     prompt, completion = min(prompt, max_prompt), min(completion, max_completion)
-    believed = (prompt, completion) == (told.prompt_tokens, told.completion_tokens)
-    return Usage(prompt, completion, min(prompt, told.cached_tokens), estimated=not believed)
+    believed = (prompt, completion) == (reported.prompt_tokens, reported.completion_tokens)
+    return Usage(prompt, completion, min(prompt, reported.cached_tokens), estimated=not believed)
 
 
 def _is_count(value: object) -> TypeGuard[int]:
@@ -254,14 +254,14 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _bare(text: str) -> str:
-    """An answer without a model's thoughts and without a Markdown fence."""
+    """Return an answer without the model's thoughts and without a Markdown fence."""
     text = _without_thoughts(text).strip()
     fenced = _FENCE.match(text)
     return fenced.group(1) if fenced else text
 
 
 def _without_thoughts(text: str) -> str:
-    # By hand: a pattern would look for the end of each of many that are never closed.
+    # By hand: a pattern would search for the end of each of many that are never closed.
     kept: list[str] = []
     at = 0
     while (start := text.find("<think>", at)) >= 0 and (end := text.find("</think>", start)) >= 0:
@@ -272,23 +272,23 @@ def _without_thoughts(text: str) -> str:
 
 def _refusal(error: "APIStatusError", url: str, hide: Callable[[str], str]) -> ModelFailed:
     status = error.status_code
-    said = hide(f"{url} answered {status}: {_reason(error)}")
+    text = hide(f"{url} answered {status}: {_reason(error)}")
     if status == 429:
         return ModelFailed(
-            "rate_limited", said, retryable=True, retry_after_s=_retry_after(error.response.headers), usage=Usage()
+            "rate_limited", text, retryable=True, retry_after_s=_retry_after(error.response.headers), usage=Usage()
         )
     if status >= 500 or status in {408, 409, 425}:
-        return ModelFailed("server_error", said, retryable=True, retry_after_s=_retry_after(error.response.headers))
+        return ModelFailed("server_error", text, retryable=True, retry_after_s=_retry_after(error.response.headers))
     help_of = {
         401: " Check ARGUS_LLM_API_KEY.",
         403: " Check ARGUS_LLM_API_KEY and what it may use.",
         404: " Check ARGUS_LLM_URL and ARGUS_LLM_MODEL.",
     }
-    return ModelFailed("rejected", said + help_of.get(status, ""), retryable=False, usage=Usage())
+    return ModelFailed("rejected", text + help_of.get(status, ""), retryable=False, usage=Usage())
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait (RFC 9110, 10.2.3: seconds or a date; milliseconds as OpenAI sends them)."""
+    """Return the seconds that a server asks to wait (RFC 9110, 10.2.3: seconds or a date; milliseconds as OpenAI sends them)."""
     try:
         if (value := headers.get("retry-after-ms")) is not None:
             return max(0.0, float(value) / 1000)
@@ -302,7 +302,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _is_refused_connection(error: BaseException | None) -> bool:
-    """Whether the connection was never made."""
+    """Return true when the connection was never made."""
     while error is not None:
         if type(error).__name__ in {"ConnectError", "ConnectTimeout"} or isinstance(error, ConnectionRefusedError):
             return True

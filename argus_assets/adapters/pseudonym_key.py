@@ -1,4 +1,4 @@
-"""The key of pseudonyms, made once for a platform and kept in its home."""
+"""The key of pseudonyms, made once and kept in the home."""
 
 import secrets
 from contextlib import suppress
@@ -13,10 +13,10 @@ KEY_BYTES: Final = 32
 
 
 def load_or_make_key(home: Path) -> bytes:
-    """The key of a platform; made when there is none yet. Processes that ask at the same time get the same.
+    """Return the key of a home; make it when there is none yet. Processes that ask at the same time get the same.
 
     Raises:
-        BadSetting: The file is there and holds no key, or the home cannot be written.
+        BadSetting: The file exists and holds no key, or the home cannot be written.
     """
     path = home / FILE
     try:
@@ -27,11 +27,11 @@ def load_or_make_key(home: Path) -> bytes:
                 file.write(secrets.token_hex(KEY_BYTES).encode())
         key = bytes.fromhex(path.read_text().strip())
     except ValueError as error:
-        raise BadSetting(f"{path} holds no key.", help="Put the old one back, or set ARGUS_PSEUDONYM_KEY.") from error
+        raise BadSetting(f"{path} holds no key.", help="Restore the old file, or set ARGUS_PSEUDONYM_KEY.") from error
     except OSError as error:
         raise BadSetting(
             f"The key of pseudonyms cannot be kept in {path}: {error}.", help="Set ARGUS_PSEUDONYM_KEY."
         ) from error
     if len(key) < KEY_BYTES // 2:
-        raise BadSetting(f"{path} holds a key of {len(key)} bytes.", help="Put the old one back, or delete the file.")
+        raise BadSetting(f"{path} holds a key of {len(key)} bytes.", help="Restore the old file, or delete it.")
     return key

@@ -1,7 +1,7 @@
-"""Sends events to the endpoints of other systems by HTTP.
+"""Send events to the endpoints of other systems by HTTP.
 
 An attempt has one deadline for all of it, from the name of the host to the end of the answer. Redirects are not
-followed, and what an endpoint answers is neither kept nor shown: it may repeat what it was sent.
+followed, and the body of an answer is neither kept nor shown: it may repeat what was sent.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ TIMEOUT_S: Final = 10.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
 DELIVER_SECONDS: Final = 8.0
 WORKERS: Final = 8
-"""Attempts at one endpoint at the same time."""
+"""Concurrent attempts at one endpoint."""
 
 USER_AGENT: Final = "argus-webhooks"
 
 
 class WebhookSender:
-    """Posts to one endpoint. Of one thread; keeps its connection between posts.
+    """Posts to one endpoint. For one thread; keeps its connection between posts.
 
     Args:
         endpoint: The receiver.
-        timeout_s: For one attempt, all of it.
+        timeout_s: Deadline of one attempt, all of it.
     """
 
     def __init__(self, endpoint: Endpoint, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -55,7 +55,7 @@ class WebhookSender:
         self._runner.close()
 
     def send(self, event_id: str, payload: Mapping[str, Any], *, at: datetime) -> Reply:
-        """One attempt. Never raises for what the other side does."""
+        """Make one attempt. Whatever the other side does is a `Reply`, never an exception."""
         body = body_of(payload)
         headers = headers_of(event_id, body, secrets=self._endpoint.secrets, at=at)
         return self._runner.run(self._within(body, headers, at))
@@ -67,7 +67,7 @@ class WebhookSender:
             async with asyncio.timeout(self._timeout_s):
                 return await self._post(body, headers, at)
         except TimeoutError:
-            return Reply(None, f"no whole answer within {self._timeout_s:g} s")
+            return Reply(None, f"no complete answer within {self._timeout_s:g} s")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return Reply(None, _why(error))
 
@@ -82,7 +82,7 @@ class WebhookSender:
             )
         async with self._client.stream("POST", self._endpoint.url, content=body, headers=dict(headers)) as response:
             read = 0
-            # Read to its end the connection can be used again; one that goes on is closed.
+            # A connection that was read to its end can be reused; one with more to read is closed.
             async for chunk in response.aiter_raw():
                 read += len(chunk)
                 if read > MAX_ANSWER_BYTES:
@@ -91,20 +91,20 @@ class WebhookSender:
             wait = parse_retry_after(response.headers.get("retry-after"), now=at) if status in (429, 503) else None
         if 200 <= status < 300:
             return Reply(status)
-        told = f"answered {status} {response.reason_phrase if response.reason_phrase.isprintable() else ''}".strip()
+        error = f"answered {status} {response.reason_phrase if response.reason_phrase.isprintable() else ''}".strip()
         if 300 <= status < 400:
-            told += ": redirects are not followed"
-        return Reply(status, told[:200], wait)
+            error += ": redirects are not followed"
+        return Reply(status, error[:200], wait)
 
 
 def _why(error: BaseException) -> str:
-    """What broke, without an address: the innermost error that a system or a certificate raised."""
+    """Return what broke, without an address: the innermost error of the system or of a certificate."""
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, ssl.SSLCertVerificationError):
             return f"its certificate was refused: {at.verify_message}"
         if isinstance(at, gaierror):
-            return "no connection: the name of its host is not known"
+            return "no connection: its host name is unknown"
         # Its own text may name the address.
         if isinstance(at, OSError) and at.errno:
             return f"no connection: {os.strerror(at.errno)}"
@@ -114,7 +114,7 @@ def _why(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What one look brought: attempts by what became of them."""
+    """Result of one delivery pass: attempts by outcome."""
 
     delivered: int = 0
     again: int = 0
@@ -131,7 +131,7 @@ class Delivered:
 
     @classmethod
     def of(cls, verdict: Verdict) -> "Delivered":
-        """One attempt."""
+        """Return the count of one attempt."""
         return cls(**{verdict: 1})
 
 
@@ -148,18 +148,18 @@ def deliver(
     timeout_s: float = TIMEOUT_S,
     clock: Callable[[], datetime] = _now,
 ) -> Delivered:
-    """Deliver what is due, until nothing is or the time is over.
+    """Deliver what is due, until nothing is or the time is up.
 
     Args:
-        outbox: Where it is.
-        endpoints: Those to deliver to; each has workers of its own, so that a slow one keeps nobody else waiting.
-        seconds: No attempt begins later.
-        workers: Attempts at one endpoint at the same time.
-        timeout_s: Of one attempt.
+        outbox: Where events wait.
+        endpoints: Receivers; each has workers of its own, so a slow one delays no other.
+        seconds: After which no attempt begins.
+        workers: Concurrent attempts at one endpoint.
+        timeout_s: Deadline of one attempt.
         clock: The time, UTC.
 
     Raises:
-        Unavailable: The database did not answer. What was sent and not written down is sent again.
+        Unavailable: The database did not answer. What was sent and not recorded is sent again.
     """
     deadline = time.monotonic() + seconds
 
@@ -174,7 +174,7 @@ def deliver(
                 done += Delivered.of(session.settle(entry, reply, now=clock()))
         return done
 
-    due = outbox.due([endpoint.name for endpoint in endpoints], now=clock(), most=workers)
+    due = outbox.due([endpoint.name for endpoint in endpoints], now=clock(), max_count=workers)
     todo = [endpoint for endpoint in endpoints for _ in range(due.get(endpoint.name, 0))]
     with ThreadPoolExecutor(max(1, len(todo)), thread_name_prefix="webhooks") as pool:
         futures = [pool.submit(work, endpoint) for endpoint in todo]

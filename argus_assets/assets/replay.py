@@ -17,7 +17,7 @@ from argus_assets.faults.config import FaultConfig
 from argus_assets.lake import layout
 from argus_assets.lake.batches import BatchStore
 from argus_assets.lake.store import Lake
-from argus_assets.maintenance.replays import Outcome, Pin
+from argus_assets.maintenance.replays import BatchOutcome, Pin
 from argus_assets.recordings.registry import Decoders
 from argus_assets.recordings.schema import RECORDINGS
 from argus_assets.resources.diagnosis import DiagnosisResource
@@ -38,14 +38,14 @@ class _ReadOnlyMemory:
         return self._memory.past(drive, window_days=window_days)
 
 
-def recorded_outcome(lake: Lake, partition: str) -> Outcome:
+def recorded_outcome(lake: Lake, partition: str) -> BatchOutcome:
     """Return the outcome that is recorded of a batch.
 
     Raises:
         PermanentError: The batch was not processed to its end.
     """
     store = BatchStore(lake)
-    return Outcome.of(
+    return BatchOutcome.of(
         store.table(partition, RECORDINGS), store.table(partition, ERROR_STATS), store.diagnosis(partition)
     )
 
@@ -59,7 +59,7 @@ def replay(
     decoders: Decoders,
     faults: FaultConfig,
     diagnostician: DiagnosisResource,
-) -> Outcome:
+) -> BatchOutcome:
     """Return what would come out of a batch with other decoders, rules, prompt or model.
 
     Recordings are parsed anew, whatever was parsed before, and saved answers of the language model are not used.
@@ -100,7 +100,7 @@ def replay(
         vehicle=diagnostician.pseudonym(manifest.vehicle_id),
         dictionary=faults.dictionary,
     )
-    return Outcome.of(parsed.recordings, made.error_stats, diagnosis)
+    return BatchOutcome.of(parsed.recordings, made.error_stats, diagnosis)
 
 
 # ---------------------------------------------------------------------------------------------- the golden set

@@ -30,7 +30,7 @@ from argus_assets.monitoring.logs import fields
 from argus_assets.pipeline import DROP, ENTERED, STAGES, BatchState
 
 TRANSIENT_ATTEMPTS: Final = 4
-"""With pauses of 1, 2 and 4 s between them: longer than a store takes to fail over, short beside a run's start."""
+"""Attempts at a stage, with pauses of 1, 2 and 4 s. A longer outage is left to the schedule that reruns failed batches."""
 
 _Done = TypeVar("_Done")
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "budget": "argus_assets.cli.budget:budget",
     "case": "argus_assets.cli.case:case",
     "code-server": "argus_assets.cli.code_server:code_server",
@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=LazyGroup, commands_at=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="argus-assets")
 def root() -> None:
     """Argus: a dropped drive becomes a diagnosis."""

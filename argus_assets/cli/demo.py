@@ -177,7 +177,8 @@ def _wait(console: "Console", supervisor: "Supervisor", bucket: "Bucket", count:
     """Wait until every batch has ended; return their states by vehicle."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from argus_assets.status import BatchState, list_batches
+    from argus_assets.pipeline import BatchState
+    from argus_assets.status import list_batches
 
     _step(console, 3, "Waiting for the sensor and the daemon")
     started = time.monotonic()

@@ -54,10 +54,11 @@ def lifecycle(vehicle: str, code: str | None, last: int, as_json: bool, home: Pa
     if not found:
         console.print("No faults in any of them." if code is None else f"{code} is in none of them.")
         return
-    _show(console, found, episodes=code is not None)
+    show(console, found, episodes=code is not None)
 
 
-def _show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> None:
+def show(console: "Console", found: "list[FaultLife]", *, episodes: bool) -> None:
+    """Print the faults, and their episodes if asked for."""
     columns = ("fault", "ecu", "state", "severity", "drives", "since", "release", "drives, oldest first")
     made = table(*columns, whole=("fault", "state", "since"))
     for life in found:

@@ -15,7 +15,7 @@ from argus_assets.cli.output import counted, print_json, progress, table, termin
 if TYPE_CHECKING:
     from argus_assets.faults.config import FaultConfig
     from argus_assets.lake.store import Lake
-    from argus_assets.maintenance.replays import Difference, Outcome
+    from argus_assets.maintenance.replays import BatchOutcome, Difference
     from argus_assets.recordings.registry import Decoders
     from argus_assets.resources.diagnosis import DiagnosisResource
 
@@ -105,12 +105,12 @@ def replay(
         rows = {key: [asdict(d) for d in of_one] for key, of_one in found.items()}
         print_json({"differences": rows, "failed": failed, "tokens": tokens})
     else:
-        _show(found, failed, tokens)
+        show(found, failed, tokens)
     if failed or (check and any(found.values())):
         sys.exit(EXIT_DIFFERENT)
 
 
-def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
+def _pinned(lake: "Lake") -> "dict[str, tuple[str, BatchOutcome]]":
     from argus_assets.assets.replay import pins
     from argus_assets.errors import BadSetting
 
@@ -120,13 +120,13 @@ def _pinned(lake: "Lake") -> "dict[str, tuple[str, Outcome]]":
     return found
 
 
-def _named(context: Context, names: Iterable[str]) -> "dict[str, tuple[str, Outcome]]":
+def _named(context: Context, names: Iterable[str]) -> "dict[str, tuple[str, BatchOutcome]]":
     from argus_assets.assets.replay import recorded_outcome
     from argus_assets.errors import BadSetting
     from argus_assets.event_log.queries import latest_digest
     from argus_assets.pipeline import BATCH_REPORT
 
-    found: dict[str, tuple[str, Outcome]] = {}
+    found: dict[str, tuple[str, BatchOutcome]] = {}
     for partition in map(context.partition_of, names):
         digest = latest_digest(context.instance, BATCH_REPORT.name, partition)
         if digest is None:
@@ -154,7 +154,7 @@ def _active(
     return load_decoders(decoders or settings.decoders), load_faults(faults or settings.faults), diagnostician
 
 
-def _show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], tokens: int) -> None:
+def show(found: "Mapping[str, list[Difference]]", failed: Mapping[str, str], tokens: int) -> None:
     """Print the differences of each batch, and how many batches share them."""
     from argus_assets.maintenance.replays import summed
 

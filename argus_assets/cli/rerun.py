@@ -105,7 +105,7 @@ def rerun(
         if as_json:
             print_json(_rows(chosen, why, from_stage))
         else:
-            _show(chosen, todo, why, from_stage)
+            show(chosen, todo, why, from_stage)
         if dry_run or not todo:
             return
         if not (yes or as_json):
@@ -185,7 +185,7 @@ def _rows(
     ]
 
 
-def _show(chosen: Sequence[str], todo: Sequence[str], why: Mapping[str, "StaleBatch"], from_stage: str | None) -> None:
+def show(chosen: Sequence[str], todo: Sequence[str], why: Mapping[str, "StaleBatch"], from_stage: str | None) -> None:
     """Print what runs again, by reason, with an example of each."""
     console = terminal()
     current = len(chosen) - len(todo)

@@ -58,12 +58,12 @@ def status(batch: str | None, as_json: bool, watch: bool, check: bool, home: Pat
         console = terminal()
         _warn(context)
         if not watch:
-            console.print(_render(_read(context, batch), detailed=batch is not None))
+            console.print(render(_read(context, batch), detailed=batch is not None))
             return
         with Live(console=console, auto_refresh=False) as live:
             try:
                 while True:
-                    live.update(_render(_read(context, batch), detailed=batch is not None), refresh=True)
+                    live.update(render(_read(context, batch), detailed=batch is not None), refresh=True)
                     time.sleep(REFRESH_S)
             except KeyboardInterrupt:
                 return
@@ -93,7 +93,8 @@ def _read(context: Context, batch: str | None) -> "list[BatchStatus]":
     return [batch_status(instance, bucket, context.partition_of(batch))]
 
 
-def _render(found: "list[BatchStatus]", *, detailed: bool) -> "Table":
+def render(found: "list[BatchStatus]", *, detailed: bool) -> "Table":
+    """Return the batches as a table, with their recordings if detailed."""
     made = table("batch", "state", "frames", "result", right=["frames"])
     if not found:
         made.add_row("no batches yet", "", "", "drop one with `argus drop`")

@@ -1,7 +1,7 @@
-"""Dagster's run launcher for Celery workers on several hosts, with a look at whether a run's worker is still there.
+"""Dagster's run launcher for Celery workers on several hosts, with a health check of a run's worker.
 
 `CeleryRunLauncher` trusts what the result store says last. A host that dies says nothing more: its runs would count as
-started until `max_runtime_seconds`. And a run that a person stops would count as crashed, and be started again.
+started until `max_runtime_seconds`. And a run that a person stops would count as crashed, and be retried.
 """
 
 import time
@@ -34,7 +34,7 @@ _CELERY: Final[Mapping[str, Any]] = {
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     # A run is handed out once. What a dead worker had is found by run monitoring, and retries make a new run of it: a
-    # second delivery of the same run would be told apart only by luck.
+    # second delivery of the same run would be recognised only by luck.
     "task_acks_late": False,
     "task_reject_on_worker_lost": False,
     "broker_connection_retry_on_startup": True,
@@ -52,7 +52,7 @@ _CELERY: Final[Mapping[str, Any]] = {
 
 
 class WatchedCeleryLauncher(CeleryRunLauncher):
-    """`CeleryRunLauncher` whose workers run monitoring can look after (`deploy/celery/dagster.yaml`).
+    """`CeleryRunLauncher` whose workers run monitoring can check (`deploy/celery/dagster.yaml`).
 
     Args:
         silent_seconds: How long a worker may be silent, or not know of its run, before it counts as dead. Longer than
@@ -73,7 +73,7 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride] - Dagster's is a union
-        """Dagster's fields and `silent_seconds`."""
+        """Return Dagster's fields and `silent_seconds`."""
         return {
             **super().config_type(),  # pyright: ignore[reportGeneralTypeIssues]
             "silent_seconds": dg.Field(
@@ -88,20 +88,20 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
     def from_config_value(
         cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
     ) -> "WatchedCeleryLauncher":
-        """Made by Dagster from `dagster.yaml`."""
+        """Return the launcher that `dagster.yaml` configures."""
         return cls(inst_data=inst_data, **config_value)
 
     def worker_app(self) -> "Celery":
-        """The Celery app with the tasks that a worker takes."""
+        """Return the Celery app with the tasks that a worker executes."""
         create_execute_job_task(self.celery)
         create_resume_job_task(self.celery)
         return self.celery
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Put a run into the queue; waits for a broker that is away for a while.
+        """Put a run into the queue; wait for a broker that is unreachable for a while.
 
         Raises:
-            OperationalError: It stayed away. Dagster fails the run, and starts it again.
+            OperationalError: It stayed unreachable. Dagster fails the run, and retries it.
         """
         with self.celery.connection_for_write() as connection:
             connection.ensure_connection(
@@ -125,19 +125,23 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether the worker that began the run still has it.
+        """Check whether the worker that began the run still has it.
 
         A broker that does not answer proves nothing: the worker counts as running.
         """
         task_id = run.tags.get(DAGSTER_CELERY_TASK_ID_TAG)
         if task_id is None:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "Its task is not known yet; it cannot be told.")
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING, "Its task is not known yet; nothing is known of its worker."
+            )
         try:
             worker, found = self._find(task_id)
             state = self.celery.AsyncResult(task_id).state
         except _BROKER_ERRORS as error:
             self._missing.clear()
-            return CheckRunHealthResult(WorkerStatus.RUNNING, f"The broker does not answer; it cannot be told: {error}")
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING, f"The broker does not answer; nothing is known of the worker: {error}"
+            )
         if found:
             self._missing.pop(run.run_id, None)
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -153,15 +157,15 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
         del self._missing[run.run_id]
         return CheckRunHealthResult(
             WorkerStatus.NOT_FOUND,
-            f"Worker {worker or '(unknown)'} has not known of it, or not answered, for {silent_s:.0f} s: "
+            f"Worker {worker or '(unknown)'} has not reported it, or not answered, for {silent_s:.0f} s: "
             "its host or process died.",
         )
 
     def _find(self, task_id: str) -> tuple[str | None, bool]:
-        """The worker that began a task, as the result store has it, and whether it, or any other, is at work on it."""
+        """Return the worker that began a task, from the result store, and true when it or any other still executes it."""
         result = self.celery.AsyncResult(task_id)
-        told = result.info if result.state == "STARTED" else None
-        worker = told.get("hostname") if isinstance(told, dict) else None
+        info = result.info if result.state == "STARTED" else None
+        worker = info.get("hostname") if isinstance(info, dict) else None
         inspect = self.celery.control.inspect(
             destination=[worker] if worker else None, timeout=_ASK_SECONDS, limit=1 if worker else None
         )

@@ -1,7 +1,7 @@
-"""Dagster's queue for runs, in a daemon that goes on when the clock is set back.
+"""Dagster's queue for runs, in a daemon that continues when the clock is set back.
 
-Dagster's daemon waits between two looks until the clock of the day has passed the end of the wait. Where that clock is
-set back by a day, queue, retries, monitoring and schedules stand still for a day.
+Dagster's daemon waits between two iterations until the wall clock has passed the end of the wait. Where that clock is set
+back by a day, queue, retries, monitoring and schedules stop for a day.
 """
 
 import logging
@@ -20,18 +20,18 @@ from argus_assets.dagster_instance.storage import CLOCKS_DIFFER_S, patch_storage
 
 _log = logging.getLogger("dagster.argus")
 _DAEMON: Final = "dagster-daemon"
-_LOOK_S: Final = 1.0
+_POLL_S: Final = 1.0
 
 
 class ClockStepTolerantRunCoordinator(dg.QueuedRunCoordinator[Any]):
-    """`dagster.QueuedRunCoordinator` that starts the daemon again when the clock was set back.
+    """`dagster.QueuedRunCoordinator` that restarts the daemon when the clock was set back.
 
-    The daemon loads it before it begins. It mends the storage of its instance too (`patch_storage`): Dagster's Helm chart
-    writes the storage itself, but takes a coordinator.
+    The daemon loads it before it begins. It also patches the storage of its instance (`patch_storage`): Dagster's Helm chart
+    writes the storage itself, but accepts a coordinator.
     """
 
     def register_instance(self, instance: dg.DagsterInstance) -> None:
-        """Called by Dagster once for each instance."""
+        """Take the instance; Dagster calls this once for each."""
         super().register_instance(instance)
         patch_storage(instance)
         if Path(sys.argv[0]).name == _DAEMON:
@@ -40,28 +40,28 @@ class ClockStepTolerantRunCoordinator(dg.QueuedRunCoordinator[Any]):
 
 @cache
 def _watch_clock() -> None:
-    threading.Thread(target=start_again_when_set_back, name="clock", daemon=True).start()
+    threading.Thread(target=restart_when_set_back, name="clock", daemon=True).start()
 
 
-def start_again_when_set_back(start_again: Callable[[], object] | None = None) -> None:
-    """Wait until the clock of the day is set back, by more than clocks differ, and start this process again.
+def restart_when_set_back(restart: Callable[[], object] | None = None) -> None:
+    """Wait until the wall clock is set back by more than clocks differ, then restart this process.
 
     Args:
-        start_again: What is done then; by default this very program takes the place of itself, as the same process.
+        restart: Called then; by default this program replaces itself, in the same process.
     """
     furthest = _ahead_s()
     while (back_s := furthest - _ahead_s()) < CLOCKS_DIFFER_S:
         furthest = max(furthest, _ahead_s())
-        time.sleep(_LOOK_S)
-    _log.warning("The clock was set back by %.0f s: the daemon starts again, so that nothing waits for it.", back_s)
-    (start_again or _start_again)()
+        time.sleep(_POLL_S)
+    _log.warning("The clock was set back by %.0f s: the daemon restarts, so that nothing waits for it.", back_s)
+    (restart or _restart)()
 
 
 def _ahead_s() -> float:
-    """The clock of the day against one that only goes forward."""
+    """Return how far the wall clock is ahead of one that only goes forward."""
     return time.time() - time.monotonic()
 
 
-def _start_again() -> None:
+def _restart() -> None:
     logging.shutdown()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is needed

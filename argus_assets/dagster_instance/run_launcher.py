@@ -1,7 +1,7 @@
-"""Dagster's run launcher for code servers, with a look at whether a run's worker is still there.
+"""Dagster's run launcher for code servers, with a health check of a run's worker.
 
-A code server reports the death of its own workers, but not when the database is away at that moment, nor when the
-server dies itself. Without this look such a run counts as started until `max_runtime_seconds`, and its batches wait.
+A code server reports the death of its own workers, but not when the database is unreachable at that moment, nor when the
+server dies itself. Without this check such a run counts as started until `max_runtime_seconds`, and its batches wait.
 
 Workers are ended by their code server (`runtime/servers/code_server.py`), which alone knows that a process is still that worker.
 """
@@ -33,7 +33,7 @@ class ImpatientClient(DagsterGrpcClient):
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """`DefaultRunLauncher` whose workers run monitoring can look after (`run_monitoring` in `dagster.yaml`)."""
+    """`DefaultRunLauncher` whose workers run monitoring can check (`run_monitoring` in `dagster.yaml`)."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -41,7 +41,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether the code server knows the run, and on the same machine whether its process lives.
+        """Check whether the code server knows the run, and on the same machine whether its process lives.
 
         A code server that does not answer proves nothing: the worker counts as running.
         """
@@ -51,12 +51,14 @@ class WatchedRunLauncher(DefaultRunLauncher):
         try:
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
         except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "The code server does not answer; it cannot be told.")
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING, "The code server does not answer; nothing is known of the worker."
+            )
         if not deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The code server has no worker for this run.")
         pid = self._worker_pid(run)
         if pid is not None and has_ended(pid):
-            return CheckRunHealthResult(WorkerStatus.FAILED, f"Its worker, process {pid}, has ended without a word.")
+            return CheckRunHealthResult(WorkerStatus.FAILED, f"Its worker, process {pid}, has ended without a report.")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def _get_grpc_client_for_termination(self, run_id: str) -> DagsterGrpcClient | None:
@@ -68,13 +70,13 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return ImpatientClient(port=client.port, socket=client.socket, host=host, use_ssl=client.use_ssl)
 
     def _worker_pid(self, run: dg.DagsterRun) -> int | None:
-        """Process id of the worker as it told it itself, `None` where it runs on another machine or told none."""
+        """Return the process id that the worker reported, `None` where it runs on another machine or reported none."""
         host = json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("host")
         if host not in (*_THIS_MACHINE, socket.gethostname()):
             return None
         for entry in self._instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT):
             event = entry.dagster_event
-            told = event.engine_event_data.metadata.get("pid") if event is not None else None
-            if told is not None:
-                return int(str(told.value))
+            pid = event.engine_event_data.metadata.get("pid") if event is not None else None
+            if pid is not None:
+                return int(str(pid.value))
         return None

@@ -1,9 +1,9 @@
 """Dagster's PostgreSQL storage with connections that are kept open.
 
-Dagster's own opens a connection for each statement, and looks at the tables whenever an instance is made, which a
+Dagster's own opens a connection for each statement, and inspects the tables whenever an instance is made, which a
 sensor does at each tick: 800 connections a minute at rest. Its webserver keeps some open
-(`DagsterInstance.optimize_for_webserver`). Here every process does the same. And a run that failed is never missed by
-the daemon that starts it again, nor does a clock that was set back keep sensors and schedules from looking.
+(`DagsterInstance.optimize_for_webserver`). Here every process does the same. Also, the daemon that retries runs misses no
+failure, and a clock that was set back does not stop sensors and schedules.
 """
 
 import time
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 _DAGSTER: Final = "dagster"
 # Clocks of the processes that share a database differ by less.
 CLOCKS_DIFFER_S: Final = 30.0
-# From when a schedule looks for its times after the clock was set back.
-_LOOK_BACK_S: Final = 3600.0
+# How far back a schedule searches for its times after the clock was set back.
+_LOOKBACK_S: Final = 3600.0
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
@@ -53,14 +53,14 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         inst_data: ConfigurableClassData | None = None,
         token_provider: "PgTokenProvider | None" = None,
     ) -> None:
-        # Whoever has a pool found the tables, or made them.
+        # A process with a pool has found the tables, or made them.
         is_first = not is_pooled((_DAGSTER, postgres_url))
-        look = should_autocreate_tables and is_first
+        autocreate = should_autocreate_tables and is_first
         if is_first and token_provider is None:
-            # Every process that has an instance comes by here. Where nobody answers, Dagster tries again and says so.
+            # Every process with an instance gets here. Where nobody answers, Dagster retries and says so.
             with suppress(Unavailable):
                 require_known_version(postgres_url)
-        super().__init__(postgres_url, look, inst_data, token_provider)
+        super().__init__(postgres_url, autocreate, inst_data, token_provider)
         self.should_autocreate_tables = should_autocreate_tables
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             _use_pool(storage, postgres_url, token_provider)
@@ -71,7 +71,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PooledPostgresStorage":
-        """An instance's storage, as `dagster.yaml` configures it."""
+        """Return the storage that `dagster.yaml` configures."""
         return cls(
             pg_url_from_config(config_value),  # type: ignore[arg-type] # a typed dictionary of the same keys
             config_value.get("should_autocreate_tables", True),
@@ -81,7 +81,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
 
 def patch_storage(instance: dg.DagsterInstance) -> None:
-    """Make Dagster's own PostgreSQL storage do as `PooledPostgresStorage`; harmless elsewhere, and repeated."""
+    """Patch Dagster's own PostgreSQL storage to work as `PooledPostgresStorage`; harmless elsewhere, and when repeated."""
     runs, events, schedules = storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
     if not all(isinstance(getattr(getattr(each, "_engine", None), "pool", None), NullPool) for each in storages):
         return
@@ -95,26 +95,26 @@ def patch_storage(instance: dg.DagsterInstance) -> None:
 
 
 def _status_before_failure(runs: RunStorage, events: EventLogStorage) -> None:
-    """Give a run its status before the event of its failure is there, not after it.
+    """Store the status of a failed run before the event of its failure, not after it.
 
-    Dagster's daemon looks at a failure once. One whose run it still finds started is never started again.
+    Dagster's daemon evaluates a failure once. One whose run still has the status "started" is never retried.
     """
     store: Callable[[EventLogEntry], None] = events.store_event
 
     def store_event(event: EventLogEntry) -> None:
-        told = event.dagster_event
-        if told is not None and told.event_type is dg.DagsterEventType.RUN_FAILURE:
-            runs.handle_run_event(event.run_id, told)
+        dagster_event = event.dagster_event
+        if dagster_event is not None and dagster_event.event_type is dg.DagsterEventType.RUN_FAILURE:
+            runs.handle_run_event(event.run_id, dagster_event)
         store(event)
 
     setattr(events, "store_event", store_event)  # noqa: B010 - Dagster makes the storages itself
 
 
 def _forget_the_future(schedules: ScheduleStorage) -> None:
-    """Give sensors and schedules no last look that this process's clock has yet to reach.
+    """Hide last ticks of sensors and schedules that are in the future of this process's clock.
 
-    Dagster waits until the clock has passed the last look. Where it was set back since, that is as long as it was set
-    back by: a sensor looks at once instead. A schedule whose daemon is started again goes on from now.
+    Dagster waits until the clock has passed the last tick: after the clock was set back, for as long as it was set back by.
+    Here a sensor ticks at once instead, and a schedule whose daemon is restarted continues from now.
     """
     all_states: Callable[..., Sequence[InstigatorState]] = schedules.all_instigator_state
     one_state: Callable[[str, str], InstigatorState | None] = schedules.get_instigator_state
@@ -149,8 +149,8 @@ def _without_future(state: InstigatorState) -> InstigatorState:
         case SensorInstigatorData(last_tick_timestamp=ended, last_tick_start_timestamp=began) as data:
             past = data._replace(last_tick_timestamp=None, last_tick_start_timestamp=None)
         case ScheduleInstigatorData(start_timestamp=began, last_iteration_timestamp=ended) as data:
-            # Not now itself: read again and again, no time would ever come after it.
-            past = data._replace(start_timestamp=now - _LOOK_BACK_S, last_iteration_timestamp=None)
+            # Not now itself: read anew each time, no tick would ever come after it.
+            past = data._replace(start_timestamp=now - _LOOKBACK_S, last_iteration_timestamp=None)
         case _:
             return state
     return state.with_data(past) if max(began or 0, ended or 0) > now + CLOCKS_DIFFER_S else state
@@ -159,4 +159,4 @@ def _without_future(state: InstigatorState) -> InstigatorState:
 def _use_pool(storage: object, url: str, token_provider: "PgTokenProvider | None") -> None:
     make = partial(create_pg_engine, url, token_provider, isolation_level="AUTOCOMMIT", **POOL)
     engine: Engine = pooled((_DAGSTER, url), make)
-    setattr(storage, "_engine", engine)  # noqa: B010 - not public, and the one way to a look before use
+    setattr(storage, "_engine", engine)  # noqa: B010 - not public, and the one way to check a connection before use

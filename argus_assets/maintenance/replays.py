@@ -47,7 +47,7 @@ class CodeOutcome(BaseModel):
         return f"{self.code} ({self.ecu})" if self.ecu else self.code
 
 
-class Outcome(BaseModel):
+class BatchOutcome(BaseModel):
     """What came out of a batch, as far as it is compared.
 
     Attributes:
@@ -74,7 +74,7 @@ class Outcome(BaseModel):
         return self.causes[0][0] if self.causes else "none"
 
     @classmethod
-    def of(cls, recordings: pl.DataFrame, stats: pl.DataFrame, diagnosis: Diagnosis) -> "Outcome":
+    def of(cls, recordings: pl.DataFrame, stats: pl.DataFrame, diagnosis: Diagnosis) -> "BatchOutcome":
         """Return the outcome that follows from tables and a diagnosis.
 
         Args:
@@ -114,7 +114,7 @@ class Pin(BaseModel):
     by: str
     note: str
     made_with: dict[str, dict[str, str]]
-    outcome: Outcome
+    outcome: BatchOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Difference:
     after: str
 
 
-def differences(before: Outcome, after: Outcome) -> list[Difference]:
+def differences(before: BatchOutcome, after: BatchOutcome) -> list[Difference]:
     """Return what came out differently: codes first, then the diagnosis, then what was read."""
     found = _of_codes(before, after)
     old, new = dict(before.causes), dict(after.causes)
@@ -152,7 +152,7 @@ def differences(before: Outcome, after: Outcome) -> list[Difference]:
     return found
 
 
-def _of_codes(before: Outcome, after: Outcome) -> list[Difference]:
+def _of_codes(before: BatchOutcome, after: BatchOutcome) -> list[Difference]:
     old, new = ({(c.code, c.ecu): c for c in outcome.codes} for outcome in (before, after))
     found: list[Difference] = []
     for key in sorted({*old, *new}):

@@ -69,7 +69,7 @@ Verdict = Literal["again", "later", "manual"]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetryLimits:
     """How often, and how soon.
 
     Attributes:
@@ -83,10 +83,10 @@ class Limits:
     backoff: Sequence[timedelta] = BACKOFF
 
 
-LIMITS: Final = Limits()
+LIMITS: Final = RetryLimits()
 
 
-def decide(batch: FailedBatch, *, now: datetime, limits: Limits = LIMITS) -> Verdict:
+def decide(batch: FailedBatch, *, now: datetime, limits: RetryLimits = LIMITS) -> Verdict:
     """Decide what to do with a failed batch: retry now, retry later, or leave it to a person."""
     last = batch.failures[-1]
     if last.kind in ("permanent", "quarantined", "cancelled") or len(batch.failures) >= limits.attempts:
@@ -96,7 +96,7 @@ def decide(batch: FailedBatch, *, now: datetime, limits: Limits = LIMITS) -> Ver
     return "again" if now >= due_at(batch, limits) else "later"
 
 
-def due_at(batch: FailedBatch, limits: Limits = LIMITS) -> datetime:
+def due_at(batch: FailedBatch, limits: RetryLimits = LIMITS) -> datetime:
     """Return when the next attempt is due."""
     last = batch.failures[-1]
     return last.at + limits.backoff[min(len(batch.failures), len(limits.backoff)) - 1]
@@ -135,7 +135,12 @@ class RerunPlan:
 
 
 def plan_reruns(
-    failed: Sequence[FailedBatch], *, order: Sequence[str], now: datetime, max_batches: int, limits: Limits = LIMITS
+    failed: Sequence[FailedBatch],
+    *,
+    order: Sequence[str],
+    now: datetime,
+    max_batches: int,
+    limits: RetryLimits = LIMITS,
 ) -> RerunPlan:
     """Decide for each failed batch, and put those that run again into runs.
 

@@ -11,7 +11,7 @@ class BucketResource(dg.ConfigurableResource[Any]):
     """The bucket that vehicles drop into.
 
     Endpoint and credentials come from the standard variables (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …),
-    so that no secret stands in a configuration.
+    so no secret is in a configuration.
 
     Attributes:
         url: `s3://bucket[/prefix]` or a folder.
@@ -20,5 +20,5 @@ class BucketResource(dg.ConfigurableResource[Any]):
     url: str
 
     def bucket(self) -> Bucket:
-        """The bucket at `url`."""
+        """Return the bucket at `url`."""
         return Bucket.from_url(self.url)

@@ -1,4 +1,4 @@
-"""What a run may use of its machine, as a Dagster resource."""
+"""Cores and memory of a run, as a Dagster resource."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class CapacityResource(dg.ConfigurableResource[Any]):
     model_calls: int = 0
 
     def capacity(self, *, runs_at_once: int) -> Capacity:
-        """The capacity.
+        """Return the capacity.
 
         Args:
             runs_at_once: Runs that share the machine.

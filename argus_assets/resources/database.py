@@ -11,7 +11,7 @@ class DatabaseResource(dg.ConfigurableResource[Any]):
     """Argus's tables, in the database that holds Dagster's.
 
     Attributes:
-        url: `postgresql://…`; from the environment, so that no password stands in a configuration.
+        url: `postgresql://…`; from the environment, so no password is in a configuration.
     """
 
     url: str

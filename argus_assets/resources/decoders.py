@@ -1,4 +1,4 @@
-"""The formats in force as a Dagster resource."""
+"""Recording formats and limits, as a Dagster resource."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class DecodersResource(dg.ConfigurableResource[Any]):
     limits_path: str | None = None
 
     def decoders(self) -> Decoders:
-        """The formats; installed packages are asked anew.
+        """Return the formats; installed packages are loaded anew.
 
         Raises:
             BadSetting: The file cannot be used.
@@ -31,7 +31,7 @@ class DecodersResource(dg.ConfigurableResource[Any]):
         return load_decoders(Path(self.path) if self.path else None)
 
     def limits(self) -> Limits:
-        """What a recording may cost.
+        """Return what a recording may cost.
 
         Raises:
             BadSetting: The file cannot be used.

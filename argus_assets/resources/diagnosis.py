@@ -1,4 +1,4 @@
-"""Everything a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
+"""What a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,11 +27,11 @@ from argus_assets.settings import Settings
 
 
 class DiagnosisResource(dg.ConfigurableResource[Any]):
-    """What diagnoses are made with.
+    """Services of diagnoses.
 
     Attributes:
-        database_url: `postgresql://…` of the platform's database.
-        home: Folder of the platform, which keeps the key of pseudonyms when none is given.
+        database_url: `postgresql://…` of Argus's database.
+        home: Home of Argus, which keeps the key of pseudonyms when none is given.
         model: Language model; none for rules alone.
         url: Its OpenAI-compatible endpoint; none for OpenAI's own.
         api_key: Of the endpoint.
@@ -43,7 +43,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         embedding_model: Makes the vectors of cases; none for vectors of code counts.
         embedding_url: Its OpenAI-compatible endpoint; none for OpenAI's own.
         embedding_api_key: Of that endpoint.
-        pseudonym_key: Key of the vehicles' pseudonyms; kept in `home` when none is given.
+        pseudonym_key: Key of the vehicles' pseudonyms; made and kept in `home` when none is given.
     """
 
     database_url: str
@@ -67,11 +67,11 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
 
     @classmethod
     def of(cls, settings: Settings, *, database_url: str, secrets: Mapping[str, str]) -> "DiagnosisResource":
-        """What the settings say.
+        """Return the resource of these settings.
 
         Args:
-            settings: Of the platform.
-            database_url: Of its database, or the variable that holds it.
+            settings: All of them.
+            database_url: URL of the database, or the `dg.EnvVar` that holds it.
             secrets: Variable → value, or the `dg.EnvVar` that holds it, of the secrets that are set.
         """
         return cls(
@@ -93,21 +93,21 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
 
     @property
     def has_model(self) -> bool:
-        """Whether a language model is configured."""
+        """True when a language model is configured."""
         return self.model is not None
 
     def database(self) -> Database:
-        """The platform's database."""
+        """Return Argus's database."""
         if self._database is None:
             self._database = Database(self.database_url)
         return self._database
 
     def ledger(self) -> PostgresLedger:
-        """Who spent how many tokens."""
+        """Return the ledger of tokens."""
         return PostgresLedger(self.database(), daily_tokens=self.daily_tokens, vehicle_share=self.vehicle_share)
 
     def cases(self) -> PostgresCaseStore:
-        """The confirmed cases."""
+        """Return the store of confirmed cases."""
         embedder = (
             OpenAiEmbedder(self.embedding_model, url=self.embedding_url, api_key=self.embedding_api_key)
             if self.embedding_model
@@ -116,11 +116,11 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         return PostgresCaseStore(self.database(), embedder=embedder)
 
     def memory(self) -> DriveMemory:
-        """The faults of earlier drives."""
+        """Return the memory of earlier drives' faults."""
         return PostgresDriveMemory(self.database())
 
     def services(self) -> Services:
-        """What the flow uses; made once, with what cases have taught until then.
+        """Return the services of a diagnosis; made once, calibrated by the cases until then.
 
         Raises:
             Unavailable: The database did not answer.
@@ -141,7 +141,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         return self._services
 
     def language_model(self) -> OpenAiModel | None:
-        """The configured model."""
+        """Return the configured model, `None` without one."""
         if self.model is None:
             return None
         return OpenAiModel(
@@ -152,11 +152,11 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         )
 
     def pseudonym(self, vehicle_id: str) -> str:
-        """What a vehicle is called where its name must not go."""
+        """Return the name of a vehicle for places where its own must not appear."""
         if self._secret is None:
             self._secret = self.pseudonym_key.encode() if self.pseudonym_key else load_or_make_key(Path(self.home))
         return pseudonym(vehicle_id, self._secret)
 
     def tokens_left(self) -> int:
-        """Of today's budget."""
+        """Return what is left of today's budget."""
         return self.ledger().today().left

@@ -1,4 +1,4 @@
-"""How faults are looked for, as a Dagster resource."""
+"""Configuration of fault detection, as a Dagster resource."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class FaultsResource(dg.ConfigurableResource[Any]):
     path: str | None = None
 
     def config(self) -> FaultConfig:
-        """The configuration; installed packages are asked anew.
+        """Return the configuration; installed packages are loaded anew.
 
         Raises:
             BadSetting: The file cannot be used.

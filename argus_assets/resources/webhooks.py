@@ -13,14 +13,14 @@ from argus_assets.notifications.events import SOURCE
 
 
 class WebhooksResource(dg.ConfigurableResource[Any]):
-    """Endpoints and what they are told.
+    """Endpoints, and the rules of what is sent to them.
 
     Attributes:
-        database_url: Of the platform's database, where the outbox is.
+        database_url: URL of Argus's database, which has the outbox.
         webhooks: Value of `ARGUS_WEBHOOKS`; from the environment, for an address may hold a secret.
         secrets: Value of `ARGUS_WEBHOOK_SECRETS`; from the environment.
         alerts: Path of the TOML file of alert rules, none for no alerts.
-        source: What tells the events of several platforms apart: a URI reference.
+        source: Source of the events, a URI reference: tells several installations apart.
     """
 
     database_url: str
@@ -30,7 +30,7 @@ class WebhooksResource(dg.ConfigurableResource[Any]):
     source: str = SOURCE
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """The endpoints.
+        """Return the endpoints.
 
         Raises:
             BadSetting: A setting cannot be used.
@@ -38,7 +38,7 @@ class WebhooksResource(dg.ConfigurableResource[Any]):
         return parse_endpoints(self.webhooks, self.secrets)
 
     def rules(self) -> AlertRules:
-        """The alert rules, read anew.
+        """Return the alert rules, read anew.
 
         Raises:
             BadSetting: The file cannot be used.
@@ -48,5 +48,5 @@ class WebhooksResource(dg.ConfigurableResource[Any]):
         return read_alerts(Path(self.alerts), endpoints=[endpoint.name for endpoint in self.endpoints()])
 
     def outbox(self) -> Outbox:
-        """Where events wait."""
+        """Return the outbox."""
         return Outbox(Database(self.database_url))

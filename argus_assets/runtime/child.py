@@ -1,4 +1,4 @@
-"""Supervised processes: started in groups of their own, stopped with all that they started, gone with their parent."""
+"""Supervised processes: each in a process group of its own, stopped with all it started, gone with its parent."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ from argus_assets.common.processes import has_ended
 STOP_SECONDS: Final = 15.0
 
 PYTHON: Final = (sys.executable, "-P")
-"""Nothing is imported from the folder that somebody happens to stand in."""
+"""With -P, nothing is imported from the current folder."""
 
 HOME_MARK: Final = "ARGUS_PLATFORM_OF"
 """Variable in the environment of all children and of what they start: the home they belong to."""
@@ -32,11 +32,11 @@ class Child:
     """One supervised process.
 
     Attributes:
-        name: What people call it.
+        name: Shown to people.
         command: Its command line.
-        where: What to tell people about it.
+        where: Its address, or what it does; shown to people.
         log: File that takes what it prints.
-        folder: Where it works, `None` for where this process does.
+        folder: Its working folder, `None` for that of this process.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Child:
         self.started = time.monotonic()
 
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Return true while it runs."""
         return self.process is not None and self.process.poll() is None
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Ask it to stop, then make its whole process group stop."""
+        """Ask it to stop, then kill its whole process group."""
         process = self.process
         if process is None:
             return
@@ -85,13 +85,13 @@ class Child:
         self.process = None
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
 
 def _die_with_parent() -> None:
-    """On Linux the kernel ends the child when its parent dies, however it dies."""
+    """Have the kernel (Linux) end this child when its parent dies, however it dies."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever started us may have it ignored, which is inherited
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Where the code server listens, and whether it answers there."""
+"""Address and health of the code server."""
 
 import os
 import threading
@@ -52,7 +52,7 @@ class CodeAddress:
         return DagsterGrpcClient(socket=str(self.socket))
 
     def answers(self, seconds: int = ASK_SECONDS) -> bool:
-        """Tell whether it could start a run: whether it takes the lock of its runs within so many seconds."""
+        """Return true when it could start a run: when it takes the lock of its runs within so many seconds."""
         from dagster._core.errors import DagsterUserCodeUnreachableError
         from dagster._grpc.types import CanCancelExecutionRequest
 
@@ -73,7 +73,7 @@ def home_socket(home: Path) -> CodeAddress:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not is_private(folder, me):
         raise BadSetting(
-            f"{folder} is a link, belongs to another user, or is open to others: the code server cannot listen there.",
+            f"{folder} is a link, belongs to another user, or is open to other users: the code server cannot listen there.",
             help="Remove it.",
         )
     if not fits_socket(folder / _SOCKET):
@@ -105,18 +105,18 @@ def _address(server: Mapping[str, Any], environ: Mapping[str, str]) -> CodeAddre
 
 
 def all_answer(addresses: Sequence[CodeAddress]) -> bool | None:
-    """Tell whether all of them answer; `None` when none is known."""
+    """Return true when all of them answer; `None` when none is known."""
     return all(address.answers() for address in addresses) if addresses else None
 
 
 class Probe:
-    """Asks a code server again and again, in a thread of its own, whether it answers.
+    """Polls a code server in a thread of its own.
 
     Args:
         address: Of the code server.
         ask_seconds: How long an answer may take.
-        pause_s: Between two questions.
-        max_misses: So many questions without an answer, one after the other, and it is deaf.
+        pause_s: Between two polls.
+        max_misses: Consecutive polls without an answer after which it counts as deaf.
     """
 
     def __init__(
@@ -135,16 +135,16 @@ class Probe:
 
     @property
     def deaf(self) -> bool:
-        """Whether a code server that has answered does not any more."""
+        """True when a code server that has answered no longer does."""
         return self.heard and self._misses >= self._max_misses
 
     def restarted(self) -> None:
-        """Begin anew: the code server was started again, and gets the time that it needs."""
+        """Start over: the code server was restarted, and gets the time that it needs."""
         self._life += 1
         self.heard, self._misses = False, 0
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop polling."""
         self._end.set()
 
     def _ask(self) -> None:

@@ -1,6 +1,6 @@
-"""The connection to a home: its settings, Dagster's instance and the bucket. What every command opens.
+"""Connect to a home: its settings, Dagster's instance and the bucket. Every command opens these.
 
-The processes of a running Argus are `supervisor`'s.
+Starting processes is the job of `supervisor`.
 """
 
 import os
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def settings_for(home: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Settings from the environment, with the home that a command was given."""
+    """Return the settings of the environment, with the home that a command was given."""
     return Settings.from_env({**environ, **({"ARGUS_HOME": str(home)} if home else {})})
 
 
 def dagster_yaml() -> Path:
-    """The instance settings: in a checkout at its top, in an installed package beside the modules."""
+    """Return the path of `dagster.yaml`: at the top of a checkout, beside the modules of an installed package."""
     for place in (Path(__file__).parents[2], Path(__file__).parents[1]):
         if (place / "dagster.yaml").is_file():
             return place / "dagster.yaml"
@@ -34,7 +34,7 @@ def dagster_yaml() -> Path:
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
-    """Make DAGSTER_HOME with the instance settings; returns it."""
+    """Make DAGSTER_HOME with the instance settings of this version; return it."""
     folder = settings.home / "dagster"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copyfile(dagster_yaml(), folder / "dagster.yaml")
@@ -43,10 +43,10 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
 @contextmanager
 def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", Bucket]]:
-    """The instance and the bucket that the settings name; starts the embedded PostgreSQL when nobody else has.
+    """Open the instance and the bucket of the settings; start the embedded PostgreSQL when nobody else has.
 
     Raises:
-        BadSetting: There is no platform at this home.
+        BadSetting: Argus has never run in this home.
     """
     import dagster as dg
 
@@ -59,8 +59,8 @@ def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", B
     if url is None:
         if not (settings.home / "postgres").exists():
             raise BadSetting(
-                f"There is no platform in {settings.home}.",
-                help="Start one with `argus up`, or name its folder with --home or ARGUS_HOME.",
+                f"Argus has never run in {settings.home}.",
+                help="Start it with `argus up`, or name its home with --home or ARGUS_HOME.",
             )
         own_home(settings.home)
         postgres = EmbeddedPostgres(settings.home / "postgres")
@@ -77,7 +77,7 @@ def connect(home: Path | None = None) -> Generator[tuple["dg.DagsterInstance", B
 
 @contextmanager
 def database_that_answers() -> Generator[None]:
-    """Translate what a database raises that is away, or has no free connection, into `Unavailable`."""
+    """Translate what an unreachable or exhausted database raises into `Unavailable`."""
     import psycopg2
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import InterfaceError, OperationalError
@@ -94,9 +94,9 @@ def database_that_answers() -> Generator[None]:
     try:
         yield
     except away as error:
-        said = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise Unavailable(
-            f"The database did not answer: {said}",
-            help="Wait, and try again. If it stays so: does PostgreSQL run, and who holds its connections "
+            f"The database did not answer: {reason}",
+            help="Try again in a moment. If it persists: is PostgreSQL running, and who holds its connections "
             "(`SELECT * FROM pg_stat_activity`)?",
         ) from error

@@ -12,7 +12,7 @@ _FILE: Final = "platform.lock"
 
 
 class HomeLock:
-    """Held while a supervisor runs in a home. The kernel's: a killed process leaves none behind.
+    """Lock that a supervisor holds on its home. It is the kernel's: a killed process leaves none behind.
 
     Args:
         home: The folder.
@@ -23,7 +23,7 @@ class HomeLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the home, and close it to other users.
+        """Make the home, close it to other users, and take its lock.
 
         Raises:
             BadSetting: Another process holds it, or the folder is not ours.
@@ -40,7 +40,7 @@ class HomeLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the home back; harmless when repeated."""
+        """Release the home; harmless when repeated."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,4 +1,4 @@
-"""Folders that no other user of the machine enters: the home, and where sockets are."""
+"""Folders that no other user of the machine can enter: the home, and where sockets are."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ MAX_SOCKET_PATH_BYTES: Final = 103
 """Length of `sun_path` on the systems we run on, less its end mark (unix(7): 108, macOS: 104)."""
 
 _MARKS: Final = ("platform.lock", "postgres", "dagster", ".argus-demo")
-"""Something of these is in every home that a platform ran in."""
+"""One of these is in every home that Argus has run in."""
 
 _SOCKETS: Final = Path("/tmp")  # noqa: S108 - for folders with random names, made with mode 0700
 """Where socket folders go that have no room in the home: the one place whose name is short everywhere."""
@@ -25,7 +25,7 @@ def own_home(home: Path) -> None:
 
     Raises:
         BadSetting: It is somebody else's, others may write into it, or for root: it is open to others and was no home of
-            a platform.
+            Argus.
     """
     with suppress(FileExistsError):
         home.mkdir(mode=0o700, parents=True)
@@ -34,11 +34,11 @@ def own_home(home: Path) -> None:
     mode = stat.S_IMODE(found.st_mode)
     give = "Give a folder of your own: --home, or ARGUS_HOME."
     if not stat.S_ISDIR(found.st_mode):
-        raise BadSetting(f"{home} is no folder.", help=give)
+        raise BadSetting(f"{home} is not a folder.", help=give)
     if me != 0 and (found.st_uid != me or named.st_uid not in (me, 0)):
         raise BadSetting(f"{home} belongs to another user (id {found.st_uid}).", help=give)
     if mode & stat.S_IWOTH:
-        raise BadSetting(f"Any user may write into {home} (mode {mode:04o}).", help=give)
+        raise BadSetting(f"Every user may write into {home} (mode {mode:04o}).", help=give)
     if found.st_uid != me or not mode & 0o077:
         return
     if me != 0:
@@ -47,13 +47,13 @@ def own_home(home: Path) -> None:
         home.chmod(mode & 0o710)  # PostgreSQL's own user may pass through as the folder's group
     elif mode & 0o067:  # what is root's may be a folder of the system
         raise BadSetting(
-            f"{home} is open to other users (mode {mode:04o}), and was no platform's home until now.",
+            f"{home} is open to other users (mode {mode:04o}), and has not been a home of Argus before.",
             help=f"Close it with `chmod 700 {home}`, or give an empty folder.",
         )
 
 
 def is_private(folder: Path, owner: int) -> bool:
-    """Tell whether a path is a folder, no link, of this user (id) and closed to all others."""
+    """Return true when a path is a folder, no link, of this user (id) and closed to all others."""
     try:
         found = folder.lstat()
     except OSError:
@@ -62,7 +62,7 @@ def is_private(folder: Path, owner: int) -> bool:
 
 
 def fits_socket(path: Path) -> bool:
-    """Tell whether a socket may have this path."""
+    """Return true when a socket may have this path."""
     return len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES
 
 

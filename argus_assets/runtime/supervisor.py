@@ -1,4 +1,4 @@
-"""The processes of one running Argus: PostgreSQL, code server, webservers, daemon. Starts, watches and stops them.
+"""Supervise the processes of one running Argus: PostgreSQL, code server, webservers, daemon.
 
 `argus up`, `argus demo` and the integration tests all run this.
 """
@@ -36,18 +36,18 @@ _T = TypeVar("_T")
 
 
 class Supervisor:
-    """The processes of one home. One supervisor at a time for each home.
+    """Starts, watches and stops the processes of one home. A home has one supervisor at a time.
 
     Args:
         settings: Home, database, bucket, lake, sensor interval and port (0 for any free one).
         host: Address of the webserver.
         webserver: Whether to run one.
-        metrics_port: Where to tell Prometheus the figures, `None` for nowhere.
-        viewer_port: Port on loopback of a second webserver that only shows (0 for any free one), `None` for none.
+        metrics_port: Port on loopback where Prometheus scrapes metrics, `None` for none.
+        viewer_port: Port on loopback of a second, read-only webserver (0 for any free one), `None` for none.
         code_port: Port on loopback of the code server, `None` for a socket in the home, which others cannot reach.
-        ask_seconds: How long the code server may take to answer; three times without an answer, and it starts again.
+        ask_seconds: How long the code server may take to answer; after three times without an answer it is restarted.
         environment: For the children, beside the settings.
-        on_event: Called with (name, what happened) as things start, die and stop.
+        on_event: Called with (name, what happened) as processes start, die and stop.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Supervisor:
 
     @property
     def viewer_url(self) -> str | None:
-        """Address of the Dagster UI that only shows, on loopback, `None` where there is none."""
+        """Address of the read-only Dagster UI, on loopback, `None` where there is none."""
         return None if self.viewer_port is None else f"http://127.0.0.1:{self.viewer_port}"
 
     @property
@@ -98,10 +98,10 @@ class Supervisor:
         return self.settings.home / "dagster"
 
     def start(self) -> None:
-        """Start everything and wait until it is healthy. On an error, what was started is stopped again.
+        """Start everything and wait until it is healthy. On an error, stop what was started.
 
         Raises:
-            BadSetting: The home is in use, or the port is.
+            BadSetting: The home or a port is in use.
             Unavailable: A part did not become healthy.
         """
         self._lock.acquire()
@@ -148,11 +148,14 @@ class Supervisor:
         left = end_leftovers(settings.home)
         if left:
             self._notify(
-                "recovery", f"{left} processes of a platform that was killed were still at work, and are ended"
+                "recovery", f"killed {left} process{'es' if left > 1 else ''} that a killed supervisor had left behind"
             )
         recovered = self._recover()
         if recovered:
-            self._notify("recovery", f"{recovered} runs were cut off when the platform stopped; they start again")
+            self._notify(
+                "recovery",
+                f"{recovered} run{'s were' if recovered > 1 else ' was'} interrupted when Argus stopped; Dagster retries",
+            )
 
         address = home_socket(settings.home) if self.code_port is None else CodeAddress(port=self.code_port)
         workspace = self.dagster_home / "workspace.yaml"
@@ -184,13 +187,13 @@ class Supervisor:
         daemon = Child(
             "daemon",
             [*PYTHON, str(programs / "dagster-daemon"), "run", "-w", str(workspace), *log_format],
-            f"looks into the inbox every {settings.sensor_interval_s} s",
+            f"scans the inbox every {settings.sensor_interval_s} s",
             logs / "daemon.log",
         )
         webservers = [(web, self.ui_url)] if self._webserver else []
         if self.viewer_url is not None:
             command = [*serve, "--read-only", "--port", str(self.viewer_port)]
-            viewer = Child("viewer", command, f"{self.viewer_url}, only shows", logs / "viewer.log")
+            viewer = Child("viewer", command, f"{self.viewer_url}, read-only", logs / "viewer.log")
             webservers.append((viewer, self.viewer_url))
         self._launch(code, address.answers)
         self._code, self._probe = code, Probe(address, ask_seconds=self._ask_seconds)
@@ -199,9 +202,9 @@ class Supervisor:
         self._launch(daemon, self._daemon_beats)
         if self._metrics_port is not None:
             port = str(self._metrics_port)
-            told_at = f"http://127.0.0.1:{port}/metrics"
+            metrics_url = f"http://127.0.0.1:{port}/metrics"
             command = [*PYTHON, "-m", "argus_assets", "metrics", "--port", port]
-            self._launch(Child("metrics", command, told_at, logs / "metrics.log"), lambda: _answers(told_at))
+            self._launch(Child("metrics", command, metrics_url, logs / "metrics.log"), lambda: _answers(metrics_url))
         for child, url in webservers:
             self._wait(child, partial(_answers, f"{url}/server_info"))
 
@@ -227,14 +230,14 @@ class Supervisor:
         self._notify(child.name, child.where)
 
     def watch(self) -> None:
-        """Look once after everything: start again what has died, later and later when it keeps dying."""
+        """Check every process once; restart what has died, with a longer delay each time it dies again."""
         try:
             if self.postgres is not None and self.postgres.ensure_running():
-                self._notify("postgresql", "had died, started again")
+                self._notify("postgresql", "had died, restarted")
         except Unavailable as error:
             # A full disk, say. The others wait for it, and go on when there is room.
-            self._notify("postgresql", f"has died and does not start, tried again: {error.what.splitlines()[0]}")
-        self._end_deaf_code_server()
+            self._notify("postgresql", f"has died and does not start, retrying: {error.what.splitlines()[0]}")
+        self._kill_deaf_code_server()
         for child in self.children:
             if child.alive():
                 if child.failures and time.monotonic() - child.started > STABLE_SECONDS:
@@ -244,33 +247,33 @@ class Supervisor:
                 delay = min(MAX_BACKOFF_SECONDS, 2.0**child.failures - 1)
                 child.restart_at = time.monotonic() + delay
                 child.failures += 1
-                self._notify(child.name, f"has died, starts again in {delay:.0f} s; see {child.log}")
+                self._notify(child.name, f"has died, restarts in {delay:.0f} s; see {child.log}")
             if time.monotonic() >= child.restart_at:
                 child.stop()
                 child.restart_at = 0.0
                 if child is self._code:
                     # Its run workers died with it. When the database is away, run monitoring finds them later.
-                    self._orphans |= self._try(self._runs_at_work, set())
+                    self._orphans |= self._try(self._active_runs, set())
                 child.start(self.environment)
                 if child is self._code and self._probe is not None:
                     self._probe.restarted()
-        # Dagster starts a failed run again at once or never, and needs the code server for it.
+        # Dagster retries a failed run at once or never, and needs the code server for it.
         if self._orphans and self._probe is not None and self._probe.heard:
             self._try(partial(self._recover, self._orphans), 0)
             self._orphans = set()
 
-    def _end_deaf_code_server(self) -> None:
-        """Kill a code server that lives and does not answer, and its workers: `watch` starts it again as a dead one."""
+    def _kill_deaf_code_server(self) -> None:
+        """Kill a code server that lives and does not answer, and its workers: `watch` then restarts it."""
         code, probe = self._code, self._probe
         if code is None or probe is None or not code.alive():
             return
         late = not probe.heard and time.monotonic() - code.started > START_SECONDS
         if probe.deaf or late:
-            self._notify(code.name, "does not answer any more, is killed with its run workers")
+            self._notify(code.name, "no longer answers, killed with its run workers")
             code.stop(0)
 
     def stop(self) -> None:
-        """Stop everything, the daemon first, so that nothing new starts meanwhile; harmless when repeated."""
+        """Stop everything, the daemon first, so that nothing new starts; harmless when repeated."""
         if self._probe is not None:
             self._probe.stop()
         for child in reversed(self.children):
@@ -285,7 +288,7 @@ class Supervisor:
 
     @contextmanager
     def instance(self) -> Generator["dg.DagsterInstance"]:
-        """The Dagster instance of this platform."""
+        """Open the Dagster instance of this home."""
         import dagster as dg
 
         os.environ["ARGUS_DATABASE_URL"] = self.environment["ARGUS_DATABASE_URL"]
@@ -294,36 +297,36 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------------------ inside
 
-    def _runs_at_work(self) -> set[str]:
-        """Ids of the runs that have a worker, or are about to get one."""
+    def _active_runs(self) -> set[str]:
+        """Return the ids of the runs that have a worker, or are about to get one."""
         with self.instance() as instance:
-            return {run.run_id for run in instance.get_runs(filters=_at_work())}
+            return {run.run_id for run in instance.get_runs(filters=_active())}
 
     def _recover(self, run_ids: AbstractSet[str] | None = None) -> int:
-        """End the runs whose workers cannot be alive. Dagster's run retries start those again that nobody cancelled.
+        """Fail the runs whose workers cannot be alive. Dagster retries those that nobody cancelled; return how many there were.
 
         Args:
-            run_ids: Look at these runs only.
+            run_ids: Of these runs only.
         """
         import dagster as dg
 
         with self.instance() as instance:
-            dead = instance.get_runs(filters=_at_work(run_ids))
+            dead = instance.get_runs(filters=_active(run_ids))
             for run in dead:
-                message = "The platform stopped while this run was at work; its worker is gone."
+                message = "Argus stopped during this run; its worker is gone."
                 if run.status is dg.DagsterRunStatus.CANCELING:
                     instance.report_run_canceled(run, message)
                 else:
                     instance.report_run_failed(run, message)
         return len(dead)
 
-    def _try(self, look: Callable[[], _T], otherwise: _T) -> _T:
-        """Ask the database; when it does not answer, say so and go on."""
+    def _try(self, query: Callable[[], _T], otherwise: _T) -> _T:
+        """Return what a query of the database brings; when there is no answer, report that and return `otherwise`."""
         from dagster_postgres.utils import DagsterPostgresException
         from sqlalchemy.exc import DBAPIError
 
         try:
-            return look()
+            return query()
         except (DBAPIError, DagsterPostgresException) as error:
             self._notify("recovery", f"the database does not answer: {str(error).splitlines()[0]}")
             return otherwise
@@ -335,8 +338,8 @@ class Supervisor:
             return all_daemons_healthy(instance)
 
 
-def _at_work(run_ids: AbstractSet[str] | None = None) -> "dg.RunsFilter":
-    """Runs that have a worker or are about to get one, of these ids where any are given."""
+def _active(run_ids: AbstractSet[str] | None = None) -> "dg.RunsFilter":
+    """Return a filter for runs that have a worker or are about to get one, of these ids where any are given."""
     import dagster as dg
 
     status = dg.DagsterRunStatus
@@ -347,7 +350,7 @@ def _at_work(run_ids: AbstractSet[str] | None = None) -> "dg.RunsFilter":
 
 
 def _absolute(url: str) -> str:
-    """A folder as a path that does not depend on where a process works; any other URL as it is."""
+    """Return a folder as an absolute path, any other URL as it is."""
     return url if "://" in url else str(Path(url).expanduser().absolute())
 
 

@@ -1,4 +1,4 @@
-"""Which requests a server without login refuses: other names than its own, and what a page of another site makes."""
+"""Rules by which a server without login refuses requests: for other host names, and from pages of other sites."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 HEADERS: Final = {"X-Frame-Options": "DENY", "Content-Security-Policy": "frame-ancestors 'none'"}
-"""Of every answer: no page of another site shows this one in a frame, where a click would count as its own.
+"""Sent with every answer: no page of another site shows this one in a frame, where a click would count as its own.
 
-A policy beside that of the server itself: a browser keeps to both.
+The policy adds to that of the server itself: a browser obeys both.
 """
 
 _OWN: Final = frozenset({"same-origin", "none"})
@@ -35,7 +35,7 @@ def own_names(host: str, given: Collection[str]) -> Collection[str] | None:
 def refusal(
     *, method: str, path: str, query: str, headers: Mapping[str, str], hosts: Collection[str] | None
 ) -> str | None:
-    """Why a request is not carried out, `None` when it is.
+    """Return why a request is refused, `None` when it is served.
 
     Args:
         method: Of HTTP; `WEBSOCKET` for one that opens a WebSocket.
@@ -47,13 +47,13 @@ def refusal(
     host = headers.get("host", "")
     named = _HOST.fullmatch(host)
     if named is None and (host or hosts is not None):
-        return f"{host!r} is no name of a server."
+        return f"{host!r} is not a host name."
     if named is not None and hosts is not None and (named["v6"] or named["name"]).lower() not in hosts:
-        return f"This server does not go by the name {host!r}."
+        return f"This server is not known by the name {host!r}."
     if method in ("GET", "HEAD", "OPTIONS") and not _ACTS.search(path):
         return None
     if method == "GET" and any(_MUTATION.search(text) for text in parse_qs(query).get("query", ())):
-        return "A mutation has to be posted."
+        return "A mutation has to be sent with POST."
     if headers.get("sec-fetch-site", "none") not in _OWN:
         return "The request comes from a page of another site."
     origin = headers.get("origin")

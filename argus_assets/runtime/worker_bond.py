@@ -1,4 +1,4 @@
-"""Run workers end with their code server, however it ends. Imported by the fork server only.
+"""Have run workers end with their code server, however it ends. Imported by the fork server only.
 
 A worker whose code server was killed would take its batches on while the run is started again. The kernel ends the fork
 server with the code server, and the workers with the fork server.

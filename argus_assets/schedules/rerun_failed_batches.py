@@ -21,7 +21,7 @@ from argus_assets.event_log.queries import (
     planned_runs,
     unmade_attempts,
 )
-from argus_assets.maintenance.retry_policy import LIMITS, FailedBatch, Failure, FailureKind, Limits, plan_reruns
+from argus_assets.maintenance.retry_policy import LIMITS, FailedBatch, Failure, FailureKind, RetryLimits, plan_reruns
 from argus_assets.partitions import (
     BATCHES,
     SIZE,
@@ -61,7 +61,7 @@ def build_rerun_failed_schedule(job: Job) -> dg.ScheduleDefinition:
 
 
 def rerun_failed(
-    instance: dg.DagsterInstance, *, now: datetime, limits: Limits = LIMITS
+    instance: dg.DagsterInstance, *, now: datetime, limits: RetryLimits = LIMITS
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Evaluate the schedule once.
 

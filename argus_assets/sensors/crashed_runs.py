@@ -36,7 +36,7 @@ SETTLE_S: Final = 10.0
 """A run that has just ended may be about to be started again."""
 
 
-class Cursor(BaseModel):
+class CrashedRunsCursor(BaseModel):
     """How far runs were read.
 
     Attributes:
@@ -76,11 +76,11 @@ def write_missing_results(
         Unavailable: The bucket did not answer. The tick fails and its cursor stays.
     """
     if not cursor_text:
-        return dg.SensorResult(cursor=Cursor(updated_at=now.timestamp()).model_dump_json())
-    cursor = Cursor.model_validate_json(cursor_text)
+        return dg.SensorResult(cursor=CrashedRunsCursor(updated_at=now.timestamp()).model_dump_json())
+    cursor = CrashedRunsCursor.model_validate_json(cursor_text)
     if cursor.updated_at > now.timestamp():
         # The clock was set back: what ends from now on would never be read. What has a result gets no second one.
-        cursor = Cursor(updated_at=(now - SET_BACK).timestamp())
+        cursor = CrashedRunsCursor(updated_at=(now - SET_BACK).timestamp())
     existing = instance.get_dynamic_partitions(BATCHES)
     position = positions(existing)
     run_of: dict[str, dg.DagsterRun] = {}
@@ -93,7 +93,7 @@ def write_missing_results(
         if not starts_again(run):
             run_of.update(dict.fromkeys(partitions_of(run, existing, position), run))
         same = updated_at == cursor.updated_at
-        cursor = Cursor(updated_at=updated_at, run_ids=(*(cursor.run_ids if same else ()), run.run_id))
+        cursor = CrashedRunsCursor(updated_at=updated_at, run_ids=(*(cursor.run_ids if same else ()), run.run_id))
         count += 1
     # One query for the states of all: it costs the same for one batch as for many.
     states = partition_states(instance, list(run_of)) if run_of else {}
@@ -108,7 +108,7 @@ def write_missing_results(
     )
 
 
-def _ended_runs(instance: dg.DagsterInstance, cursor: Cursor) -> Iterator[dg.RunRecord]:
+def _ended_runs(instance: dg.DagsterInstance, cursor: CrashedRunsCursor) -> Iterator[dg.RunRecord]:
     """Yield ended runs after the cursor, the earliest first, at most `MAX_RUNS`."""
     seen = set(cursor.run_ids)
     from_s = cursor.updated_at

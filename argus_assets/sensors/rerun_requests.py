@@ -34,7 +34,7 @@ MAX_QUEUED: Final = 40
 """Runs of requests in the queue at the same time."""
 
 
-class Cursor(BaseModel):
+class RerunCursor(BaseModel):
     """What the last ticks requested.
 
     Attributes:
@@ -92,7 +92,7 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
     Raises:
         Unavailable: The lake did not answer. The cursor stays.
     """
-    cursor = Cursor.model_validate_json(cursor_text) if cursor_text else Cursor()
+    cursor = RerunCursor.model_validate_json(cursor_text) if cursor_text else RerunCursor()
     for name in cursor.done:
         if lake.exists(layout.rerun_waiting(name)):
             lake.write_bytes(layout.rerun_done(name), lake.read_bytes(layout.rerun_waiting(name)))
@@ -100,11 +100,13 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
     waiting = [name for name in _names(lake) if name not in cursor.done]
     progress = {name: cursor.progress.get(name, RerunProgress()) for name in waiting}
     if not waiting:
-        return dg.SensorResult(skip_reason=dg.SkipReason("No request is waiting."), cursor=Cursor().model_dump_json())
+        return dg.SensorResult(
+            skip_reason=dg.SkipReason("No request is waiting."), cursor=RerunCursor().model_dump_json()
+        )
     queued = instance.get_runs_count(dg.RunsFilter(statuses=list(QUEUED), tags={WHY: "rerun"}))
     room = MAX_QUEUED - queued
     if room <= 0:
-        kept = Cursor(progress=progress).model_dump_json()
+        kept = RerunCursor(progress=progress).model_dump_json()
         return dg.SensorResult(skip_reason=dg.SkipReason(f"{queued} requested runs are queued already."), cursor=kept)
     # One request after the other: the oldest that does not only wait for batches in a run.
     existing = instance.get_dynamic_partitions(BATCHES)
@@ -129,7 +131,7 @@ def take_rerun_requests(instance: dg.DagsterInstance, cursor_text: str | None, l
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else dg.SkipReason("; ".join(notes)),
-        cursor=Cursor(progress=progress, done=tuple(done)).model_dump_json(),
+        cursor=RerunCursor(progress=progress, done=tuple(done)).model_dump_json(),
     )
 
 

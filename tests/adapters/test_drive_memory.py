@@ -75,8 +75,8 @@ def memory(database_url: str) -> PostgresDriveMemory:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drives, st.data())
-def test_it_counts_as_a_list_would(memory, made, data) -> None:
-    with memory._database.transaction() as connection, connection.cursor() as cursor:
+def test_it_counts_as_a_list_would(memory, database_url, made, data) -> None:
+    with Database(database_url).transaction() as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE argus.drives CASCADE")
     known = [facts(n, d) for n, d in enumerate(made)]
     for drive in data.draw(st.permutations(known)):

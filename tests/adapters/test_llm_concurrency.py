@@ -29,7 +29,7 @@ def hold_for_ever(url: str, ready) -> None:
         time.sleep(60)
 
 
-def test_no_more_than_there_are_places(database_url) -> None:
+def test_no_more_than_there_are_slots(database_url) -> None:
     Database(database_url).migrate()
     with ProcessPoolExecutor(6, mp_context=SPAWN) as pool:
         jobs = [pool.submit(hold, database_url, 5) for _ in range(12)]
@@ -51,13 +51,13 @@ def test_no_more_than_there_are_places(database_url) -> None:
     assert 1 <= most <= 3
 
 
-def test_who_waits_in_vain_is_told_and_a_killed_holder_gives_its_place_back(database_url) -> None:
+def test_who_waits_in_vain_is_told_and_a_killed_holder_frees_its_slot(database_url) -> None:
     ready = SPAWN.Event()
     process = SPAWN.Process(target=hold_for_ever, args=(database_url, ready))
     process.start()
     assert ready.wait(30)
     slots = LlmConcurrencyLimit(Database(database_url), 1)
-    with pytest.raises(ModelFailed, match="all 1 places") as told, slots.slot(0.2):
+    with pytest.raises(ModelFailed, match="all 1 slots") as told, slots.slot(0.2):
         pass
     assert told.value.usage is not None
     assert told.value.usage.total == 0

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import argus_assets.cli
 from argus_assets.cli import root
 
-COMMANDS = argus_assets.cli._COMMANDS
+COMMANDS = argus_assets.cli.COMMANDS
 
 
 def test_commands_are_listed_in_order_each_in_a_module_of_its_name() -> None:

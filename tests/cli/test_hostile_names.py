@@ -53,7 +53,7 @@ def test_status_shows_names_as_they_are(names: tuple[str, str], capsys: pytest.C
     name, shown = names
     recording = RecordingStatus(recording=name, state=RecordingState.PARSED, format=name)
     batch = BatchStatus("v", name, BatchState.FAILED, failed_stage=name, reason=name, recordings=(recording,))
-    terminal(width=300).print(status._render([batch], detailed=True))
+    terminal(width=300).print(status.render([batch], detailed=True))
     _printed(capsys, shown)
 
 
@@ -68,7 +68,7 @@ def test_lifecycle_shows_names_as_they_are(names: tuple[str, str], capsys: pytes
         code=name, ecu=name, state="new", severity="error", first_seen=at, last_seen=at, first_release=name,
         drives_affected=1, drives=1, occurrences=1, counting_since=0, episodes=(episode,), marks=("affected",),
     )  # fmt: skip
-    lifecycle._show(terminal(width=300), [life], episodes=True)
+    lifecycle.show(terminal(width=300), [life], episodes=True)
     _printed(capsys, shown)
 
 
@@ -76,9 +76,9 @@ def test_replay_and_rerun_show_names_as_they_are(names: tuple[str, str], capsys:
     """Of batches, codes, and reasons."""
     name, shown = names
     difference = Difference("code_new", name, name, name)
-    replay._show({name: [difference], "b": [difference]}, {name: name}, 0)
+    replay.show({name: [difference], "b": [difference]}, {name: name}, 0)
     _printed(capsys, shown)
-    rerun._show([name], [name], {name: StaleBatch(name, "rec_frames", name)}, None)
+    rerun.show([name], [name], {name: StaleBatch(name, "rec_frames", name)}, None)
     _printed(capsys, shown)
 
 

@@ -130,7 +130,7 @@ def test_an_event_that_is_committed_late_is_counted_once(site, drives):
     whole = reader.read().frames
     assert reader.read().frames == whole > 0
     # As if the transactions with smaller ids had ended only now.
-    late = EventReader(site.instance, _cursor=reader._cursor)
+    late = EventReader(site.instance, cursor=reader.cursor)
     assert late.read().frames == whole
 
 

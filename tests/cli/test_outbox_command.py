@@ -82,11 +82,9 @@ def test_from_a_drop_to_a_dead_letter_and_back(site, drives, there, environment)
     assert {e["last_error"] for e in waiting["pending"]} == {"answered 400 Bad Request"}
     assert "AlertRaised" in argus("ls").output
 
-    box = Outbox(Database(site.resources["diagnostician"].database_url))
-    with box.writing() as writer:
-        writer._cursor.execute(
-            "UPDATE argus.outbox SET next_attempt_at = now(), attempts = 99 WHERE delivered_at IS NULL"
-        )
+    database = Database(site.resources["diagnostician"].database_url)
+    with database.transaction() as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE argus.outbox SET next_attempt_at = now(), attempts = 99 WHERE delivered_at IS NULL")
     evaluate(site, environment, "deliver_webhooks_sensor")
     dead = json.loads(argus("dead", "--json").output)
     assert len(dead) == alerts

@@ -131,7 +131,7 @@ def test_the_daemon_starts_again_when_its_clock_goes_back(monkeypatch, steps: li
     monkeypatch.setattr(run_coordinator.time, "sleep", sleep)
     started: list[bool] = []
     try:
-        run_coordinator.start_again_when_set_back(lambda: started.append(True))
+        run_coordinator.restart_when_set_back(lambda: started.append(True))
     except Ended:
         assert not started_again
     else:

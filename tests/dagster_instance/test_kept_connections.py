@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from argus_assets.adapters.postgres.database import Database
-from argus_assets.adapters.postgres.pooling import DEADLINES, MOST
+from argus_assets.adapters.postgres.pooling import DEADLINES, MAX
 from argus_assets.errors import Unavailable
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
 from tests.support.dagster_home import KINDS, Kind, instance_on
@@ -53,13 +53,13 @@ def test_instances_of_a_process_share_few_connections(database_url, tmp_path, mo
 def test_threads_wait_for_a_connection_and_all_get_one(database_url, tmp_path, monkeypatch, kind: Kind) -> None:
     with (
         instance_on(database_url, tmp_path / "home", monkeypatch, kind) as instance,
-        ThreadPoolExecutor(4 * MOST) as pool,
+        ThreadPoolExecutor(4 * MAX) as pool,
     ):
         list(pool.map(lambda n: instance.add_dynamic_partitions("p", [str(n)]), range(200)))
         assert len(instance.get_dynamic_partitions("p")) == 200
         # Dagster's pool, and who asks.
         assert asked(database_url, "SELECT numbackends FROM pg_stat_database WHERE datname = current_database()") <= (
-            MOST + 1
+            MAX + 1
         )
 
 
@@ -164,7 +164,7 @@ def test_a_connection_that_is_cut_in_mid_transaction_is_told_and_not_used_again(
 def test_every_connection_ends_when_its_other_end_is_gone_without_a_word(database_url, tmp_path, monkeypatch) -> None:
     database = Database(database_url)
     with instance_on(database_url, tmp_path / "home", monkeypatch) as instance:
-        engine: Any = instance.run_storage._engine  # type: ignore[attr-defined] # of SQL storages
+        engine: Any = instance.run_storage._engine  # type: ignore[attr-defined] # noqa: SLF001 - of Dagster's SQL storages
         with (
             database.transaction() as kept,
             database.session() as own,

@@ -37,7 +37,7 @@ def parses() -> Callable[[Sequence[str]], None]:
             context = found.make_context(name, list(rest), parent=context)
             if not isinstance(found, click.Group):
                 return
-            left = [*context._protected_args, *context.args]
+            left = [*context._protected_args, *context.args]  # noqa: SLF001 - click has no public way to them
             _, found, rest = found.resolve_command(context, left)  # type: ignore[assignment]
 
     return check

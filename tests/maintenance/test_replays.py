@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.maintenance.replays import CodeOutcome, Outcome, differences, summed
+from argus_assets.maintenance.replays import BatchOutcome, CodeOutcome, differences, summed
 
 codes = st.builds(
     CodeOutcome,
@@ -14,7 +14,7 @@ codes = st.builds(
     occurrences=st.integers(1, 3),
 )
 outcomes = st.builds(
-    Outcome,
+    BatchOutcome,
     frames=st.integers(0, 3),
     frames_lost=st.integers(0, 2),
     recordings_failed=st.integers(0, 1),
@@ -30,12 +30,12 @@ outcomes = st.builds(
 
 
 @given(outcomes)
-def test_an_outcome_does_not_differ_from_itself(outcome: Outcome) -> None:
-    assert differences(outcome, Outcome.model_validate_json(outcome.model_dump_json())) == []
+def test_an_outcome_does_not_differ_from_itself(outcome: BatchOutcome) -> None:
+    assert differences(outcome, BatchOutcome.model_validate_json(outcome.model_dump_json())) == []
 
 
 @given(outcomes, outcomes)
-def test_every_difference_is_told_and_is_told_the_other_way_round(a: Outcome, b: Outcome) -> None:
+def test_every_difference_is_told_and_is_told_the_other_way_round(a: BatchOutcome, b: BatchOutcome) -> None:
     found, back = differences(a, b), differences(b, a)
     same = a.model_dump(exclude={"verdict", "codes"}) == b.model_dump(exclude={"verdict", "codes"})
     assert (not found) == (same and set(a.codes) == set(b.codes))
@@ -46,15 +46,15 @@ def test_every_difference_is_told_and_is_told_the_other_way_round(a: Outcome, b:
 
 
 @given(st.lists(st.tuples(outcomes, outcomes), max_size=4))
-def test_sums_count_batches(pairs: list[tuple[Outcome, Outcome]]) -> None:
+def test_sums_count_batches(pairs: list[tuple[BatchOutcome, BatchOutcome]]) -> None:
     found = [differences(a, b) for a, b in pairs]
     for kind, name, count in summed(found):
         assert count == sum(any((d.kind, d.name) == (kind, name) for d in of_one) for of_one in found)
 
 
 def test_a_small_step_of_confidence_is_no_difference() -> None:
-    def outcome(confidence: float) -> Outcome:
-        return Outcome(
+    def outcome(confidence: float) -> BatchOutcome:
+        return BatchOutcome(
             frames=1, frames_lost=0, recordings_failed=0, codes=(), mode="offline", verdict="", severity="info",
             drivable="yes", causes=(("a", confidence),),
         )  # fmt: skip

@@ -107,7 +107,7 @@ def test_a_code_server_that_sleeps_is_started_again(site: Site, report: Report) 
         stopped = site.child("code server")
         os.kill(stopped, signal.SIGSTOP)
         site.wait(lambda: site.child("code server") != stopped, 90, "it is started again")
-        assert ("code server", "does not answer any more, is killed with its run workers") in site.told
+        assert ("code server", "no longer answers, killed with its run workers") in site.told
         assert not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers)
         row.recovered_s = site.outcome_known(batches, 240)
         row.happened = site.story(batches)

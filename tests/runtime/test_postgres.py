@@ -228,10 +228,10 @@ def test_a_socket_folder_that_is_not_private_any_more_is_not_used(folder: Path, 
 
 @as_root
 def test_another_user_is_refused_by_the_server_even_where_he_reaches_it(folder: Path) -> None:
-    from argus_assets.runtime.embedded.postgres import _programs
+    from argus_assets.runtime.embedded.postgres import programs_folder
 
     with EmbeddedPostgres(folder) as url:
-        psql: list[str | Path] = [_programs() / "psql", "-At", "-U", "postgres", "-c", "SELECT 1", "-h"]
+        psql: list[str | Path] = [programs_folder() / "psql", "-At", "-U", "postgres", "-c", "SELECT 1", "-h"]
         data = folder / "data"
         assert as_nobody([*psql, data, "argus"]).returncode != 0
         for opened in (folder.parent, folder, data):
@@ -248,7 +248,7 @@ def test_a_server_that_an_earlier_version_left_open_to_all_is_closed(folder: Pat
     with server as url:
         hba = folder / "data" / "pg_hba.conf"
         hba.write_text("local all all trust\n")
-        server._pg_ctl("reload")
+        server.pg_ctl("reload")
         until(lambda: query(url, "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'trust'") == (1,))
         with EmbeddedPostgres(folder):
             rules = "SELECT string_agg(type || auth_method, ',') FROM pg_hba_file_rules"
@@ -293,21 +293,21 @@ def test_programs_that_the_servers_user_cannot_reach_are_copied(
     from argus_assets.runtime.embedded import postgres
 
     closed, outside = tmp_path / "venv", folder.parent.parent / "var"
-    programs = postgres._binaries()
+    programs = postgres.binaries()
     for part in (programs.parent, programs.parents[2] / f"{programs.parents[1].name}.libs"):
         shutil.copytree(part, closed / part.relative_to(programs.parents[2]), symlinks=True)
     tmp_path.chmod(0o700)
     outside.mkdir(mode=0o755)
-    monkeypatch.setattr(postgres, "_binaries", lambda: closed / programs.relative_to(programs.parents[2]))
+    monkeypatch.setattr(postgres, "binaries", lambda: closed / programs.relative_to(programs.parents[2]))
     monkeypatch.setattr(postgres, "OUTSIDE", outside)
-    postgres._programs.cache_clear()
+    postgres.programs_folder.cache_clear()
     try:
         with EmbeddedPostgres(folder) as url:
             assert query(url, "SELECT '[1,2]'::vector") is not None
-            assert postgres._programs().is_relative_to(outside)
+            assert postgres.programs_folder().is_relative_to(outside)
         assert tmp_path.stat().st_mode & 0o777 == 0o700
     finally:
-        postgres._programs.cache_clear()
+        postgres.programs_folder.cache_clear()
 
 
 def test_data_of_another_version_are_refused_and_left_alone(folder: Path) -> None:

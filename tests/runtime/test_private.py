@@ -61,14 +61,14 @@ def test_a_folder_with_other_things_in_it_is_not_closed_by_surprise(tmp_path: Pa
 def test_a_home_that_anybody_may_write_into_is_refused(tmp_path: Path, before: int) -> None:
     (tmp_path / "platform.lock").touch()
     tmp_path.chmod(before)
-    with pytest.raises(BadSetting, match="Any user may write"):
+    with pytest.raises(BadSetting, match="Every user may write"):
         own_home(tmp_path)
     assert mode(tmp_path) == before
 
 
 def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
-    with pytest.raises(BadSetting, match="no folder"):
+    with pytest.raises(BadSetting, match="not a folder"):
         own_home(tmp_path / "home")
 
 
@@ -153,7 +153,7 @@ def test_the_code_servers_socket_has_a_closed_folder_and_a_path_that_fits(tmp_pa
 def test_a_socket_folder_that_others_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(0o755)
-    with pytest.raises(BadSetting, match="open to others"):
+    with pytest.raises(BadSetting, match="open to other users"):
         home_socket(tmp_path)
     (tmp_path / "run").rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)

@@ -103,7 +103,7 @@ def test_one_that_keeps_dying_is_started_later_and_later(tmp_path: Path, monkeyp
     one.stop()
     gaps = [round(b - a) for a, b in itertools.pairwise(starts)]
     assert gaps[:5] == [1, 3, 7, 15, 30]
-    assert all("starts again in" in text for text in told)
+    assert all("restarts in" in text for text in told)
 
 
 def test_ports() -> None:

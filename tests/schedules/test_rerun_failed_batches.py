@@ -16,7 +16,7 @@ from argus_assets.event_log.states import partition_states
 from argus_assets.partitions import BATCHES
 from argus_assets.pipeline import stages_from
 from argus_assets.schedules.rerun_failed_batches import find_failed, rerun_failed
-from argus_assets.sensors.crashed_runs import Cursor, write_missing_results
+from argus_assets.sensors.crashed_runs import CrashedRunsCursor, write_missing_results
 from tests.support.stages import made_by
 
 pytestmark = pytest.mark.wiring
@@ -112,7 +112,7 @@ def test_a_run_that_died_is_a_crash_and_the_second_stays_for_a_person(site, driv
 def test_what_a_person_cancelled_stays_for_a_person(
     site, drives, monkeypatch, canceling: list[str], canceled: str, kind: str
 ) -> None:
-    cursor = Cursor(updated_at=(datetime.now(UTC) - timedelta(minutes=1)).timestamp()).model_dump_json()
+    cursor = CrashedRunsCursor(updated_at=(datetime.now(UTC) - timedelta(minutes=1)).timestamp()).model_dump_json()
     site.drop(drives["car_healthy"])
     (request,) = site.tick().run_requests
 

@@ -10,7 +10,7 @@ import pytest
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
 from argus_assets.event_log.states import partition_states
-from argus_assets.sensors.crashed_runs import PAGE, Cursor, write_missing_results
+from argus_assets.sensors.crashed_runs import PAGE, CrashedRunsCursor, write_missing_results
 from argus_assets.status import timeline
 
 pytestmark = pytest.mark.wiring
@@ -19,7 +19,7 @@ DAY = "2026-11-18"
 
 
 def start() -> str:
-    return Cursor(updated_at=(datetime.now(UTC) - timedelta(minutes=1)).timestamp()).model_dump_json()
+    return CrashedRunsCursor(updated_at=(datetime.now(UTC) - timedelta(minutes=1)).timestamp()).model_dump_json()
 
 
 def look(site, cursor: str) -> dg.SensorResult:
@@ -87,10 +87,10 @@ def test_a_clock_that_was_set_back_makes_no_run_unseen(site, drives) -> None:
     assert not site.run(request).success
     site.bucket.delete("results/car-healthy/b1.json")
     ten_years_on = datetime.now(UTC) + timedelta(days=3650)
-    result = look(site, Cursor(updated_at=ten_years_on.timestamp()).model_dump_json())
+    result = look(site, CrashedRunsCursor(updated_at=ten_years_on.timestamp()).model_dump_json())
     assert len(result.asset_events) == 1
     assert result_of(site, "b1").state == "failed"
-    assert Cursor.model_validate_json(result.cursor).updated_at < ten_years_on.timestamp()
+    assert CrashedRunsCursor.model_validate_json(result.cursor).updated_at < ten_years_on.timestamp()
 
 
 def test_hundreds_of_ended_runs_are_looked_at_in_a_tick(site) -> None:
@@ -116,4 +116,7 @@ def test_hundreds_of_ended_runs_are_looked_at_in_a_tick(site) -> None:
 
 def test_the_first_look_begins_at_the_present(site) -> None:
     result = write_missing_results(site.instance, None, site.bucket, now=datetime(2026, 11, 25, tzinfo=UTC))
-    assert Cursor.model_validate_json(result.cursor).updated_at == datetime(2026, 11, 25, tzinfo=UTC).timestamp()
+    assert (
+        CrashedRunsCursor.model_validate_json(result.cursor).updated_at
+        == datetime(2026, 11, 25, tzinfo=UTC).timestamp()
+    )

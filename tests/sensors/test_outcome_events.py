@@ -233,7 +233,7 @@ def test_an_event_whose_transaction_ends_late_is_not_passed_by(site, teller) -> 
     teller.tell()
     assert teller.there.types() == []
     with site.instance.event_log_storage.index_connection() as connection:
-        connection.execute(table.insert().values(**row._mapping))
+        connection.execute(table.insert().values(**row._mapping))  # noqa: SLF001 - public in SQLAlchemy
     site.instance.report_runless_asset_event(dropped(3))
     with site.instance.event_log_storage.index_connection() as connection:
         connection.execute(sa.text("SELECT nextval('event_logs_id_seq')"))  # one that was rolled back

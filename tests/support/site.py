@@ -1,6 +1,7 @@
 """Fixtures of the tests with a real Dagster instance on a real PostgreSQL, and drives to drop.
 
-A plug-in of tests/conftest.py, so that the folders of all rooms have them.
+A plug-in of tests/conftest.py, so that the folders of all rooms have them. It imports assets, sensors and the simulator
+only where they are used: tests of pure packages start without them.
 """
 
 import os
@@ -8,34 +9,30 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import dagster as dg
 import psycopg2
 import pytest
 
-from argus_assets.adapters.postgres.database import Database
-from argus_assets.assets.batch_assets import batch_assets
 from argus_assets.drop.bucket import Bucket
-from argus_assets.drop.manifest import Manifest
 from argus_assets.lake.store import Lake
-from argus_assets.resources.bucket import BucketResource
-from argus_assets.resources.capacity import CapacityResource
-from argus_assets.resources.decoders import DecodersResource
-from argus_assets.resources.diagnosis import DiagnosisResource
-from argus_assets.resources.faults import FaultsResource
-from argus_assets.resources.lake import LakeResource
-from argus_assets.sensors.completed_batches import take_completed_batches
-from argus_assets.simulate.drop import drop_drive
-from argus_assets.simulate.fleet import Drive, simulate_drive
 from tests.support.dagster_home import instance_on, new_database
+from tests.support.values import START_NS, VIN
+
+if TYPE_CHECKING:
+    from argus_assets.drop.manifest import Manifest
+    from argus_assets.simulate.fleet import Drive
 
 SECONDS = 12.0
 
 
 @pytest.fixture(scope="session")
-def drives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drive]:
+def drives(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, Drive]":
     """One short drive of some scenarios."""
+    from argus_assets.simulate.fleet import simulate_drive
+
     folder = tmp_path_factory.mktemp("drives")
     return {
         scenario: simulate_drive(
@@ -43,10 +40,10 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drive]:
             scenario=scenario,
             seed=5,
             vehicle_id=scenario.replace("_", "-"),
-            vin="1M8GDM9AXKP042788",
+            vin=VIN,
             release="2026.10",
             batch_id="b1",
-            started_ns=1_795_000_000 * 10**9,
+            started_ns=START_NS,
             seconds=SECONDS,
             files=2,
         )
@@ -57,6 +54,8 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drive]:
 @pytest.fixture(scope="session")
 def database_template(postgres: str) -> Iterator[str]:
     """Name of a database with the tables of Dagster and of Argus, which nobody uses; a copy is made in a moment."""
+    from argus_assets.adapters.postgres.database import Database
+
     with new_database(postgres) as url, tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         with instance_on(url, Path(home), patch), Database(url).transaction():
             pass
@@ -92,12 +91,16 @@ class Site:
     resources: dict[str, object]
     cursor: str | None = None
 
-    def drop(self, drive: Drive, *, batch_id: str | None = None, release: str | None = None) -> Manifest:
+    def drop(self, drive: "Drive", *, batch_id: str | None = None, release: str | None = None) -> "Manifest":
+        from argus_assets.simulate.drop import drop_drive
+
         named = replace(drive, batch_id=batch_id or drive.batch_id, release=release or drive.release)
         return drop_drive(self.bucket, named)
 
     def tick(self, *, crash: bool = False) -> dg.SensorResult:
         """Evaluate the sensor and record what it returns, in the daemon's order; a crash loses its record."""
+        from argus_assets.sensors.completed_batches import take_completed_batches
+
         result = take_completed_batches(self.instance, self.cursor, self.bucket, self.lake)
         if crash:
             return result
@@ -109,6 +112,8 @@ class Site:
         return result
 
     def run(self, request: dg.RunRequest, **changes) -> dg.ExecuteInProcessResult:
+        from argus_assets.assets.batch_assets import batch_assets
+
         return dg.materialize(
             [batch_assets],
             instance=self.instance,
@@ -129,6 +134,13 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, instance: dg.DagsterInstance) -> Site:
+    from argus_assets.resources.bucket import BucketResource
+    from argus_assets.resources.capacity import CapacityResource
+    from argus_assets.resources.decoders import DecodersResource
+    from argus_assets.resources.diagnosis import DiagnosisResource
+    from argus_assets.resources.faults import FaultsResource
+    from argus_assets.resources.lake import LakeResource
+
     url = str(tmp_path / "bucket")
     bucket = Bucket.from_url(url)
     bucket.ensure()

@@ -14,7 +14,7 @@ class PostgresAnswerCache:
         self._database = database
 
     def get(self, key: str) -> SavedAnswer | None:
-        """The saved answer."""
+        """Return the saved answer, `None` without one."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT answer, items, precedent, model, made_at FROM argus.answers WHERE key = %s", (key,))
             row = cursor.fetchone()
@@ -40,7 +40,7 @@ class PostgresAnswerCache:
             )
 
     def forget(self, key: str) -> bool:
-        """Drop one; returns whether it was there."""
+        """Delete one; return true when there was one."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("DELETE FROM argus.answers WHERE key = %s", (key,))
             return cursor.rowcount > 0

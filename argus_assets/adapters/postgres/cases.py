@@ -38,13 +38,13 @@ CODES: Final = "codes"
 
 WRITE_LOCK: Final = 0x63617365  # 'case': one transaction at a time writes cases
 REINDEX_AT: Final = 2.0
-"""So many times the cases of the idf table in force, and a new one is made."""
+"""Growth, as a factor of the cases of the active idf table, at which a new one is made."""
 
 BATCH: Final = 500
 """Cases that are written by one statement."""
 
 EF_SEARCH: Final = 400
-"""Candidates that the index holds while it looks: recall@5 is 0.99 on 20,000 clustered cases, 0.97 with 100."""
+"""Candidates that the index holds during a search: recall@5 is 0.99 on 20,000 clustered cases, 0.97 with 100."""
 
 MAX_SCAN_TUPLES: Final = 200_000
 """How far the index is followed when a filter leaves little: to the end of what we expect to hold."""
@@ -71,14 +71,14 @@ _RELEASES: Final = f"""
     )
     SELECT release FROM seen WHERE release IS NOT NULL
 """  # noqa: S608 - our own text
-"""The distinct releases by one look into the index for each, not for each case."""
+"""The distinct releases, by one index lookup for each, not for each case."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """What the vectors of the table are made with."""
+    """How the vectors of the table are made."""
 
     number: int
     method: str
@@ -105,11 +105,11 @@ class PostgresCaseStore:
     # ------------------------------------------------------------------------------------------ reading
 
     def similar(self, query: CaseQuery, *, limit: int = 5) -> Sequence[SimilarCase]:
-        """The most similar cases, best first."""
+        """Return the most similar cases, best first."""
         return self.search(query, limit=limit).cases
 
     def search(self, query: CaseQuery, *, limit: int = 5) -> Found:
-        """The most similar cases, and how they were found.
+        """Return the most similar cases, and how they were found.
 
         Vectors of a model that is not set, or does not answer, are not used: the newest cases that share a code are
         compared by their codes instead.
@@ -133,7 +133,7 @@ class PostgresCaseStore:
             return MemoryCaseStore(found).search(query, limit=limit)
 
     def with_signature(self, signature: str, *, platform: str) -> Sequence[Case]:
-        """Cases of exactly this fault signature, newest first, at most `SAME_SIGNATURE`."""
+        """Return cases of exactly this fault signature, newest first, at most `SAME_SIGNATURE`."""
         if not signature:
             return []
         with self._reading() as cursor:
@@ -142,7 +142,7 @@ class PostgresCaseStore:
             return _select(cursor, where, arguments)
 
     def outcomes(self) -> Sequence[ConfirmedPrediction]:
-        """All confirmed predictions."""
+        """Return all confirmed predictions."""
         with self._reading() as cursor:
             cursor.execute(
                 "SELECT coalesce(predicted_mode, ''), predicted_confidence, predicted_cause = cause FROM argus.cases "
@@ -151,7 +151,7 @@ class PostgresCaseStore:
             return [ConfirmedPrediction(*row) for row in cursor.fetchall()]
 
     def find(self, *, platform: str | None = None, cause: str | None = None, limit: int | None = None) -> list[Case]:
-        """Cases, newest first.
+        """Return cases, newest first.
 
         Args:
             platform: Only of this one.
@@ -163,25 +163,25 @@ class PostgresCaseStore:
             return _select(cursor, where, {"platform": platform, "cause": cause, "limit": limit})
 
     def get(self, id: str) -> Case | None:  # noqa: A002 - the field's name
-        """One case."""
+        """Return one case, `None` without it."""
         with self._reading() as cursor:
             found = _select(cursor, "id = %(id)s", {"id": id, "limit": 1})
         return found[0] if found else None
 
     def causes(self) -> dict[str, str]:
-        """All causes of cases with their titles, the latest where there are several."""
+        """Return all causes of cases with their titles, the latest where there are several."""
         with self._reading() as cursor:
             cursor.execute("SELECT DISTINCT ON (cause) cause, title FROM argus.cases ORDER BY cause, confirmed_at DESC")
             return dict(cursor.fetchall())
 
     def counts(self) -> dict[str, int]:
-        """Number of cases by platform."""
+        """Return the number of cases by vehicle platform."""
         with self._reading() as cursor:
             cursor.execute("SELECT platform, count(*) FROM argus.cases GROUP BY platform ORDER BY platform")
             return dict(cursor.fetchall())
 
     def idf(self) -> IdfTable:
-        """The idf table in force; an empty one when there is none."""
+        """Return the active idf table; an empty one when there is none."""
         with self._reading() as cursor:
             version = _in_force(cursor)
             return IdfTable() if version is None else self._idf_of(cursor, version)
@@ -191,7 +191,7 @@ class PostgresCaseStore:
     def add(self, cases: Iterable[Case], *, on_written: Callable[[int], None] = lambda _: None) -> None:
         """Add cases, all or none; one with the id of another replaces it, and of two in `cases` the later counts.
 
-        When that makes twice as many cases as the idf table in force was counted from, a new table is made, and all
+        When that makes twice as many cases as the active idf table was counted from, a new table is made, and all
         vectors with it.
 
         Args:
@@ -227,13 +227,13 @@ class PostgresCaseStore:
                 cursor.execute("ANALYZE argus.cases")
 
     def remove(self, id: str) -> bool:  # noqa: A002 - the field's name
-        """Remove a case; whether there was one."""
+        """Remove a case; return true when there was one."""
         with self._writing() as cursor:
             cursor.execute("DELETE FROM argus.cases WHERE id = %s", (id,))
             return cursor.rowcount == 1
 
     def reindex(self, *, on_written: Callable[[int], None] = lambda _: None) -> int:
-        """Make the idf table and all vectors anew; returns the number of cases. Queries go on with the old ones.
+        """Make the idf table and all vectors anew; return the number of cases. Queries use the old ones meanwhile.
 
         Args:
             on_written: Called with the number of cases written by each statement.
@@ -251,7 +251,7 @@ class PostgresCaseStore:
 
     @contextmanager
     def _reading(self) -> Generator["Cursor"]:
-        """One snapshot for all statements of the block."""
+        """Use one snapshot for all statements of the block."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield cursor
@@ -337,7 +337,7 @@ class PostgresCaseStore:
         cursor.execute("DELETE FROM argus.idf_versions WHERE version <> %s", (idf.version,))
 
     def _embedded(self, cases: Sequence[Case]) -> dict[str, Vector]:
-        """Vectors of cases by the embedding model; empty without one."""
+        """Return vectors of cases by the embedding model; empty without one."""
         if self._embedder is None:
             return {}
         made = self._embedder.embed([case_text(case.codes, _meaning) for case in cases])
@@ -435,7 +435,7 @@ def _update_vectors(cursor: "Cursor", vectors: Mapping[str, Vector], version: in
 
 
 def _literal(vector: Vector) -> str:
-    """A vector as pgvector reads it; most of its numbers are 0."""
+    """Return a vector as pgvector reads it; most of its numbers are 0."""
     return "[" + ",".join("0" if x == 0 else f"{x:.9g}" for x in vector.tolist()) + "]"
 
 

@@ -1,4 +1,4 @@
-"""Argus' own tables in the platform's PostgreSQL: schema `argus`, beside Dagster's.
+"""Argus's own tables in PostgreSQL: schema `argus`, beside Dagster's.
 
 Each file of `migrations/` is applied once, in the order of names, in a transaction of its own. A new version of
 Argus adds files and never changes one. A database that has had a file which is not here was changed by a newer version,
@@ -26,7 +26,7 @@ _MAX_SHOWN_CHARACTERS: Final = 64
 
 
 class Database:
-    """Connections to one database, whose tables are brought up to date at the first of them.
+    """Connections to one database. The first one brings the tables up to date.
 
     Args:
         url: libpq or SQLAlchemy URL (`postgresql://…`).
@@ -39,7 +39,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Generator["Connection"]:
-        """A kept connection, committed at the end of the block, rolled back on an error.
+        """Open a pooled connection, committed at the end of the block, rolled back on an error.
 
         Raises:
             Unavailable: The database did not answer, or went away.
@@ -66,7 +66,7 @@ class Database:
 
     @contextmanager
     def session(self, *, autocommit: bool = True) -> Generator["Connection"]:
-        """A connection of one's own, closed at the end of the block: what its session holds is given back.
+        """Open a connection of its own, closed at the end of the block: what its session holds is released.
 
         Raises:
             Unavailable: The database did not answer, or went away.
@@ -111,7 +111,7 @@ class Database:
 
 
 def _take_no_nul() -> None:
-    """Make psycopg2 leave out of texts what PostgreSQL cannot hold: NUL and lone surrogates.
+    """Have psycopg2 leave out of texts what PostgreSQL cannot hold: NUL and lone surrogates.
 
     Texts are clean before they come here; one that is not must cost a character, not a batch.
     """
@@ -130,7 +130,7 @@ def require_known_version(url: str) -> None:
         url: libpq or SQLAlchemy URL.
 
     Raises:
-        BadSetting: It has had a migration that this version does not have, or does not let us look.
+        BadSetting: It has had a migration that this version does not have, or denies us access.
         Unavailable: The database did not answer.
     """
     with _connection(_libpq(url)) as connection:
@@ -142,14 +142,14 @@ def _libpq(url: str) -> str:
 
 
 def _migrations() -> dict[str, str]:
-    """The text of each migration, by name."""
+    """Return the text of each migration, by name."""
     folder = files("argus_assets.adapters.postgres") / "migrations"
     return {entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".sql")}
 
 
 @contextmanager
 def _connection(url: str) -> Generator["Connection"]:
-    """A connection to look at the version and to migrate.
+    """Open a connection to check the version and to migrate.
 
     Raises:
         Unavailable: The database did not answer.
@@ -171,7 +171,7 @@ def _connection(url: str) -> Generator["Connection"]:
         psycopg2.errors.InsufficientPrivilege,
     ) as error:
         raise BadSetting(
-            f"The database cannot hold Argus' tables: {str(error).strip()}",
+            f"The database cannot hold Argus's tables: {str(error).strip()}",
             help="Install pgvector on the server and run `CREATE EXTENSION vector` in this database as its owner.",
         ) from error
 
@@ -196,7 +196,7 @@ def _require_known(connection: "Connection") -> None:
     more = f" and {len(newer) - _MAX_SHOWN_NAMES} more" if len(newer) > _MAX_SHOWN_NAMES else ""
     raise BadSetting(
         f"The database {database.dbname} at {database.host} was changed by a newer version of Argus: its table "
-        f"argus.migrations has {shown}{more}, and this version knows steps up to {known[-1]!r}. Nothing was written.",
+        f"argus.migrations has {shown}{more}, and this version knows migrations up to {known[-1]!r}. Nothing was written.",
         help="Run the version of Argus that changed it or a newer one, or name another database: ARGUS_DATABASE_URL.",
     )
 
@@ -223,5 +223,6 @@ def _apply_migrations(url: str) -> None:
 
 def _unavailable(error: Exception) -> Unavailable:
     return Unavailable(
-        f"The database did not answer: {str(error).strip()}", help="Check that PostgreSQL runs, and ARGUS_DATABASE_URL."
+        f"The database did not answer: {str(error).strip()}",
+        help="Check ARGUS_DATABASE_URL, and that PostgreSQL is running.",
     )

@@ -59,7 +59,7 @@ class PostgresDriveMemory:
         self._database = database
 
     def remember(self, drive: DriveFacts) -> None:
-        """Keep a drive; what was kept of the same partition is replaced."""
+        """Store a drive; replace what was stored of the same partition."""
         from psycopg2.extras import execute_values
 
         with self._database.transaction() as connection, connection.cursor() as cursor:
@@ -81,12 +81,12 @@ class PostgresDriveMemory:
             )
 
     def forget(self, partition: str) -> None:
-        """Drop a drive."""
+        """Delete a drive."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("DELETE FROM argus.drives WHERE partition = %s", (partition,))
 
     def past(self, drive: DriveFacts, *, window_days: int = 90) -> Past:
-        """What was known before this drive: only drives that were recorded earlier, in the window."""
+        """Return what was known before this drive: of drives that were recorded earlier, in the window."""
         wanted = {
             "at": drive.recorded_from,
             "partition": drive.partition,

@@ -81,7 +81,7 @@ class Ever:
 
 
 def _taken_by_vehicle(cursor: "Cursor", day: date, batch: str) -> int:
-    """Tokens of a day that were spent or set aside for the vehicle of a batch; 0 where it names none."""
+    """Return the tokens of a day that were spent or reserved for the vehicle of a batch; 0 where it names none."""
     ref = parse_partition_key(batch)
     if ref is None:
         return 0
@@ -123,7 +123,7 @@ class PostgresLedger:
         self._clock = clock
 
     def reserve(self, tokens: int, *, batch: str, model: str, priority: float) -> Reservation:
-        """Set tokens aside.
+        """Reserve tokens.
 
         Raises:
             OverBudget: They are not there for this priority.
@@ -159,7 +159,7 @@ class PostgresLedger:
         return Reservation(row[0], tokens)
 
     def settle(self, reservation: Reservation, usage: Usage, *, outcome: str, cost_usd: float | None) -> None:
-        """Replace a reservation by what was spent, on the day on which it was reserved; harmless when repeated.
+        """Replace a reservation by what was spent, on the day of the reservation; harmless when repeated.
 
         Raises:
             Unavailable: The database did not answer; the reservation stays.
@@ -183,7 +183,7 @@ class PostgresLedger:
             )
 
     def today(self) -> TokenDay:
-        """Tokens of this day, all zero before the first call."""
+        """Return the tokens of this day, all zero before the first call."""
         day = self._clock().date()
         found = self.days(last=1)
         if found and found[0].day == day:
@@ -191,7 +191,7 @@ class PostgresLedger:
         return TokenDay(day, 0, 0, self._limit, 0, 0, 0, 0, 0, 0, 0.0, 0)
 
     def days(self, *, last: int) -> Sequence[TokenDay]:
-        """The last days on which there were calls, newest first."""
+        """Return the last days on which there were calls, newest first."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -218,7 +218,7 @@ class PostgresLedger:
         ]  # fmt: skip
 
     def ever(self) -> Ever:
-        """Sums over all days: they only grow.
+        """Return sums over all days: they only grow.
 
         Raises:
             Unavailable: The database did not answer.
@@ -236,7 +236,7 @@ class PostgresLedger:
         )
 
     def calls_of(self, batch: str) -> Sequence[Call]:
-        """All attempts for a batch, oldest first."""
+        """Return all attempts for a batch, oldest first."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(
                 "SELECT batch, model, priority, reserved_at, reserved, settled_at, prompt_tokens, completion_tokens, "

@@ -1,6 +1,6 @@
-"""Places for calls at the same time, over all processes: session locks of PostgreSQL.
+"""Cross-process limit on concurrent calls of the language model, built on PostgreSQL advisory locks.
 
-A place belongs to a connection, so a process that dies gives its place back.
+A slot belongs to a database session, so a process that dies frees its slot.
 """
 
 import random
@@ -12,26 +12,26 @@ from typing import Final
 from argus_assets.adapters.postgres.database import Database
 from argus_assets.diagnosis.ports import ModelFailed, Usage
 
-LOCK_CLASS: Final = 0x6C6C6D  # 'llm': the first key of the advisory locks, the second is the place
+LOCK_CLASS: Final = 0x6C6C6D  # 'llm': the first key of the advisory locks, the second is the slot
 POLL_S: Final = 0.05
 MAX_POLL_S: Final = 0.5
 
 
 class LlmConcurrencyLimit:
-    """So many places.
+    """A number of slots.
 
     Args:
-        database: Where the locks are.
-        places: How many.
+        database: Holds the locks.
+        slots: How many.
     """
 
-    def __init__(self, database: Database, places: int) -> None:
+    def __init__(self, database: Database, slots: int) -> None:
         self._database = database
-        self._places = places
+        self._slots = slots
 
     @contextmanager
     def slot(self, timeout_s: float) -> Generator[None]:
-        """Hold a place for the time of the block.
+        """Hold a slot for the time of the block.
 
         Raises:
             ModelFailed: None was free in time.
@@ -40,20 +40,20 @@ class LlmConcurrencyLimit:
         until = time.monotonic() + timeout_s
         with self._database.session() as connection, connection.cursor() as cursor:
             wait = POLL_S
-            # Everybody begins at another place: fewer look at the same one.
-            order = random.sample(range(self._places), self._places)
+            # Everybody begins at another slot: fewer compete for the same one.
+            order = random.sample(range(self._slots), self._slots)
             while True:
-                for place in order:
-                    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, place))
+                for slot in order:
+                    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, slot))
                     row = cursor.fetchone()
                     if row is not None and row[0]:
-                        # Closing the connection gives the place back.
+                        # Closing the connection frees the slot.
                         yield
                         return
                 if time.monotonic() + wait > until:
                     raise ModelFailed(
                         "timeout",
-                        f"all {self._places} places for calls at the same time were taken for {timeout_s:.0f} s",
+                        f"all {self._slots} slots for concurrent calls were taken for {timeout_s:.0f} s",
                         retryable=False,
                         usage=Usage(),
                     )

@@ -1,7 +1,7 @@
-"""The outbox in PostgreSQL: what other systems are to be told, until each of them has it.
+"""The outbox in PostgreSQL: events for other systems, until each of them has received them.
 
-An event is put in once, in the transaction that moves the cursor. It is taken out by who holds the lock of its row for
-the time of the attempt: nobody else sends it meanwhile, and who dies in between gives the lock back.
+An event is added once, in the transaction that moves the cursor. A sender holds the lock of its row for the time of an
+attempt: nobody else sends it meanwhile, and a sender that dies releases the lock.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = 1000
 PURGED: Final = 5000
-"""Delivered events that one purge deletes at most: the next one goes on."""
+"""Maximum of delivered events that one purge deletes; the next one continues."""
 
 _PENDING: Final = "delivered_at IS NULL AND dead_at IS NULL"
 _COLUMNS: Final = "seq, id, endpoint, type, subject, payload, created_at, attempts, next_attempt_at, delivered_at, dead_at, last_error"
@@ -32,11 +32,11 @@ class Entry:
     """One event for one endpoint.
 
     Attributes:
-        seq: Its number; the order in which events were put in.
+        seq: Its number: the order in which events were added.
         payload: The CloudEvent.
-        next_attempt_at: When the next attempt is due, for what is pending.
+        next_attempt_at: When the next attempt of a pending event is due.
         dead_at: When it was given up.
-        last_error: What the last attempt brought.
+        last_error: Result of the last attempt.
     """
 
     seq: int
@@ -55,11 +55,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """How an endpoint does.
+    """State of an endpoint.
 
     Attributes:
-        failures: Since the last delivery.
-        disabled_why: Why nothing is sent any more, `None` while it is.
+        failures: Consecutive ones since the last delivery.
+        disabled_why: Why nothing is sent any more, `None` while it is active.
     """
 
     endpoint: str
@@ -76,7 +76,7 @@ class Outbox:
     """Events for other systems.
 
     Args:
-        database: Where they are kept.
+        database: Keeps them.
     """
 
     def __init__(self, database: Database) -> None:
@@ -84,10 +84,10 @@ class Outbox:
 
     @contextmanager
     def writing(self) -> "Generator[OutboxWriter]":
-        """Put events in and move the cursor, all or nothing; one at a time.
+        """Open a transaction that adds events and moves the cursor, all or nothing; one at a time.
 
         Raises:
-            Unavailable: The database did not answer; nothing was put in.
+            Unavailable: The database did not answer; nothing was added.
         """
         with self._database.transaction() as connection, connection.cursor() as cursor:
             # Whoever reads the event log at the same time waits here.
@@ -96,7 +96,7 @@ class Outbox:
 
     @contextmanager
     def delivering(self) -> "Generator[Delivery]":
-        """A session that takes events out.
+        """Open a session that takes events out.
 
         Raises:
             Unavailable: The database did not answer.
@@ -107,7 +107,7 @@ class Outbox:
     def entries(
         self, state: Literal["pending", "dead"], *, endpoint: str | None = None, limit: int = 100
     ) -> Sequence[Entry]:
-        """What is pending, the next due first, or what is dead, the latest first."""
+        """Return pending events, the next due first, or dead ones, the latest first."""
         where, order = (
             (_PENDING, "next_attempt_at, seq")
             if state == "pending"
@@ -122,7 +122,7 @@ class Outbox:
             return [Entry(*row) for row in cursor.fetchall()]
 
     def states(self, endpoints: Iterable[str]) -> Sequence[EndpointState]:
-        """How the endpoints do, those that have events and are named no more too."""
+        """Return the state of endpoints, also of those that have events and are no longer configured."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(
                 f"""
@@ -141,15 +141,15 @@ class Outbox:
             )
             return [EndpointState(*row) for row in cursor.fetchall()]
 
-    def due(self, endpoints: Sequence[str], *, now: datetime, most: int) -> dict[str, int]:
-        """How many events are due for each endpoint that has no pause, counted up to `most`."""
+    def due(self, endpoints: Sequence[str], *, now: datetime, max_count: int) -> dict[str, int]:
+        """Return how many events are due for each endpoint that is not paused, counted up to `max_count`."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(
                 f"""
                 SELECT e.endpoint, count(*) FROM unnest(%(endpoints)s::text[]) AS e (endpoint)
                 CROSS JOIN LATERAL (
                     SELECT FROM argus.outbox o
-                    WHERE o.endpoint = e.endpoint AND {_PENDING} AND next_attempt_at <= %(now)s LIMIT %(most)s
+                    WHERE o.endpoint = e.endpoint AND {_PENDING} AND next_attempt_at <= %(now)s LIMIT %(max_count)s
                 ) o
                 WHERE NOT EXISTS (
                     SELECT FROM argus.webhook_endpoints w
@@ -157,12 +157,12 @@ class Outbox:
                 )
                 GROUP BY e.endpoint
                 """,  # noqa: S608
-                {"endpoints": list(endpoints), "now": now, "most": most},
+                {"endpoints": list(endpoints), "now": now, "max_count": max_count},
             )
             return {endpoint: int(count) for endpoint, count in cursor.fetchall()}
 
     def retry(self, *, ids: Sequence[str] = (), endpoint: str | None = None, now: datetime) -> int:
-        """Bring dead letters back, with all their attempts, and let their endpoints speak again; returns how many.
+        """Revive dead letters, with all their attempts, and enable their endpoints; return how many.
 
         Args:
             ids: Of the events; all dead ones unless given.
@@ -182,7 +182,7 @@ class Outbox:
         return len(brought)
 
     def purge(self, *, before: datetime) -> int:
-        """Delete what was delivered earlier; returns how many events."""
+        """Delete events that were delivered before; return how many."""
         with self._database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute(
                 "DELETE FROM argus.outbox WHERE seq IN "
@@ -193,19 +193,19 @@ class Outbox:
 
 
 class OutboxWriter:
-    """One transaction that puts events in; see `Outbox.writing`."""
+    """One transaction that adds events; see `Outbox.writing`."""
 
     def __init__(self, cursor: "Cursor") -> None:
         self._cursor = cursor
 
     def position(self, name: str) -> int | None:
-        """Storage id up to which the event log was read, `None` before the first time."""
+        """Return the storage id up to which the event log was read, `None` before the first time."""
         self._cursor.execute("SELECT storage_id FROM argus.outbox_cursor WHERE name = %s", (name,))
         row = self._cursor.fetchone()
         return row[0] if row is not None else None
 
     def move(self, name: str, storage_id: int) -> None:
-        """Say how far the event log was read."""
+        """Record how far the event log was read."""
         self._cursor.execute(
             "INSERT INTO argus.outbox_cursor (name, storage_id) VALUES (%s, %s) "
             "ON CONFLICT (name) DO UPDATE SET storage_id = excluded.storage_id",
@@ -213,11 +213,11 @@ class OutboxWriter:
         )
 
     def add(self, outcomes: Sequence[tuple[Outcome, Sequence[str], datetime]], *, source: str, now: datetime) -> int:
-        """Put events in; returns how many were new.
+        """Add events; return how many were new.
 
         Args:
-            outcomes: Each with its endpoints and when it may be sent. Alerts wait for nothing, what else is of one
-                batch is delivered in this order.
+            outcomes: Each with its endpoints and when it may be sent. Alerts wait for nothing; the other events of
+                one batch are delivered in this order.
             source: See `events.cloud_event`.
             now: The time.
         """
@@ -243,14 +243,14 @@ class OutboxWriter:
         return len(added)
 
     def is_diagnosed(self, digest: str, subject: str) -> bool:
-        """Whether alert rules were asked about a diagnosis of this manifest before."""
+        """Return true when alert rules were evaluated for a diagnosis of this manifest before."""
         self._cursor.execute(
             "SELECT 1 FROM argus.alerted_manifests WHERE manifest_digest = %s AND subject = %s", (digest, subject)
         )
         return self._cursor.fetchone() is not None
 
     def diagnosed(self, outcomes: Sequence[Outcome]) -> None:
-        """Remember that these manifests were diagnosed."""
+        """Record that these manifests were diagnosed."""
         from psycopg2.extras import execute_values
 
         execute_values(
@@ -261,7 +261,7 @@ class OutboxWriter:
         )
 
     def failed(self, outcome: Outcome, *, crashed: bool) -> tuple[int, int]:
-        """Count a failure that may pass by itself; returns how many there were of this manifest, and crashes of them."""
+        """Count a failure that may pass by itself; return how many there were of this manifest, and how many were crashes."""
         key = (outcome.data.manifest_digest, outcome.subject)
         self._cursor.execute(
             "INSERT INTO argus.failed_attempts (manifest_digest, subject, event_id, crashed) VALUES (%s, %s, %s, %s) "
@@ -277,14 +277,14 @@ class OutboxWriter:
         return int(failures), int(crashes)
 
     def begun(self, outcome: Outcome) -> None:
-        """Forget the failures of a manifest that was taken again."""
+        """Reset the failures of a manifest that was accepted again."""
         self._cursor.execute(
             "DELETE FROM argus.failed_attempts WHERE manifest_digest = %s AND subject = %s",
             (outcome.data.manifest_digest, outcome.subject),
         )
 
     def told(self, alert: Alert) -> Told:
-        """What the alert's rule told before of its code."""
+        """Return what the alert's rule raised before for its code."""
         data = alert.data
         self._cursor.execute(
             "SELECT max(at) FROM argus.alerts WHERE rule = %s AND vehicle_id = %s AND code = %s AND NOT held_back",
@@ -298,7 +298,7 @@ class OutboxWriter:
         return Told(last_at, int((self._cursor.fetchone() or (0,))[0]))
 
     def alert(self, alert: Alert, *, held_back: bool) -> bool:
-        """Remember an alert; false when this manifest, rule and code had theirs already."""
+        """Record an alert; return false when this manifest, rule and code had theirs already."""
         data = alert.data
         self._cursor.execute(
             "INSERT INTO argus.alerts (manifest_digest, rule, code, vehicle_id, subject, at, held_back) "
@@ -311,7 +311,7 @@ class OutboxWriter:
         return self._cursor.rowcount == 1
 
     def held_back(self, alert: Alert, *, since: datetime | None) -> int:
-        """Alerts of its rule, vehicle and code that were kept back since the last one."""
+        """Return how many alerts of its rule, vehicle and code were held back since the last one."""
         self._cursor.execute(
             "SELECT count(*) FROM argus.alerts WHERE rule = %s AND vehicle_id = %s AND code = %s AND held_back "
             "AND (%s::timestamptz IS NULL OR at > %s)",
@@ -327,7 +327,7 @@ class Delivery:
         self._connection = connection
 
     def take(self, endpoint: str, *, now: datetime) -> Entry | None:
-        """The next event that is due, locked until `settle`; `None` when there is none, or the endpoint has a pause.
+        """Return the next event that is due, locked until `settle`; `None` when there is none, or the endpoint is paused.
 
         Alerts come first. Of one batch only the first event is due that is neither delivered nor dead.
         """
@@ -357,7 +357,7 @@ class Delivery:
         return Entry(*row)
 
     def settle(self, entry: Entry, reply: Reply, *, now: datetime) -> Verdict:
-        """Write down what an attempt brought, and give the event's lock back.
+        """Record the result of an attempt, and release the event's lock.
 
         Raises:
             Unavailable: The database went away: the event is sent again, with the same id.

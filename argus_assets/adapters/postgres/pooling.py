@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 KEPT: Final = 4
-MOST: Final = 12
-"""Connections of one pool: kept, and at the same time; who comes then waits for half a minute."""
+MAX: Final = 12
+"""Connections of one pool: kept, and at the same time; who comes then waits for up to half a minute."""
 
 DEADLINES: Final[dict[str, Any]] = {
     "connect_timeout": 10,
@@ -26,7 +26,7 @@ DEADLINES: Final[dict[str, Any]] = {
 
 POOL: Final[dict[str, Any]] = {
     "pool_size": KEPT,
-    "max_overflow": MOST - KEPT,
+    "max_overflow": MAX - KEPT,
     "pool_recycle": 300,  # seconds
     "pool_pre_ping": True,  # a server that was started again is noticed before use
     "connect_args": DEADLINES,
@@ -38,12 +38,12 @@ _engines: Final[dict[Hashable, "Engine"]] = {}
 
 
 def is_pooled(key: Hashable) -> bool:
-    """Whether this process has a pool under that key."""
+    """Return true when this process has a pool under that key."""
     return key in _engines
 
 
 def pooled(key: Hashable, make: Callable[[], "Engine"]) -> "Engine":
-    """This process's engine under that key, made at first use."""
+    """Return this process's engine under that key, made at first use."""
     with _lock:
         if key not in _engines:
             _engines[key] = make()
@@ -51,7 +51,7 @@ def pooled(key: Hashable, make: Callable[[], "Engine"]) -> "Engine":
 
 
 def _after_fork() -> None:
-    """A child must neither talk over its parent's connections nor close them."""
+    """Forget the pools: a child must neither use its parent's connections nor close them."""
     for engine in _engines.values():
         engine.dispose(close=False)
 

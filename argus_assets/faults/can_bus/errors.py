@@ -43,7 +43,7 @@ _STATES: Final = {"CAN_BUSOFF": "CAN: bus-off", "CAN_ERROR_PASSIVE": "CAN: error
 _ACTIVE: Final = "active"
 """The state without a fault."""
 
-_RULES: Final = {
+RULES: Final = {
     **_STATES,
     **dict.fromkeys(
         ("CAN_BIT_ERROR", "CAN_FORM_ERROR", "CAN_STUFF_ERROR", "CAN_CRC_ERROR", "CAN_ACK_ERROR", "CAN_ERROR"), BUS_ERROR
@@ -228,7 +228,7 @@ def find(_drive: Drive, rows: pl.DataFrame, _config: object) -> Found:
     frames = _Frames.of(rows)
     states = _states(frames)
     codes = _codes(frames, states)
-    bus_errors = sum((codes[code].astype(np.int64) for code in codes if _RULES[code] == BUS_ERROR), start=np.int64(0))
+    bus_errors = sum((codes[code].astype(np.int64) for code in codes if RULES[code] == BUS_ERROR), start=np.int64(0))
     many = _in_dense_bursts(rows, np.broadcast_to(bus_errors, rows.height))
     found = [
         activations(_burst_reports(rows[np.flatnonzero(is_in)], code, many, frames), longest_gap_ns=LONGEST_GAP_NS)
@@ -245,12 +245,12 @@ def _burst_reports(rows: pl.DataFrame, code: str, many: Flags, frames: _Frames) 
     runs = rows.with_columns(run=is_new.cast(pl.Int64).cum_sum().over("channel")).sort(
         "channel", "place", maintain_order=True
     )
-    is_disturbing = many[runs["place"].to_numpy()] & (_RULES[code] == BUS_ERROR)
+    is_disturbing = many[runs["place"].to_numpy()] & (RULES[code] == BUS_ERROR)
     return as_reports(
         _with_details(runs, frames).with_columns(
             severity_rule=pl.when(pl.Series(is_disturbing))
             .then(pl.lit(MANY_BUS_ERRORS))
-            .otherwise(pl.lit(_RULES[code])),
+            .otherwise(pl.lit(RULES[code])),
             code=pl.lit(code),
             source=pl.lit("can_error"),
             ecu="channel",

@@ -26,7 +26,7 @@ _Opened = TypeVar("_Opened")
 _Done = TypeVar("_Done")
 _Decoded = TypeVar("_Decoded")
 
-_BLOCK_BYTES: Final = 4 * 1024**2
+BLOCK_BYTES: Final = 4 * 1024**2
 
 
 class ForwardReader(ABC, Generic[_Decoded]):
@@ -168,7 +168,7 @@ class Block:
 
     def read(self, at: int, size: int) -> bytes:
         """Return bytes of the file from `at` on, fewer at its end only."""
-        if size <= _BLOCK_BYTES:
+        if size <= BLOCK_BYTES:
             self.hold(at, size)
             return self.data[at - self.start : at - self.start + size]
         head = self.data[at - self.start :] if self.start <= at else b""
@@ -182,7 +182,7 @@ class Block:
             return
         kept = self.data[at - self.start :] if self.start <= at < end else b""
         self._source.seek(at + len(kept))
-        self.start, self.data = at, kept + self._source.read(max(_BLOCK_BYTES, size) - len(kept))
+        self.start, self.data = at, kept + self._source.read(max(BLOCK_BYTES, size) - len(kept))
 
 
 def grouped(items: Iterable[_Item], size_of: Callable[[_Item], int], min_bytes: int) -> Generator[list[_Item]]:

@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector from a wheel, shared by all processes of one platform.
+"""PostgreSQL with pgvector from a wheel, shared by all processes of one home.
 
 The server runs detached. Each user holds a shared lock; the one that leaves last stops the server. Locks are the
 kernel's, so a killed process leaves none behind, and a killed server is started again by the next user.
@@ -50,7 +50,7 @@ class EmbeddedPostgres:
 
     @property
     def place(self) -> Path:
-        """Where the folder really is."""
+        """The folder, with links resolved."""
         return self.folder.resolve()
 
     @property
@@ -67,7 +67,7 @@ class EmbeddedPostgres:
         return self._url(DATABASE)
 
     def acquire(self) -> str:
-        """Start the server unless it runs, and hold it; returns the URL of the database.
+        """Start the server unless it runs, and hold it; return the URL of the database.
 
         Raises:
             BadSetting: The data folder is of another PostgreSQL version, or the server's user cannot reach it.
@@ -82,7 +82,7 @@ class EmbeddedPostgres:
         return self.url
 
     def release(self) -> None:
-        """Let go; stop the server when nobody else holds it."""
+        """Release the server, and stop it when nobody else holds it."""
         if self._users is None:
             return
         with self._alone():
@@ -95,7 +95,7 @@ class EmbeddedPostgres:
             os.close(self._users)
             self._users = None
             if last and self.running():
-                self._pg_ctl("-m", "fast", "-w", "stop", check=True)
+                self.pg_ctl("-m", "fast", "-w", "stop", check=True)
 
     def stop(self, mode: Literal["smart", "fast", "immediate"]) -> bool:
         """Stop the server, whoever uses it; return false when there was none.
@@ -106,10 +106,10 @@ class EmbeddedPostgres:
         Args:
             mode: As `pg_ctl stop` has it.
         """
-        return self._data.exists() and self._pg_ctl("-m", mode, "-w", "stop").returncode == 0
+        return self._data.exists() and self.pg_ctl("-m", mode, "-w", "stop").returncode == 0
 
     def running(self) -> bool:
-        """Whether the server takes connections."""
+        """Return true when the server accepts connections."""
         if not self._data.exists():
             return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -120,7 +120,7 @@ class EmbeddedPostgres:
         return True
 
     def ensure_running(self) -> bool:
-        """Start the server if it has died; returns whether it had."""
+        """Start the server if it has died; return true when it had."""
         if self.running():
             return False
         with self._alone():
@@ -150,8 +150,8 @@ class EmbeddedPostgres:
             self.folder.mkdir(mode=0o700)
         if not self.folder.is_dir():
             raise BadSetting(
-                f"The folder of PostgreSQL, {self.folder}, is not there: it leads to {self.place}.",
-                help="Bring it back, or remove the link to begin with an empty database.",
+                f"The folder of PostgreSQL, {self.folder}, is a link to {self.place}, which does not exist.",
+                help="Restore it, or remove the link to start with an empty database.",
             )
         if self.place.stat().st_uid not in (os.geteuid(), 0):
             raise BadSetting(f"{self.place} belongs to another user.", help="Give another home: --home, or ARGUS_HOME.")
@@ -166,7 +166,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        """One process at a time starts or stops the server."""
+        """Hold the lock under which one process at a time starts or stops the server."""
         lock = os.open(self.folder / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -177,7 +177,7 @@ class EmbeddedPostgres:
     def _ensure_running(self) -> bool:
         if self.running():
             if self._write_access():  # an earlier version started it
-                self._pg_ctl("reload", check=True)
+                self.pg_ctl("reload", check=True)
             return False
         self._check_version()
         if not (self._data / "PG_VERSION").exists():
@@ -186,22 +186,22 @@ class EmbeddedPostgres:
         if self._socket_folder() is None:
             make_socket_folder(self._note, _owner_id())
         options = f'-h "" -k "{self._socket_folder()}" ' + " ".join(f"-c {k}={v}" for k, v in _SETTINGS.items())
-        if not self.socket.exists() and self._pg_ctl("status").returncode == 0:
+        if not self.socket.exists() and self.pg_ctl("status").returncode == 0:
             # Somebody removed the socket: nobody can ask this server anything.
-            self._pg_ctl("-m", "fast", "-w", "stop")
-        told = ""
+            self.pg_ctl("-m", "fast", "-w", "stop")
+        output = ""
         for _ in range(_START_ATTEMPTS):
             self._clear_after_kill()
-            done = self._pg_ctl("-l", str(self._log), "-o", options, "-w", "-t", "60", "start")
+            done = self.pg_ctl("-l", str(self._log), "-o", options, "-w", "-t", "60", "start")
             if done.returncode == 0:
                 self._ensure_database()
                 return True
-            told = done.stderr + done.stdout
+            output = done.stderr + done.stdout
             # The workers of a killed server hold its shared memory until they notice, within seconds.
             time.sleep(0.5)
         tail = self._log.read_text(errors="replace")[-1500:] if self._log.exists() else ""
         raise Unavailable(
-            f"PostgreSQL in {self.folder} did not start: {told.strip()}\n{tail}", help=f"See {self._log}."
+            f"PostgreSQL in {self.folder} did not start: {output.strip()}\n{tail}", help=f"See {self._log}."
         )
 
     def _clear_after_kill(self) -> None:
@@ -261,7 +261,7 @@ class EmbeddedPostgres:
             connection.close()
 
     def _write_access(self) -> bool:
-        """Let in whom the kernel knows as the user that runs Argus, or as root; returns whether it was not so before."""
+        """Let in whom the kernel knows as the user that runs Argus, or as root; return true when that is new."""
         names = {pwd.getpwuid(uid).pw_name for uid in (os.geteuid(), 0)}
         files = {
             "pg_hba.conf": "local all all peer map=argus\n",
@@ -281,7 +281,7 @@ class EmbeddedPostgres:
         return self.place / "socket-folder"
 
     def _socket_folder(self) -> Path | None:
-        """The data folder; where the socket's path is too long for the system, the one that is noted, if there is one."""
+        """Return the data folder; where the socket's path is too long for the system, the one that is noted, if there is one."""
         return self._data if fits_socket(self._data / SOCKET) else noted_folder(self._note, _owner_id())
 
     @property
@@ -292,7 +292,8 @@ class EmbeddedPostgres:
     def _url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={quote(str(self.socket.parent), safe='')}"
 
-    def _pg_ctl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    def pg_ctl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run `pg_ctl` on this server's data."""
         return self._run("pg_ctl", "-D", str(self._data), *arguments, check=check)
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -303,7 +304,7 @@ class EmbeddedPostgres:
         # Files, not pipes: the server would keep a pipe open for as long as it runs.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(  # noqa: S603 - our own binary, no shell
-                [str(_programs() / program), *arguments],
+                [str(programs_folder() / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -321,8 +322,8 @@ class EmbeddedPostgres:
         return done
 
 
-def _binaries() -> Path:
-    """Folder of the wheel's programs, found without importing the package: importing it looks for a runtime folder."""
+def binaries() -> Path:
+    """Return the folder of the wheel's programs, without importing the package, which would look for a runtime folder."""
     from importlib.metadata import distribution
 
     for file in distribution(PACKAGE).files or ():
@@ -332,7 +333,7 @@ def _binaries() -> Path:
 
 
 def _system_user() -> pwd.struct_passwd | None:
-    """Who the server runs as when we are root; `None` when we are not."""
+    """Return the user that the server runs as when we are root; `None` when we are not."""
     if os.geteuid() != 0:
         return None
     try:
@@ -355,7 +356,7 @@ def _system_user() -> pwd.struct_passwd | None:
 
 
 def _owner_id() -> int:
-    """Id of the user that the server runs as."""
+    """Return the id of the user that the server runs as."""
     user = _system_user()
     return os.geteuid() if user is None else user.pw_uid
 
@@ -369,7 +370,7 @@ def _let_in(folder: Path, user: pwd.struct_passwd) -> None:
 
 
 def _reaches(user: pwd.struct_passwd, path: Path) -> bool:
-    """Tell whether the server's user can go into a folder, or run a program."""
+    """Return true when the server's user can go into a folder, or run a program."""
     asked = subprocess.run(  # noqa: S603 - fixed program, no shell
         ["/usr/bin/test", "-x", str(path)],
         check=False,
@@ -382,9 +383,9 @@ def _reaches(user: pwd.struct_passwd, path: Path) -> bool:
 
 
 @cache
-def _programs() -> Path:
-    """Folder of the wheel's programs; for root, of a copy where the server's user cannot reach them."""
-    found, user = _binaries(), _system_user()
+def programs_folder() -> Path:
+    """Return the folder of the programs; for root, that of a copy if the server's user cannot reach the wheel's."""
+    found, user = binaries(), _system_user()
     if user is None or _reaches(user, found / "postgres"):
         return found
     from importlib.metadata import version

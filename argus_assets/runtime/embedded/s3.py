@@ -1,6 +1,6 @@
 """A small S3 server for the demo and the quick tests (`moto`): the real protocol on loopback, objects in memory.
 
-It takes any secret and knows no policies: what is about access is tested on another server.
+It takes any secret and knows no policies: access is tested on another server.
 """
 
 import socket
@@ -22,7 +22,7 @@ _START_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """Where a server answers, and how to sign in."""
+    """Endpoint and credentials of a server."""
 
     endpoint: str
     access_key: str
@@ -31,11 +31,11 @@ class S3Server:
 
     @property
     def url(self) -> str:
-        """The bucket as Argus names it."""
+        """URL of the bucket."""
         return f"s3://{self.bucket}"
 
     def environment(self) -> dict[str, str]:
-        """The standard variables."""
+        """Return the standard `AWS_…` variables."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -44,7 +44,7 @@ class S3Server:
         }
 
     def storage_options(self) -> dict[str, object]:
-        """The same for fsspec."""
+        """Return the same for fsspec."""
         return {
             "key": self.access_key,
             "secret": self.secret_key,
@@ -86,7 +86,7 @@ def s3_server(log: Path, environment: dict[str, str]) -> Generator[S3Server]:
 
 
 def make_bucket(server: S3Server) -> None:
-    """Make the server's bucket."""
+    """Create the server's bucket."""
     import fsspec
 
     fs = fsspec.filesystem("s3", **server.storage_options(), use_listings_cache=False, skip_instance_cache=True)

@@ -6,7 +6,7 @@ and forks: it has no thread of Python's, and those that libraries start when the
 come through a fork by their own handlers.
 
 Dagster's own cancels a run by an event that it shares with the worker, and waits for the worker while it holds the lock
-that every start of a run takes: one worker that sleeps stops the platform. Here a worker is signalled.
+that every start of a run takes: one worker that sleeps blocks all runs. Here a worker is signalled.
 """
 
 import logging
@@ -43,19 +43,19 @@ MODULE: Final = "argus_assets.definitions"
 PRELOAD: Final = ("argus_assets.runtime.worker_bond", "argus_assets.runtime.servers.preload")
 
 GRACE_S: Final = 15.0
-"""What a worker gets to end by itself: after it was interrupted, and after its run has ended."""
+"""Grace for a worker to end by itself: after it was interrupted, and after its run has ended."""
 
 START_S: Final = 45.0
-"""What a worker gets to say that it has begun. Below the minute after which Dagster starts the run once more."""
+"""Deadline for a worker to report that it has started. Below the minute after which Dagster starts the run once more."""
 
-_LOOK_S: Final = 5.0
-"""Seconds between two looks at the runs of the workers."""
+_SCAN_S: Final = 5.0
+"""Seconds between two scans of the workers' runs."""
 
 _log = logging.getLogger("dagster.argus")
 
 
 class ForkingApiServer(dagster_server.DagsterApiServer):
-    """`DagsterApiServer` that forks its run workers, and ends them itself.
+    """`DagsterApiServer` that forks its run workers and ends them itself.
 
     Nothing here waits for a worker, the database or a disk while it holds `_execution_lock`.
     """
@@ -63,7 +63,7 @@ class ForkingApiServer(dagster_server.DagsterApiServer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Dagster's own
         self._cancelled: set[str] = set()
         self._ended_since: dict[str, float] = {}
-        self._next_look = 0.0
+        self._next_scan = 0.0
         super().__init__(*args, **kwargs)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([*PRELOAD])
@@ -78,16 +78,16 @@ class ForkingApiServer(dagster_server.DagsterApiServer):
         run_id = deserialize_value(request.serialized_execute_run_args, ExecuteExternalJobArgs).run_id
         former = self._worker(run_id)
         if former is not None:
-            _log.warning("Run %s is started again: its former worker, process %s, is killed.", run_id, former.pid)
+            _log.warning("Run %s starts again: its former worker, process %s, is killed.", run_id, former.pid)
             _signal(former, signal.SIGKILL)
             wait([former.sentinel], GRACE_S)
-        impatience = threading.Timer(START_S, self._kill, [run_id, f"has not begun after {START_S:.0f} s"])
-        impatience.daemon = True
-        impatience.start()
+        watchdog = threading.Timer(START_S, self._kill, [run_id, f"has not begun after {START_S:.0f} s"])
+        watchdog.daemon = True
+        watchdog.start()
         try:
             return super().StartRun(request, _context)  # pyright: ignore[reportArgumentType] - not used by Dagster
         finally:
-            impatience.cancel()
+            watchdog.cancel()
 
     def CancelExecution(  # noqa: N802 - Dagster's own
         self, request: dagster_api_pb2.CancelExecutionRequest, _context: object
@@ -104,7 +104,7 @@ class ForkingApiServer(dagster_server.DagsterApiServer):
     def CanCancelExecution(  # noqa: N802 - Dagster's own
         self, request: dagster_api_pb2.CanCancelExecutionRequest, _context: object
     ) -> dagster_api_pb2.CanCancelExecutionReply:
-        """Tell whether a run has a worker that was not cancelled yet."""
+        """Return true when a run has a worker that was not cancelled yet."""
         run_id = deserialize_value(request.serialized_can_cancel_execution_request, CanCancelExecutionRequest).run_id
         result = CanCancelExecutionResult(can_cancel=self._worker(run_id) is not None and run_id not in self._cancelled)
         return dagster_api_pb2.CanCancelExecutionReply(serialized_can_cancel_execution_result=serialize_value(result))
@@ -129,25 +129,25 @@ class ForkingApiServer(dagster_server.DagsterApiServer):
             _signal(worker, signal.SIGKILL)
 
     def _check_for_orphaned_runs(self) -> None:
-        """Called by a thread of Dagster's twice a second, which an error would end."""
+        """Scan the workers. A thread of Dagster's calls this twice a second, and an error would end it."""
         try:
-            self._look_after_workers()
+            self._scan_workers()
         except Exception:  # noqa: BLE001 - the thread has to go on
-            _log.exception("The run workers cannot be looked after; tried again.")
+            _log.exception("The run workers could not be scanned; retrying.")
             time.sleep(1.0)
 
-    def _look_after_workers(self) -> None:
+    def _scan_workers(self) -> None:
         with self._execution_lock:
             workers = dict(self._executions)
         for run_id, (process, instance_ref) in workers.items():
             if process.is_alive():
                 continue
-            _tell_end(run_id, process, instance_ref)
+            _report_end(run_id, process, instance_ref)
             with self._execution_lock:
                 if self._executions.get(run_id, (None,))[0] is process:
                     self._clear_run(run_id)
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _LOOK_S
+        if time.monotonic() >= self._next_scan:
+            self._next_scan = time.monotonic() + _SCAN_S
             self._end_workers_of_ended_runs()
         with self._execution_lock:
             if self._shutdown_once_executions_finish_event.is_set() and not self._executions:
@@ -176,7 +176,7 @@ def end_worker(worker: BaseProcess, grace_s: float = GRACE_S) -> None:
     """
     _signal(worker, signal.SIGINT)
     if not wait([worker.sentinel], grace_s):
-        _log.warning("Process %s did not end when it was interrupted: it is killed.", worker.pid)
+        _log.warning("Process %s did not end when interrupted, and is killed.", worker.pid)
         _signal(worker, signal.SIGKILL)
 
 
@@ -187,8 +187,8 @@ def _signal(worker: BaseProcess, number: int) -> None:
             os.kill(worker.pid, number)
 
 
-def _tell_end(run_id: str, process: BaseProcess, instance_ref: InstanceRef) -> None:
-    """Record the end of a worker whose run has not ended. One that was to be cancelled is: nothing starts it again."""
+def _report_end(run_id: str, process: BaseProcess, instance_ref: InstanceRef) -> None:
+    """Report the end of a worker whose run has not ended. One that was being cancelled is cancelled: nothing retries it."""
     with dg.DagsterInstance.from_ref(instance_ref) as instance:
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:

@@ -1,4 +1,4 @@
-"""What a run worker needs, imported once: the process that workers are forked from imports this module.
+"""Import what a run worker needs, once: the process that workers are forked from imports this module.
 
 Nothing here may start a thread of Python's or open a connection: neither would work in a forked process.
 """
@@ -24,10 +24,10 @@ MODULES: Final = (
 )
 
 for _name in MODULES:
-    # What is wrong with a module or a setting is told by the worker, which imports it again.
+    # An error in a module or a setting is reported by the worker, which imports it again.
     with suppress(Exception):
         importlib.import_module(_name)
 
-# What was imported stays: no worker has to look through it for garbage, nor to copy its pages.
+# What was imported stays: no worker has to scan it for garbage or copy its pages.
 gc.collect()
 gc.freeze()

@@ -1,7 +1,7 @@
-"""Dagster's webserver, which lets no page of another site act in the name of who has it open.
+"""Dagster's webserver, protected against requests that pages of other sites make in a user's browser.
 
-Dagster's own carries out a mutation in a GET of `/graphql`, asks no login and looks at no origin: an image in any page,
-or a name of a stranger that leads to this machine, would be enough to start and stop runs.
+Dagster's own executes a mutation in a GET of `/graphql`, asks for no login and checks no origin: an image in any page, or
+a foreign name that resolves to this machine (DNS rebinding), would be enough to start and stop runs.
 """
 
 from collections.abc import Collection
@@ -75,7 +75,7 @@ class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContex
         super().__init__(context, live_data_poll_rate=_POLL_MS)
 
     def build_middleware(self) -> list[Middleware]:
-        """Dagster's middleware, and ours before it."""
+        """Return Dagster's middleware, with ours before it."""
         return [Middleware(SameSiteOnly, hosts=self._hosts), *super().build_middleware()]
 
 
@@ -86,7 +86,7 @@ def serve(workspace: "Path", *, host: str, port: int, read_only: bool, hosts: Co
         workspace: Dagster's workspace file.
         host: Address to listen on.
         port: Port to listen on.
-        read_only: Whether it only shows.
+        read_only: True for one that shows and cannot act.
         hosts: Names under which it may be asked. On loopback its own names are among them; elsewhere none means any.
     """
     import uvicorn

@@ -97,7 +97,7 @@ def test_any_error_frame_is_read_and_reports_something(can, can_table, bits, pay
     )
     assert events.height or says_well
     assert events["code"].is_unique().all()
-    assert set(events["code"]) <= set(can_errors._RULES)
+    assert set(events["code"]) <= set(can_errors.RULES)
     padded = events_of(can, can_table, (0, bits, payload.ljust(8, b"\0")))
     assert padded.drop("payload_hex").equals(events.drop("payload_hex"))
 

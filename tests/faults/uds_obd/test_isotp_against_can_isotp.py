@@ -58,12 +58,12 @@ ENDS = {
 def other_end(address):
     """The address of who receives what this address sends."""
     return isotp.Address(
-        address._addressing_mode,
-        txid=address._rxid,
-        rxid=address._txid,
-        source_address=address._target_address,
-        target_address=address._source_address,
-        address_extension=address._address_extension,
+        address._addressing_mode,  # noqa: SLF001 - no public name in can-isotp
+        txid=address._rxid,  # noqa: SLF001 - no public name in can-isotp
+        rxid=address._txid,  # noqa: SLF001 - no public name in can-isotp
+        source_address=address._target_address,  # noqa: SLF001 - no public name in can-isotp
+        target_address=address._source_address,  # noqa: SLF001 - no public name in can-isotp
+        address_extension=address._address_extension,  # noqa: SLF001 - no public name in can-isotp
     )
 
 

@@ -24,7 +24,7 @@ def test_response_codes_are_those_of_udsoncan():
 
 def test_services_are_those_of_udsoncan():
     theirs = {
-        service._sid: name
+        service._sid: name  # noqa: SLF001 - udsoncan has no public name for it
         for name, service in vars(pytest.importorskip("udsoncan.services")).items()
         if hasattr(service, "_sid")
     }
