@@ -171,7 +171,7 @@ def ask_description(kind: str, host: str, point: EntryPoint, model: type[_Descri
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise BadRecording(
-            f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is passed over: {where}: {first['msg']}.",
+            f"The {kind} {point.name!r} ({point.value}) of {package_of(point)} is skipped: {where}: {first['msg']}.",
             help=f"See {guide} for what a {kind} has.",
         ) from error
 
