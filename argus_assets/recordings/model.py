@@ -1,17 +1,13 @@
-"""The values that decoders and their callers exchange, and the interface of a decoder."""
+"""Values that decoders and their callers exchange."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import polars as pl
 
 from argus_assets.recordings.parallel import default_workers
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
-
-if TYPE_CHECKING:
-    from argus_assets.recordings.budget import Budget
-
 
 _MAX_PROBLEMS: Final = 100
 
@@ -272,23 +268,3 @@ class Reader(Protocol):
     summary: RecordingSummary
 
     def __iter__(self) -> Iterator[FrameBatch]: ...
-
-
-class Decoder(Protocol):
-    """A recording format.
-
-    Attributes:
-        seeks: Its reader needs random access, so a local file; others read forward.
-    """
-
-    name: str
-    version: int
-    seeks: bool
-
-    def matches(self, head: bytes) -> bool:
-        """Return whether a file that starts with these bytes (up to 4,096) has this format."""
-        ...
-
-    def open(self, source: Source, budget: "Budget") -> Reader:
-        """Return a reader over `source`, positioned anywhere, that stays within the file's budget."""
-        ...

@@ -20,7 +20,28 @@ from argus_assets.recordings.formats.text.asc import ASC
 from argus_assets.recordings.formats.text.candump import CANDUMP
 from argus_assets.recordings.formats.text.csv import CSV
 from argus_assets.recordings.formats.text.trc import TRC
-from argus_assets.recordings.model import Decoder, Limits, Problem, Reader, Source
+from argus_assets.recordings.model import Limits, Problem, Reader, Source
+
+
+class Decoder(Protocol):
+    """A recording format.
+
+    Attributes:
+        seeks: Its reader needs random access, so a local file; others read forward.
+    """
+
+    name: str
+    version: int
+    seeks: bool
+
+    def matches(self, head: bytes) -> bool:
+        """Return whether a file that starts with these bytes (up to 4,096) has this format."""
+        ...
+
+    def open(self, source: Source, budget: Budget) -> Reader:
+        """Return a reader over `source`, positioned anywhere, that stays within the file's budget."""
+        ...
+
 
 DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
 

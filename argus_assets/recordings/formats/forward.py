@@ -113,7 +113,7 @@ class ForwardReader(ABC, Generic[_Decoded]):
 
 
 class ForwardDecoder(ABC):
-    """A format that a `ForwardReader` reads; see `model.Decoder`."""
+    """A format that a `ForwardReader` reads; see `registry.Decoder`."""
 
     name: str
     version: int
