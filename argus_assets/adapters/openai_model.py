@@ -75,7 +75,7 @@ class OpenAiModel:
 
     @property
     def profile(self) -> ModelProfile:
-        """What the endpoint accepts, as far as it is known yet."""
+        """The endpoint's capabilities, as far as they are known yet."""
         return self._profile
 
     def __repr__(self) -> str:

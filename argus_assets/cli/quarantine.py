@@ -23,7 +23,7 @@ MAX_REASONS: Final = 20
 
 @click.group()
 def quarantine() -> None:
-    """What was dropped and cannot be used: list it, show why, retry it."""
+    """List drops that cannot be used, show why, and retry them."""
 
 
 @quarantine.command()
