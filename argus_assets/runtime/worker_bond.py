@@ -21,10 +21,18 @@ def end_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+_is_bound = False
+
+
 def _bind_worker() -> None:
-    # What a worker forks itself has another parent, and other rules.
-    if os.getppid() == _FORK_SERVER:
-        end_with_parent()
+    """Bind a worker that was just forked; processes that a worker forks have another parent, and other rules."""
+    global _is_bound  # noqa: PLW0603 - one for each process, inherited by those that it forks
+    if _is_bound:
+        return
+    _is_bound = True
+    end_with_parent()
+    if os.getppid() != _FORK_SERVER:  # it ended before the kernel knew what to do then
+        os._exit(1)
 
 
 end_with_parent()

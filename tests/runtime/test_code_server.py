@@ -125,6 +125,28 @@ def test_workers_end_with_the_code_server_that_is_killed(tmp_path: Path) -> None
     assert all(_gone(worker) for worker in workers)
 
 
+def test_a_worker_that_is_forked_while_its_server_dies_ends_too() -> None:
+    program = (
+        "import os, signal, sys, time\n"
+        "server = os.getpid()\n"
+        "def wait():\n"
+        "    while os.getppid() == server: time.sleep(0.01)\n"
+        "os.register_at_fork(after_in_child=wait)\n"
+        f"import {PRELOAD[0]}\n"
+        "worker = os.fork()\n"
+        "if worker:\n"
+        "    os.write(1, b'%d\\n' % worker)\n"
+        "    os.kill(server, signal.SIGKILL)\n"
+        "time.sleep(600)\n"
+    )
+    server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    worker = int(server.stdout.readline())
+    server.wait(60)
+    assert not psutil.pid_exists(worker) or _gone(psutil.Process(worker))
+    server.communicate()
+
+
 def _gone(process: psutil.Process) -> bool:
     _, alive = psutil.wait_procs([process], timeout=15)
     return not alive

@@ -272,7 +272,7 @@ def test_as_root_nothing_above_the_home_is_opened_and_the_data_go_where_the_serv
         with EmbeddedPostgres(above / "home" / "postgres") as again:
             assert query(again, "SELECT n FROM kept") == (42,)
         shutil.rmtree(server.place)
-        with pytest.raises(BadSetting, match="is not there"):
+        with pytest.raises(BadSetting, match="does not exist"):
             EmbeddedPostgres(above / "home" / "postgres").acquire()
 
 
