@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
 Job = ExecutableDefinition
-"""What a sensor or a schedule starts. Dagster has no public name for all that it takes as a job."""
+"""Job that a sensor or a schedule starts. Dagster has no public name for all that it takes as a job."""
 
 BATCHES: Final = "batches"
 """Name under which Dagster keeps the batches' keys."""

@@ -1,4 +1,4 @@
-"""What the endpoint of a language model accepts: seeded by who it is, learned from what it refuses. Pure."""
+"""Capabilities of a language-model endpoint: seeded by provider, then learned from its refusals. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Literal

@@ -22,7 +22,7 @@ MAX_CELL_CHARS: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check of an asset found.
+    """Result of an asset check.
 
     Attributes:
         name: As in its spec.

@@ -32,7 +32,7 @@ from argus_assets.resources.diagnosis import DiagnosisResource
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What all batches of a run share."""
+    """Services shared by all batches of a run."""
 
     bucket: Bucket
     store: BatchStore

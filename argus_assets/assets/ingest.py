@@ -26,9 +26,15 @@ from argus_assets.lake import layout
 from argus_assets.lake.store import Lake
 from argus_assets.recordings.contained import read_contained
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, RecordingSummary
-from argus_assets.recordings.parts import SUMMARY, problem_rows, read_summary_of, reader_version, recording_row
+from argus_assets.recordings.parts import (
+    SUMMARY,
+    problems_table,
+    read_summary_of,
+    reader_version,
+    recording_row,
+    recordings_table,
+)
 from argus_assets.recordings.registry import BUILT_IN, Decoders
-from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 
 _WORTH_A_PROCESS_BYTES: Final = 4 * 1024**2
 _WORTH_A_PROCESS_FILES: Final = 16
@@ -144,12 +150,9 @@ def parse_recordings(
             on_parsed(parsed.row)
     if wrong:
         raise FilesDiffer(wrong)
-    times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}
-    recordings = RECORDINGS.cast(pl.DataFrame([r.row for r in results], schema={**RECORDINGS.schema, **times}))
-    problems = [problem_rows(str(r.row["recording"]), r.summary) for r in results if r.summary.problems]
     return ParsedBatch(
-        recordings,
-        PROBLEMS.cast(pl.concat(problems)) if problems else PROBLEMS.empty(),
+        recordings_table([r.row for r in results]),
+        problems_table((str(r.row["recording"]), r.summary) for r in results if r.summary.problems),
         reused=sum(r.reused for r in results),
         kept={str(r.row["part"]): r.kept for r in results if r.kept is not None},
     )

@@ -61,13 +61,11 @@ def root() -> None:
 
 def main() -> None:
     """Run the command line; print errors that Argus raises on purpose in a few lines, without a traceback."""
-    from argus_assets.cli.output import echo
+    from argus_assets.cli.output import print_error
     from argus_assets.errors import ArgusError
 
     try:
         root()
     except ArgusError as error:
-        echo(f"error: {error.what}", fg="red", err=True)
-        if error.help:
-            echo(f"  {error.help}", err=True)
+        print_error(error)
         raise SystemExit(1) from error

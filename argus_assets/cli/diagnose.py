@@ -16,7 +16,7 @@ from argus_assets.cli.options import (
     load_faults,
     load_limits,
 )
-from argus_assets.cli.output import counted, echo, print_json, progress, table, terminal
+from argus_assets.cli.output import counted, echo, print_error, print_json, progress, table, terminal
 from argus_assets.common.texts import rich_text
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def diagnose(
         if page is not None:
             _write_page(page, drive, describe)
     except ArgusError as error:
-        echo(f"error: {error.what}", fg="red", err=True)
-        if error.help:
-            echo(f"  {error.help}", err=True)
+        print_error(error)
         raise SystemExit(_NOT_READ) from error
     if as_json:
         print_json(_document(drive))
@@ -215,16 +213,19 @@ def _write_page(path: Path, drive: "LocalDrive", describe: "Callable[[str], Entr
     """Write the page of the drive.
 
     Raises:
+        BadRecording: Nothing was read that a page could show.
         BadSetting: The file cannot be written.
     """
-    from datetime import UTC, datetime
+    from datetime import datetime
 
+    from argus_assets.common.atomic_file import write_file
     from argus_assets.diagnosis.local import DRIVE
-    from argus_assets.errors import BadSetting
+    from argus_assets.errors import BadRecording, BadSetting
     from argus_assets.report.page import PageBatch, render_page
 
     first, last = drive.recordings["first_timestamp"].min(), drive.recordings["last_timestamp"].max()
-    began = first if isinstance(first, datetime) else datetime.fromtimestamp(0, UTC)
+    if not (isinstance(first, datetime) and isinstance(last, datetime)):
+        raise BadRecording("There is no page: no frame was read.", help="`argus rec info` shows what is in the files.")
     text = render_page(
         batch=PageBatch(
             partition_key=DRIVE,
@@ -232,8 +233,8 @@ def _write_page(path: Path, drive: "LocalDrive", describe: "Callable[[str], Entr
             batch_id="",
             release="",
             platform=drive.vehicle_platform,
-            recorded_from=began,
-            recorded_to=last if isinstance(last, datetime) else began,
+            recorded_from=first,
+            recorded_to=last,
         ),
         recordings=drive.recordings,
         problems=drive.problems,
@@ -245,9 +246,10 @@ def _write_page(path: Path, drive: "LocalDrive", describe: "Callable[[str], Entr
         diagnosis=drive.diagnosis,
         evidence=drive.evidence,
         describe=describe,
+        notes=drive.notes,
     )
     try:
-        path.write_text(text, encoding="utf-8")
+        write_file(path, text.encode())
     except OSError as error:
         raise BadSetting(
             f"The page could not be written to {path}: {error.strerror or error}.", help="Give another file to --html."

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from argus_assets.errors import ArgusError
+
 
 def terminal(*, soft_wrap: bool = False, stderr: bool = False, **options: Any) -> "Console":  # noqa: ANN401 - Rich's own
     """Return a console that takes no text for markup, emoji codes or control characters; styles come by `Text`."""
@@ -33,6 +35,13 @@ def terminal(*, soft_wrap: bool = False, stderr: bool = False, **options: Any) -
 def echo(text: str = "", *, err: bool = False, fg: str | None = None, bold: bool | None = None) -> None:
     """Print lines without what moves a cursor or sets a colour."""
     click.secho(printed(text), err=err, fg=fg, bold=bold)
+
+
+def print_error(error: "ArgusError") -> None:
+    """Print an error and what helps on standard error."""
+    echo(f"error: {error.what}", fg="red", err=True)
+    if error.help:
+        echo(f"  {error.help}", err=True)
 
 
 def print_json(document: object, *, indent: int | None = 2) -> None:

@@ -17,7 +17,7 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
-"""How file systems answer that cannot sync a folder, such as CIFS: they keep names in an order of their own."""
+"""Errors of file systems that cannot sync a folder, such as CIFS; they order names on their own."""
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:

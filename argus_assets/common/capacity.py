@@ -1,4 +1,4 @@
-"""What the batches of one run share: cores and memory. A stage holds some of each while it works.
+"""Cores and memory, shared by the batches of one run. A stage holds some of each while it works.
 
 A batch that waits for a language model or for storage holds nothing, so others go on.
 """

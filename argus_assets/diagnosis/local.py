@@ -22,10 +22,9 @@ from argus_assets.errors import BadRecording
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.contained import find_contained
 from argus_assets.recordings.contained import ReadPart, read_contained
-from argus_assets.recordings.model import DEFAULT_LIMITS, Limits
-from argus_assets.recordings.parts import problem_rows, recording_row
+from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, RecordingSummary
+from argus_assets.recordings.parts import problems_table, recording_row, recordings_table
 from argus_assets.recordings.registry import BUILT_IN, Decoders
-from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.stats.contained import count_contained, measure_contained
 from argus_assets.stats.drive import DriveStatistics, aggregate
 from argus_assets.stats.recorded import RecordedTime
@@ -96,7 +95,7 @@ def diagnose_files(
     config = default_config() if faults is None else faults
     with pool() as processes, processes.process() as process:
         rows: list[dict[str, object]] = []
-        problems = [PROBLEMS.empty()]
+        summaries: list[tuple[str, RecordingSummary]] = []
         parts: list[tuple[str, Path]] = []
         others: list[str] = []
         for name, path, is_recording in files:
@@ -106,11 +105,10 @@ def diagnose_files(
                 others.append(name)
                 continue
             rows.append(recording_row(name, part.summary, sha256=digest, sha256_verified=True, parse_s=0.0, part=""))
-            problems.append(problem_rows(name, part.summary))
+            summaries.append((name, part.summary))
             if part.summary.frames:
                 parts.append((name, part.folder))
-        times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}
-        recordings = RECORDINGS.cast(pl.DataFrame(rows, schema={**RECORDINGS.schema, **times}))
+        recordings = recordings_table(rows)
         frames = int(recordings["frames"].sum())
         inferred_from = ""
         if vehicle_platform is None:
@@ -118,7 +116,7 @@ def diagnose_files(
         findings = find_contained(process, parts, frames=frames, config=config)
         distance, speed = measure_contained(process, parts, frames=frames)
     made = aggregate(findings.events, recordings, distance=distance, speed=speed, buses=findings.buses)
-    damage = PROBLEMS.cast(pl.concat(problems))
+    damage = problems_table(summaries)
     evidence = build_evidence(
         made.error_stats,
         recordings,

@@ -21,7 +21,7 @@ READERS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class DriveTables:
-    """What the history needs of a drive that was processed.
+    """The part of a processed drive that the history needs.
 
     Attributes:
         error_stats: Table `error_stats`.

@@ -132,7 +132,7 @@ class Unnamed(BaseModel):
 
 
 class ReconcileReport(BaseModel):
-    """What a pass found, and its progress.
+    """Findings of a pass, and its progress.
 
     Attributes:
         started_at: By the store's clock.

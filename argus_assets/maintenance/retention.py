@@ -215,7 +215,7 @@ class Kept(BaseModel):
 
 
 class RetentionReport(BaseModel):
-    """What a pass deleted, or would delete.
+    """Record of what a pass deleted, or would delete.
 
     Attributes:
         live: Partitions before the pass.

@@ -70,7 +70,7 @@ class StaleUpload(BaseModel):
 
 
 class StaleUploads(BaseModel):
-    """What a pass over the vehicles found.
+    """Findings of a pass over the vehicles.
 
     Attributes:
         started_at: By the store's clock.

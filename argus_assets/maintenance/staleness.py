@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 Recipe = Mapping[str, str]
-"""What an asset is made with: name → version (`code`, `faults`, `plug_ins`, `prompt`, `model` …)."""
+"""Versions of everything that an asset is made with: name → version (`code`, `faults`, `plug_ins`, `prompt`, `model` …)."""
 
 CODE: Final = "code"
 

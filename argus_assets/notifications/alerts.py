@@ -151,7 +151,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a rule has alerted before of the same code.
+    """Earlier alerts of a rule for the same code.
 
     Attributes:
         last_at: Of the same vehicle, `None` when never.

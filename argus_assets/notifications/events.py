@@ -38,7 +38,7 @@ _NAMESPACE: Final = UUID("8f3a52ce-6f0c-5a55-9f51-2b9d0b0b8f10")
 
 
 class Data(BaseModel):
-    """What all events of a batch say.
+    """Fields that all events of a batch have.
 
     Attributes:
         manifest_digest: Which drop of the batch: SHA-256 of its manifest, the first digits.

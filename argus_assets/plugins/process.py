@@ -53,7 +53,7 @@ class PlugInBounds(BaseModel):
 
 
 class Description(BaseModel):
-    """What a plug-in says of itself; kinds of plug-ins say more.
+    """Description that a plug-in gives of itself; each kind of plug-in adds to it.
 
     Attributes:
         name: Its name, in lower case.

@@ -8,7 +8,7 @@ A part knows nothing of the recording's name, so that it can be kept under the h
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
@@ -35,7 +35,7 @@ from argus_assets.recordings.model import (
 )
 from argus_assets.recordings.reading import GuardedReader, open_recording
 from argus_assets.recordings.registry import BUILT_IN, DECODERS, Decoders
-from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, NOTICE_KINDS, PROBLEMS
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, NOTICE_KINDS, PROBLEMS, RECORDINGS
 
 READER_VERSION: Final = "4." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
 """Changes when any decoder or the tables change: parts of another version are not reused."""
@@ -373,7 +373,18 @@ def recording_row(
     }
 
 
-def problem_rows(name: str, summary: RecordingSummary) -> pl.DataFrame:
+def recordings_table(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
+    """Return `schema.RECORDINGS` of rows that `recording_row` made."""
+    times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}
+    return RECORDINGS.cast(pl.DataFrame(rows, schema={**RECORDINGS.schema, **times}))
+
+
+def problems_table(summaries: Iterable[tuple[str, RecordingSummary]]) -> pl.DataFrame:
+    """Return `schema.PROBLEMS` of recordings, each given by its name and summary."""
+    return PROBLEMS.cast(pl.concat([PROBLEMS.empty(), *(_problem_rows(name, summary) for name, summary in summaries)]))
+
+
+def _problem_rows(name: str, summary: RecordingSummary) -> pl.DataFrame:
     """Return the rows of a recording in `schema.PROBLEMS`."""
     rows = [{"recording": name, **asdict(problem)} for problem in summary.problems]
     return PROBLEMS.cast(pl.DataFrame(rows, schema=PROBLEMS.schema, strict=False)) if rows else PROBLEMS.empty()

@@ -1,4 +1,4 @@
-"""What a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
+"""Everything that a diagnosis uses, as one Dagster resource: model, budget, saved answers, cases, memory of drives."""
 
 from collections.abc import Mapping
 from pathlib import Path

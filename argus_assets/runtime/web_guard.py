@@ -14,7 +14,7 @@ The policy adds to that of the server itself: a browser obeys both.
 """
 
 _OWN: Final = frozenset({"same-origin", "none"})
-"""What a browser says of a request that a page of the same server made, or a person (Fetch Metadata, `Sec-Fetch-Site`)."""
+"""Headers by which a browser marks a request that a page of the same server made, or a person (Fetch Metadata, `Sec-Fetch-Site`)."""
 
 _ACTS: Final = re.compile(r"/(?:graphql|report_)")
 _MUTATION: Final = re.compile(r"\bmutation\b")

@@ -35,7 +35,7 @@ MAX_QUEUED: Final = 40
 
 
 class RerunCursor(BaseModel):
-    """What the last ticks requested.
+    """Runs that the last ticks requested.
 
     Attributes:
         progress: Of each request that is not done.

@@ -76,3 +76,22 @@ def test_text_and_page_have_what_json_has(tmp_path: Path) -> None:
     for event in found["events"]:
         assert event["code"] in done.stdout
     assert run(folder, "--html", tmp_path / "no" / "page.html").exit_code == 2
+
+
+def test_no_page_is_made_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.log").write_bytes(b"")
+    done = run(tmp_path / "empty.log", "--html", tmp_path / "page.html")
+    assert done.exit_code == 2
+    assert "There is no page" in done.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_page_names_what_the_detectors_left_out(tmp_path: Path) -> None:
+    lines = (f"({1_700_000_000 + n / 100:.6f}) can0 18FECA00#04FF64{n % 90:02X}0{n % 8}01FFFF\n" for n in range(1_000))
+    (tmp_path / "drive.log").write_text("".join(lines))
+    (tmp_path / "faults.toml").write_text("[bounds]\nframes = 100\n")
+    page = tmp_path / "page.html"
+    done = run(tmp_path / "drive.log", "--faults", tmp_path / "faults.toml", "--html", page)
+    assert done.exit_code == 1, done.output
+    for place in (done.stderr, page.read_text("utf-8")):
+        assert "900 of 1,000 frames were left out" in place

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from argus_assets.recordings.model import Limits
-from argus_assets.recordings.parts import problem_rows, read_summary, recording_row, scan_part, write_part
+from argus_assets.recordings.parts import problems_table, read_summary, recording_row, scan_part, write_part
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.simulate.damage import flip_bits, truncate
 from argus_assets.simulate.fleet import Drive, simulate_drive
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_a_row_with_a_reason(tmp_path: Path, content: byt
     summary = write_part(io.BytesIO(content), folder=tmp_path)
     row = recording_row("a.mcap", summary, sha256="0" * 64, sha256_verified=True, parse_s=0.1, part=None)
     assert row["state"] == state
-    problems = PROBLEMS.check(problem_rows("a.mcap", summary))
+    problems = PROBLEMS.check(problems_table([("a.mcap", summary)]))
     assert problems["kind"].to_list() == [kind]
     assert problems["help"][0] or kind == "truncated"
     times = {"first_timestamp": pl.Int64(), "last_timestamp": pl.Int64()}

@@ -78,7 +78,7 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """How the vectors of the table are made."""
+    """Method and model that made the vectors of the table."""
 
     number: int
     method: str

@@ -45,7 +45,7 @@ _PARTNER_KINDS: Final = (
     ("incompatible", "software_incompatible", "Software does not fit: {partner}"),
     ("invalid", "network_data_invalid", "Invalid data from {partner}"),
 )
-"""What a U code can say of another control module: column, guide, text."""
+"""Statements of a U code about another control module: column, guide, text."""
 
 _NUMBERED: Final = re.compile(r"([PBCU])(\d{4})")
 

@@ -46,7 +46,7 @@ _POWERTRAIN_FAMILIES: Final = {
         "7": "transmission",
     },
 }
-"""What the third character of a generic powertrain code stands for (SAE J2012, by area)."""
+"""Meanings of the third character of a generic powertrain code (SAE J2012, by area)."""
 
 _MANUFACTURER_DIGITS: Final = {"P": "1", "B": "12", "C": "12", "U": "12"}
 """Second characters that leave the meaning to the manufacturer (SAE J2012). P3000 to P33FF are theirs too."""

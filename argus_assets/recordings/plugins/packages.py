@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 class Description(process.Description):
-    """What a decoder says of itself.
+    """Description that a decoder gives of itself.
 
     Attributes:
         signatures: (offset, bytes as hex) that a file of the format may have; one is enough.
