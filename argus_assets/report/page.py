@@ -67,7 +67,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["seconds"] = _seconds
+    environment.filters["seconds"] = duration_text
     environment.filters["count"] = lambda n: f"{n:,}"
     return environment.get_template("batch.html")
 
@@ -232,7 +232,7 @@ def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
     for code, ecu, lead, times, lift in seen.sort("times", descending=True, maintain_order=True).iter_rows():
         order = "together with"
         if abs(lead) > SAME_MOMENT_NS / 1e9:
-            order = f"{_seconds(abs(lead))} {'before' if lead > 0 else 'after'}"
+            order = f"{duration_text(abs(lead))} {'before' if lead > 0 else 'after'}"
         often = f"{times:,} time{'s' if times != 1 else ''} together"
         if lift is not None and times >= MIN_TIMES_FOR_LIFT:
             often += f", {lift:.2g} times as long as chance would give"
@@ -240,10 +240,12 @@ def _company(pairs: pl.DataFrame, rank: int) -> list[str]:
     return lines[:MAX_PAIRS_A_FAULT]
 
 
-def _seconds(value: float) -> str:
+def duration_text(value: float) -> str:
     """Format a duration for people: `4.2 s`, `3 min 05 s`, `1 h 12 min`."""
-    if value < 60:
+    if round(value, 1) < 60:
         return f"{value:.1f} s"
-    if value < 3600:
-        return f"{value // 60:.0f} min {value % 60:02.0f} s"
-    return f"{value // 3600:.0f} h {value % 3600 // 60:02.0f} min"
+    minutes, seconds = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02} s"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours} h {minutes:02} min"

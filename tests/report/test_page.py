@@ -7,12 +7,14 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.model import History, ItemHistory, SimilarCase
 from argus_assets.faults.dictionary.lookup import describe
 from argus_assets.faults.schema import DETAILS
-from argus_assets.report.page import MAX_EVENTS_A_FAULT, MAX_NOTES, PageBatch, render_page
+from argus_assets.report.page import MAX_EVENTS_A_FAULT, MAX_NOTES, PageBatch, duration_text, render_page
 from tests.support.drives import MadeDrive
 
 
@@ -271,3 +273,16 @@ def test_every_claim_leads_to_its_frames(faulty: MadeDrive) -> None:
         for claim in cause.claims:
             for cite in claim.cites:
                 assert f"(SHA-256 {cite.recording_sha256}…), frame {cite.first_frame:,}" in text
+
+
+@given(st.floats(0, 1e6))
+@example(59.96)
+@example(119.9996)
+@example(3599.7)
+def test_a_duration_is_the_nearest_that_its_form_can_say(seconds: float) -> None:
+    units = {"h": 3600, "min": 60, "s": 1}
+    words = duration_text(seconds).split()
+    parts = {unit: float(number) for number, unit in zip(words[::2], words[1::2], strict=True)}
+    assert all(number < 60 for unit, number in parts.items() if unit != "h")
+    finest = 60 if "h" in parts else 1 if "min" in parts else 0.1
+    assert abs(sum(number * units[unit] for unit, number in parts.items()) - seconds) <= finest / 2 + 0.5
