@@ -182,6 +182,13 @@ class Cause(Entry):
     range: tuple[int, int] | None = None
 
 
+_FIRST_SUFFIX: Final = {
+    "sensor": "circuit", "actuator": "circuit", "unit": "lost", "supply": "fault", "network": "fault", "fluid": "low",
+    "mechanical": "failed", "device": "connection", "process": "died", "computer": "overload", "clock": "offset",
+}  # fmt: skip
+"""The template of a kind whose cause takes the identifier that the component names."""
+
+
 class Template(Entry):
     """Causes of each component of some kinds.
 
@@ -205,6 +212,20 @@ class Template(Entry):
     disturbs: bool = False
     checks: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
+
+    def cause_of(self, component: Component) -> str:
+        """Return the identifier of its cause for a component."""
+        if component.cause and self.suffix == _FIRST_SUFFIX.get(component.kind):
+            return component.cause
+        return f"{component.id}.{self.suffix}"
+
+    def filled(self, text: str, component: Component) -> str:
+        """Return a text with the component's names."""
+        name = component.name
+        words = {"{component}": component.id, "{name}": name, "{Name}": name[:1].upper() + name[1:]}
+        for key, value in words.items():
+            text = text.replace(key, value)
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +307,15 @@ class Catalogue:
             if key in self._codes:
                 return self._codes[key]
         return next((component for glob, component in self._globs if fnmatchcase(code, glob)), None)
+
+    def titles(self) -> dict[str, str]:
+        """Return the titles of all causes that the catalogue names, by identifier."""
+        made = {cause.id: cause.title for cause in self.causes}
+        for component in self.components.values():
+            for template in self.templates:
+                if component.kind in template.kinds:
+                    made[template.cause_of(component)] = template.filled(template.title, component)
+        return made
 
     @cached_property
     def unit_of_address(self) -> Mapping[int, str]:
