@@ -24,9 +24,10 @@ from argus_assets.faults.dictionary.failure import Failure
 
 ComponentKind = Literal[
     "sensor", "actuator", "unit", "supply", "network", "fluid", "mechanical", "device", "process", "computer",
-    "clock", "condition",
+    "clock", "symptom", "condition",
 ]  # fmt: skip
-"""What a component is; templates generate its causes by kind. A `condition` has none: it is a consequence or a state."""
+"""What a component is; templates generate its causes by kind. A `symptom` has none of its own: causes of the catalogue
+explain it. Nor has a `condition`, which only says that something else is wrong, and needs no cause."""
 
 Prior = Literal["common", "usual", "uncommon", "rare"]
 PRIORS: Final[Mapping[Prior, float]] = {"common": 0.02, "usual": 0.008, "uncommon": 0.003, "rare": 0.0008}
@@ -418,7 +419,8 @@ def _problems(catalogue: Catalogue) -> Iterable[str]:
                 yield f"{where}: {error}"
                 continue
             names = selector.component
-            if names and names != "own" and not any(fnmatchcase(k, names) for k in known):
+            # Components that are made from codes have no entry: globs may name them.
+            if names and names != "own" and "*" not in names and names not in known:
                 yield f"{where}: {text!r}: there is no component {names!r}"
 
     ids: set[str] = set()

@@ -121,7 +121,7 @@ def _meaning(
 _FAILURE_OF_KIND: Final = {
     "sensor": "implausible", "actuator": "stuck", "unit": "internal", "device": "hardware_error", "process": "late",
     "computer": "overload", "clock": "time_offset", "network": "bus_off", "supply": "supply_low", "fluid": "quality",
-    "mechanical": "stuck", "condition": "condition",
+    "mechanical": "stuck", "symptom": "unknown", "condition": "condition",
 }  # fmt: skip
 """Failure mode of a code of a catalogued component that says no more."""
 
