@@ -33,7 +33,7 @@ class Target:
         max_bytes: Longest input.
     """
 
-    check: Callable[[bytes], None]
+    check: Callable[[bytes], object]
     seeds: Iterable[bytes]
     max_bytes: int = 512
 

@@ -154,7 +154,11 @@ def test_what_the_dockerfile_copies_is_there_and_is_let_through(dockerfile: list
 
 
 def test_the_command_of_the_image_parses(dockerfile: list[tuple[str, str]], parses: Parses) -> None:
-    parses(json.loads(dict(dockerfile)["CMD"]))
+    command = json.loads(dict(dockerfile)["CMD"])
+    parses(command)
+    # Only on all interfaces do other containers reach it.
+    assert command[:2] == ["argus", "code-server"]
+    assert command[command.index("--host") + 1] == "0.0.0.0"
 
 
 def test_the_lock_file_of_the_image_is_part_of_the_lock_file_and_has_what_runs(deploy: Path) -> None:

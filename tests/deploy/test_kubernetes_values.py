@@ -405,5 +405,10 @@ def test_rendered_pods_find_what_they_name(
 
 def test_rendered_objects_are_those_of_kubernetes(rendered: list[dict[str, Any]]) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    refused: dict[str, str] = {}
     for made in rendered:
-        kubernetes_validate.validate(made, "1.31", strict=True)
+        try:
+            kubernetes_validate.validate(made, "1.31", strict=True)
+        except kubernetes_validate.ValidationError as error:
+            refused[f"{made['kind']} {made['metadata']['name']}"] = error.message
+    assert refused == {}

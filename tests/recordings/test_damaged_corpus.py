@@ -83,7 +83,7 @@ def test_random_schemas_and_messages_raise_nothing(seed: bytes, data: st.DataObj
         raw[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=5))
         if not raw:
             break
-    check_message(bytes(raw))
+    assert check_message(bytes(raw)) in (0, 2)
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheel for this Python or machine")
