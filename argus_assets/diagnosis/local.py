@@ -16,8 +16,8 @@ from argus_assets.containment.client import Confined, pool
 from argus_assets.diagnosis.citations import Facts
 from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.evidence import build_evidence
-from argus_assets.diagnosis.knowledge import Knowledge, load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.diagnosis.vehicle.catalogue import Catalogue, load_catalogue
 from argus_assets.errors import BadRecording
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.contained import find_contained
@@ -71,7 +71,7 @@ def diagnose_files(
     decoders: Decoders = BUILT_IN,
     limits: Limits = DEFAULT_LIMITS,
     faults: FaultConfig | None = None,
-    knowledge: Knowledge | None = None,
+    catalogue: Catalogue | None = None,
     on_read: Callable[[str], None] = lambda _: None,
 ) -> LocalDrive:
     """Diagnose local recordings as one drive. Their bytes are read in a confined process.
@@ -84,7 +84,7 @@ def diagnose_files(
         decoders: The active decoders.
         limits: Limits for each recording.
         faults: Configuration of fault detection; the shipped rules and dictionary by default.
-        knowledge: Knowledge base; the shipped one by default.
+        catalogue: Catalogue of the vehicle model; the shipped one by default.
         on_read: Called with the name of each recording once it has been read.
 
     Raises:
@@ -130,7 +130,7 @@ def diagnose_files(
     )
     answer = diagnose(
         evidence,
-        Services(knowledge=load_knowledge() if knowledge is None else knowledge, describe=config.dictionary.describe),
+        Services(catalogue=load_catalogue() if catalogue is None else catalogue, describe=config.dictionary.describe),
         facts=Facts.of(findings.events, recordings),
         batch=DRIVE,
         at=now,
