@@ -1,0 +1,119 @@
+"""Print the scores of documented drives, and record them in `docs/evals.md`."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from evals.scores import Share
+from evals.story_scores import StoryAnswer, StoryScores, score, with_bootstrap
+
+COLUMNS: Final = (
+    "stories", "top-1", "top-3", "honest", "partial", "wrong", "wrong and confident", "false alarms", "names a fault",
+    "severity", "drivable", "macro-F1", "Brier", "log loss", "ECE", "AURC",
+)  # fmt: skip
+
+
+def show(console: Console, title: str, answers: Sequence[StoryAnswer]) -> None:
+    """Print the scores of all answers with intervals, then by platform and by kind."""
+    total = with_bootstrap(answers)
+    table = Table(title=f"{title}: {total.stories} stories of {total.sources} sources", title_justify="left", box=None)
+    for name in ("", "", "95% (Wilson)", "95% (bootstrap over sources)"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    shares = _shares(total)
+    for name, value in zip(COLUMNS, cells(total), strict=True):
+        of = shares.get(name)
+        table.add_row(
+            name,
+            f"{of.hits} of {of.of}, {value}" if of is not None and of.of else value,
+            _range(of.interval if of is not None else None, percent=True),
+            _range(total.intervals.get(name), percent=of is not None),
+        )
+    console.print(table)
+    groups = {**by(answers, lambda a: a.story.platform), **by(answers, lambda a: a.story.kind)}
+    if len(groups) > 2:
+        parts = Table(title="by platform and by kind", title_justify="left", box=None)
+        for name in ("", *groups):
+            parts.add_column(name, justify="right" if name else "left", no_wrap=True)
+        for row in zip(COLUMNS, *(cells(score(some)) for some in groups.values()), strict=True):
+            parts.add_row(*row)
+        console.print()
+        console.print(parts)
+
+
+def show_failures(console: Console, answers: Iterable[StoryAnswer]) -> None:
+    """Print each story with another answer than the confirmed one.
+
+    Raises:
+        ValueError: One of them is sealed.
+    """
+    for a in answers:
+        if a.story.split == "sealed":
+            raise ValueError("answers to sealed stories are not shown")
+        if line := _failure(a):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def write_json(path: Path, answers: Sequence[StoryAnswer]) -> None:
+    """Write scores and, but for sealed stories, answers."""
+    total = with_bootstrap(answers)
+    document: dict[str, Any] = {
+        "scores": dict(zip(COLUMNS, cells(total), strict=True)),
+        "intervals": {name: list(interval) for name, interval in total.intervals.items()},
+        "answers": [
+            {
+                "story": a.name,
+                "split": a.story.split,
+                "verdict": a.verdict,
+                "causes": [{"cause": cause, "confidence": confidence} for cause, confidence in a.causes],
+                "severity": a.severity,
+                "drivable": a.drivable,
+            }
+            for a in answers
+            if a.story.split != "sealed"
+        ],
+    }
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def by(answers: Iterable[StoryAnswer], key: Callable[[StoryAnswer], str]) -> dict[str, list[StoryAnswer]]:
+    """Group answers, sorted."""
+    groups: dict[str, list[StoryAnswer]] = {}
+    for answer in answers:
+        groups.setdefault(key(answer), []).append(answer)
+    return dict(sorted(groups.items()))
+
+
+def _shares(s: StoryScores) -> dict[str, Share]:
+    return {
+        "top-1": s.top_1, "top-3": s.top_3, "honest": s.honest, "partial": s.partial, "wrong": s.wrong,
+        "wrong and confident": s.confidently_wrong, "false alarms": s.false_alarms, "names a fault": s.claims,
+        "severity": s.severity, "drivable": s.drivable,
+    }  # fmt: skip
+
+
+def cells(s: StoryScores) -> list[str]:
+    """Return the scores as texts, in the order of `COLUMNS`."""
+    shares = [f"{100 * share.value:.0f}%" if share.value is not None else "-" for share in _shares(s).values()]
+    numbers = [f"{n:.3f}" if n is not None else "-" for n in (s.macro_f1, s.brier, s.log_loss, s.ece, s.aurc)]
+    return [str(s.stories), *shares, *numbers]
+
+
+def _range(interval: tuple[float, float] | None, *, percent: bool) -> str:
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"{100 * low:.1f}-{100 * high:.1f}%" if percent else f"{low:.3f}-{high:.3f}"
+
+
+def _failure(a: StoryAnswer) -> str:
+    told = [f"severity {a.severity} for {'/'.join(a.story.severity)}"] if not a.severity_right else []
+    told += [f"drivable {a.drivable} for {'/'.join(a.story.drivable)}"] if not a.drivable_right else []
+    if a.verdict == "right" and not told:
+        return ""
+    first = ", ".join(f"{cause} {confidence:.0%}" for cause, confidence in a.causes[:3]) or "no cause"
+    verdict = "wrong and confident" if a.confidently_wrong else a.verdict
+    return f"{a.name} [{a.story.kind}] {verdict}: {first}; {a.story.cause} {'; '.join(told)}".rstrip()
