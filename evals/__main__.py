@@ -101,6 +101,7 @@ def _answer(answerer: Answerer, named: Named, batch: Batch) -> Answer:
 @click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Folder of cached drives.")
 @click.option("--show-failures", is_flag=True, help="Print each story with another answer; never sealed ones.")
 @click.option("--json", "to_json", type=click.Path(path_type=Path, dir_okay=False), help="Write scores and answers.")
+@click.option("--record", is_flag=True, help="Write the scores into docs/evals.md.")
 @click.option("--open-sealed", is_flag=True, help="Allow the sealed split: its scores are recorded whatever they are.")
 def stories(
     split: StorySplit | None,
@@ -109,6 +110,7 @@ def stories(
     cache: Path,
     show_failures: bool,
     to_json: Path | None,
+    record: bool,
     open_sealed: bool,
 ) -> None:
     """Score diagnoses of documented drives with confirmed causes."""
@@ -146,6 +148,10 @@ def stories(
         story_report.show_failures(console, judged)
     if to_json is not None:
         story_report.write_json(to_json, judged)
+    if record:
+        if only != "*" or platform is not None:
+            raise click.UsageError("Only whole splits are recorded.")
+        console.print(f"Recorded in {story_report.record(judged)}.")
 
 
 if __name__ == "__main__":

@@ -250,6 +250,16 @@ def pid_bytes(name: str, value: float) -> bytes:
     return max(0, min(round(raw(value)), 256**size - 1)).to_bytes(size, "big")
 
 
+_PID_HIGH_VOLTAGE: Final = 0x9A
+
+
+def high_voltage_bytes(volts: float, amperes: float) -> bytes:
+    """Return the bytes of PID 9A: what is supported, state, voltage in 1/64 V, current in 0.1 A (SAE J1979-DA)."""
+    return (
+        b"\x07\x00" + round(max(volts, 0) * 64).to_bytes(2, "big") + round(amperes * 10).to_bytes(2, "big", signed=True)
+    )
+
+
 def _freeze_frame(dialogue: Dialogue, time: float, read: Read) -> float:
     """Read the freeze frame of the first code (service 02), by the unit alone."""
     time = dialogue.exchange(time, read.unit, b"\x02\x02\x00", b"\x42\x02\x00" + code_bytes(read.codes[0]))
@@ -338,6 +348,7 @@ def _poll(dialogue: Dialogue, story: Story, courses: Courses, names: Sequence[st
     wanted = [n for n in dict.fromkeys((*usual, *names)) if n in PIDS]
     times = np.arange(1.0, dialogue.channel.seconds - 0.5, 1.0)
     values = {name: courses.at(name, times) for name in wanted}
+    high_voltage = [courses.at(name, times) for name in ("hv_battery_voltage", "hv_battery_current")]
     for place, time in enumerate(times.tolist()):
         for number, name in enumerate(wanted):
             at = time + 0.31 + number * 0.045
@@ -346,3 +357,6 @@ def _poll(dialogue: Dialogue, story: Story, courses: Courses, names: Sequence[st
                 continue  # the tester is busy with programming
             answer = bytes((0x41, pid)) + pid_bytes(name, float(values[name][place]))
             dialogue.exchange(at, unit, bytes((0x01, pid)), answer)
+        if is_electric:
+            answer = bytes((0x41, _PID_HIGH_VOLTAGE)) + high_voltage_bytes(*(float(v[place]) for v in high_voltage))
+            dialogue.exchange(time + 0.9, unit, bytes((0x01, _PID_HIGH_VOLTAGE)), answer)
