@@ -121,6 +121,8 @@ def stories(
     from evals.story_run import answers
 
     console = Console()
+    if record and (only != "*" or platform is not None):
+        raise click.UsageError("Only whole splits are recorded.")
     if split == "sealed":
         if not open_sealed:
             raise click.UsageError("The sealed split is run once, at the end. --open-sealed opens it.")
@@ -149,8 +151,6 @@ def stories(
     if to_json is not None:
         story_report.write_json(to_json, judged)
     if record:
-        if only != "*" or platform is not None:
-            raise click.UsageError("Only whole splits are recorded.")
         console.print(f"Recorded in {story_report.record(judged)}.")
 
 

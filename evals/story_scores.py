@@ -198,10 +198,10 @@ def area(platform: str, code: str) -> str:
     if found := re.match(r"SPN(\d+)", code):
         spn = int(found[1])
         name = next((name for name, holds in _SPNS if holds(spn)), "engine")
-    elif platform != "av" and re.match(r"[PCBU][0-9A-F]", code):
-        name = next((name for name, start in _CAR if re.match(start, code)), "powertrain")
     elif code.startswith("CAN_"):
         name = "network"
+    elif platform != "av" and re.match(r"[PCBU][0-9A-F]", code):
+        name = next((name for name, start in _CAR if re.match(start, code)), "powertrain")
     elif platform == "av":
         name = next((name for name, words in _STACK if re.search(words, code, re.IGNORECASE)), "planning and control")
     else:

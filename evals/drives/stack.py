@@ -103,8 +103,8 @@ def _diagnostics(story: Story, started_ns: int) -> Iterator[_Message]:
     for time in np.arange(0.5, story.seconds, 1.0).tolist():
         status: list[dict[str, Any]] = [_status("recorder: disk", "", 0, "Recording", {})]
         for (name, hardware), parts in by_name.items():
-            # The later of two that overlap.
-            now = [p for p in parts if p.at <= time + 0.5 and (p.until is None or time + 0.5 < p.until)]
+            # What held within the last second, so that a short one is not missed; the later of two that overlap.
+            now = [p for p in parts if p.at <= time and (p.until is None or time - 1 < p.until)]
             if now:
                 part = max(now, key=lambda p: p.at)
                 status.append(_status(name, hardware, _STATUS[part.level], part.message, part.values))

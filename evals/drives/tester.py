@@ -1,13 +1,14 @@
 """Encode what a tester asks and control units answer: ISO 15765-2 transport, OBD (SAE J1979), UDS (ISO 14229-1)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from evals.drives.signals import Courses
-from evals.drives.traffic import EXTENDED, Channel
+from evals.drives.traffic import EXTENDED, Channel, Times
 from evals.story import Clear, Programming, Read, Refusal, Story
 
 _STANDARD_OBD: Final = range(0x7E8, 0x7F0)
@@ -68,10 +69,21 @@ class Dialogue:
     Attributes:
         channel: The channel.
         filling: Byte of unused places in frames.
+        spans: Times in which each unit is in a dialogue: it has one message at a time on its identifiers.
     """
 
     channel: Channel
     filling: int
+    spans: dict[int, list[Times]] = field(default_factory=dict[int, list[Times]])
+
+    def free(self, unit: int, time: float) -> float:
+        """Return the first time from `time` on at which the latest dialogue with a unit is over."""
+        spans = self.spans.get(unit)
+        return max(time, spans[-1][1]) if spans else time
+
+    def is_free(self, unit: int, low: float, high: float) -> bool:
+        """Return whether a unit is in no dialogue in a time."""
+        return all(high < start or end < low for start, end in self.spans.get(unit, ()))
 
     def ask(self, time: float, can_id: int, request: bytes) -> float:
         """Send a request that fits in a frame. Return the time after it."""
@@ -81,11 +93,15 @@ class Dialogue:
     def exchange(self, time: float, unit: int, request: bytes, answer: bytes | None, *, wait: float = 0.02) -> float:
         """Send a request to one unit and its answer. Return the time after it."""
         request_id, _ = pair(unit)
+        time = self.free(unit, time)
+        began = time
         if len(request) <= 7:
             self.ask(time, request_id, request)
         else:
             time = self._segmented(time, request_id, request, None, unit)
-        return time + wait if answer is None else self.answer(time + wait, unit, answer)
+        end = time + wait if answer is None else self.answer(time + wait, unit, answer)
+        self.spans.setdefault(unit, []).append((began, end))
+        return end
 
     def answer(self, time: float, unit: int, answer: bytes) -> float:
         """Send a unit's answer, in several frames if it is long. Return the time after it."""
@@ -94,8 +110,11 @@ class Dialogue:
         _, answer_id = pair(unit)
         if len(answer) <= 7:
             self.channel.put(time, answer_id, self._single(answer), unit)
-            return time + _STEP_S
-        return self._segmented(time, answer_id, answer, unit, None)
+            end = time + _STEP_S
+        else:
+            end = self._segmented(time, answer_id, answer, unit, None)
+        self.spans.setdefault(unit, []).append((time, end))
+        return end
 
     def _segmented(self, time: float, can_id: int, message: bytes, sender: int | None, receiver: int | None) -> float:
         """Send a first frame, the receiver's flow control, and consecutive frames (ISO 15765-2, 9.6)."""
@@ -126,18 +145,17 @@ def units_of(story: Story) -> tuple[int, ...]:
 def write(channel: Channel, story: Story, courses: Courses, filling: int) -> None:
     """Write all dialogues of a story."""
     dialogue = Dialogue(channel, filling)
+    steps: list[tuple[float, Callable[[], object]]] = []
     for reads in _requests(story):
         if reads[0].service == "19":
-            _read_uds(dialogue, reads[0])
+            steps.append((reads[0].at, partial(_read_uds, dialogue, reads[0])))
         else:
-            _read_obd(dialogue, reads, story)
-    for clear in story.clear:
-        if clear.by != "dm11":
-            _clear(dialogue, clear)
-    for refusal in story.refusal:
-        _refuse(dialogue, refusal)
-    for programming in story.programming:
-        _program(dialogue, programming)
+            steps.append((reads[0].at, partial(_read_obd, dialogue, reads, story)))
+    steps += [(c.at, partial(_clear, dialogue, c)) for c in story.clear if c.by != "dm11"]
+    steps += [(r.at, partial(_refuse, dialogue, r)) for r in story.refusal]
+    steps += [(p.at, partial(_program, dialogue, p)) for p in story.programming]
+    for _, step in sorted(steps, key=lambda step: step[0]):
+        step()
     polled = [s.name for s in story.signal if (s.by or _way(story)) == "obd"]
     if polled:
         _poll(dialogue, story, courses, polled)
@@ -177,7 +195,7 @@ def _requests(story: Story) -> list[list[Read]]:
 
 
 def _read_obd(dialogue: Dialogue, reads: Sequence[Read], story: Story) -> None:
-    time = max(reads[0].at, 0.05)
+    time = max(dialogue.free(r.unit, max(reads[0].at, 0.05)) for r in reads)
     service = int(reads[0].service, 16)
     asked = {r.unit for r in reads}
     reachable = {u for u in units_of(story) if answers_all(u) and (u <= 0x7FF) == (reads[0].unit <= 0x7FF)}
@@ -353,10 +371,10 @@ def _poll(dialogue: Dialogue, story: Story, courses: Courses, names: Sequence[st
         for number, name in enumerate(wanted):
             at = time + 0.31 + number * 0.045
             pid = PIDS[name][0]
-            if any(low <= at < high for low, high in dialogue.channel.busy.get(unit, ())):
-                continue  # the tester is busy with programming
+            if not dialogue.is_free(unit, at - 0.02, at + 0.05):
+                continue  # the tester is busy
             answer = bytes((0x41, pid)) + pid_bytes(name, float(values[name][place]))
             dialogue.exchange(at, unit, bytes((0x01, pid)), answer)
-        if is_electric:
+        if is_electric and dialogue.is_free(unit, time + 0.88, time + 0.95):
             answer = bytes((0x41, _PID_HIGH_VOLTAGE)) + high_voltage_bytes(*(float(v[place]) for v in high_voltage))
             dialogue.exchange(time + 0.9, unit, bytes((0x01, _PID_HIGH_VOLTAGE)), answer)

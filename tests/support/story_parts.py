@@ -74,10 +74,14 @@ def missing_parts(story: Story, events: pl.DataFrame, started) -> list[str]:
         code = "CAN_BUSOFF" if e.bus_off else "CAN_.*"
         if not shown(code=code, source="can_error", near=(e.at - 0.1, e.at + 3)):
             missing.append(f"{code} at {e.at:g}")
-    for line in story.log:
-        if line.level in ("error", "fatal") and not shown(source="ros_log", ecu=re.escape(line.node)):
-            missing.append(f"log of {line.node} at {line.at:g}")
-    for d in story.diagnostic:
-        if d.level != "ok" and not shown(source="ros_diagnostic", near=(d.at - 1, d.at + 1.6)):
-            missing.append(f"{d.name} at {d.at:g}")
+    missing += [
+        f"log of {line.node} at {line.at:g}"
+        for line in story.log
+        if line.level in ("error", "fatal") and not shown(source="ros_log", ecu=re.escape(line.node))
+    ]
+    missing += [
+        f"{d.name} at {d.at:g}"
+        for d in story.diagnostic
+        if d.level != "ok" and not shown(source="ros_diagnostic", near=(d.at - 1, d.at + 1.6))
+    ]
     return missing
