@@ -63,8 +63,11 @@ def show_failures(console: Console, answers: Iterable[StoryAnswer]) -> None:
 def write_json(path: Path, answers: Sequence[StoryAnswer]) -> None:
     """Write scores and, but for sealed stories, answers."""
     total = with_bootstrap(answers)
+    shares = {name: {"hits": share.hits, "of": share.of} for name, share in _shares(total).items()}
+    numbers = ("macro-F1", "Brier", "log loss", "ECE", "AURC")
     document: dict[str, Any] = {
-        "scores": dict(zip(COLUMNS, cells(total), strict=True)),
+        "stories": total.stories,
+        "scores": shares | dict(zip(numbers, _numbers(total), strict=True)),
         "intervals": {name: list(interval) for name, interval in total.intervals.items()},
         "answers": [
             {
@@ -175,10 +178,14 @@ def _shares(s: StoryScores) -> dict[str, Share]:
     }  # fmt: skip
 
 
+def _numbers(s: StoryScores) -> tuple[float | None, ...]:
+    return s.macro_f1, s.brier, s.log_loss, s.ece, s.aurc
+
+
 def cells(s: StoryScores) -> list[str]:
     """Return the scores as texts, in the order of `COLUMNS`."""
     shares = [f"{100 * share.value:.0f}%" if share.value is not None else "-" for share in _shares(s).values()]
-    numbers = [f"{n:.3f}" if n is not None else "-" for n in (s.macro_f1, s.brier, s.log_loss, s.ece, s.aurc)]
+    numbers = [f"{n:.3f}" if n is not None else "-" for n in _numbers(s)]
     return [str(s.stories), *shares, *numbers]
 
 
