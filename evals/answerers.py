@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from argus_assets.diagnosis.diagnose import Services, diagnose
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Diagnosis, Evidence, RootCause
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import Case, OverBudget, Reservation, Usage
@@ -27,7 +27,7 @@ Answerer = Callable[[Batch, Evidence], Diagnosis]
 
 def cases_of(batches: Sequence[tuple[Batch, Scenario]]) -> MemoryCaseStore:
     """Return the confirmed cases of a fleet: without hard scenarios and healthy drives."""
-    knowledge = load_knowledge()
+    knowledge = load_catalogue()
     titles = {cause.id: cause.title for cause in knowledge.causes}
     cases: list[Case] = []
     for batch, scenario in batches:
@@ -53,7 +53,7 @@ def cases_of(batches: Sequence[tuple[Batch, Scenario]]) -> MemoryCaseStore:
 
 def by_retrieval(store: MemoryCaseStore) -> Answerer:
     """Answer by the votes of the five most similar cases alone."""
-    knowledge = load_knowledge()
+    knowledge = load_catalogue()
 
     def answer(batch: Batch, evidence: Evidence) -> Diagnosis:
         rules = diagnose_offline(evidence, knowledge)
@@ -84,12 +84,12 @@ def by_services(services: Services) -> Answerer:
 
 def by_rules() -> Answerer:
     """Answer by rules alone, as without cases and model."""
-    return by_services(Services(knowledge=load_knowledge()))
+    return by_services(Services(catalogue=load_catalogue()))
 
 
 def by_rules_and_cases(store: MemoryCaseStore) -> Answerer:
     """Answer by rules and confirmed cases."""
-    return by_services(Services(knowledge=load_knowledge(), cases=store))
+    return by_services(Services(catalogue=load_catalogue(), cases=store))
 
 
 @dataclass
@@ -130,7 +130,7 @@ def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] 
     key = settings.llm.api_key.get_secret_value() if settings.llm.api_key else None
     return by_services(
         Services(
-            knowledge=load_knowledge(),
+            catalogue=load_catalogue(),
             cases=store,
             ledger=CallLimit(max_calls),
             model=OpenAiModel(settings.llm.model, url=settings.llm.url, api_key=key),

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.prompt import PROMPT_VERSION
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.faults.config import FaultConfig
 from argus_assets.maintenance.staleness import CODE, Recipe
 from argus_assets.pipeline import BATCH_REPORT, DIAGNOSIS, ERROR_EVENTS, REC_FRAMES
@@ -26,7 +26,7 @@ def current_recipes(
     recipes[ERROR_EVENTS.name]["faults"] = faults.version
     for asset in (DIAGNOSIS.name, BATCH_REPORT.name):
         recipes[asset]["dictionary"] = faults.dictionary.version
-    recipes[DIAGNOSIS.name]["knowledge"] = load_knowledge().version
+    recipes[DIAGNOSIS.name]["knowledge"] = load_catalogue().version
     if model is not None:
         recipes[DIAGNOSIS.name] |= {"prompt": PROMPT_VERSION, "model": model}
     return dict(recipes)

@@ -44,10 +44,10 @@ class Site:
     store: "PostgresCaseStore"
 
     def titles(self) -> dict[str, str]:
-        """Return the titles of all known causes, of the knowledge base and of cases, by identifier."""
-        from argus_assets.diagnosis.knowledge import load_knowledge
+        """Return the titles of all known causes, of the catalogue and of cases, by identifier."""
+        from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 
-        return {**self.store.causes(), **{cause.id: cause.title for cause in load_knowledge().causes}}
+        return {**self.store.causes(), **load_catalogue().titles()}
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def opened(home: Path | None) -> Generator[Site]:
 
 @case.command()
 @click.argument("batch")
-@click.option("--cause", help="What it really was: a cause of the knowledge base (default: the diagnosis was right).")
+@click.option("--cause", help="What it really was: a known cause (default: the diagnosis was right).")
 @click.option("--new-cause", is_flag=True, help="Accept a --cause that is not known yet; requires --title.")
 @click.option("--title", help="Title of a new cause, in plain words.")
 @click.option("--fix", help="What helped, at most 200 characters.")

@@ -17,15 +17,15 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from argus_assets.diagnosis.knowledge import Knowledge
 from argus_assets.diagnosis.model import Citation, Claim, Evidence, EvidenceItem, RootCause
 from argus_assets.diagnosis.prompt import MAX_CAUSES, MAX_CHECKS, MAX_CLAIMS, MAX_TEXT, MAX_TITLE, cause_ids
 from argus_assets.diagnosis.redaction import redact_prose
 from argus_assets.diagnosis.severity_floor import drivable_floor, merged_checks, severity_floor, stricter, worse
+from argus_assets.diagnosis.vehicle.catalogue import Catalogue, Cause, parse_check
 from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 from argus_assets.faults.schema import Severity
 
@@ -137,27 +137,53 @@ def repair_message(problems: Sequence[str]) -> str:
     return f"This answer cannot be used:\n{listed}\nAnswer again, whole, in the required JSON form, by the same rules."
 
 
-def validate_answer(answer: Answer, evidence: Evidence, knowledge: Knowledge, facts: CitationLookup) -> Validated:
+def validate_answer(
+    answer: Answer, evidence: Evidence, found: Sequence[RootCause], catalogue: Catalogue, facts: CitationLookup
+) -> Validated:
     """Verify an answer against the evidence.
 
     Args:
         answer: The model's answer.
         evidence: The evidence that the model was given.
-        knowledge: The causes that it may name.
+        found: What the model of the vehicle answers.
+        catalogue: Causes that it may name beside these.
         facts: Tables in which citations are looked up.
     """
-    return _Validation(evidence, knowledge, facts).run(answer)
+    return _Validation(evidence, found, catalogue, facts).run(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a cause that an answer names."""
+
+    title: str
+    system: System
+    kind: CauseKind
+    drivable: Drivable
+    actions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, cause: Cause) -> Self:
+        checks = (parse_check(text).text for text in cause.checks)
+        safety = (cause.safety,) if cause.safety else ()
+        return cls(cause.title, cause.system, cause.kind, cause.drivable, (*safety, *checks, *cause.repairs))
 
 
 class _Validation:
-    def __init__(self, evidence: Evidence, knowledge: Knowledge, facts: CitationLookup) -> None:
+    def __init__(
+        self, evidence: Evidence, found: Sequence[RootCause], catalogue: Catalogue, facts: CitationLookup
+    ) -> None:
         self.evidence = evidence
         self.facts = facts
         self.items = {item.id: item for item in evidence.items}
         self.codes = {item.code.upper() for item in evidence.items}
         self.codes |= {code.partition("-")[0] for code in self.codes} | {code.partition("/")[0] for code in self.codes}
-        self.known = {cause.id: cause for cause in knowledge.causes}
-        self.allowed = set(cause_ids(evidence, knowledge.causes))
+        self.known = {cause.id: _Known.of(cause) for cause in catalogue.causes}
+        drivable: dict[str, Drivable] = {cause.id: cause.drivable for cause in catalogue.causes}
+        self.known |= {
+            c.cause: _Known(c.title, c.system, c.kind, drivable.get(c.cause, "with_care"), c.actions) for c in found
+        }
+        self.allowed = {*self.known, *cause_ids(evidence, found)}
         self.notes: list[str] = []
 
     def run(self, answer: Answer) -> Validated:

@@ -26,7 +26,6 @@ from argus_assets.diagnosis.answer import (
 from argus_assets.diagnosis.budget import priority_of
 from argus_assets.diagnosis.calibration import Calibration
 from argus_assets.diagnosis.fast_path import known_answer
-from argus_assets.diagnosis.knowledge import Knowledge
 from argus_assets.diagnosis.llm_call import Answered, AskFailed, Spending, ask
 from argus_assets.diagnosis.model import Degraded, Diagnosis, Evidence, Mode, SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
@@ -45,6 +44,7 @@ from argus_assets.diagnosis.prompt import PROMPT_VERSION, build_request
 from argus_assets.diagnosis.retrieval import batch_name, case_query
 from argus_assets.diagnosis.reuse import reuse, saved_answer
 from argus_assets.diagnosis.signature import cache_key, fault_signature
+from argus_assets.diagnosis.vehicle.catalogue import Catalogue
 from argus_assets.faults.dictionary.lookup import Entry, describe
 
 SIMILAR_CASES: Final = 5
@@ -53,7 +53,7 @@ MAX_ANSWER_TOKENS: Final = 1_500
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Services that a diagnosis may use; everything but the knowledge base is optional.
+    """Services that a diagnosis may use; everything but the catalogue is optional.
 
     Attributes:
         model: A language model; requires `ledger`.
@@ -63,7 +63,7 @@ class Services:
         clock: Monotonic clock, seconds.
     """
 
-    knowledge: Knowledge
+    catalogue: Catalogue
     cases: CaseStore | None = None
     answers: AnswerCache | None = None
     ledger: Ledger | None = None
@@ -101,7 +101,7 @@ def diagnose(
 
     def by_rules(reason: str, degraded: Degraded | None) -> Diagnosis:
         made = diagnose_offline(
-            evidence, services.knowledge, cases=similar, reason=reason, degraded=degraded, describe=services.describe
+            evidence, services.catalogue, cases=similar, reason=reason, degraded=degraded, describe=services.describe
         )
         return made.model_copy(update={"signature": signature})
 
@@ -148,7 +148,7 @@ class _ModelDiagnosis:
             self.signature,
             prompt_version=PROMPT_VERSION,
             model=self.model.name,
-            knowledge_version=self.services.knowledge.version,
+            knowledge_version=self.services.catalogue.version,
         )
 
     def from_saved_answer(self) -> Diagnosis | None:
@@ -159,7 +159,7 @@ class _ModelDiagnosis:
         answer = reuse(saved, self.evidence)
         if answer is None:
             return None
-        valid = validate_answer(answer, self.evidence, self.services.knowledge, self.facts)
+        valid = validate_answer(answer, self.evidence, self.rules.root_causes, self.services.catalogue, self.facts)
         if valid.problems:
             return None
         reason = f"the same faults were diagnosed for {saved.precedent} on {saved.made_at:%Y-%m-%d}"
@@ -167,7 +167,7 @@ class _ModelDiagnosis:
 
     def from_call(self, similar: Sequence[SimilarCase]) -> Diagnosis | _NoAnswer:
         """Ask the model; if the answer is invalid, ask once more with the problems found."""
-        request = build_request(self.evidence, self.services.knowledge, similar, max_tokens=self.services.max_tokens)
+        request = build_request(self.evidence, self.rules.root_causes, similar, max_tokens=self.services.max_tokens)
         until = self.services.clock() + self.services.deadline_s
         problems: Sequence[str] = ()
         for attempt in ("answer", "repair"):
@@ -185,7 +185,9 @@ class _ModelDiagnosis:
             self.spent.add(answered.usage, answered.cost_usd, calls=answered.calls)
             parsed = parse_answer(answered.reply.text)
             if not isinstance(parsed, list):
-                valid = validate_answer(parsed, self.evidence, self.services.knowledge, self.facts)
+                valid = validate_answer(
+                    parsed, self.evidence, self.rules.root_causes, self.services.catalogue, self.facts
+                )
                 if not valid.problems:
                     self._save(answered.reply.text, answered.reply.model)
                     reason = "answered after one repair" if attempt == "repair" else "answered"

@@ -9,6 +9,13 @@ from argus_assets.diagnosis.citations import SHA256_DIGITS
 from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceItem, EvidencePair
 from argus_assets.diagnosis.ports import Past
 from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
+from argus_assets.diagnosis.states import (
+    STATE_OF_STATUS,
+    FaultState,
+    clearings_of,
+    fault_state,
+    onset_seen,
+)
 from argus_assets.faults.dictionary import lookup as dictionary
 from argus_assets.faults.schema import Severity
 from argus_assets.stats.errors import top
@@ -58,10 +65,13 @@ def build_evidence(
     again = stats.filter(pl.col("same_as").is_not_null()).sort("rank")
     digests = dict(recordings.select("recording", pl.col("sha256").str.slice(0, SHA256_DIGITS)).iter_rows())
     appeared = _appeared(chosen)
+    clears = None if events is None else clearings_of(events)
+    ends_ns = _ends_ns(recordings, events)
     items: list[EvidenceItem] = []
     for row in chosen.iter_rows(named=True):
         mine = None if events is None else _activations(events, row)
-        others = again.filter(same_as=row["rank"]).select("source", "status").iter_rows()
+        same = again.filter(same_as=row["rank"])
+        others = same.select("source", "status").iter_rows()
         items.append(
             EvidenceItem(
                 id=f"E{row['rank']}",
@@ -70,6 +80,8 @@ def build_evidence(
                 ecu=redact(row["ecu"]),
                 status=row["status"],
                 severity=Severity(row["severity"]),
+                state=_state(row, same, events, clears, ends_ns=ends_ns, drive_s=drive_s),
+                onset_seen=onset_seen(row["source"], row["seconds_into_drive"]),
                 meaning=redact(describe(row["code"])),
                 occurrences=row["occurrences"],
                 frame_count=row["frame_count"],
@@ -105,6 +117,34 @@ def build_evidence(
         history=None if past is None else past.history,
         codes_total=stats["same_as"].null_count(),
     )
+
+
+def _ends_ns(recordings: pl.DataFrame, events: pl.DataFrame | None) -> int:
+    """Return the time of the drive's last frame, nanoseconds since 1970 UTC."""
+    ends = [recordings["last_timestamp"].dt.timestamp("ns").max()]
+    if events is not None:
+        ends.append(events["last_seen"].dt.timestamp("ns").max())
+    return max((int(end) for end in ends if end is not None), default=0)  # type: ignore[arg-type]
+
+
+def _state(
+    row: Mapping[str, Any],
+    same: pl.DataFrame,
+    events: pl.DataFrame | None,
+    clears: pl.DataFrame | None,
+    *,
+    ends_ns: int,
+    drive_s: float,
+) -> FaultState:
+    """Return the state of a fault by the activations of all its sources, or by its status alone."""
+    if events is None or clears is None:
+        return STATE_OF_STATUS[row["status"]]
+    sources = [row["source"], *same["source"]]
+    codes = [row["code"], *same["code"]]
+    mine = events.filter(
+        pl.col("code").is_in(codes) & (pl.col("ecu") == row["ecu"]) & pl.col("source").cast(pl.String).is_in(sources)
+    )
+    return fault_state(mine, clears, ends_ns=ends_ns, drive_s=drive_s)
 
 
 def _appeared(chosen: pl.DataFrame) -> dict[int, int]:

@@ -16,8 +16,8 @@ from argus_assets.containment.client import Confined, pool
 from argus_assets.diagnosis.citations import Facts
 from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.evidence import build_evidence
-from argus_assets.diagnosis.knowledge import Knowledge, load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.diagnosis.vehicle.catalogue import Catalogue, load_catalogue
 from argus_assets.errors import BadRecording
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.contained import find_contained
@@ -85,7 +85,7 @@ def diagnose_files(
     decoders: Decoders = BUILT_IN,
     limits: Limits = DEFAULT_LIMITS,
     faults: FaultConfig | None = None,
-    knowledge: Knowledge | None = None,
+    catalogue: Catalogue | None = None,
     on_read: Callable[[str], None] = lambda _: None,
 ) -> LocalDrive:
     """Diagnose local recordings as one drive. Their bytes are read in a confined process.
@@ -98,7 +98,7 @@ def diagnose_files(
         decoders: The active decoders.
         limits: Limits for each recording.
         faults: Configuration of fault detection; the shipped rules and dictionary by default.
-        knowledge: Knowledge base; the shipped one by default.
+        catalogue: Catalogue of the vehicle model; the shipped one by default.
         on_read: Called with the name of each recording once it has been read.
 
     Raises:
@@ -110,7 +110,7 @@ def diagnose_files(
     drive = read_files(
         files, vehicle_platform=vehicle_platform, decoders=decoders, limits=limits, faults=config, on_read=on_read
     )
-    return diagnose_read(drive, now=now, faults=config, knowledge=knowledge)
+    return diagnose_read(drive, now=now, faults=config, catalogue=catalogue)
 
 
 def read_files(
@@ -159,7 +159,7 @@ def read_files(
 
 
 def diagnose_read(
-    drive: ReadDrive, *, now: datetime, faults: FaultConfig, knowledge: Knowledge | None = None
+    drive: ReadDrive, *, now: datetime, faults: FaultConfig, catalogue: Catalogue | None = None
 ) -> LocalDrive:
     """Diagnose a drive that was read by `read_files`. Arguments as of `diagnose_files`."""
     evidence = build_evidence(
@@ -175,7 +175,7 @@ def diagnose_read(
     )
     answer = diagnose(
         evidence,
-        Services(knowledge=load_knowledge() if knowledge is None else knowledge, describe=faults.dictionary.describe),
+        Services(catalogue=load_catalogue() if catalogue is None else catalogue, describe=faults.dictionary.describe),
         facts=Facts.of(drive.events, drive.recordings),
         batch=DRIVE,
         at=now,

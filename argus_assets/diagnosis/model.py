@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from argus_assets.diagnosis.states import FaultState
 from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 from argus_assets.faults.schema import Severity
 
@@ -84,6 +85,8 @@ class EvidenceItem(Document):
     Attributes:
         id: Stable within the document (`E1`, `E2`, … by rank).
         meaning: The code in plain words, from the dictionary.
+        state: What it is at the end of the drive.
+        onset_seen: Whether the first report shows when it began, and not only when it was read.
         appeared: Place in the order of first appearance, from 1; faults within a second share a place.
         lamps: Lamps commanded by its reports: `MIL`, `red stop`, `amber warning`, `protect`.
         also_reported: Other sources that reported the same fault, with their status.
@@ -100,6 +103,8 @@ class EvidenceItem(Document):
     ecu: str
     status: str
     severity: Severity
+    state: FaultState = "present"
+    onset_seen: bool = True
     meaning: str = ""
     occurrences: int = Field(ge=1)
     frame_count: int

@@ -1,28 +1,22 @@
-"""Diagnose offline: deterministically, from the knowledge base and from confirmed cases.
+"""Diagnose offline: by the model of the vehicle and by confirmed cases, without a language model.
 
-For each cause whose primary codes (`shows`) are present, with weights w(severity) = 1, 2, 4, 8:
+Findings are made from the evidence (`vehicle/findings.py`), candidate causes from the catalogue (`vehicle/network.py`), and
+probabilities by exact inference over sets of up to three faults (`vehicle/inference.py`). The confidence of a cause is its
+posterior, times the share of frames that were read, at most `MAX_CONFIDENCE`: a model never saw the vehicle.
 
-    explained  = Σ w of the items that the cause shows or explains / Σ w of all items
-    order      = share of the explained items that first appeared no earlier than the cause's first primary code
-    rarity     = 1 if the cause requires several groups of codes or several ECUs (a fuller signature says more), else 0
-    cases      = share of the similar cases' weight that voted for it · the best similarity among them
-    against    = number of items that point to another cause, at most 2
-    confidence = (0.35 + 0.35·explained + 0.15·order + 0.10·rarity + 0.10·cases - 0.15·against)
-                 · frames read / frames known
+Confirmed cases raise the prior odds of the cause that they had, by up to `CASE_ODDS`. A cause known only from confirmed
+cases is a candidate with 0.25 + 0.45·votes if a case has a similarity of at least `MIN_SIMILARITY`. Codes that no cause
+explains are listed as such, the code of the root first.
 
-The confidence is capped at 0.95: a rule never saw the vehicle. A cause known only from confirmed cases is a candidate
-with 0.25 + 0.45·cases if a case has a similarity of at least `MIN_SIMILARITY`. Causes of the knowledge base are not
-added this way, because it states how they manifest. Items that no cause explains are listed as such.
-
-A cause requires a code that is present now. Past and pending codes (`severity_floor.NOT_NOW`) and those of severity info
-support a cause, but never establish one.
+Faults of the past (`states.NOW` lacks their state) support a cause, but never establish one: a drive with nothing else has
+nothing to repair.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from argus_assets.diagnosis.knowledge import Cause, Knowledge, matches
 from argus_assets.diagnosis.model import (
     Claim,
     Degraded,
@@ -32,34 +26,42 @@ from argus_assets.diagnosis.model import (
     RootCause,
     SimilarCase,
 )
-from argus_assets.diagnosis.severity_floor import (
-    drivable_floor,
-    is_there_now,
-    merged_checks,
-    severity_floor,
-    stricter,
-)
+from argus_assets.diagnosis.severity_floor import drivable_floor, is_there_now, severity_floor, stricter
+from argus_assets.diagnosis.vehicle.catalogue import Catalogue, parse_check
+from argus_assets.diagnosis.vehicle.checks import ordered_checks
+from argus_assets.diagnosis.vehicle.findings import Sign, signs
+from argus_assets.diagnosis.vehicle.inference import infer
+from argus_assets.diagnosis.vehicle.network import SAME_MOMENT_S, Candidate, build_network
 from argus_assets.diagnosis.vocabulary import UNEXPLAINED
 from argus_assets.faults.dictionary.lookup import Entry, describe
 from argus_assets.faults.schema import Severity
 
 MAX_CAUSES: Final = 5
+MAX_CHECKS: Final = 10
 MAX_CONFIDENCE: Final = 0.95
+MIN_CONFIDENCE: Final = 0.03
+"""Causes below are not listed."""
+
 UNEXPLAINED_CONFIDENCE: Final = 0.25
+EXPLAINED: Final = 0.2
+"""A code is explained if a listed cause of at least this confidence shows it."""
+
 MIN_SIMILARITY: Final = 0.6
-SAME_MOMENT_S: Final = 1.0
-"""First reports this close together have no order: polling and broadcast cycles take as long."""
+CASE_ODDS: Final = 10.0
+"""Factor on the prior odds of a cause that all similar cases had, the most similar one being equal."""
+
+DRIVABLE_CONFIDENCE: Final = 0.4
+"""A cause forbids driving only if it is at least this likely."""
 
 _WEIGHT: Final = {Severity.INFO: 1, Severity.WARNING: 2, Severity.ERROR: 4, Severity.CRITICAL: 8}
 
 
 @dataclass(frozen=True, slots=True)
-class _Match:
-    cause: Cause
-    own: tuple[EvidenceItem, ...]
-    explained: tuple[EvidenceItem, ...]
-    against: tuple[EvidenceItem, ...]
-    score: float
+class _Found:
+    """A candidate and its posterior."""
+
+    candidate: Candidate
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,46 +78,41 @@ class _Vote:
 
 def diagnose_offline(
     evidence: Evidence,
-    knowledge: Knowledge,
+    catalogue: Catalogue,
     *,
     cases: Sequence[SimilarCase] = (),
     reason: str = "no language model is configured",
     degraded: Degraded | None = None,
     describe: Callable[[str], Entry] = describe,
 ) -> Diagnosis:
-    """Diagnose from the knowledge base and similar cases.
+    """Diagnose from the model of the vehicle and similar cases.
 
     Args:
         evidence: Evidence of the drive.
-        knowledge: The knowledge base.
+        catalogue: What vehicles are made of, and what fails.
         cases: Confirmed cases that resemble this drive.
         reason: Why no language model was asked.
         degraded: The same as a code, if a model should have been asked.
         describe: Look up the meaning of a code.
     """
     votes = _votes(cases)
-    found = sorted(
-        (m for cause in knowledge.causes if (m := _match(cause, evidence, votes.get(cause.id))) is not None),
-        key=lambda m: (-m.score, m.own[0].seconds_into_drive, m.cause.id),
-    )
-    causes = [_root_cause(m, evidence, votes.get(m.cause.id)) for m in found[:MAX_CAUSES]]
-    # The knowledge base states how its causes manifest: cases do not outvote a pattern that does not match.
-    known = {cause.id for cause in knowledge.causes}
-    causes += [c for cause, vote in votes.items() if cause not in known and (c := _by_cases(cause, vote, evidence))]
-    causes = causes[:MAX_CAUSES]
-    explained = {item.id for m in found for item in (*m.own, *m.explained)}
-    explained |= {i for cause in causes for i in cause.supports}
-    unexplained: dict[str, list[EvidenceItem]] = {}
-    for item in evidence.items:
-        if item.id not in explained and item.severity is not Severity.INFO:
-            unexplained.setdefault(item.code, []).append(item)
-    room = MAX_CAUSES - len(causes)
-    causes += [_unexplained(items, evidence, describe) for items in unexplained.values()][:room]
-    causes.sort(key=lambda c: -c.confidence)
+    seen = signs(evidence, catalogue, describe)
+    causes: list[RootCause] = []
+    drivable = drivable_floor(evidence, severity_floor(evidence))
+    checks: tuple[str, ...] = ()
+    if any(is_there_now(item) for item in evidence.items):
+        found = _found(seen, catalogue, votes, evidence)
+        causes = [_root_cause(f, seen, votes.get(f.candidate.id)) for f in found]
+        known = {f.candidate.id for f in found} | {cause.id for cause in catalogue.causes}
+        # The model states how its causes show: cases do not outvote one that does not fit.
+        causes += [c for cause, vote in votes.items() if cause not in known and (c := _by_cases(cause, vote, evidence))]
+        causes = sorted(causes, key=lambda c: -c.confidence)[:MAX_CAUSES]
+        causes += _unexplained_codes(seen, causes, evidence, describe)[: MAX_CAUSES - len(causes)]
+        causes.sort(key=lambda c: -c.confidence)
+        if found and found[0].confidence >= DRIVABLE_CONFIDENCE:
+            drivable = stricter(drivable, found[0].candidate.drivable)
+        checks = _checks(found, causes)
     severity = severity_floor(evidence)
-    drivable = drivable_floor(evidence, severity)
-    if found and evidence.coverage.frames:
-        drivable = stricter(drivable, found[0].cause.drivable)
     return Diagnosis(
         mode="offline",
         mode_reason=reason,
@@ -126,11 +123,113 @@ def diagnose_offline(
         severity=severity,
         drivable=drivable,
         root_causes=tuple(causes),
-        checks=merged_checks([cause.actions for cause in causes]),
+        checks=checks,
         similar_cases=tuple(cases),
         evidence_key=evidence.key(),
-        knowledge_version=knowledge.version,
+        knowledge_version=catalogue.version,
     )
+
+
+def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"], evidence: Evidence) -> list[_Found]:
+    """Return the candidates with their posteriors, most likely first."""
+
+    def boost(cause: str) -> float:
+        vote = votes.get(cause)
+        return 1.0 if vote is None else math.exp(vote.strength * math.log(CASE_ODDS))
+
+    network = build_network(seen, catalogue, drive_s=evidence.coverage.drive_s, boost=boost)
+    posterior = infer(network.modes, network.findings)
+    read = _read_share(evidence)
+    found = [
+        _Found(candidate, min(MAX_CONFIDENCE, posterior.modes[candidate.id]) * read)
+        for candidate in network.candidates
+        if any(seen[n].is_now for n in candidate.signs)
+    ]
+    found = [f for f in found if f.confidence >= MIN_CONFIDENCE]
+    # Rounded before ranking: damage lowers all confidences alike and must not change the order.
+    found.sort(key=lambda f: (-round(f.confidence / max(read, 1e-9), 6), f.candidate.id))
+    return found[:MAX_CAUSES]
+
+
+def _root_cause(found: _Found, seen: Sequence[Sign], vote: _Vote | None) -> RootCause:
+    candidate = found.candidate
+    explanation = candidate.explanation + (f" {_cases_say(vote)}" if vote else "")
+    safety = (candidate.safety,) if candidate.safety else ()
+    checks = tuple(parse_check(text).text for text in candidate.checks)
+    supports = _supporting(candidate, seen)
+    return RootCause(
+        cause=candidate.id,
+        title=candidate.title,
+        explanation=explanation,
+        system=candidate.system,
+        kind=candidate.kind,
+        confidence=round(found.confidence, 3),
+        supports=tuple(sign.item.id for sign in supports),
+        contradicts=tuple(sign.item.id for sign in _preceding(candidate, seen)),
+        actions=(*safety, *checks, *candidate.repairs),
+        claims=tuple(_claims(candidate, supports, seen)),
+    )
+
+
+def _supporting(candidate: Candidate, seen: Sequence[Sign]) -> list[Sign]:
+    """Return the findings that a cause shows, those that it shows at once and always first."""
+    order = sorted(
+        candidate.signs.items(),
+        key=lambda entry: (entry[1].delay != "now", -entry[1].chance, seen[entry[0]].item.seconds_into_drive),
+    )
+    return [seen[n] for n, _ in order]
+
+
+def _begins(candidate: Candidate, seen: Sequence[Sign]) -> float | None:
+    onsets = [o for n, e in candidate.signs.items() if e.delay == "now" and (o := seen[n].onset) is not None]
+    return min(onsets, default=None)
+
+
+def _preceding(candidate: Candidate, seen: Sequence[Sign]) -> list[Sign]:
+    """Return the findings that a cause would explain but that were there before it."""
+    begins = _begins(candidate, seen)
+    if begins is None:
+        return []
+    return [
+        seen[n]
+        for n, effect in candidate.signs.items()
+        if effect.delay not in ("now", "any") and (o := seen[n].onset) is not None and o < begins - SAME_MOMENT_S
+    ]
+
+
+def _claims(candidate: Candidate, supports: Sequence[Sign], seen: Sequence[Sign]) -> list[Claim]:
+    """Return the statements about a cause: each holds by the items that it cites."""
+    begins = _begins(candidate, seen)
+    before = _preceding(candidate, seen)
+    effects = {seen[n].item.id: effect for n, effect in candidate.signs.items()}
+    own = [s for s in supports if effects[s.item.id].delay == "now" and s not in before] or list(supports[:1])
+    after = [s for s in supports if s not in own and s not in before]
+    later = [s for s in after if begins is not None and s.onset is not None and s.onset >= begins - SAME_MOMENT_S]
+    claims = [_claim("for", f"Indicated by {_listed([s.item for s in own])}.", [s.item for s in own])]
+    if later:
+        items = [s.item for s in later]
+        claims.append(_claim("for", f"Explains {_listed(items)}, which appeared no earlier.", items))
+    untimed = [s.item for s in after if s not in later]
+    if untimed:
+        claims.append(_claim("for", f"Also explains {_listed(untimed)}.", untimed))
+    if before:
+        items = [s.item for s in before]
+        claims.append(_claim("against", f"Does not explain {_listed(items)}, which appeared before it.", items))
+    rest = [s.item for s in seen if s.item.id not in effects and s.is_now and not s.is_consequence]
+    if rest:
+        claims.append(_claim("against", f"Does not account for {_listed(rest)}.", rest))
+    return claims
+
+
+def _checks(found: Sequence[_Found], causes: Sequence[RootCause]) -> tuple[str, ...]:
+    """Return the checks of all causes: safety first, then by what they tell per minute, then those of single codes."""
+    safety = [f.candidate.safety for f in found if f.candidate.safety and f.confidence >= EXPLAINED]
+    parsed = [(f.confidence, [(c.minutes, c.text) for c in map(parse_check, f.candidate.checks)]) for f in found]
+    ordered = ordered_checks(parsed, limit=MAX_CHECKS)
+    known = {f.candidate.id for f in found}
+    others = [action for cause in causes if cause.cause not in known for action in cause.actions]
+    leads = bool(causes) and causes[0].cause not in known
+    return tuple(dict.fromkeys([*safety, *(others if leads else ()), *ordered, *others]))[:MAX_CHECKS]
 
 
 def _votes(cases: Sequence[SimilarCase]) -> dict[str, _Vote]:
@@ -147,69 +246,8 @@ def _votes(cases: Sequence[SimilarCase]) -> dict[str, _Vote]:
     return dict(sorted(votes.items(), key=lambda entry: (-entry[1].strength, entry[0])))
 
 
-def _match(cause: Cause, evidence: Evidence, vote: _Vote | None) -> _Match | None:
-    own: list[EvidenceItem] = []
-    for group in cause.shows:
-        fitting = [item for item in evidence.items if matches(item.code, group)]
-        if not fitting:
-            return None
-        own += [item for item in fitting if item not in own]
-    if not any(is_there_now(item) for item in own):
-        return None
-    if len({item.ecu for item in own}) < cause.min_ecus:
-        return None
-    if len({item.code.partition("-")[0] for item in own}) < cause.min_codes:
-        return None
-    own.sort(key=lambda item: item.seconds_into_drive)
-    explained = [item for item in evidence.items if item not in own and matches(item.code, cause.explains)]
-    against = [item for item in evidence.items if item not in own and matches(item.code, cause.against)]
-    total = sum(_WEIGHT[item.severity] for item in evidence.items)
-    share = sum(_WEIGHT[item.severity] for item in (*own, *explained)) / total
-    started = own[0].seconds_into_drive
-    in_order = [item for item in explained if item.seconds_into_drive >= started - SAME_MOMENT_S]
-    order = len(in_order) / len(explained) if explained else 1.0
-    rarity = 1.0 if len(cause.shows) > 1 or cause.min_ecus > 1 else 0.0
-    score = 0.35 + 0.35 * share + 0.15 * order + 0.10 * rarity - 0.15 * min(2, len(against))
-    score += 0.10 * vote.strength if vote else 0.0
-    # Rounded before ranking: damage lowers all confidences alike and must not change the order.
-    return _Match(cause, tuple(own), tuple(explained), tuple(against), round(min(MAX_CONFIDENCE, max(0.05, score)), 6))
-
-
 def _read_share(evidence: Evidence) -> float:
     return evidence.coverage.frames_read_pct / 100
-
-
-def _root_cause(match: _Match, evidence: Evidence, vote: _Vote | None) -> RootCause:
-    cause = match.cause
-    explanation = cause.explanation
-    if vote:
-        explanation += f" {_cases_say(vote)}"
-    return RootCause(
-        cause=cause.id,
-        title=cause.title,
-        explanation=explanation,
-        system=cause.system,
-        kind=cause.kind,
-        confidence=round(match.score * _read_share(evidence), 3),
-        supports=tuple(item.id for item in (*match.own, *match.explained)),
-        contradicts=tuple(item.id for item in match.against),
-        actions=cause.actions,
-        claims=tuple(_claims(match)),
-    )
-
-
-def _claims(match: _Match) -> list[Claim]:
-    claims = [_claim("for", f"Indicated by {_listed(match.own)}.", match.own)]
-    started = match.own[0].seconds_into_drive
-    after = tuple(i for i in match.explained if i.seconds_into_drive >= started - SAME_MOMENT_S)
-    before = tuple(i for i in match.explained if i not in after)
-    if after:
-        claims.append(_claim("for", f"Explains {_listed(after)}, which appeared no earlier.", after))
-    if before:
-        claims.append(_claim("against", f"Does not explain {_listed(before)}, which appeared before it.", before))
-    if match.against:
-        claims.append(_claim("against", f"Another cause is indicated by {_listed(match.against)}.", match.against))
-    return claims
 
 
 def _claim(speaks: Literal["for", "against"], text: str, items: Sequence[EvidenceItem]) -> Claim:
@@ -246,20 +284,46 @@ def _by_cases(cause: str, vote: _Vote, evidence: Evidence) -> RootCause | None:
     )
 
 
-def _unexplained(items: list[EvidenceItem], evidence: Evidence, describe: Callable[[str], Entry]) -> RootCause:
+def _unexplained_codes(
+    seen: Sequence[Sign], causes: Sequence[RootCause], evidence: Evidence, describe: Callable[[str], Entry]
+) -> list[RootCause]:
+    """Return a cause for each code that no listed cause explains, the code of the root first."""
+    explained = {i for cause in causes if cause.confidence >= EXPLAINED * _read_share(evidence) for i in cause.supports}
+    codes: dict[str, list[Sign]] = {}
+    for sign in seen:
+        if sign.item.id not in explained and sign.is_now:
+            codes.setdefault(sign.item.code, []).append(sign)
+    worst = {code: max(_WEIGHT[s.item.severity] for s in of_it) for code, of_it in codes.items()}
+    # What only repeats another fault comes last; then what began first; what is worse of those of one moment.
+    order = sorted(
+        codes,
+        key=lambda c: (codes[c][0].is_consequence, min(s.item.appeared for s in codes[c]), -worst[c]),
+    )
+    return [
+        _unexplained([s.item for s in codes[code]], evidence, describe, factor=0.97**place * _share_of(codes[code]))
+        for place, code in enumerate(order)
+    ]
+
+
+def _share_of(of_code: Sequence[Sign]) -> float:
+    return 0.5 if of_code[0].is_consequence else 1.0
+
+
+def _unexplained(
+    items: list[EvidenceItem], evidence: Evidence, describe: Callable[[str], Entry], *, factor: float
+) -> RootCause:
     """Return a cause for a code that no known cause explains, over all ECUs that report it."""
     code = items[0].code
     entry = describe(code)
     usual = f" Usual causes, most likely first: {'; '.join(entry.causes)}." if entry.causes else ""
     first = min(items, key=lambda item: item.seconds_into_drive)
     others = f", and on {_number(len(items) - 1, 'other ECU')}" if len(items) > 1 else ""
-    weight = max(_WEIGHT[item.severity] for item in items) / max(_WEIGHT.values())
     return RootCause(
         cause=f"{UNEXPLAINED}{code}",
         title=f"{code}: {entry.text}",
         explanation=f"{code} was active on {first.ecu} from {first.seconds_into_drive:.1f} s{others}. "
         f"No known pattern matches it.{usual}",
-        confidence=round(UNEXPLAINED_CONFIDENCE * weight * _read_share(evidence), 3),
+        confidence=round(UNEXPLAINED_CONFIDENCE * factor * _read_share(evidence), 3),
         supports=tuple(item.id for item in items),
         actions=(*entry.checks, *entry.must_not)
         or (
@@ -277,9 +341,20 @@ def _verdict(evidence: Evidence, causes: list[RootCause]) -> str:
         more = f", and {evidence.codes_total - 1} more" if evidence.codes_total > 1 else ""
         first = next(item.code for item in evidence.items if item.id == causes[0].supports[0])
         return f"Most likely: {causes[0].title} ({first}{more})."
+    past = [item for item in evidence.items if item.severity is not Severity.INFO]
+    if past:
+        return f"Nothing to repair now: {_past(past)}."
     if evidence.coverage.recordings_read < evidence.coverage.recordings:
         return "No fault found in the data that could be read; some recordings were unreadable."
     return "No fault found."
+
+
+def _past(items: Sequence[EvidenceItem]) -> str:
+    words = {"cleared": "cleared and stayed away", "permanent": "repaired and waiting for its monitor"}
+    states = {words.get(item.state, "not present in this drive") for item in items}
+    codes = list(dict.fromkeys(item.code for item in items))
+    named = ", ".join(codes[:3]) + (f" and {len(codes) - 3} more" if len(codes) > 3 else "")
+    return f"{named} {'is' if len(codes) == 1 else 'are'} {', or '.join(sorted(states))}"
 
 
 def _summary(evidence: Evidence, causes: list[RootCause]) -> str:

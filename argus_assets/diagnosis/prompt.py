@@ -10,8 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from argus_assets.diagnosis.knowledge import Cause, Knowledge, matches
-from argus_assets.diagnosis.model import Evidence, EvidenceItem, SimilarCase
+from argus_assets.diagnosis.model import Evidence, EvidenceItem, RootCause, SimilarCase
 from argus_assets.diagnosis.ports import ModelRequest
 from argus_assets.diagnosis.redaction import redact
 from argus_assets.diagnosis.vocabulary import UNEXPLAINED, CauseKind, System
@@ -45,18 +44,18 @@ _TASK: Final = "Name at most {causes} root causes, most likely first. Answer in 
 
 
 def build_request(
-    evidence: Evidence, knowledge: Knowledge, cases: Sequence[SimilarCase] = (), *, max_tokens: int
+    evidence: Evidence, found: Sequence[RootCause], cases: Sequence[SimilarCase] = (), *, max_tokens: int
 ) -> ModelRequest:
     """The request for one drive; system, user and schema together stay below `MAX_PROMPT_BYTES` of data.
 
     Args:
         evidence: What is known of the drive.
-        knowledge: The causes to choose from.
+        found: What the model of the vehicle answers.
         cases: Similar confirmed cases.
         max_tokens: Of the answer.
     """
     mark = f"data-{evidence.key()[:12]}"
-    causes = candidates(evidence, knowledge)
+    causes = candidates(found)
     data = ""
     # The longest texts go first when it is too much; the faults themselves stay.
     for message, others in ((MAX_MESSAGE, True), (20, True), (0, True), (0, False)):
@@ -77,26 +76,18 @@ def build_request(
     )
 
 
-def candidates(evidence: Evidence, knowledge: Knowledge) -> tuple[Cause, ...]:
-    """Causes of the knowledge base that any fault speaks for: those with most of their own codes there first."""
-
-    def voice(cause: Cause) -> tuple[float, int]:
-        own = sum(any(matches(item.code, group) for item in evidence.items) for group in cause.shows)
-        follows = sum(matches(item.code, cause.explains) for item in evidence.items)
-        return own / len(cause.shows), follows
-
-    heard = [(voice(cause), cause) for cause in knowledge.causes]
-    found = sorted((h for h in heard if h[0][0] > 0), key=lambda h: (-h[0][0], -h[0][1], h[1].id))
-    return tuple(cause for _, cause in found[:MAX_CANDIDATES])
+def candidates(causes: Sequence[RootCause]) -> tuple[RootCause, ...]:
+    """Return the causes that the model of the vehicle names, without codes that it cannot explain."""
+    return tuple(cause for cause in causes if not cause.cause.startswith(UNEXPLAINED))[:MAX_CANDIDATES]
 
 
-def cause_ids(evidence: Evidence, causes: Sequence[Cause]) -> tuple[str, ...]:
+def cause_ids(evidence: Evidence, causes: Sequence[RootCause]) -> tuple[str, ...]:
     """What an answer may name as a cause."""
     codes = dict.fromkeys(item.code for item in evidence.items if item.severity is not Severity.INFO)
-    return (*(cause.id for cause in causes), *(f"{UNEXPLAINED}{code}" for code in codes))
+    return (*(cause.cause for cause in causes), *(f"{UNEXPLAINED}{code}" for code in codes))
 
 
-def answer_schema(evidence: Evidence, causes: Sequence[Cause]) -> dict[str, Any]:
+def answer_schema(evidence: Evidence, causes: Sequence[RootCause]) -> dict[str, Any]:
     """JSON schema of an answer: closed vocabularies, every text and list bounded."""
 
     def text(most: int) -> dict[str, Any]:
@@ -137,7 +128,7 @@ def answer_schema(evidence: Evidence, causes: Sequence[Cause]) -> dict[str, Any]
 
 
 def _document(
-    evidence: Evidence, causes: Sequence[Cause], cases: Sequence[SimilarCase], *, message: int, others: bool
+    evidence: Evidence, causes: Sequence[RootCause], cases: Sequence[SimilarCase], *, message: int, others: bool
 ) -> dict[str, Any]:
     ids = {item.id for item in evidence.items}
     document: dict[str, Any] = {
@@ -166,7 +157,7 @@ def _document(
             "this_release": evidence.history.release_drives,
             "release_before": evidence.history.previous_release_drives,
         }
-    document["candidates"] = [{"cause": cause.id, "title": cause.title} for cause in causes]
+    document["candidates"] = [{"cause": cause.cause, "title": cause.title} for cause in causes]
     document["confirmed_cases"] = [_case(case) for case in cases]
     return {key: value for key, value in document.items() if value not in (None, [], {})}
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from argus_assets.diagnosis.model import Evidence, EvidenceItem
+from argus_assets.diagnosis.states import NOW
 from argus_assets.diagnosis.vocabulary import STRICTEST_DRIVABLE_FIRST, Drivable
 from argus_assets.faults.schema import Severity
-
-NOT_NOW: Final = frozenset({"previously_active", "pending"})
-"""Statuses of faults that were active in the past, or were seen once and are not confirmed."""
 
 MILDEST_SEVERITY_FIRST: Final = tuple(Severity)
 """Severities from mild to severe."""
@@ -26,12 +24,12 @@ _DRIVABLE_BY_SEVERITY: Final[dict[Severity, Drivable]] = {
 
 def is_there_now(item: EvidenceItem) -> bool:
     """Return whether a fault is present now and above severity info."""
-    return item.severity is not Severity.INFO and item.status not in NOT_NOW
+    return item.severity is not Severity.INFO and item.state in NOW
 
 
 def severity_floor(evidence: Evidence) -> Severity:
     """Return the worst severity of the faults present."""
-    present = (item.severity for item in evidence.items if item.status not in NOT_NOW)
+    present = (item.severity for item in evidence.items if item.state in NOW)
     return max(present, key=MILDEST_SEVERITY_FIRST.index, default=Severity.INFO)
 
 

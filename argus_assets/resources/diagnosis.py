@@ -19,10 +19,10 @@ from argus_assets.adapters.pseudonym_key import load_or_make_key
 from argus_assets.diagnosis.budget import VEHICLE_SHARE
 from argus_assets.diagnosis.calibration import Calibration
 from argus_assets.diagnosis.diagnose import Services
-from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.ports import DriveMemory
 from argus_assets.diagnosis.prices import Prices
 from argus_assets.diagnosis.pseudonym import pseudonym
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.settings import Settings
 
 
@@ -129,7 +129,7 @@ class DiagnosisResource(dg.ConfigurableResource[Any]):
         if self._services is None:
             cases = self.cases()
             self._services = Services(
-                knowledge=load_knowledge(),
+                catalogue=load_catalogue(),
                 cases=cases,
                 answers=PostgresAnswerCache(self.database()),
                 ledger=self.ledger(),

@@ -15,7 +15,7 @@ import pytest
 from argus_assets.adapters.openai_model import OpenAiModel
 from argus_assets.diagnosis.answer import parse_answer
 from argus_assets.diagnosis.diagnose import Services, diagnose
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.ports import ModelFailed, ModelRequest, Reservation
 from argus_assets.diagnosis.prompt import build_request
 from tests.support.diagnosis_evidence import evidence, item
@@ -103,7 +103,7 @@ def test_the_whole_flow_ends_in_a_diagnosis_whatever_it_says(url: str) -> None:
     now = datetime(2026, 11, 20, tzinfo=UTC)
     document = evidence(item(1, "P0301", at=10.0), item(2, "P1ABC", ecu="body"))
     purse, model = Purse(), OpenAiModel("smollm2", url=url)
-    services = Services(knowledge=load_knowledge(), model=model, ledger=purse, deadline_s=240.0, max_tokens=700)
+    services = Services(catalogue=load_catalogue(), model=model, ledger=purse, deadline_s=240.0, max_tokens=700)
     made = diagnose(document, services, facts=Everything(), batch="b", at=now, now=now)
     assert made.mode in ("llm", "offline")
     assert made.degraded in (None, "invalid_answer", "model_failed")
@@ -114,6 +114,6 @@ def test_the_whole_flow_ends_in_a_diagnosis_whatever_it_says(url: str) -> None:
 
 def test_its_form_is_that_of_an_answer(url: str) -> None:
     document = evidence(item(1, "P0301", at=10.0))
-    request = build_request(document, load_knowledge(), max_tokens=2000)
+    request = build_request(document, load_catalogue(), max_tokens=2000)
     reply = OpenAiModel("smollm2", url=url).attempt(request, timeout_s=400)
     assert not isinstance(parse_answer(reply.text), list), "the grammar knows the whole schema"

@@ -14,7 +14,7 @@ from argus_assets.diagnosis.answer import (
     repair_message,
     validate_answer,
 )
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Citation, Evidence
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.reuse import reuse, saved_answer
@@ -24,7 +24,7 @@ from argus_assets.faults.schema import Severity
 from tests.support.diagnosis_evidence import coverage, evidence, item
 from tests.support.injections import INJECTIONS, VIN
 
-KNOWLEDGE = load_knowledge()
+KNOWLEDGE = load_catalogue()
 DOCUMENT = evidence(item(1, "P0301", at=10.0), item(2, "P1ABC", ecu="body", severity=Severity.CRITICAL))
 
 

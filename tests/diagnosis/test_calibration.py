@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.calibration import Calibration, brier_score, reliability
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import ConfirmedPrediction
 from tests.support.diagnosis_evidence import evidence, item
@@ -64,7 +64,7 @@ def test_brier_score_by_hand() -> None:
 
 
 def test_a_diagnosis_keeps_its_order_and_all_else() -> None:
-    answer = diagnose_offline(evidence(item(1, "P0301"), item(2, "P0351"), item(3, "P1ABC")), load_knowledge())
+    answer = diagnose_offline(evidence(item(1, "P0301"), item(2, "P0351"), item(3, "P1ABC")), load_catalogue())
     corrected = Calibration.of([ConfirmedPrediction("offline", 0.9, correct=False)] * 30).apply(answer)
     assert [c.cause for c in corrected.root_causes] == [c.cause for c in answer.root_causes]
     assert corrected.root_causes[0].confidence < answer.root_causes[0].confidence

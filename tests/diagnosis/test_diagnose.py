@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from argus_assets.diagnosis.diagnose import Services, diagnose
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Citation, Evidence
 from argus_assets.diagnosis.ports import (
     Case,
@@ -130,7 +130,7 @@ class Cases:
 
 
 def asked(document: Evidence, model: Model | None, *, purse: Purse | None = None, facts=None, **more):
-    services = Services(knowledge=load_knowledge(), model=model, ledger=purse or Purse(), **more)
+    services = Services(catalogue=load_catalogue(), model=model, ledger=purse or Purse(), **more)
     return diagnose(document, services, facts=facts or Everything(), batch="b", at=AT, now=AT)
 
 

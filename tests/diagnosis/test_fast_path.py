@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.fast_path import MIN_CASES, MIN_CONFIDENCE, known_answer
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import Case, CodeCount
 from argus_assets.faults.schema import Severity
 from tests.support.diagnosis_evidence import coverage, evidence, item
 
-KNOWLEDGE = load_knowledge()
+KNOWLEDGE = load_catalogue()
 COIL = (item(1, "P0351", at=10.0), item(2, "P0301", at=10.5))
 
 

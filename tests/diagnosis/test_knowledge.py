@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from argus_assets.diagnosis.knowledge import load_knowledge, parse_causes
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue, parse_causes
 from argus_assets.errors import BadSetting
 from argus_assets.simulate.scenarios import SCENARIOS
 
@@ -15,7 +15,7 @@ CODE = re.compile(
 
 
 def test_every_cause_is_complete() -> None:
-    for cause in load_knowledge().causes:
+    for cause in load_catalogue().causes:
         assert re.fullmatch(r"[a-z0-9_]+", cause.id)
         assert cause.title
         assert cause.explanation.endswith(".")
@@ -28,12 +28,12 @@ def test_every_cause_is_complete() -> None:
 
 def test_no_two_causes_show_the_same() -> None:
     """Else neither could ever stand before the other for a reason."""
-    seen = Counter((c.shows, c.min_ecus, c.against) for c in load_knowledge().causes)
+    seen = Counter((c.shows, c.min_ecus, c.against) for c in load_catalogue().causes)
     assert [key for key, count in seen.items() if count > 1] == []
 
 
 def test_the_simulator_plants_only_known_causes() -> None:
-    known = {cause.id for cause in load_knowledge().causes}
+    known = {cause.id for cause in load_catalogue().causes}
     assert {s.root_cause for s in SCENARIOS.values() if s.root_cause} <= known
 
 

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.diagnosis.knowledge import load_knowledge, matches
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.offline import MAX_CAUSES, MAX_CONFIDENCE, diagnose_offline
 from argus_assets.diagnosis.severity_floor import NOT_NOW
 from argus_assets.faults.dictionary.lookup import describe
 from argus_assets.faults.schema import Severity
 from tests.support.diagnosis_evidence import coverage, evidence, item
 
-KNOWLEDGE = load_knowledge()
+KNOWLEDGE = load_catalogue()
 OWN_CODES = sorted({code.replace("*", "1") for c in KNOWLEDGE.causes for group in c.shows for code in group})
 codes = st.sampled_from([*OWN_CODES, "P1ABC", "SPN520192/FMI7", "LOG_PLANNER_x"])
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from argus_assets.diagnosis.budget import bound, tokens_of
 from argus_assets.diagnosis.diagnose import MAX_ANSWER_TOKENS
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import EvidencePair, History, ItemHistory, SimilarCase
 from argus_assets.diagnosis.prompt import MAX_PROMPT_BYTES, build_request, candidates
 from tests.support.diagnosis_evidence import coverage, evidence, item
 from tests.support.drives import made_drive
 from tests.support.injections import INJECTIONS, VIN
 
-KNOWLEDGE = load_knowledge()
+KNOWLEDGE = load_catalogue()
 TWO = (item(1, "P0301", at=10.0), item(2, "P1ABC", ecu="body"))
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import CaseQuery, ConfirmedPrediction
@@ -170,7 +170,7 @@ def test_outcomes_are_the_predictions_that_were_confirmed_or_corrected() -> None
 
 def test_a_case_keeps_what_was_seen_and_said_and_nothing_personal() -> None:
     seen = evidence(item(1, "SPN100/FMI1"), item(2, "SPN1569/FMI31", ecu="retarder"))
-    said = diagnose_offline(seen, load_knowledge())
+    said = diagnose_offline(seen, load_catalogue())
     made = case_of(
         seen, said, partition=f"2026-03-01_{VIN}_b1", recorded_at=DAY0, cause="engine_oil_pressure_sensor",
         title="Sensor", confirmed_at=DAY0, confirmed_by="a.b@example.org", fix=f"new sensor in {VIN}",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from argus_assets.diagnosis.citations import citation_problems
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.vocabulary import UNEXPLAINED
 from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.simulate.scenarios import SCENARIOS
@@ -16,7 +16,7 @@ from evals.scenario import load_scenarios
 from evals.scores import judge
 
 NAMED = {n.name: n for n in load_scenarios()}
-CAUSES = {cause.id for cause in load_knowledge().causes}
+CAUSES = {cause.id for cause in load_catalogue().causes}
 
 
 def test_there_are_enough_of_each_kind() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.faults.schema import Severity
 from evals.scenario import Scenario
@@ -68,7 +68,7 @@ COIL = evidence(item(1, "P0351", at=10.0), item(2, "P0301", at=10.5))
 
 
 def judged(document=COIL, wrong=(), **scenario) -> Answer:
-    made = diagnose_offline(document, load_knowledge())
+    made = diagnose_offline(document, load_catalogue())
     expected = Scenario(simulate="car_healthy", difficulty="easy", why=WHY, **scenario)
     return judge(made, ("s", 1), expected, wrong_citations=wrong, codes={i.id: i.code for i in document.items})
 

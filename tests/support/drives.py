@@ -11,7 +11,7 @@ from argus_assets.assets.ingest import parse_recordings
 from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.drive import diagnose_drive
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest, ManifestFile
@@ -66,7 +66,7 @@ def made_drive(
     events = findings.events
     made = aggregate_stats(events, parsed.recordings, lake=lake, buses=findings.buses)
     evidence, diagnosis = diagnose_drive(
-        manifest, "20261118T110640Z_v_b", digest="d", services=Services(knowledge=load_knowledge()),
+        manifest, "20261118T110640Z_v_b", digest="d", services=Services(catalogue=load_catalogue()),
         now=manifest.recorded_to,
         tables={
             "recordings": parsed.recordings, "problems": parsed.problems, "error_events": events,

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from argus_assets.faults.dictionary.additions import Addition, Additions
 from argus_assets.faults.dictionary.data import FailureMode, Guide, Parameter, Qualifier, load_tables
+from argus_assets.faults.dictionary.failure import Failure
 from argus_assets.faults.schema import Severity
 
 _J1939: Final = re.compile(r"SPN([0-9]{1,6})/FMI([0-9]{1,2})")
@@ -75,6 +76,8 @@ class Entry:
         causes: Usual causes, the most likely first.
         checks: First checks, in order.
         must_not: What must not be done.
+        part: Component that the code is about, in lower case; empty if the code does not state it.
+        failure: How that component fails.
         known: Whether somebody lists it; else all follows from the code's structure.
         source: Where it comes from: a standard's numbers, or the user's file and place.
     """
@@ -86,6 +89,8 @@ class Entry:
     causes: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     must_not: tuple[str, ...] = ()
+    part: str = ""
+    failure: Failure = Failure.UNKNOWN
     known: bool = False
     source: str = _BY_STRUCTURE
 

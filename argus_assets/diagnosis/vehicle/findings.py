@@ -1,0 +1,209 @@
+"""Turn evidence into findings: which component each fault is about, and how it fails."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from argus_assets.diagnosis.model import Evidence, EvidenceItem
+from argus_assets.diagnosis.states import NOW, WEIGHTS
+from argus_assets.diagnosis.vehicle.catalogue import Catalogue, Component, ComponentKind, TextPattern
+from argus_assets.diagnosis.vocabulary import System
+from argus_assets.faults.dictionary.failure import Failure
+from argus_assets.faults.dictionary.lookup import Entry
+from argus_assets.faults.schema import Severity
+
+LEAK: Final = 0.004
+"""Chance that a code of a known component is there for a reason that the model does not know."""
+
+LEAKS: Final = {"limit": 0.5, "request": 0.7, "condition": 0.4, "unknown": 0.05, "emergency": 0.5, "starting": 0.5}
+"""The same for consequences, states and codes of unknown meaning: they need no cause of their own."""
+
+TEXT_LEAK: Final = 0.03
+"""The same for a text of software: many are written without a fault."""
+
+CONSEQUENCES: Final = frozenset({"limit", "request", "condition", "emergency", "starting"})
+
+_ADDRESS: Final = re.compile(r"^SA 0x([0-9A-F]{2})$")
+_SOURCE_ADDRESS_SPN: Final = re.compile(r"^SPN(2[01]\d\d|22[0-4]\d|225[0-5])/")
+_SPN: Final = re.compile(r"^SPN(\d+)/FMI(\d+)$")
+_NOT_WORD: Final = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A finding of the drive.
+
+    Attributes:
+        item: The evidence that it is made from.
+        component: Component that it is about; made from the code where the catalogue has none.
+        failure: Failure mode.
+        address: J1939 source address of the reporter, if it is one.
+        onset: Seconds into the drive at which it began, or `None` if only its reading was seen.
+        leak: Chance that it is seen without any cause of the model.
+        weight: Weight of its likelihood ratio.
+    """
+
+    item: EvidenceItem
+    component: Component
+    failure: str
+    address: int | None
+    onset: float | None
+    leak: float
+    weight: float
+
+    @property
+    def is_now(self) -> bool:
+        """Return whether it belongs to this drive."""
+        return self.item.state in NOW
+
+    @property
+    def is_consequence(self) -> bool:
+        """Return whether it only says that something else is wrong."""
+        return self.failure in CONSEQUENCES or self.component.kind == "condition"
+
+
+def signs(evidence: Evidence, catalogue: Catalogue, describe: Callable[[str], Entry]) -> list[Sign]:
+    """Return the findings of the drive; remarks of severity info are none.
+
+    Args:
+        evidence: Evidence of the drive.
+        catalogue: The catalogue.
+        describe: Look up the meaning of a code.
+    """
+    return [_sign(item, catalogue, describe) for item in evidence.items if item.severity is not Severity.INFO]
+
+
+def _sign(item: EvidenceItem, catalogue: Catalogue, describe: Callable[[str], Entry]) -> Sign:
+    match = _ADDRESS.match(item.ecu)
+    address = int(match[1], 16) if match else None
+    component, failure, leak = _meaning(item, address, catalogue, describe)
+    if component.kind == "condition" and failure not in CONSEQUENCES:
+        leak = max(leak, LEAKS["condition"])
+    return Sign(
+        item, component, failure, address, item.seconds_into_drive if item.onset_seen else None, leak,
+        WEIGHTS[item.state],
+    )  # fmt: skip
+
+
+def _meaning(
+    item: EvidenceItem, address: int | None, catalogue: Catalogue, describe: Callable[[str], Entry]
+) -> tuple[Component, str, float]:
+    code = item.code
+    entry = describe(code)
+    failure = str(entry.failure)
+    if spn := _SOURCE_ADDRESS_SPN.match(code):
+        unit = _unit(int(spn[1]) - 2000, catalogue)
+        return unit, "missing_message", LEAK
+    known = catalogue.component_of(code)
+    if known is not None:
+        component = catalogue.components[known]
+        if failure == Failure.UNKNOWN and item.source.startswith("ros_") and (text := _pattern(item, catalogue)):
+            return component, text.failure, LEAK
+        if failure == Failure.UNKNOWN:
+            failure = _FAILURE_OF_KIND.get(component.kind, failure)
+        return component, failure, LEAKS.get(failure, LEAK)
+    if item.source in ("can_silence", "can_gap") and address is not None:
+        return _unit(address, catalogue), "no_signal", LEAK
+    if item.source.startswith("ros_") or item.source in ("rule", "plug_in"):
+        text = _pattern(item, catalogue)
+        named = text.component if text and text.component else _named(item, catalogue)
+        component = catalogue.components[named] if named else _made(item.ecu or code, "process", System.UNKNOWN)
+        if text is None:
+            return component, "unknown", LEAKS["unknown"]
+        return component, text.failure, LEAKS.get(text.failure, TEXT_LEAK)
+    if not entry.part:
+        return _made(code, "condition", _system(entry.system)), failure, LEAKS["unknown"]
+    return _made(entry.part, _kind(entry.part, failure), _system(entry.system)), failure, LEAKS.get(failure, LEAK)
+
+
+_FAILURE_OF_KIND: Final = {
+    "sensor": "implausible", "actuator": "stuck", "unit": "internal", "device": "hardware_error", "process": "late",
+    "computer": "overload", "clock": "time_offset", "network": "bus_off", "supply": "supply_low", "fluid": "quality",
+    "mechanical": "stuck", "symptom": "unknown", "condition": "condition",
+}  # fmt: skip
+"""Failure mode of a code of a catalogued component that says no more."""
+
+
+def _unit(address: int, catalogue: Catalogue) -> Component:
+    known = catalogue.unit_of_address.get(address)
+    if known is not None:
+        return catalogue.components[known]
+    return Component(
+        id=f"unit_{address:02x}", name=f"control unit at source address {address} (0x{address:02X})", kind="unit",
+        system=System.NETWORK,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _made(part: str, kind: ComponentKind, system: System) -> Component:
+    slug = _NOT_WORD.sub("_", part.lower()).strip("_")[:60] or "part"
+    return Component(id=slug if slug[0].isalpha() else f"x_{slug}", name=part, kind=kind, system=system)
+
+
+_SYSTEMS: Final = {str(system): system for system in System}
+
+
+def _system(text: str) -> System:
+    return _SYSTEMS.get(text, System.UNKNOWN)
+
+
+_WORDS_OF_KIND: Final[tuple[tuple[re.Pattern[str], ComponentKind], ...]] = (
+    (re.compile(r"\b(control (unit|module)|module|computer|controller)\b"), "unit"),
+    (re.compile(r"\b(supply|reference|system voltage|battery voltage|ignition feed|power relay)\b"), "supply"),
+    (re.compile(r"\b(bus|data link|network)\b"), "network"),
+    (re.compile(r"\b(sensor|switch|temperature|pressure|position|speed|signal|transducer|probe|flow)\b"), "sensor"),
+    (
+        re.compile(
+            r"\b(valve|solenoid|relay|motor|pump|injector|coil|heater|actuator|fan|lamp|clutch|regulator|throttle|glow plug|igniter|contactor)s?\b"
+        ),
+        "actuator",
+    ),
+    (re.compile(r"\b(coolant|oil|fluid|fuel|refrigerant|reagent)\b"), "fluid"),
+)
+_KIND_OF_FAILURE: Final[dict[str, ComponentKind]] = {
+    "limit": "condition", "request": "condition", "condition": "condition", "misfire": "mechanical",
+    "mixture": "mechanical", "efficiency": "mechanical", "leak": "mechanical", "flow": "mechanical",
+    "slip": "mechanical", "contribution": "mechanical", "correlation": "mechanical", "isolation": "mechanical",
+    "imbalance": "mechanical", "missing_message": "unit", "invalid_message": "unit", "incompatible": "unit",
+    "internal": "unit", "bus_off": "network", "interlock": "sensor",
+}  # fmt: skip
+
+
+def _kind(part: str, failure: str) -> ComponentKind:
+    """Return the kind of a component that the catalogue lacks, by its name and by how it fails."""
+    if failure in ("limit", "request", "condition", "missing_message", "bus_off"):
+        return _KIND_OF_FAILURE[failure]
+    for pattern, kind in _WORDS_OF_KIND:
+        if pattern.search(part.lower()):
+            return kind
+    return _KIND_OF_FAILURE.get(failure, "sensor")
+
+
+def _text(item: EvidenceItem) -> str:
+    name = item.ecu or ""
+    if item.code.startswith(("DIAG_", "RULE_")):
+        name = f"{name} {item.code.partition('_')[2].replace('_', ' ')}"
+    return f"{name} | {item.message or ''}".lower()
+
+
+def _pattern(item: EvidenceItem, catalogue: Catalogue) -> TextPattern | None:
+    """Return the first pattern that the text of an item matches."""
+    text = _text(item)
+    return next((p for p in catalogue.texts if _compiled(p.match).search(text)), None)
+
+
+def _named(item: EvidenceItem, catalogue: Catalogue) -> str | None:
+    """Return the component that the text names: in its name before its message, the first of the catalogue's order."""
+    name, _, message = _text(item).partition(" | ")
+    for part in (name, message):
+        for component in catalogue.components.values():
+            if any(_compiled(word).search(part) for word in component.words):
+                return component.id
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)

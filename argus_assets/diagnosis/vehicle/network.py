@@ -1,0 +1,419 @@
+"""Build the network of one drive: the candidate causes that touch its findings, with their links.
+
+Candidates come from three places: causes of the catalogue, templates of the components that findings are about (and of the
+units, references and supplies that these hang on), and what findings of one moment may share (a return, a feed, a
+branch), which no catalogue can list for every vehicle.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from argus_assets.diagnosis.vehicle.catalogue import (
+    PRIORS,
+    STRENGTHS,
+    Catalogue,
+    Cause,
+    Component,
+    Delay,
+    Effect,
+    Template,
+)
+from argus_assets.diagnosis.vehicle.findings import Sign
+from argus_assets.diagnosis.vehicle.inference import Finding, Link, Mode
+from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
+
+SAME_MOMENT_S: Final = 5.0
+"""Two reports this close have no order: units report once a second, a lost message is missed after up to 5 s."""
+
+NOT_SEEN_WEIGHT: Final = 0.25
+"""Weight of an effect that a cause always has and that was not reported: most vehicles do not monitor it."""
+
+SHARED_PRIOR: Final = 0.0015
+"""Chance of a shared return, feed, reference or branch per drive with a complaint."""
+
+TOO_EARLY: Final = 0.1
+"""Density of an effect that was seen before its cause, relative to any time."""
+
+MIN_TIMING: Final = 0.2
+MAX_TIMING: Final = 15.0
+"""Bounds of the factor of time: a delay is known too roughly for more."""
+
+_DELAYS: Final[Mapping[Delay, tuple[float, float]]] = {"s": (15.0, 1.2), "min": (150.0, 1.2), "h": (1800.0, 1.5)}
+"""Median, seconds, and spread of a lognormal delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A cause that may explain findings of the drive.
+
+    Attributes:
+        id: Identifier of the cause.
+        variable: What it excludes: modes of one component exclude each other.
+        component: Component that it is about; empty for causes of the catalogue.
+        signs: Number of the finding → its effect that matches.
+        missing: Effects that it always has and that no finding matches.
+        checks: `<minutes> | <what to do>`.
+    """
+
+    id: str
+    variable: str
+    prior: float
+    title: str
+    explanation: str
+    system: System
+    kind: CauseKind
+    drivable: Drivable
+    signs: Mapping[int, Effect]
+    component: str = ""
+    missing: tuple[Effect, ...] = ()
+    safety: str = ""
+    checks: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Candidates, and the network that they form with the findings."""
+
+    candidates: tuple[Candidate, ...]
+    modes: tuple[Mode, ...]
+    findings: tuple[Finding, ...]
+
+
+def build_network(
+    signs: Sequence[Sign], catalogue: Catalogue, *, drive_s: float, boost: Callable[[str], float] = lambda _: 1.0
+) -> Network:
+    """Build the network of a drive.
+
+    Args:
+        signs: Findings of the drive.
+        catalogue: The catalogue.
+        drive_s: Duration of the drive, seconds.
+        boost: Factor on the prior odds of a cause, such as from confirmed cases.
+    """
+    candidates = {c.id: c for c in _candidates(signs, catalogue) if any(not signs[n].is_consequence for n in c.signs)}
+    absent: dict[str, Finding] = {}
+    modes: list[Mode] = []
+    for candidate in candidates.values():
+        starts = _start(candidate, signs)
+        links = {
+            signs[n].item.id: Link(effect.chance, _timing(effect.delay, starts, signs[n].onset, drive_s))
+            for n, effect in candidate.signs.items()
+        }
+        for effect in candidate.missing:
+            name = f"{sorted(effect.selector.failures)} of {effect.selector.component}"
+            absent[name] = Finding(name, 0.001, "not_seen", NOT_SEEN_WEIGHT)
+            links[name] = Link(effect.chance)
+        odds = boost(candidate.id) * candidate.prior / (1 - candidate.prior)
+        modes.append(Mode(candidate.id, candidate.variable, min(0.3, odds / (1 + odds)), links))
+    findings = [Finding(s.item.id, s.leak, "seen", s.weight) for s in signs]
+    return Network(tuple(candidates.values()), tuple(modes), (*findings, *absent.values()))
+
+
+def _start(candidate: Candidate, signs: Sequence[Sign]) -> float | None:
+    """Return when a cause began: with the first finding that it shows at once, seconds into the drive."""
+    at_once = [signs[n].onset for n, effect in candidate.signs.items() if effect.delay == "now"]
+    known = [onset for onset in at_once if onset is not None]
+    if known:
+        return min(known)
+    # Something that it shows at once was there from the start, or was only read: its onset lies before the drive.
+    return 0.0 if at_once and any(signs[n].onset is not None for n in candidate.signs) else None
+
+
+def _timing(delay: Delay, starts: float | None, onset: float | None, drive_s: float) -> float:
+    """Return the density of an onset given the cause's, relative to any time of the drive."""
+    if delay == "any" or starts is None or onset is None:
+        return 1.0
+    after = onset - starts
+    uniform = 1.0 / max(drive_s, 60.0)
+    if after < -SAME_MOMENT_S:
+        return TOO_EARLY
+    if delay == "now":
+        factor = 0.5 / SAME_MOMENT_S / uniform if abs(after) <= SAME_MOMENT_S else MIN_TIMING * 2
+    else:
+        median, spread = _DELAYS[delay]
+        after = max(after, 0.5)
+        density = math.exp(-(math.log(after / median) ** 2) / (2 * spread**2)) / (
+            after * spread * math.sqrt(2 * math.pi)
+        )
+        factor = density / uniform
+    return min(MAX_TIMING, max(MIN_TIMING, factor))
+
+
+# -------------------------------------------------------------------------------------------------- candidates
+
+
+def _candidates(signs: Sequence[Sign], catalogue: Catalogue) -> Iterable[Candidate]:
+    for cause in catalogue.causes:
+        made = _of_cause(cause, signs)
+        if made is not None:
+            yield made
+    for component in _components(signs, catalogue):
+        for template in catalogue.templates:
+            if component.kind in template.kinds:
+                made = _of_template(template, component, signs, catalogue)
+                if made is not None:
+                    yield made
+    yield from _shared(signs)
+
+
+def _of_cause(cause: Cause, signs: Sequence[Sign]) -> Candidate | None:
+    effects = _parsed(cause.effects, "")
+    if cause.needs and not any(
+        e.selector.matches(s.component.id, s.failure, s.item.code) for e in _parsed(cause.needs, "") for s in signs
+    ):
+        return None
+    matched = _matched(effects, signs)
+    if not matched:
+        return None
+    return Candidate(
+        cause.id, cause.id, PRIORS[cause.prior], cause.title, cause.explanation, cause.system, cause.kind,
+        cause.drivable, matched, "", _missing(effects, signs), cause.safety, cause.checks, cause.repairs,
+    )  # fmt: skip
+
+
+def _of_template(
+    template: Template, component: Component, signs: Sequence[Sign], catalogue: Catalogue
+) -> Candidate | None:
+    effects = list(_parsed(template.effects, component.id))
+    if template.disturbs:
+        effects += _parsed(component.disturbs, component.id)
+    if template.suffix in ("lost", "fault"):
+        effects += _of_dependants(component, catalogue)
+    matched = _matched(effects, signs)
+    own = [n for n in matched if signs[n].component.id == component.id]
+    if own and template.suffix in _OWN_FAULTS:
+        matched |= {n: _ECHO for n in _echoes(own, signs) if n not in matched}
+    if not matched or not (own or template.suffix in ("lost", "fault")):
+        return None
+    return Candidate(
+        id=template.cause_of(component),
+        variable=component.id,
+        prior=PRIORS[component.prior] * template.factor * (ALIVE if _is_alive(template, component, signs) else 1.0),
+        title=template.filled(template.title, component),
+        explanation=template.filled(template.explanation, component),
+        system=component.system,
+        kind=template.kind,
+        drivable=template.drivable,
+        signs=matched,
+        component=component.id,
+        checks=tuple(template.filled(text, component) for text in template.checks),
+        repairs=tuple(template.filled(text, component) for text in template.repairs),
+    )
+
+
+_OWN_FAULTS: Final = frozenset({"circuit", "stuck", "value", "internal", "fault"})
+_ECHO: Final = Effect.parse("x:any M s")
+
+ALIVE: Final = 0.05
+"""Factor on the prior of a lost unit that itself reports faults: a unit that speaks is not silent."""
+
+_UNIT_OF_LETTER: Final[Mapping[str, re.Pattern[str]]] = {
+    "C": re.compile("brak|abs|traction|stability|dynamics|steering|suspension|chassis"),
+    "B": re.compile("body|restraint|airbag|climate|door|seat|instrument"),
+    "P": re.compile("engine|powertrain|transmission|fuel|hybrid|battery|motor|inverter"),
+}
+"""Names of the units that report codes of a letter."""
+
+
+def _echoes(own: Sequence[int], signs: Sequence[Sign]) -> list[int]:
+    """Return the findings that only repeat a unit's own fault: peers that call its data invalid."""
+    letters = {signs[n].item.code[0] for n in own if re.match(r"[PCB][0-3]", signs[n].item.code)}
+    names = [_UNIT_OF_LETTER[letter] for letter in letters]
+    return [
+        n
+        for n, sign in enumerate(signs)
+        if sign.failure == "invalid_message" and any(name.search(sign.component.name.lower()) for name in names)
+    ]
+
+
+def _is_alive(template: Template, component: Component, signs: Sequence[Sign]) -> bool:
+    """Return whether a unit that would be lost reports faults itself."""
+    if component.kind != "unit" or template.suffix != "lost":
+        return False
+    if any(sign.address is not None and sign.address in component.addresses for sign in signs if sign.is_now):
+        return True
+    return any(
+        re.match(r"[CB][0-3]", sign.item.code) and _UNIT_OF_LETTER[sign.item.code[0]].search(component.name.lower())
+        for sign in signs
+        if sign.is_now
+    )
+
+
+def _of_dependants(component: Component, catalogue: Catalogue) -> list[Effect]:
+    """Return the effects of a lost unit or a failed supply on what depends on it."""
+    effects: list[Effect] = []
+    for other in catalogue.components.values():
+        if component.kind == "unit" and other.sent_by == component.id:
+            effects.append(Effect.parse(f"{other.id}:missing_message,invalid_message,no_signal A"))
+        if component.kind == "supply" and other.reference == component.id:
+            effects.append(Effect.parse(f"{other.id}:circuit,implausible,no_signal,frequency A"))
+            effects.append(Effect.parse(f"{other.id}:high,low S"))
+    return effects
+
+
+def _parsed(texts: Sequence[str], own: str) -> tuple[Effect, ...]:
+    return tuple(Effect.parse(text, own) for text in texts)
+
+
+def _matched(effects: Sequence[Effect], signs: Sequence[Sign]) -> dict[int, Effect]:
+    """Return the strongest effect that matches each finding."""
+    found: dict[int, Effect] = {}
+    for n, sign in enumerate(signs):
+        for effect in effects:
+            if effect.selector.matches(sign.component.id, sign.failure, sign.item.code) and (
+                n not in found or effect.chance > found[n].chance
+            ):
+                found[n] = effect
+    return found
+
+
+def _missing(effects: Sequence[Effect], signs: Sequence[Sign]) -> tuple[Effect, ...]:
+    """Return the effects that always show at once and that no finding matches."""
+    return tuple(
+        effect
+        for effect in effects
+        if effect.chance >= STRENGTHS["A"]
+        and effect.delay == "now"
+        and effect.selector.component
+        and not any(effect.selector.matches(s.component.id, s.failure, s.item.code) for s in signs)
+    )
+
+
+def _components(signs: Sequence[Sign], catalogue: Catalogue) -> list[Component]:
+    """Return the components that findings are about, and the units and supplies that these hang on."""
+    found: dict[str, Component] = {}
+    for sign in signs:
+        found[sign.component.id] = sign.component
+        for other in (sign.component.sent_by, sign.component.reference):
+            if other:
+                found[other] = catalogue.components[other]
+    return list(found.values())
+
+
+# -------------------------------------------------------------------------------------------------- what findings share
+
+_CIRCUIT: Final = frozenset({"circuit", "circuit_low", "circuit_high", "circuit_open", "intermittent", "no_signal"})
+_LOST: Final = frozenset({"missing_message", "no_signal", "disconnected"})
+
+
+def _together(signs: Sequence[Sign], numbers: Sequence[int]) -> list[tuple[int, ...]]:
+    """Split findings into those whose onsets lie in one moment; those only read belong to all."""
+    read = [n for n in numbers if signs[n].onset is None]
+    timed = sorted((n for n in numbers if signs[n].onset is not None), key=lambda n: signs[n].onset or 0.0)
+    groups: list[list[int]] = []
+    for n in timed:
+        if groups and (signs[n].onset or 0.0) - (signs[groups[-1][-1]].onset or 0.0) <= SAME_MOMENT_S:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    made = [tuple(sorted([*group, *read])) for group in groups] or [tuple(read)]
+    return [group for group in made if len({signs[n].component.id for n in group}) > 1]
+
+
+def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
+    """Return the shared returns, references, feeds, connectors and branches that findings of one moment suggest."""
+    by_unit: dict[str, list[int]] = {}
+    for n, sign in enumerate(signs):
+        if sign.failure in _CIRCUIT and sign.component.kind in ("sensor", "actuator") and sign.is_now:
+            by_unit.setdefault(sign.item.ecu, []).append(n)
+    for ecu, numbers in by_unit.items():
+        sensors = [n for n in numbers if signs[n].component.kind == "sensor"]
+        actuators = [n for n in numbers if signs[n].component.kind == "actuator"]
+        high = [n for n in sensors if signs[n].failure in ("circuit_high", "circuit", "circuit_open")]
+        low = [n for n in sensors if signs[n].failure in ("circuit_low", "circuit", "circuit_open", "no_signal")]
+        for members in _together(signs, high):
+            yield _shared_cause("shared_return", members, signs, ecu)
+        for members in _together(signs, low):
+            yield _shared_cause("shared_supply", members, signs, ecu)
+        for members in _together(signs, actuators):
+            yield _shared_cause("shared_feed", members, signs, ecu)
+        for members in _together(signs, numbers):
+            yield _shared_cause("shared_connector", members, signs, ecu)
+    lost = [
+        n for n, s in enumerate(signs)
+        if s.failure in _LOST and s.is_now and s.component.kind in ("unit", "sensor", "actuator", "device")
+    ]  # fmt: skip
+    for members in _together(signs, lost):
+        yield _shared_cause("shared_branch", members, signs, "")
+
+
+_SHARED: Final[Mapping[str, tuple[str, str, CauseKind, float, tuple[str, ...]]]] = {
+    "shared_return": (
+        "Shared sensor return (ground) wire of {parts}: open",
+        ("Several sensor circuits of one control unit went to the same side in one moment, which one sensor cannot do: "
+        "they share a return."),
+        CauseKind.WIRING,
+        1.0,
+        (
+            ("5 | Measure from the return pin at a sensor's plug to battery ground: no continuity means that the shared "
+            "return is open, a good one leads to the single sensors."),
+            "10 | Follow the return to its splice and to the control unit's pin; move the harness meanwhile.",
+        ),
+    ),
+    "shared_supply": (
+        "Shared 5 V sensor supply (reference) of {parts}: shorted or open",
+        "Several sensor circuits of one control unit went low in one moment: they share a supply.",
+        CauseKind.SUPPLY,
+        1.0,
+        (
+            "5 | Measure the sensors' supply at one of the plugs: below 4.8 V the shared supply is at fault.",
+            "10 | Unplug the sensors one by one: the voltage that returns names the one that pulls it down.",
+        ),
+    ),
+    "shared_feed": (
+        "Common power feed (fuse or relay) of {parts}",
+        "Several outputs of one control unit failed in one moment: they share a feed.",
+        CauseKind.SUPPLY,
+        1.0,
+        (
+            "3 | Check the fuse and the relay that feed them: a blown fuse explains all of them.",
+            "5 | Measure the feed at one of the plugs: missing at all of them means the feed.",
+        ),
+    ),
+    "shared_connector": (
+        "Connector or harness branch shared by {parts}",
+        "Several circuits of one control unit failed in one moment: they share a plug, a splice or a piece of harness.",
+        CauseKind.WIRING,
+        0.4,
+        (
+            "5 | Open the connector that they share: water, green or pushed-back pins are the fault.",
+            "10 | Follow the harness where they run together: look for chafing and heat.",
+        ),
+    ),
+    "shared_branch": (
+        "Common power feed (fuse) or network branch of {parts}",
+        "Several devices fell silent in one moment, which single failures would not do.",
+        CauseKind.SUPPLY,
+        1.3,
+        (
+            "3 | Check the fuse that feeds them: a blown one explains all of them.",
+            "5 | Measure supply and ground at one of them under load.",
+            "10 | Follow their branch of the bus to the trunk: a loose plug there silences all of them.",
+        ),
+    ),
+}  # fmt: skip
+
+
+def _shared_cause(kind: str, members: Sequence[int], signs: Sequence[Sign], ecu: str) -> Candidate:
+    title, explanation, cause_kind, factor, checks = _SHARED[kind]
+    names = list(dict.fromkeys(signs[n].component.name for n in members))
+    parts = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    systems = {signs[n].component.system for n in members}
+    at = f"_{ecu.lower().replace(' ', '_')}" if ecu else ""
+    ids = "_".join(sorted({signs[n].component.id for n in members})[:3])
+    return Candidate(
+        id=f"{kind}{at}.{ids}"[:120],
+        variable=f"{kind}{at}.{ids}",
+        prior=SHARED_PRIOR * factor,
+        title=title.replace("{parts}", parts),
+        explanation=explanation,
+        system=System.ELECTRICAL_SUPPLY if len(systems) > 1 else next(iter(systems)),
+        kind=cause_kind,
+        drivable="with_care",
+        signs={n: Effect.parse("x:any A") for n in members},
+        checks=checks,
+    )
