@@ -151,7 +151,7 @@ def write(channel: Channel, story: Story, courses: Courses) -> None:
     for unit in units:
         _claim(channel, unit, float(channel.rng.uniform(0.01, 0.3)))
         _broadcasts(channel, unit, units, story, courses)
-        _dm1(channel, unit, [t for t in story.trouble if t.unit == unit and not t.previous])
+        _dm1(channel, unit, _recurring([t for t in story.trouble if t.unit == unit and not t.previous]))
     for silence in story.silence:
         if silence.reset and silence.until is not None and silence.unit < 0xFE:
             _claim(channel, silence.unit, silence.until + 0.02)
@@ -250,6 +250,16 @@ def list_bytes(troubles: Sequence[Trouble]) -> bytes:
     """Return a DM1 or DM2 with these codes; zeros stand for no code."""
     codes = b"".join(map(code_bytes, troubles))
     return lamp_bytes(troubles) + (codes or bytes(4))
+
+
+def _recurring(troubles: Sequence[Trouble]) -> list[Trouble]:
+    """Let a code that becomes active again, although its end is not stated, be inactive from halfway on until then."""
+    ended: list[Trouble] = []
+    for t in troubles:
+        again = min((o.at for o in troubles if (o.spn, o.fmi) == (t.spn, t.fmi) and o.at > t.at), default=None)
+        is_open = again is not None and (t.until is None or t.until > again)
+        ended.append(t.model_copy(update={"until": (t.at + again) / 2}) if again is not None and is_open else t)
+    return ended
 
 
 def _dm1(channel: Channel, unit: int, troubles: Sequence[Trouble]) -> None:

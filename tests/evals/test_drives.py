@@ -156,6 +156,16 @@ def test_heavy_traffic_as_a_strict_reading_of_j1939_has_it() -> None:
         assert (answer.source, answer.body) == (0x0B, bytes((control, 0xFF, 0xFF, 0xFF, 0xF9, 0xD3, 0xFE, 0x00)))
 
 
+def test_a_code_that_comes_again_was_away_in_between() -> None:
+    twice = [{"at": 10, "unit": 0, "spn": 168, "fmi": 1}, {"at": 40, "unit": 0, "spn": 168, "fmi": 1, "count": 2}]
+    messages = list(wire.j1939_messages(frames_of(story(TRUCK, {"trouble": twice, "silence": []}))))
+    told = [m for m in messages if m.pgn == 0xFECA and m.source == 0]
+    by_time = {count: [m.time_s for m in told if m.body[2:6] == bytes((168, 0, 1, count))] for count in (1, 2)}
+    assert 10 <= by_time[1][0] < by_time[1][-1] < 25
+    assert 40 <= by_time[2][0] < by_time[2][-1] < 60
+    assert [m for m in told if m.body[2:6] == bytes(4) and 26 < m.time_s < 39]
+
+
 def test_a_silent_unit_sends_nothing_and_claims_its_address_when_it_is_back() -> None:
     made = frames_of(story(TRUCK))
     assert not [f for f in made if f.can_id & 0xFF == 3 and 35 <= f.time_s < 48]
