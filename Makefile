@@ -89,8 +89,10 @@ bench-faults: $(READY) ## Measure the fault detectors against parsing and agains
 bench-diagnosis: $(READY) ## Measure evidence, retrieval and answer with 1,000 and 100,000 cases (7 minutes)
 	$(BIN)/python -m benchmarks.diagnosis
 
-eval: $(READY) ## Score diagnoses on drives whose cause is known (LLM=1 asks the model too, RECORD=1 keeps the scores)
-	$(BIN)/python -m evals --split $(or $(SPLIT),test) $(if $(LLM),--llm --max-calls $(or $(MAX_CALLS),200)) $(if $(RECORD),--record)
+eval: $(READY) ## Score diagnoses on drives whose cause is known, simulated and documented (LLM=1, RECORD=1, SEALED=1)
+	$(BIN)/python -m evals simulated --split $(or $(SPLIT),test) $(if $(LLM),--llm --max-calls $(or $(MAX_CALLS),200)) $(if $(RECORD),--record)
+	$(BIN)/python -m evals stories $(if $(RECORD),--record)
+	$(if $(SEALED),$(BIN)/python -m evals stories --split sealed --open-sealed $(if $(RECORD),--record))
 
 bench-bounds: $(READY) ## Take every hostile recording of 5 MB to the page: seconds, memory, disk (25 minutes; WRITE=1 writes docs, ONLY=name)
 	$(BIN)/python -m benchmarks.bounds $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write docs)

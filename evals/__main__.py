@@ -1,4 +1,4 @@
-"""`python -m evals`: diagnose all batches of a split, print the scores, and record them on request."""
+"""`python -m evals`: diagnose simulated batches, or the drives of documented stories; print the scores, and record them."""
 
 import os
 import sys
@@ -16,11 +16,17 @@ from evals.answerers import Answerer, by_model, by_retrieval, by_rules, by_rules
 from evals.batches import SEEDS, Batch, Split, make_one
 from evals.scenario import Named, load_scenarios
 from evals.scores import Answer, judge
+from evals.story import Platform, StorySplit, load_stories
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "argus-evals"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Score diagnoses of drives with known causes."""
+
+
+@main.command()
 @click.option("--split", type=click.Choice(["dev", "test"]), default="test", show_default=True, help="Seeds to use.")
 @click.option("--only", default="*", help="Pattern of scenario names.")
 @click.option("--llm", is_flag=True, help="Also ask the language model that ARGUS_LLM_… configure.")
@@ -28,7 +34,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "argu
 @click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Folder of cached drives.")
 @click.option("--show-failures", is_flag=True, help="Print each batch with a wrong answer.")
 @click.option("--record", is_flag=True, help="Add the run to docs/evals.md.")
-def main(split: Split, only: str, llm: bool, max_calls: int, cache: Path, show_failures: bool, record: bool) -> None:
+def simulated(
+    split: Split, only: str, llm: bool, max_calls: int, cache: Path, show_failures: bool, record: bool
+) -> None:
     """Score diagnoses on simulated batches with known causes."""
     from rich.console import Console
     from rich.progress import Progress
@@ -82,6 +90,68 @@ def _answer(answerer: Answerer, named: Named, batch: Batch) -> Answer:
         codes={item.id: item.code for item in batch.evidence.items},
         plain=plain,
     )
+
+
+@main.command()
+@click.option(
+    "--split", type=click.Choice(["train", "test", "sealed"]), help="Split to use; train and test by default."
+)
+@click.option("--only", default="*", help="Pattern of story names, such as 'truck/*'.")
+@click.option("--platform", type=click.Choice(["truck", "car", "av"]), help="Platform to use; all by default.")
+@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Folder of cached drives.")
+@click.option("--show-failures", is_flag=True, help="Print each story with another answer; never sealed ones.")
+@click.option("--json", "to_json", type=click.Path(path_type=Path, dir_okay=False), help="Write scores and answers.")
+@click.option("--record", is_flag=True, help="Write the scores into docs/evals.md.")
+@click.option("--open-sealed", is_flag=True, help="Allow the sealed split: its scores are recorded whatever they are.")
+def stories(
+    split: StorySplit | None,
+    only: str,
+    platform: Platform | None,
+    cache: Path,
+    show_failures: bool,
+    to_json: Path | None,
+    record: bool,
+    open_sealed: bool,
+) -> None:
+    """Score diagnoses of documented drives with confirmed causes."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from evals import story_report
+    from evals.story_run import answers
+
+    console = Console()
+    if record and (only != "*" or platform is not None):
+        raise click.UsageError("Only whole splits are recorded.")
+    if split == "sealed":
+        if not open_sealed:
+            raise click.UsageError("The sealed split is run once, at the end. --open-sealed opens it.")
+        if show_failures:
+            raise click.UsageError("Answers to sealed stories are never shown.")
+        console.print(
+            "Sealed stories: these scores must be recorded in docs/evals.md, whatever they are.", style="bold"
+        )
+    wanted = {
+        name: story
+        for name, story in load_stories().items()
+        if fnmatchcase(name, only)
+        and platform in (None, story.platform)
+        and (story.split == split if split else story.split != "sealed")
+    }
+    if not wanted:
+        raise click.UsageError("No such stories.")
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("diagnosing", total=len(wanted))
+        judged = answers(wanted, cache, on_done=lambda: progress.advance(task))
+    for name, some in story_report.by(judged, lambda a: a.story.split).items():
+        story_report.show(console, name, some)
+        console.print()
+    if show_failures:
+        story_report.show_failures(console, judged)
+    if to_json is not None:
+        story_report.write_json(to_json, judged)
+    if record:
+        console.print(f"Recorded in {story_report.record(judged)}.")
 
 
 if __name__ == "__main__":

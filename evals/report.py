@@ -1,4 +1,4 @@
-"""Print scores on the terminal, and record their history in `docs/evals.md`."""
+"""Print scores of simulated drives on the terminal, and record their history in `docs/evals.md`."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "evals.md"
 PLOT: Final = ROOT / "docs" / "images" / "evals-reliability.svg"
 DIFFICULTIES: Final = ("easy", "medium", "hard")
-_HISTORY: Final = "<!-- history -->"
+HISTORY: Final = "<!-- history -->"
 
 _COLUMNS: Final = (
     "top-1", "top-3", "macro-F1", "grounded", "false alarms", "said", "severity", "Brier", "resisted", "tokens", "cost",
@@ -58,14 +58,14 @@ def show_failures(console: Console, answers: Mapping[str, Sequence[Answer]]) -> 
 
 def record(split: str, answers: Mapping[str, Sequence[Answer]]) -> Path:
     """Add the run to the history, and rewrite the section of the last run."""
-    page = PAGE.read_text("utf-8") if PAGE.exists() else f"{_INTRODUCTION}{_HISTORY}\n"
-    head, _, old = page.partition(_HISTORY)
+    page = PAGE.read_text("utf-8") if PAGE.exists() else f"{_INTRODUCTION}{HISTORY}\n"
+    head, _, old = page.partition(HISTORY)
     rows = [line for line in old.splitlines() if line.startswith("| 2")]
-    stamp = f"{datetime.now(UTC):%Y-%m-%d} | {_version()} | {split}"
+    stamp = f"{datetime.now(UTC):%Y-%m-%d} | {code_version()} | {split}"
     new = [f"| {stamp} | {way} | {' | '.join(_cells(score(judged)))} |" for way, judged in answers.items()]
     titles = ("date", "version", "split", "answered by", "batches", *_COLUMNS)
     history = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles), *new, *rows]
-    PAGE.write_text(f"{head}{_HISTORY}\n\n" + "\n".join(history) + "\n\n" + _last_run(split, answers), "utf-8")
+    PAGE.write_text(f"{head}{HISTORY}\n\n" + "\n".join(history) + "\n\n" + _last_run(split, answers), "utf-8")
     return PAGE
 
 
@@ -148,7 +148,8 @@ def _interval(share: Share) -> str:
     return f"{_percent(share.value)} ({100 * low:.0f}-{100 * high:.0f})"
 
 
-def _version() -> str:
+def code_version() -> str:
+    """Return the commit, or the version of the package without one."""
     try:
         git = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],
@@ -160,33 +161,35 @@ def _version() -> str:
 
 
 def _plot(answers: Mapping[str, Sequence[Answer]]) -> None:
+    curves = {way: [(b.stated, b.right) for b in reliability(outcomes(judged))] for way, judged in answers.items()}
+    plot_reliability(PLOT, curves)
+
+
+def plot_reliability(path: Path, curves: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Draw stated confidence against the share that was right, a curve for each name."""
     import io
 
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    markers = dict(zip(answers, "osD^v", strict=False))
     with mpl.rc_context({"svg.hashsalt": "argus", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure = Figure(figsize=(5.4, 4.2))
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color="#9aa3ad", linestyle="--", linewidth=1, label="ideal")
-        for way, judged in answers.items():
-            bins = reliability(outcomes(judged))
-            if bins:
-                axes.plot(
-                    [b.stated for b in bins], [b.right for b in bins], marker=markers[way], label=way, linewidth=1.2
-                )
+        for (name, points), marker in zip(curves.items(), "osD^v", strict=False):
+            if points:
+                axes.plot([x for x, _ in points], [y for _, y in points], marker=marker, label=name, linewidth=1.2)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="stated confidence", ylabel="share that was right")
         axes.grid(color="#d8dce1", linewidth=0.6)
         axes.legend(frameon=False, fontsize=8)
         figure.tight_layout()
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    PLOT.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
-    PLOT.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", "utf-8")
+    path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", "utf-8")
 
 
 _INTRODUCTION: Final = """# Evals

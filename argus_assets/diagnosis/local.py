@@ -63,6 +63,20 @@ class LocalDrive:
     others: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadDrive:
+    """What was read and found in local recordings, before the question of its cause. Attributes as of `LocalDrive`."""
+
+    vehicle_platform: str
+    inferred_from: str
+    recordings: pl.DataFrame
+    problems: pl.DataFrame
+    events: pl.DataFrame
+    statistics: DriveStatistics
+    notes: tuple[str, ...]
+    others: tuple[str, ...]
+
+
 def diagnose_files(
     files: Sequence[tuple[str, Path, bool]],
     *,
@@ -93,6 +107,22 @@ def diagnose_files(
         Unavailable: There is no room for temporary files.
     """
     config = default_config() if faults is None else faults
+    drive = read_files(
+        files, vehicle_platform=vehicle_platform, decoders=decoders, limits=limits, faults=config, on_read=on_read
+    )
+    return diagnose_read(drive, now=now, faults=config, catalogue=catalogue)
+
+
+def read_files(
+    files: Sequence[tuple[str, Path, bool]],
+    *,
+    vehicle_platform: str | None = None,
+    decoders: Decoders = BUILT_IN,
+    limits: Limits = DEFAULT_LIMITS,
+    faults: FaultConfig,
+    on_read: Callable[[str], None] = lambda _: None,
+) -> ReadDrive:
+    """Read local recordings in a confined process, and find the faults. Arguments and errors as of `diagnose_files`."""
     with pool() as processes, processes.process() as process:
         rows: list[dict[str, object]] = []
         summaries: list[tuple[str, RecordingSummary]] = []
@@ -113,40 +143,55 @@ def diagnose_files(
         inferred_from = ""
         if vehicle_platform is None:
             vehicle_platform, inferred_from = infer_platform(count_contained(process, parts, frames=frames))
-        findings = find_contained(process, parts, frames=frames, config=config)
+        findings = find_contained(process, parts, frames=frames, config=faults)
         distance, speed = measure_contained(process, parts, frames=frames)
     made = aggregate(findings.events, recordings, distance=distance, speed=speed, buses=findings.buses)
-    damage = problems_table(summaries)
-    evidence = build_evidence(
-        made.error_stats,
-        recordings,
+    return ReadDrive(
+        vehicle_platform=vehicle_platform or "",
+        inferred_from=inferred_from,
+        recordings=recordings,
+        problems=problems_table(summaries),
         events=findings.events,
-        problems=damage,
-        pairs=made.pairs,
-        platform=vehicle_platform or "",
+        statistics=made,
+        notes=findings.notes,
+        others=tuple(others),
+    )
+
+
+def diagnose_read(
+    drive: ReadDrive, *, now: datetime, faults: FaultConfig, catalogue: Catalogue | None = None
+) -> LocalDrive:
+    """Diagnose a drive that was read by `read_files`. Arguments as of `diagnose_files`."""
+    evidence = build_evidence(
+        drive.statistics.error_stats,
+        drive.recordings,
+        events=drive.events,
+        problems=drive.problems,
+        pairs=drive.statistics.pairs,
+        platform=drive.vehicle_platform,
         release="",
-        drive_s=RecordedTime.of(recordings).recorded_s,
-        describe=lambda code: config.dictionary.describe(code).text,
+        drive_s=RecordedTime.of(drive.recordings).recorded_s,
+        describe=lambda code: faults.dictionary.describe(code).text,
     )
     answer = diagnose(
         evidence,
-        Services(catalogue=load_catalogue() if catalogue is None else catalogue, describe=config.dictionary.describe),
-        facts=Facts.of(findings.events, recordings),
+        Services(catalogue=load_catalogue() if catalogue is None else catalogue, describe=faults.dictionary.describe),
+        facts=Facts.of(drive.events, drive.recordings),
         batch=DRIVE,
         at=now,
         now=now,
     )
     return LocalDrive(
-        vehicle_platform=vehicle_platform or "",
-        inferred_from=inferred_from,
-        recordings=recordings,
-        problems=damage,
-        events=findings.events,
-        statistics=made,
+        vehicle_platform=drive.vehicle_platform,
+        inferred_from=drive.inferred_from,
+        recordings=drive.recordings,
+        problems=drive.problems,
+        events=drive.events,
+        statistics=drive.statistics,
         evidence=evidence,
         diagnosis=answer,
-        notes=findings.notes,
-        others=tuple(others),
+        notes=drive.notes,
+        others=drive.others,
     )
 
 
