@@ -14,6 +14,7 @@ from typing import Final, Self
 from argus_assets.faults.dictionary.additions import Addition, Additions
 from argus_assets.faults.dictionary.data import FailureMode, Guide, Parameter, Qualifier, load_tables
 from argus_assets.faults.dictionary.failure import Failure
+from argus_assets.faults.dictionary.meaning import failure_of_type, of_fmi, of_text
 from argus_assets.faults.schema import Severity
 
 _J1939: Final = re.compile(r"SPN([0-9]{1,6})/FMI([0-9]{1,2})")
@@ -126,7 +127,9 @@ class Dictionary:
         listed = load_tables().codes.get(code)
         if listed is None:
             return None
-        entry = _guided(Entry(code, listed.text, listed.system, known=True, source=listed.source), listed.guide)
+        part, failure = of_text(listed.text, listed.guide.name)
+        made = Entry(code, listed.text, listed.system, part=part, failure=failure, known=True, source=listed.source)
+        entry = _guided(made, listed.guide)
         return replace(entry, severity=listed.severity)
 
     def _composed(self, code: str) -> Entry | None:
@@ -195,8 +198,12 @@ def _j1939(code: str, spn: int, fmi: int, parameter: Parameter | None, mode: Fai
     if parameter is None:
         name = f"Manufacturer's own SPN {spn}" if spn in _MANUFACTURER_SPNS else f"SPN {spn}"
         entry = _guided(Entry(code, f"{name}: {mode_text}", "unknown"), mode.guide if mode else None)
-        return replace(entry, severity=None)
-    entry = Entry(code, f"{parameter.text}: {mode_text}", parameter.system, known=True, source="SAE J1939")
+        part = "" if spn in _MANUFACTURER_SPNS else f"SPN {spn}"
+        return replace(entry, severity=None, part=part, failure=of_fmi("", fmi))
+    entry = Entry(
+        code, f"{parameter.text}: {mode_text}", parameter.system, part=_lowered(parameter.text),
+        failure=of_fmi(parameter.text, fmi), known=True, source="SAE J1939",
+    )  # fmt: skip
     if mode is None:
         return entry
     own = {"high": parameter.high, "low": parameter.low, "fault": parameter.fault, None: None}[mode.takes]
@@ -209,7 +216,8 @@ def _qualified(code: str, base: Entry, failure_type: str) -> Entry:
 
     The failure type knows the kind of fault better than the component does, so its causes and checks go before.
     """
-    base = replace(base, code=code)
+    failure = failure_of_type(code.partition("-")[0], failure_type, base.failure)
+    base = replace(base, code=code, failure=failure)
     if failure_type == _NO_FAILURE_TYPE:
         return base
     qualifier = load_tables().failure_types.get(failure_type)
@@ -225,6 +233,11 @@ def _qualified(code: str, base: Entry, failure_type: str) -> Entry:
         checks=qualifier.guide.checks,
         must_not=_distinct(base.must_not + qualifier.guide.must_not),
     )
+
+
+def _lowered(text: str) -> str:
+    """Return a text with a small first letter, unless it begins with an abbreviation."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
