@@ -403,11 +403,13 @@ def _shared_cause(kind: str, members: Sequence[int], signs: Sequence[Sign], ecu:
     names = list(dict.fromkeys(signs[n].component.name for n in members))
     parts = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     systems = {signs[n].component.system for n in members}
-    at = f"_{ecu.lower().replace(' ', '_')}" if ecu else ""
-    ids = "_".join(sorted({signs[n].component.id for n in members})[:3])
+    at = f"{kind}.{(ecu or 'bus').lower().replace(' ', '_')}"
+    first = min((signs[n].onset for n in members if signs[n].onset is not None), default=None)
+    if first is not None:
+        at += f"_at_{first:.0f}_s"
     return Candidate(
-        id=f"{kind}{at}.{ids}"[:120],
-        variable=f"{kind}{at}.{ids}",
+        id=at,
+        variable=at,
         prior=SHARED_PRIOR * factor,
         title=title.replace("{parts}", parts),
         explanation=explanation,
