@@ -143,7 +143,7 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
     found = [
         _Found(candidate, min(MAX_CONFIDENCE, posterior.modes[candidate.id]) * read)
         for candidate in network.candidates
-        if any(seen[n].is_now for n in candidate.signs)
+        if any(seen[n].is_now and not seen[n].is_consequence for n in candidate.signs)
     ]
     found = [f for f in found if f.confidence >= MIN_CONFIDENCE]
     # Rounded before ranking: damage lowers all confidences alike and must not change the order.

@@ -153,7 +153,7 @@ def _candidates(signs: Sequence[Sign], catalogue: Catalogue) -> Iterable[Candida
             yield made
     for component in _components(signs, catalogue):
         for template in catalogue.templates:
-            if component.kind in template.kinds:
+            if template.applies_to(component):
                 made = _of_template(template, component, signs, catalogue)
                 if made is not None:
                     yield made
@@ -167,7 +167,7 @@ def _of_cause(cause: Cause, signs: Sequence[Sign]) -> Candidate | None:
     ):
         return None
     matched = _matched(effects, signs)
-    if not matched:
+    if len({signs[n].component.id for n in matched}) < cause.min_components:
         return None
     return Candidate(
         cause.id, cause.id, PRIORS[cause.prior], cause.title, cause.explanation, cause.system, cause.kind,
@@ -205,7 +205,7 @@ def _of_template(
     )
 
 
-_OWN_FAULTS: Final = frozenset({"circuit", "stuck", "value", "internal", "fault"})
+_OWN_FAULTS: Final = frozenset({"circuit", "signal", "stuck", "value", "internal", "fault"})
 _ECHO: Final = Effect.parse("x:any M s")
 
 ALIVE: Final = 0.05
@@ -318,10 +318,10 @@ def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
     """Return the shared returns, references, feeds, connectors and branches that findings of one moment suggest."""
     by_unit: dict[str, list[int]] = {}
     for n, sign in enumerate(signs):
-        if sign.failure in _CIRCUIT and sign.component.kind in ("sensor", "actuator") and sign.is_now:
+        if sign.failure in _CIRCUIT and sign.component.kind in ("sensor", "encoder", "actuator") and sign.is_now:
             by_unit.setdefault(sign.item.ecu, []).append(n)
     for ecu, numbers in by_unit.items():
-        sensors = [n for n in numbers if signs[n].component.kind == "sensor"]
+        sensors = [n for n in numbers if signs[n].component.kind in ("sensor", "encoder")]
         actuators = [n for n in numbers if signs[n].component.kind == "actuator"]
         high = [n for n in sensors if signs[n].failure in ("circuit_high", "circuit", "circuit_open")]
         low = [n for n in sensors if signs[n].failure in ("circuit_low", "circuit", "circuit_open", "no_signal")]
@@ -335,7 +335,7 @@ def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
             yield _shared_cause("shared_connector", members, signs, ecu)
     lost = [
         n for n, s in enumerate(signs)
-        if s.failure in _LOST and s.is_now and s.component.kind in ("unit", "sensor", "actuator", "device")
+        if s.failure in _LOST and s.is_now and s.component.kind in ("unit", "sensor", "encoder", "actuator", "device")
     ]  # fmt: skip
     for members in _together(signs, lost):
         yield _shared_cause("shared_branch", members, signs, "")
@@ -404,7 +404,8 @@ def _shared_cause(kind: str, members: Sequence[int], signs: Sequence[Sign], ecu:
     parts = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     systems = {signs[n].component.system for n in members}
     at = f"{kind}.{(ecu or 'bus').lower().replace(' ', '_')}"
-    first = min((signs[n].onset for n in members if signs[n].onset is not None), default=None)
+    onsets = [onset for n in members if (onset := signs[n].onset) is not None]
+    first = min(onsets, default=None)
     if first is not None:
         at += f"_at_{first:.0f}_s"
     return Candidate(
