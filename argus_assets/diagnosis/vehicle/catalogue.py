@@ -169,7 +169,7 @@ class Cause(Entry):
         checks: `<minutes> | <what to do, and what each result means>`, in order.
         repairs: What is done once it is confirmed.
         needs: Selectors of which at least one must be seen for the cause to be considered.
-        min_components: Number of components that its findings must be about.
+        min_components: Number of components that the findings it needs must be about.
     """
 
     id: str

@@ -162,12 +162,11 @@ def _candidates(signs: Sequence[Sign], catalogue: Catalogue) -> Iterable[Candida
 
 def _of_cause(cause: Cause, signs: Sequence[Sign]) -> Candidate | None:
     effects = _parsed(cause.effects, "")
-    if cause.needs and not any(
-        e.selector.matches(s.component.id, s.failure, s.item.code) for e in _parsed(cause.needs, "") for s in signs
-    ):
-        return None
     matched = _matched(effects, signs)
-    if len({signs[n].component.id for n in matched}) < cause.min_components:
+    needed = _matched(_parsed(cause.needs, ""), signs) if cause.needs else matched
+    # What was once counts for a cause, but does not make one.
+    needed_now = {signs[n].component.id for n in needed if signs[n].is_now}
+    if not matched or (cause.min_components > 1 and len(needed_now) < cause.min_components) or not needed:
         return None
     return Candidate(
         cause.id, cause.id, PRIORS[cause.prior], cause.title, cause.explanation, cause.system, cause.kind,
