@@ -152,8 +152,11 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
         if mine and chance >= MIN_CONFIDENCE:
             share = sum(_WEIGHT[seen[n].item.severity] for n in mine) / total
             found.append(_Found(candidate, chance, share, len(mine), stated(chance, share, len(mine)) * read))
-    # Rounded before ranking: damage lowers all confidences alike and must not change the order.
-    found.sort(key=lambda f: (-round(f.posterior, 6), f.candidate.id))
+    # Modes of one component exclude each other: together they say how likely the component is.
+    of_variable: dict[str, float] = {}
+    for f in found:
+        of_variable[f.candidate.variable] = of_variable.get(f.candidate.variable, 0.0) + f.posterior
+    found.sort(key=lambda f: (-round(of_variable[f.candidate.variable], 6), -round(f.posterior, 6), f.candidate.id))
     return found[:MAX_CAUSES]
 
 

@@ -73,6 +73,8 @@ class SoftwareFailure(StrEnum):
     """No permission, locked by another."""
     HARDWARE_ERROR = "hardware_error"
     """Device reports an internal fault: Xid, ECC, PCIe AER, self-test."""
+    STARVED = "starved"
+    """Waits for input that does not come: a consequence."""
     STARTING = "starting"
     """Start-up or initialisation that is not finished."""
     EMERGENCY = "emergency"

@@ -17,13 +17,21 @@ from argus_assets.faults.schema import Severity
 LEAK: Final = 0.004
 """Chance that a code of a known component is there for a reason that the model does not know."""
 
-LEAKS: Final = {"limit": 0.5, "request": 0.7, "condition": 0.4, "unknown": 0.05, "emergency": 0.5, "starting": 0.5}
+LEAKS: Final = {
+    "limit": 0.5,
+    "request": 0.7,
+    "condition": 0.4,
+    "unknown": 0.05,
+    "emergency": 0.5,
+    "starting": 0.5,
+    "starved": 0.3,
+}
 """The same for consequences, states and codes of unknown meaning: they need no cause of their own."""
 
 TEXT_LEAK: Final = 0.03
 """The same for a text of software: many are written without a fault."""
 
-CONSEQUENCES: Final = frozenset({"limit", "request", "condition", "emergency", "starting"})
+CONSEQUENCES: Final = frozenset({"limit", "request", "condition", "emergency", "starting", "starved"})
 
 _ADDRESS: Final = re.compile(r"^SA 0x([0-9A-F]{2})$")
 _SOURCE_ADDRESS_SPN: Final = re.compile(r"^SPN(2[01]\d\d|22[0-4]\d|225[0-5])/")

@@ -34,14 +34,17 @@ NOT_SEEN_WEIGHT: Final = 0.25
 SHARED_PRIOR: Final = 0.0015
 """Chance of a shared return, feed, reference or branch per drive with a complaint."""
 
+ONLY_HISTORY: Final = 0.15
+"""Factor on the prior of a cause whose own signs are all of the past."""
+
 TOO_EARLY: Final = 0.1
 """Density of an effect that was seen before its cause, relative to any time."""
 
-MIN_TIMING: Final = 0.2
+MIN_TIMING: Final = 0.4
 MAX_TIMING: Final = 15.0
 """Bounds of the factor of time: a delay is known too roughly for more."""
 
-_DELAYS: Final[Mapping[Delay, tuple[float, float]]] = {"s": (15.0, 1.2), "min": (150.0, 1.2), "h": (1800.0, 1.5)}
+_DELAYS: Final[Mapping[Delay, tuple[float, float]]] = {"s": (15.0, 1.2), "min": (120.0, 1.6), "h": (1800.0, 1.8)}
 """Median, seconds, and spread of a lognormal delay."""
 
 
@@ -99,8 +102,11 @@ def build_network(
     modes: list[Mode] = []
     for candidate in candidates.values():
         starts = _start(candidate, signs)
+        first = _first_of_component(candidate, signs)
         links = {
-            signs[n].item.id: Link(effect.chance, _timing(effect.delay, starts, signs[n].onset, drive_s))
+            signs[n].item.id: Link(
+                effect.chance, _timing(effect.delay, starts, signs[n].onset, drive_s) if n in first else 1.0
+            )
             for n, effect in candidate.signs.items()
         }
         for effect in candidate.missing:
@@ -111,6 +117,14 @@ def build_network(
         modes.append(Mode(candidate.id, candidate.variable, min(0.3, odds / (1 + odds)), links))
     findings = [Finding(s.item.id, s.leak, "seen", s.weight) for s in signs]
     return Network(tuple(candidates.values()), tuple(modes), (*findings, *absent.values()))
+
+
+def _first_of_component(candidate: Candidate, signs: Sequence[Sign]) -> set[int]:
+    """Return the earliest finding of each component: what several units say of one thing is one moment, not several."""
+    first: dict[str, int] = {}
+    for n in sorted(candidate.signs, key=lambda n: signs[n].item.seconds_into_drive):
+        first.setdefault(signs[n].component.id, n)
+    return set(first.values())
 
 
 def _start(candidate: Candidate, signs: Sequence[Sign]) -> float | None:
@@ -168,8 +182,9 @@ def _of_cause(cause: Cause, signs: Sequence[Sign]) -> Candidate | None:
     needed_now = {signs[n].component.id for n in needed if signs[n].is_now}
     if not matched or (cause.min_components > 1 and len(needed_now) < cause.min_components) or not needed:
         return None
+    prior = PRIORS[cause.prior] * (1.0 if needed_now or not cause.needs else ONLY_HISTORY)
     return Candidate(
-        cause.id, cause.id, PRIORS[cause.prior], cause.title, cause.explanation, cause.system, cause.kind,
+        cause.id, cause.id, prior, cause.title, cause.explanation, cause.system, cause.kind,
         cause.drivable, matched, "", _missing(effects, signs), cause.safety, cause.checks, cause.repairs,
     )  # fmt: skip
 
@@ -247,7 +262,7 @@ def _of_dependants(component: Component, catalogue: Catalogue) -> list[Effect]:
     effects: list[Effect] = []
     for other in catalogue.components.values():
         if component.kind == "unit" and other.sent_by == component.id:
-            effects.append(Effect.parse(f"{other.id}:missing_message,invalid_message,no_signal A"))
+            effects.append(Effect.parse(f"{other.id}:missing_message,invalid_message A"))
         if component.kind == "supply" and other.reference == component.id:
             effects.append(Effect.parse(f"{other.id}:circuit,implausible,no_signal,frequency A"))
             effects.append(Effect.parse(f"{other.id}:high,low S"))
@@ -271,15 +286,14 @@ def _matched(effects: Sequence[Effect], signs: Sequence[Sign]) -> dict[int, Effe
 
 
 def _missing(effects: Sequence[Effect], signs: Sequence[Sign]) -> tuple[Effect, ...]:
-    """Return the effects that always show at once and that no finding matches."""
-    return tuple(
-        effect
-        for effect in effects
-        if effect.chance >= STRENGTHS["A"]
-        and effect.delay == "now"
-        and effect.selector.component
-        and not any(effect.selector.matches(s.component.id, s.failure, s.item.code) for s in signs)
-    )
+    """Return the defining sign of a cause, the first that it lists, if it always shows at once and was not reported."""
+    first = effects[0]
+    expected = first.chance >= STRENGTHS["A"] and first.delay == "now" and "*" not in first.selector.component
+    if not expected or not first.selector.component:
+        return ()
+    if any(first.selector.matches(s.component.id, s.failure, s.item.code) for s in signs):
+        return ()
+    return (first,)
 
 
 def _components(signs: Sequence[Sign], catalogue: Catalogue) -> list[Component]:
@@ -334,7 +348,7 @@ def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
             yield _shared_cause("shared_connector", members, signs, ecu)
     lost = [
         n for n, s in enumerate(signs)
-        if s.failure in _LOST and s.is_now and s.component.kind in ("unit", "sensor", "encoder", "actuator", "device")
+        if s.failure in _LOST and s.is_now and not s.component.id.endswith("_module") and s.component.kind in ("unit", "sensor", "encoder", "actuator", "device")
     ]  # fmt: skip
     for members in _together(signs, lost):
         yield _shared_cause("shared_branch", members, signs, "")

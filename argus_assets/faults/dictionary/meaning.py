@@ -33,6 +33,12 @@ _BY_GUIDE: Final[Mapping[str, Failure]] = {
     "bus_off": Failure.BUS_OFF,
     "voltage_low": Failure.SUPPLY_LOW,
     "voltage_high": Failure.SUPPLY_HIGH,
+    "lidar_packets": Failure.NO_SIGNAL,
+    "camera_frames": Failure.NO_SIGNAL,
+    "radar_silent": Failure.NO_SIGNAL,
+    "gnss_lost": Failure.NO_SIGNAL,
+    "imu_implausible": Failure.IMPLAUSIBLE,
+    "compute_hot": Failure.OVERHEATED,
     "cam_crank_correlation": Failure.CORRELATION,
     "pressure_correlation": Failure.CORRELATION,
     "cam_timing": Failure.STUCK,
@@ -136,7 +142,8 @@ def failure_of_type(code: str, byte: str, base: Failure) -> Failure:
         byte: Failure-type byte, two hex digits.
         base: Failure mode that the code states itself.
     """
-    if byte == "00":
+    # Categories 0, 6 and 9 say how it was noticed: a gear that slips is found by a plausibility check.
+    if byte == "00" or (byte[0] in "069" and base not in (Failure.UNKNOWN, Failure.CIRCUIT)):
         return base
     if code[0] == "U":
         number = int(code[1:], 16)
