@@ -154,6 +154,22 @@ def stories(
         console.print(f"Recorded in {story_report.record(judged)}.")
 
 
+@main.command("fit")
+@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Folder of cached drives.")
+def fit(cache: Path) -> None:
+    """Fit the correction of confidences on the training stories, and print its parameters."""
+    from evals.fit import IDENTITY, RIDGE, logistic, outcomes
+    from evals.story_run import tell
+
+    stories = {name: story for name, story in load_stories().items() if story.split == "train"}
+    told = [(story, tell((name, story, cache))[1].diagnosis) for name, story in stories.items()]
+    x, y = outcomes(told)
+    weights = logistic(x, y, towards=IDENTITY, ridge=RIDGE)
+    names = ("A", "B", "UNACCOUNTED", "ALONE")
+    click.echo(f"{len(y)} named causes of {len(stories)} stories, {y.mean():.0%} right")
+    click.echo("\n".join(f"{name}: Final = {weight:.2f}" for name, weight in zip(names, weights, strict=True)))
+
+
 if __name__ == "__main__":
     try:
         main()

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from argus_assets.diagnosis.diagnose import Services, diagnose
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Diagnosis, Evidence, RootCause
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import Case, OverBudget, Reservation, Usage
 from argus_assets.diagnosis.prices import Prices
 from argus_assets.diagnosis.retrieval import MemoryCaseStore, case_of, case_query, causes_of
 from argus_assets.diagnosis.signature import fault_signature
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.errors import BadSetting
 from argus_assets.settings import Settings
 from evals.batches import Batch

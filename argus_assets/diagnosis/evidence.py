@@ -15,6 +15,7 @@ from argus_assets.diagnosis.states import (
     clearings_of,
     fault_state,
     onset_seen,
+    sessions_of,
 )
 from argus_assets.faults.dictionary import lookup as dictionary
 from argus_assets.faults.schema import Severity
@@ -66,6 +67,7 @@ def build_evidence(
     digests = dict(recordings.select("recording", pl.col("sha256").str.slice(0, SHA256_DIGITS)).iter_rows())
     appeared = _appeared(chosen)
     clears = None if events is None else clearings_of(events)
+    sessions = None if events is None else sessions_of(events)
     ends_ns = _ends_ns(recordings, events)
     items: list[EvidenceItem] = []
     for row in chosen.iter_rows(named=True):
@@ -80,7 +82,7 @@ def build_evidence(
                 ecu=redact(row["ecu"]),
                 status=row["status"],
                 severity=Severity(row["severity"]),
-                state=_state(row, same, events, clears, ends_ns=ends_ns, drive_s=drive_s),
+                state=_state(row, same, events, clears, sessions, ends_ns=ends_ns, drive_s=drive_s),
                 onset_seen=onset_seen(row["source"], row["seconds_into_drive"]),
                 meaning=redact(describe(row["code"])),
                 occurrences=row["occurrences"],
@@ -132,19 +134,20 @@ def _state(
     same: pl.DataFrame,
     events: pl.DataFrame | None,
     clears: pl.DataFrame | None,
+    sessions: pl.DataFrame | None,
     *,
     ends_ns: int,
     drive_s: float,
 ) -> FaultState:
     """Return the state of a fault by the activations of all its sources, or by its status alone."""
-    if events is None or clears is None:
+    if events is None or clears is None or sessions is None:
         return STATE_OF_STATUS[row["status"]]
     sources = [row["source"], *same["source"]]
     codes = [row["code"], *same["code"]]
     mine = events.filter(
         pl.col("code").is_in(codes) & (pl.col("ecu") == row["ecu"]) & pl.col("source").cast(pl.String).is_in(sources)
     )
-    return fault_state(mine, clears, ends_ns=ends_ns, drive_s=drive_s)
+    return fault_state(mine, clears, sessions, ends_ns=ends_ns, drive_s=drive_s)
 
 
 def _appeared(chosen: pl.DataFrame) -> dict[int, int]:

@@ -216,6 +216,9 @@ class RootCause(Document):
         cause: Identifier from the knowledge base, such as `ignition_coil_cylinder_1`, or
             `unexplained_code:<code>` if no pattern is known.
         confidence: 0 to 1.
+        posterior: Probability by the model of the vehicle, before it is corrected; `None` without one.
+        accounts_for: Share of the present faults that it explains, by severity, 0 to 1.
+        findings: Number of present faults that it explains.
         supports: Ids of the items that support it; never empty.
         contradicts: Ids of the items that contradict it.
         actions: Checks, in order.
@@ -228,6 +231,9 @@ class RootCause(Document):
     system: System = System.UNKNOWN
     kind: CauseKind = CauseKind.UNKNOWN
     confidence: float = Field(ge=0, le=1)
+    posterior: float | None = None
+    accounts_for: float = 0.0
+    findings: int = 0
     supports: tuple[str, ...] = Field(min_length=1)
     contradicts: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()

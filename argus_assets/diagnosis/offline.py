@@ -29,6 +29,7 @@ from argus_assets.diagnosis.model import (
 from argus_assets.diagnosis.severity_floor import drivable_floor, is_there_now, severity_floor, stricter
 from argus_assets.diagnosis.vehicle.catalogue import Catalogue, parse_check
 from argus_assets.diagnosis.vehicle.checks import ordered_checks
+from argus_assets.diagnosis.vehicle.confidence import MAX_CONFIDENCE, stated
 from argus_assets.diagnosis.vehicle.findings import Sign, signs
 from argus_assets.diagnosis.vehicle.inference import infer
 from argus_assets.diagnosis.vehicle.network import SAME_MOMENT_S, Candidate, build_network
@@ -38,7 +39,6 @@ from argus_assets.faults.schema import Severity
 
 MAX_CAUSES: Final = 5
 MAX_CHECKS: Final = 10
-MAX_CONFIDENCE: Final = 0.95
 MIN_CONFIDENCE: Final = 0.03
 """Causes below are not listed."""
 
@@ -58,9 +58,12 @@ _WEIGHT: Final = {Severity.INFO: 1, Severity.WARNING: 2, Severity.ERROR: 4, Seve
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A candidate and its posterior."""
+    """A candidate, its posterior, and the confidence that is stated."""
 
     candidate: Candidate
+    posterior: float
+    accounts_for: float
+    findings: int
     confidence: float
 
 
@@ -140,14 +143,17 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
     network = build_network(seen, catalogue, drive_s=evidence.coverage.drive_s, boost=boost)
     posterior = infer(network.modes, network.findings)
     read = _read_share(evidence)
-    found = [
-        _Found(candidate, min(MAX_CONFIDENCE, posterior.modes[candidate.id]) * read)
-        for candidate in network.candidates
-        if any(seen[n].is_now for n in candidate.signs)
-    ]
-    found = [f for f in found if f.confidence >= MIN_CONFIDENCE]
+    to_explain = [n for n, sign in enumerate(seen) if sign.is_now and not sign.is_consequence]
+    total = sum(_WEIGHT[seen[n].item.severity] for n in to_explain)
+    found: list[_Found] = []
+    for candidate in network.candidates:
+        mine = [n for n in to_explain if n in candidate.signs]
+        chance = posterior.modes[candidate.id]
+        if mine and chance >= MIN_CONFIDENCE:
+            share = sum(_WEIGHT[seen[n].item.severity] for n in mine) / total
+            found.append(_Found(candidate, chance, share, len(mine), stated(chance, share, len(mine)) * read))
     # Rounded before ranking: damage lowers all confidences alike and must not change the order.
-    found.sort(key=lambda f: (-round(f.confidence / max(read, 1e-9), 6), f.candidate.id))
+    found.sort(key=lambda f: (-round(f.posterior, 6), f.candidate.id))
     return found[:MAX_CAUSES]
 
 
@@ -164,6 +170,9 @@ def _root_cause(found: _Found, seen: Sequence[Sign], vote: _Vote | None) -> Root
         system=candidate.system,
         kind=candidate.kind,
         confidence=round(found.confidence, 3),
+        posterior=round(found.posterior, 6),
+        accounts_for=round(found.accounts_for, 4),
+        findings=found.findings,
         supports=tuple(sign.item.id for sign in supports),
         contradicts=tuple(sign.item.id for sign in _preceding(candidate, seen)),
         actions=(*safety, *checks, *candidate.repairs),

@@ -29,8 +29,15 @@ def is_there_now(item: EvidenceItem) -> bool:
 
 def severity_floor(evidence: Evidence) -> Severity:
     """Return the worst severity of the faults present."""
-    present = (item.severity for item in evidence.items if item.state in NOW)
+    present = (_severity_now(item) for item in evidence.items if item.state in NOW)
     return max(present, key=MILDEST_SEVERITY_FIRST.index, default=Severity.INFO)
+
+
+def _severity_now(item: EvidenceItem) -> Severity:
+    """Return a fault's severity; one that was gone before the drive's end is at most a warning, unless it was critical."""
+    if item.state == "ended" and item.severity is Severity.ERROR:
+        return Severity.WARNING
+    return item.severity
 
 
 def drivable_floor(evidence: Evidence, severity: Severity) -> Drivable:

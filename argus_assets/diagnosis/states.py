@@ -9,19 +9,22 @@ from typing import Final, Literal
 
 import polars as pl
 
-from argus_assets.faults.clearings import CLEAR_CODES, CLEARED_ECU, ECU_SEPARATOR, REFUSED_ECU
+from argus_assets.faults.clearings import CLEAR_CODES, CLEARED_ECU, ECU_SEPARATOR, PROGRAMMING, REFUSED_ECU
 
-FaultState = Literal["present", "moment", "intermittent", "pending", "stored", "permanent", "previous", "cleared"]
+FaultState = Literal[
+    "present", "moment", "intermittent", "ended", "pending", "stored", "permanent", "previous", "cleared", "serviced"
+]
 """`moment`: a single occurrence, such as a log line. `intermittent`: failed in this drive, passes at its end. `stored`:
-kept by the control unit, not failing now. `permanent`: repaired, waits for its monitor. `cleared`: a clearing held."""
+kept by the control unit, not failing now. `ended`: active in this drive, once, and gone before its end. `permanent`: repaired, waits for its monitor. `cleared`: a clearing held.
+`serviced`: a silence while a control unit was programmed."""
 
 WEIGHTS: Final[Mapping[FaultState, float]] = {
-    "present": 1.0, "moment": 1.0, "intermittent": 0.7, "pending": 0.6, "stored": 0.3, "permanent": 0.1,
-    "previous": 0.1, "cleared": 0.1,
+    "present": 1.0, "moment": 1.0, "intermittent": 0.7, "ended": 0.7, "pending": 0.6, "stored": 0.3, "permanent": 0.1,
+    "previous": 0.1, "cleared": 0.1, "serviced": 0.1,
 }  # fmt: skip
 """Weight of a finding's likelihood ratio by its state (engineering judgement; 1 for one that fails now)."""
 
-NOW: Final[frozenset[FaultState]] = frozenset({"present", "moment", "intermittent"})
+NOW: Final[frozenset[FaultState]] = frozenset({"present", "moment", "intermittent", "ended"})
 """States of faults of this drive."""
 
 FROM_START_S: Final = 3.0
@@ -29,6 +32,9 @@ FROM_START_S: Final = 3.0
 
 AT_END_S: Final = 5.0
 """A fault reported within this time of the last frame is there at the end: the longest period of a DM1 and its repetition."""
+
+AFTER_PROGRAMMING_S: Final = 30.0
+"""A programmed control unit starts again within this time."""
 
 _READ_OUTS: Final = (
     "obd_",
@@ -67,20 +73,24 @@ def onset_seen(source: str, seconds_into_drive: float) -> bool:
     return not is_read_out(source) and seconds_into_drive > FROM_START_S
 
 
-def fault_state(reports: pl.DataFrame, clears: pl.DataFrame, *, ends_ns: int, drive_s: float) -> FaultState:
+def fault_state(
+    reports: pl.DataFrame, clears: pl.DataFrame, sessions: pl.DataFrame, *, ends_ns: int, drive_s: float
+) -> FaultState:
     """Return the state of a fault.
 
     Args:
         reports: Its activations, of all sources: `faults.schema.ERROR_EVENTS`.
         clears: Clearings of the drive (`clearings_of`).
+        sessions: Programming sessions of the drive (`sessions_of`).
         ends_ns: Time of the drive's last frame, nanoseconds since 1970 UTC.
         drive_s: Duration of the drive, seconds.
     """
+    cleared = clears.filter(pl.col("ecus").list.contains(reports["ecu"][0]))["at_ns"].max()
+    if cleared is not None:
+        reports = reports.filter(pl.col("last_seen").dt.timestamp("ns") > cleared)
+        if reports.is_empty():
+            return "cleared"
     last = int(reports["last_seen"].dt.timestamp("ns").max())  # type: ignore[arg-type]
-    ecu = reports["ecu"][0]
-    cleared = clears.filter((pl.col("at_ns") >= last) & pl.col("ecus").list.contains(ecu))
-    if cleared.height:
-        return "cleared"
     by_unit = reports.filter(pl.col("dtc_status").is_not_null()).sort("last_seen")
     if by_unit.height:
         state = _of_status_byte(int(by_unit["dtc_status"][-1]))
@@ -88,8 +98,14 @@ def fault_state(reports: pl.DataFrame, clears: pl.DataFrame, *, ends_ns: int, dr
             return state
     statuses = reports["status"].cast(pl.String).to_list()
     if "active" in statuses:
-        ended = (ends_ns - last) / 1e9 > max(AT_END_S, 0.05 * drive_s)
-        return "intermittent" if ended or reports.filter(pl.col("status") == "active").height > 2 else "present"
+        active = reports.filter(pl.col("status") == "active")
+        if sessions.height and _while_programming(active, sessions, ends_ns):
+            return "serviced"
+        if active.height > 2:
+            return "intermittent"
+        if (ends_ns - last) / 1e9 <= max(AT_END_S, 0.05 * drive_s):
+            return "present"
+        return "ended" if active.height == 1 else "intermittent"
     states = {STATE_OF_STATUS[status] for status in statuses}
     return next(state for state in WEIGHTS if state in states)
 
@@ -97,10 +113,10 @@ def fault_state(reports: pl.DataFrame, clears: pl.DataFrame, *, ends_ns: int, dr
 def _of_status_byte(status: int) -> FaultState | None:
     if status & _TEST_FAILED:
         return "present"
-    if status & _FAILED_THIS_CYCLE or status & _LAMP:
+    if status & (_FAILED_THIS_CYCLE | _LAMP):
         return "intermittent"
     if status & _CONFIRMED:
-        return "stored"
+        return "intermittent" if status & _PENDING else "stored"
     return "pending" if status & _PENDING else "stored"
 
 
@@ -115,3 +131,24 @@ def clearings_of(events: pl.DataFrame) -> pl.DataFrame:
         if not refused:
             rows.append({"at_ns": int(row["first_seen"].timestamp() * 1e9), "ecus": ecus or [row["ecu"]]})
     return pl.DataFrame(rows, schema={"at_ns": pl.Int64, "ecus": pl.List(pl.String)})
+
+
+def sessions_of(events: pl.DataFrame) -> pl.DataFrame:
+    """Return the programming sessions of the drive: columns `begins_ns` and `ends_ns`."""
+    return events.filter(pl.col("code") == PROGRAMMING).select(
+        begins_ns=pl.col("first_seen").dt.timestamp("ns"), ends_ns=pl.col("last_seen").dt.timestamp("ns")
+    )
+
+
+def _while_programming(active: pl.DataFrame, sessions: pl.DataFrame, ends_ns: int) -> bool:
+    """Return whether a silence began in a programming session and ended soon after it."""
+    if not set(active["source"].cast(pl.String)) <= {"can_silence", "can_gap"}:
+        return False
+    first, last = (active[column].dt.timestamp("ns") for column in ("first_seen", "last_seen"))
+    begins, ends = int(first.min()), int(last.max())  # type: ignore[arg-type]
+    margin = int(AFTER_PROGRAMMING_S * 1e9)
+    return any(
+        session_begins - margin <= begins <= session_ends + margin
+        and (ends <= session_ends + margin or ends_ns <= session_ends + margin)
+        for session_begins, session_ends in sessions.iter_rows()
+    )

@@ -5,6 +5,9 @@ from typing import Final
 CLEAR_CODES: Final = ("OBD_CLEAR", "UDS_CLEAR", "J1939_CLEAR")
 """Codes of the events of a clearing."""
 
+PROGRAMMING: Final = "UDS_PROGRAMMING"
+"""Code of the events of a programming session."""
+
 SCOPE: Final = "scope"
 """Key of what was to be cleared: `ALL_CODES`, the letter of a system, a code, or for J1939 the DM (`DM3`, `DM11`)."""
 

@@ -23,7 +23,7 @@ from argus_assets.errors import BadSetting
 from argus_assets.faults.dictionary.failure import Failure
 
 ComponentKind = Literal[
-    "sensor", "actuator", "unit", "supply", "network", "fluid", "mechanical", "device", "process", "computer",
+    "sensor", "encoder", "actuator", "unit", "supply", "network", "fluid", "mechanical", "device", "process", "computer",
     "clock", "symptom", "condition",
 ]  # fmt: skip
 """What a component is; templates generate its causes by kind. A `symptom` has none of its own: causes of the catalogue
@@ -115,6 +115,8 @@ class Component(Entry):
         unit: Unit that reads or drives it.
         reference: Supply group that feeds it, a component of kind `supply`.
         prior: How often its own circuit fails.
+        templates: Suffixes of the templates that apply; all of its kind by default. A cause of the catalogue that says more
+            takes the place of the others.
         cause: Identifier of its circuit's cause, where it differs from `<id>.circuit`.
         disturbs: Effects of a wrong or missing signal, or of an actuator that does not act.
     """
@@ -130,6 +132,7 @@ class Component(Entry):
     unit: str = ""
     reference: str = ""
     prior: Prior = "usual"
+    templates: tuple[str, ...] | None = None
     cause: str = ""
     disturbs: tuple[str, ...] = ()
 
@@ -166,6 +169,7 @@ class Cause(Entry):
         checks: `<minutes> | <what to do, and what each result means>`, in order.
         repairs: What is done once it is confirmed.
         needs: Selectors of which at least one must be seen for the cause to be considered.
+        min_components: Number of components that the findings it needs must be about.
     """
 
     id: str
@@ -177,6 +181,7 @@ class Cause(Entry):
     drivable: Drivable = "with_care"
     effects: Annotated[tuple[str, ...], Field(min_length=1)]
     needs: tuple[str, ...] = ()
+    min_components: int = 1
     safety: str = ""
     checks: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
@@ -184,7 +189,7 @@ class Cause(Entry):
 
 
 _FIRST_SUFFIX: Final = {
-    "sensor": "circuit", "actuator": "circuit", "unit": "lost", "supply": "fault", "network": "fault", "fluid": "low",
+    "sensor": "circuit", "encoder": "circuit", "actuator": "circuit", "unit": "lost", "supply": "fault", "network": "fault", "fluid": "low",
     "mechanical": "failed", "device": "connection", "process": "died", "computer": "overload", "clock": "offset",
 }  # fmt: skip
 """The template of a kind whose cause takes the identifier that the component names."""
@@ -213,6 +218,10 @@ class Template(Entry):
     disturbs: bool = False
     checks: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
+
+    def applies_to(self, component: Component) -> bool:
+        """Return whether it generates a cause of a component."""
+        return component.kind in self.kinds and (component.templates is None or self.suffix in component.templates)
 
     def cause_of(self, component: Component) -> str:
         """Return the identifier of its cause for a component."""
@@ -314,7 +323,7 @@ class Catalogue:
         made = {cause.id: cause.title for cause in self.causes}
         for component in self.components.values():
             for template in self.templates:
-                if component.kind in template.kinds:
+                if template.applies_to(component):
                     made[template.cause_of(component)] = template.filled(template.title, component)
         return made
 

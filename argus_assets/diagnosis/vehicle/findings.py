@@ -96,6 +96,8 @@ def _meaning(
     if spn := _SOURCE_ADDRESS_SPN.match(code):
         unit = _unit(int(spn[1]) - 2000, catalogue)
         return unit, "missing_message", LEAK
+    if item.source in ("can_silence", "can_gap") and address is not None:
+        return _unit(address, catalogue), "no_signal", LEAK
     known = catalogue.component_of(code)
     if known is not None:
         component = catalogue.components[known]
@@ -103,9 +105,7 @@ def _meaning(
             return component, text.failure, LEAK
         if failure == Failure.UNKNOWN:
             failure = _FAILURE_OF_KIND.get(component.kind, failure)
-        return component, failure, LEAKS.get(failure, LEAK)
-    if item.source in ("can_silence", "can_gap") and address is not None:
-        return _unit(address, catalogue), "no_signal", LEAK
+        return component, failure, _LEAKS_OF.get(known) or (LEAKS[failure] if failure in CONSEQUENCES else LEAK)
     if item.source.startswith("ros_") or item.source in ("rule", "plug_in"):
         text = _pattern(item, catalogue)
         named = text.component if text and text.component else _named(item, catalogue)
@@ -114,7 +114,7 @@ def _meaning(
             return component, "unknown", LEAKS["unknown"]
         return component, text.failure, LEAKS.get(text.failure, TEXT_LEAK)
     if not entry.part:
-        return _made(code, "condition", _system(entry.system)), failure, LEAKS["unknown"]
+        return _made(code, "symptom", _system(entry.system)), failure, LEAKS["unknown"]
     return _made(entry.part, _kind(entry.part, failure), _system(entry.system)), failure, LEAKS.get(failure, LEAK)
 
 
@@ -124,6 +124,10 @@ _FAILURE_OF_KIND: Final = {
     "mechanical": "stuck", "symptom": "unknown", "condition": "condition",
 }  # fmt: skip
 """Failure mode of a code of a catalogued component that says no more."""
+
+
+_LEAKS_OF: Final = {"cyclic_message": 0.1}
+"""Leak of single components: a cyclic message also stops because nobody needs it any more."""
 
 
 def _unit(address: int, catalogue: Catalogue) -> Component:
@@ -167,7 +171,7 @@ _KIND_OF_FAILURE: Final[dict[str, ComponentKind]] = {
     "mixture": "mechanical", "efficiency": "mechanical", "leak": "mechanical", "flow": "mechanical",
     "slip": "mechanical", "contribution": "mechanical", "correlation": "mechanical", "isolation": "mechanical",
     "imbalance": "mechanical", "missing_message": "unit", "invalid_message": "unit", "incompatible": "unit",
-    "internal": "unit", "bus_off": "network", "interlock": "sensor",
+    "bus_off": "network", "interlock": "sensor",
 }  # fmt: skip
 
 
@@ -175,6 +179,8 @@ def _kind(part: str, failure: str) -> ComponentKind:
     """Return the kind of a component that the catalogue lacks, by its name and by how it fails."""
     if failure in ("limit", "request", "condition", "missing_message", "bus_off"):
         return _KIND_OF_FAILURE[failure]
+    if failure == "internal" and not _WORDS_OF_KIND[3][0].search(part.lower()):
+        return "unit"
     for pattern, kind in _WORDS_OF_KIND:
         if pattern.search(part.lower()):
             return kind

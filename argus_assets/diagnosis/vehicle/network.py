@@ -153,7 +153,7 @@ def _candidates(signs: Sequence[Sign], catalogue: Catalogue) -> Iterable[Candida
             yield made
     for component in _components(signs, catalogue):
         for template in catalogue.templates:
-            if component.kind in template.kinds:
+            if template.applies_to(component):
                 made = _of_template(template, component, signs, catalogue)
                 if made is not None:
                     yield made
@@ -162,12 +162,11 @@ def _candidates(signs: Sequence[Sign], catalogue: Catalogue) -> Iterable[Candida
 
 def _of_cause(cause: Cause, signs: Sequence[Sign]) -> Candidate | None:
     effects = _parsed(cause.effects, "")
-    if cause.needs and not any(
-        e.selector.matches(s.component.id, s.failure, s.item.code) for e in _parsed(cause.needs, "") for s in signs
-    ):
-        return None
     matched = _matched(effects, signs)
-    if not matched:
+    needed = _matched(_parsed(cause.needs, ""), signs) if cause.needs else matched
+    # What was once counts for a cause, but does not make one.
+    needed_now = {signs[n].component.id for n in needed if signs[n].is_now}
+    if not matched or (cause.min_components > 1 and len(needed_now) < cause.min_components) or not needed:
         return None
     return Candidate(
         cause.id, cause.id, PRIORS[cause.prior], cause.title, cause.explanation, cause.system, cause.kind,
@@ -205,7 +204,7 @@ def _of_template(
     )
 
 
-_OWN_FAULTS: Final = frozenset({"circuit", "stuck", "value", "internal", "fault"})
+_OWN_FAULTS: Final = frozenset({"circuit", "signal", "stuck", "value", "internal", "fault"})
 _ECHO: Final = Effect.parse("x:any M s")
 
 ALIVE: Final = 0.05
@@ -318,10 +317,10 @@ def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
     """Return the shared returns, references, feeds, connectors and branches that findings of one moment suggest."""
     by_unit: dict[str, list[int]] = {}
     for n, sign in enumerate(signs):
-        if sign.failure in _CIRCUIT and sign.component.kind in ("sensor", "actuator") and sign.is_now:
+        if sign.failure in _CIRCUIT and sign.component.kind in ("sensor", "encoder", "actuator") and sign.is_now:
             by_unit.setdefault(sign.item.ecu, []).append(n)
     for ecu, numbers in by_unit.items():
-        sensors = [n for n in numbers if signs[n].component.kind == "sensor"]
+        sensors = [n for n in numbers if signs[n].component.kind in ("sensor", "encoder")]
         actuators = [n for n in numbers if signs[n].component.kind == "actuator"]
         high = [n for n in sensors if signs[n].failure in ("circuit_high", "circuit", "circuit_open")]
         low = [n for n in sensors if signs[n].failure in ("circuit_low", "circuit", "circuit_open", "no_signal")]
@@ -335,7 +334,7 @@ def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
             yield _shared_cause("shared_connector", members, signs, ecu)
     lost = [
         n for n, s in enumerate(signs)
-        if s.failure in _LOST and s.is_now and s.component.kind in ("unit", "sensor", "actuator", "device")
+        if s.failure in _LOST and s.is_now and s.component.kind in ("unit", "sensor", "encoder", "actuator", "device")
     ]  # fmt: skip
     for members in _together(signs, lost):
         yield _shared_cause("shared_branch", members, signs, "")
@@ -403,11 +402,14 @@ def _shared_cause(kind: str, members: Sequence[int], signs: Sequence[Sign], ecu:
     names = list(dict.fromkeys(signs[n].component.name for n in members))
     parts = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     systems = {signs[n].component.system for n in members}
-    at = f"_{ecu.lower().replace(' ', '_')}" if ecu else ""
-    ids = "_".join(sorted({signs[n].component.id for n in members})[:3])
+    at = f"{kind}.{(ecu or 'bus').lower().replace(' ', '_')}"
+    onsets = [onset for n in members if (onset := signs[n].onset) is not None]
+    first = min(onsets, default=None)
+    if first is not None:
+        at += f"_at_{first:.0f}_s"
     return Candidate(
-        id=f"{kind}{at}.{ids}"[:120],
-        variable=f"{kind}{at}.{ids}",
+        id=at,
+        variable=at,
         prior=SHARED_PRIOR * factor,
         title=title.replace("{parts}", parts),
         explanation=explanation,

@@ -17,6 +17,7 @@ DIAGNOSTICS: Final = Declaration(
         "uds_dtc",
         "uds_clear",
         "uds_negative",
+        "uds_programming",
     ),
     severities={
         # SAE J1979: mode 03 lists codes that were confirmed, for most of them over two driving cycles.
@@ -34,6 +35,7 @@ DIAGNOSTICS: Final = Declaration(
         "uds: pending, not failing now": Severity.INFO,
         # Somebody worked on the vehicle: no fault, but what came before must be read with it.
         "clear: codes cleared": Severity.INFO,
+        "programming: control unit is programmed": Severity.INFO,
         # ISO 14229-1, A.1, by kind. A tester that asks for what an ECU does not have says nothing of the vehicle.
         "negative response: not supported": Severity.INFO,
         "negative response: conditions not met": Severity.INFO,

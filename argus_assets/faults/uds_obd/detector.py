@@ -10,7 +10,7 @@ from argus_assets.faults.activations import activations
 from argus_assets.faults.bounds import Bounded, bounded_faults, bounded_notes
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detector import Found
-from argus_assets.faults.uds_obd import addressing, clearing, negative_response, obd, uds
+from argus_assets.faults.uds_obd import addressing, clearing, negative_response, obd, programming, uds
 from argus_assets.faults.uds_obd.addressing import Addressing, BySender, by_sender
 from argus_assets.faults.uds_obd.addressing_proof import prove
 from argus_assets.faults.uds_obd.isotp import Reassembled, reassemble
@@ -64,6 +64,7 @@ def find(_drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     found += [
         activations(clearing.find_reports(clears), longest_gap_ns=None),
         activations(refusals, longest_gap_ns=negative_response.LONGEST_GAP_NS),
+        activations(programming.find_reports(answers), longest_gap_ns=programming.LONGEST_GAP_NS),
     ]
     notes.append(bounded_notes(negative_response.notes(answers)))
     kept = bounded_faults(Found.together(found), "Diagnostics", config.bounds)
