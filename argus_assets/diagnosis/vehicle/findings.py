@@ -1,7 +1,7 @@
 """Turn evidence into findings: which component each fault is about, and how it fails."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -30,6 +30,9 @@ LEAKS: Final = {
 
 TEXT_LEAK: Final = 0.03
 """The same for a text of software: many are written without a fault."""
+
+HEARSAY_LEAK: Final = 0.1
+"""The same for what a process says of its input."""
 
 CONSEQUENCES: Final = frozenset({"limit", "request", "condition", "emergency", "starting", "starved"})
 
@@ -115,15 +118,33 @@ def _meaning(
             failure = _FAILURE_OF_KIND.get(component.kind, failure)
         return component, failure, _LEAKS_OF.get(known) or (LEAKS[failure] if failure in CONSEQUENCES else LEAK)
     if item.source.startswith("ros_") or item.source in ("rule", "plug_in"):
-        text = _pattern(item, catalogue)
-        named = text.component if text and text.component else _named(item, catalogue)
-        component = catalogue.components[named] if named else _made(item.ecu or code, "process", System.UNKNOWN)
-        if text is None:
-            return component, "unknown", LEAKS["unknown"]
-        return component, text.failure, LEAKS.get(text.failure, TEXT_LEAK)
+        return _of_text(item, catalogue)
     if not entry.part:
         return _made(code, "symptom", _system(entry.system)), failure, LEAKS["unknown"]
     return _made(entry.part, _kind(entry.part, failure), _system(entry.system)), failure, LEAKS.get(failure, LEAK)
+
+
+_STARVED: Final = frozenset({"no_signal"})
+
+
+def _of_text(item: EvidenceItem, catalogue: Catalogue) -> tuple[Component, str, float]:
+    """Return what a text of software is about.
+
+    A process that itself logs that data is missing is alive: the data's source is suspect, or nobody named.
+    """
+    name, _, message = _text(item).partition(" | ")
+    text = _pattern(item, catalogue)
+    reporter = _named((name,), catalogue)
+    known = text.component if text and text.component else reporter or _named((message,), catalogue)
+    component = catalogue.components[known] if known else _made(item.ecu or item.code, "process", System.UNKNOWN)
+    if text is None:
+        return component, "unknown", LEAKS["unknown"]
+    if item.source == "ros_log" and component.kind == "process" and text.failure in _STARVED:
+        source = _named((message,), catalogue)
+        if source is None or catalogue.components[source].kind == "process":
+            return component, "starved", LEAKS["starved"]
+        return catalogue.components[source], text.failure, HEARSAY_LEAK
+    return component, text.failure, LEAKS.get(text.failure, TEXT_LEAK)
 
 
 _FAILURE_OF_KIND: Final = {
@@ -208,10 +229,9 @@ def _pattern(item: EvidenceItem, catalogue: Catalogue) -> TextPattern | None:
     return next((p for p in catalogue.texts if _compiled(p.match).search(text)), None)
 
 
-def _named(item: EvidenceItem, catalogue: Catalogue) -> str | None:
-    """Return the component that the text names: in its name before its message, the first of the catalogue's order."""
-    name, _, message = _text(item).partition(" | ")
-    for part in (name, message):
+def _named(texts: Sequence[str], catalogue: Catalogue) -> str | None:
+    """Return the component that the first of the texts names, in the catalogue's order."""
+    for part in texts:
         for component in catalogue.components.values():
             if any(_compiled(word).search(part) for word in component.words):
                 return component.id

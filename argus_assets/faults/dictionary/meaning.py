@@ -57,7 +57,7 @@ _BY_TEXT: Final[Sequence[tuple[re.Pattern[str], Failure]]] = tuple(
         (r"out of balance|contribution", Failure.CONTRIBUTION),
         (r"too lean|too rich|mixture", Failure.MIXTURE),
         (r"works below|below its threshold|efficien", Failure.EFFICIENCY),
-        (r"wrong ratio|slips", Failure.SLIP),
+        (r"wrong ratio|ratio is wrong|slips", Failure.SLIP),
         (r"isolation", Failure.ISOLATION),
         (r"interlock", Failure.INTERLOCK),
         (r"heater (control|circuit)|heater", Failure.HEATER),

@@ -166,7 +166,7 @@ object_prediction | segmentation fault (core dumped) -> perception dead
 freespace_planner | no path found to goal -> planner degraded
 mission_planner | goal is off the lanelet map, route planning failed -> planner degraded
 mpc_lateral | solver infeasible, holding last command -> controller degraded
-control_node | trajectory timeout: 0.6 s since last message -> controller no_signal
+control_node | trajectory timeout: 0.6 s since last message -> controller starved
 vehicle_interface | heartbeat missed 3 times -> vehicle_interface no_signal
 odrive_can | axis 1 encoder error, motor disarmed: over temperature -> vehicle_interface overheated
 steering_actuator | torque out of range -> vehicle_interface implausible
