@@ -11,10 +11,10 @@ identity, because so few drives allow no more (Platt 1999; Alasalmi et al. 2020 
 import math
 from typing import Final
 
-A: Final = 1.0
-B: Final = 0.0
-UNACCOUNTED: Final = 0.0
-ALONE: Final = 0.0
+A: Final = 0.29
+B: Final = 0.48
+UNACCOUNTED: Final = -0.31
+ALONE: Final = 0.38
 
 MAX_CONFIDENCE: Final = 0.95
 """A model never saw the vehicle."""
@@ -36,7 +36,7 @@ def features(posterior: float, accounts_for: float, findings: int) -> tuple[floa
 
 
 def stated(posterior: float, accounts_for: float, findings: int) -> float:
-    """Return the confidence to state for a cause."""
+    """Return the confidence to state for a cause: never more than the posterior."""
     parts = features(posterior, accounts_for, findings)
     logit = sum(w * x for w, x in zip((A, B, UNACCOUNTED, ALONE), parts, strict=True))
-    return min(MAX_CONFIDENCE, 1.0 / (1.0 + math.exp(-logit)))
+    return min(MAX_CONFIDENCE, posterior, 1.0 / (1.0 + math.exp(-logit)))

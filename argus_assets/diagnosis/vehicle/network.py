@@ -154,6 +154,8 @@ def _timing(delay: Delay, starts: float | None, onset: float | None, drive_s: fl
             after * spread * math.sqrt(2 * math.pi)
         )
         factor = density / uniform
+        # Within the reporting period no order can be told.
+        factor = max(factor, 1.0) if abs(onset - starts) <= SAME_MOMENT_S and delay != "h" else factor
     return min(MAX_TIMING, max(MIN_TIMING, factor))
 
 
