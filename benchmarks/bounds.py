@@ -173,7 +173,7 @@ def run_one(path: Path, folder: Path) -> None:
     from argus_assets.assets.open_drive import aggregate_stats, detect_faults
     from argus_assets.diagnosis.diagnose import Services
     from argus_assets.diagnosis.drive import diagnose_drive
-    from argus_assets.diagnosis.knowledge import load_knowledge
+    from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
     from argus_assets.drop.bucket import Bucket
     from argus_assets.drop.manifest import Manifest
     from argus_assets.lake.store import Lake
@@ -197,7 +197,7 @@ def run_one(path: Path, folder: Path) -> None:
         }
     )  # fmt: skip
     del raw
-    services = Services(knowledge=load_knowledge())
+    services = Services(catalogue=load_catalogue())
     partition = "2026-11-23_v_b"
     at = time.perf_counter()
 

@@ -26,12 +26,12 @@ from argus_assets.adapters.postgres.database import Database
 from argus_assets.assets.ingest import parse_recordings
 from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.evidence import build_evidence
-from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import Case, CaseQuery, CodeCount
 from argus_assets.diagnosis.retrieval import case_query
 from argus_assets.diagnosis.signature import fault_signature
 from argus_assets.diagnosis.vectors import DIMENSIONS, IdfTable, code_vector, features
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.drop.bucket import Bucket
 from argus_assets.lake.store import Lake
 from argus_assets.runtime.embedded.postgres import EmbeddedPostgres
@@ -252,7 +252,7 @@ def make_drive(folder: Path, scenario: str) -> MadeDrive:
 
 def times_of_batches(url: str, drives: Sequence[MadeDrive]) -> dict[str, list[float]]:
     """Milliseconds of each step of the diagnosis by rules, drive after drive."""
-    store, knowledge = PostgresCaseStore(Database(url)), load_knowledge()
+    store, catalogue = PostgresCaseStore(Database(url)), load_catalogue()
     times: dict[str, list[float]] = {}
 
     def timed(step: str, run: Callable[[], Any]) -> Any:
@@ -277,7 +277,7 @@ def times_of_batches(url: str, drives: Sequence[MadeDrive]) -> dict[str, list[fl
         similar = timed("similar cases", lambda: store.similar(query))  # noqa: B023
         signature = fault_signature(evidence)
         timed("cases of the signature", lambda: store.with_signature(signature, platform=drive.platform))  # noqa: B023
-        timed("answer by rules", lambda: diagnose_offline(evidence, knowledge, cases=similar))  # noqa: B023
+        timed("answer by rules", lambda: diagnose_offline(evidence, catalogue, cases=similar))  # noqa: B023
         times.setdefault("together", []).append(1000 * (time.perf_counter() - started))
     return times
 
@@ -338,7 +338,7 @@ def report(sizes: Sequence[int]) -> str:
         [
             "# Diagnosis by rules, and its cases", "", "`make bench-diagnosis` prints this; one run, one machine.", "",
             f"Machine: {describe_machine()}.", "",
-            ("Embedded PostgreSQL. Cases are made up: clustered by cause as the knowledge base's signatures are, with missing "
+            ("Embedded PostgreSQL. Cases are made up: clustered by cause as the catalogue's effects are, with missing "
             "codes, consequences and everyday chatter (`benchmarks/case_fleet.py`)."), "",
             "Milliseconds a batch, connections to the database included:", "", table(columns, [[s, *t] for s, t in steps.items()]), "",
             (f"Recall is the share of the exact answer that is found ({QUERIES} queries; ties count as found). The index alone is "

@@ -15,8 +15,8 @@ from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.containment.client import SERVER, share_server
 from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.drive import diagnose_drive
-from argus_assets.diagnosis.knowledge import load_knowledge
 from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef, parse_inbox_key, parse_partition_key, partition_key
 from argus_assets.drop.manifest import Manifest, parse_manifest
@@ -95,7 +95,7 @@ def diagnosis(context: dg.AssetExecutionContext) -> None:
         batch.key,
         digest="plain",
         tables={name: batch.table(name) for name in names},
-        services=Services(knowledge=load_knowledge()),
+        services=Services(catalogue=load_catalogue()),
         now=datetime.now(UTC),
     )
     batch.lake.write_bytes(f"batches/{batch.key}/evidence.json", evidence.model_dump_json().encode())

@@ -20,7 +20,7 @@ from argus_assets.assets.ingest import parse_recordings
 from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.drive import diagnose_drive
-from argus_assets.diagnosis.knowledge import load_knowledge
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
@@ -179,7 +179,7 @@ def _direct(bucket: Bucket, drive: Drive, folder: Path) -> float:
             "p",
             digest="d",
             tables=tables,
-            services=Services(knowledge=load_knowledge()),
+            services=Services(catalogue=load_catalogue()),
             now=manifest.recorded_to,
         )
         render_drive(manifest, "p", tables=tables, evidence=evidence, diagnosis=diagnosis)

@@ -20,7 +20,9 @@ from argus_assets.diagnosis.severity_floor import is_there_now, merged_checks
 Rule = Literal["no_faults", "confirmed_cases", "known_pattern"]
 
 MIN_CASES: Final = 3
-MIN_CONFIDENCE: Final = 0.90
+MIN_CONFIDENCE: Final = 0.85
+"""A corrected confidence (`vehicle/confidence.py`) hardly goes higher."""
+
 MIN_MARGIN: Final = 0.20
 MIN_READ_PCT: Final = 98.0
 MAX_CONFIDENCE: Final = 0.95

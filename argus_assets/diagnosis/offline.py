@@ -14,7 +14,7 @@ nothing to repair.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from argus_assets.diagnosis.model import (
@@ -39,7 +39,7 @@ from argus_assets.faults.schema import Severity
 
 MAX_CAUSES: Final = 5
 MAX_CHECKS: Final = 10
-MIN_CONFIDENCE: Final = 0.03
+MIN_CONFIDENCE: Final = 0.05
 """Causes below are not listed."""
 
 UNEXPLAINED_CONFIDENCE: Final = 0.25
@@ -110,8 +110,11 @@ def diagnose_offline(
         # The model states how its causes show: cases do not outvote one that does not fit.
         causes += [c for cause, vote in votes.items() if cause not in known and (c := _by_cases(cause, vote, evidence))]
         causes = sorted(causes, key=lambda c: -c.confidence)[:MAX_CAUSES]
-        causes += _unexplained_codes(seen, causes, evidence, describe)[: MAX_CAUSES - len(causes)]
+        causes += _unexplained_codes(seen, causes, describe)[: MAX_CAUSES - len(causes)]
         causes.sort(key=lambda c: -c.confidence)
+        # Damage lowers all confidences alike, after they were ranked: it must not change the order.
+        read = evidence.coverage.frames_read_pct / 100
+        causes = [c.model_copy(update={"confidence": round(c.confidence * read, 3)}) for c in causes]
         if found and found[0].confidence >= DRIVABLE_CONFIDENCE:
             drivable = stricter(drivable, found[0].candidate.drivable)
         checks = _checks(found, causes)
@@ -142,7 +145,6 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
 
     network = build_network(seen, catalogue, drive_s=evidence.coverage.drive_s, boost=boost)
     posterior = infer(network.modes, network.findings)
-    read = _read_share(evidence)
     to_explain = [n for n, sign in enumerate(seen) if sign.is_now and not sign.is_consequence]
     total = sum(_WEIGHT[seen[n].item.severity] for n in to_explain)
     found: list[_Found] = []
@@ -151,12 +153,15 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
         chance = posterior.modes[candidate.id]
         if mine and chance >= MIN_CONFIDENCE:
             share = sum(_WEIGHT[seen[n].item.severity] for n in mine) / total
-            found.append(_Found(candidate, chance, share, len(mine), stated(chance, share, len(mine)) * read))
+            found.append(_Found(candidate, chance, share, len(mine), stated(chance, share, len(mine))))
     # Modes of one component exclude each other: together they say how likely the component is.
     of_variable: dict[str, float] = {}
     for f in found:
         of_variable[f.candidate.variable] = of_variable.get(f.candidate.variable, 0.0) + f.posterior
     found.sort(key=lambda f: (-round(of_variable[f.candidate.variable], 6), -round(f.posterior, 6), f.candidate.id))
+    # A cause that ranks later is stated no more surely than one before it.
+    for n in range(1, len(found)):
+        found[n] = replace(found[n], confidence=min(found[n].confidence, found[n - 1].confidence))
     return found[:MAX_CAUSES]
 
 
@@ -214,7 +219,8 @@ def _claims(candidate: Candidate, supports: Sequence[Sign], seen: Sequence[Sign]
     begins = _begins(candidate, seen)
     before = _preceding(candidate, seen)
     effects = {seen[n].item.id: effect for n, effect in candidate.signs.items()}
-    own = [s for s in supports if effects[s.item.id].delay == "now" and s not in before] or list(supports[:1])
+    own = [s for s in supports if effects[s.item.id].delay == "now" and s not in before and not s.is_consequence]
+    own = own or list(supports[:1])
     after = [s for s in supports if s not in own and s not in before]
     later = [s for s in after if begins is not None and s.onset is not None and s.onset >= begins - SAME_MOMENT_S]
     claims = [_claim("for", f"Indicated by {_listed([s.item for s in own])}.", [s.item for s in own])]
@@ -258,10 +264,6 @@ def _votes(cases: Sequence[SimilarCase]) -> dict[str, _Vote]:
     return dict(sorted(votes.items(), key=lambda entry: (-entry[1].strength, entry[0])))
 
 
-def _read_share(evidence: Evidence) -> float:
-    return evidence.coverage.frames_read_pct / 100
-
-
 def _claim(speaks: Literal["for", "against"], text: str, items: Sequence[EvidenceItem]) -> Claim:
     return Claim(text=text, speaks=speaks, cites=tuple(item.citation() for item in items))
 
@@ -289,7 +291,7 @@ def _by_cases(cause: str, vote: _Vote, evidence: Evidence) -> RootCause | None:
         cause=cause,
         title=best.title,
         explanation=f"{_cases_say(vote)} No pattern in the knowledge base matches it.",
-        confidence=round(score * _read_share(evidence), 3),
+        confidence=round(score, 3),
         supports=tuple(item.id for item in items),
         actions=fixes or (f"Read case {best.id}: its finding may apply here.",),
         claims=(_claim("for", f"These cases also had {_listed(items)}.", items),),
@@ -297,10 +299,10 @@ def _by_cases(cause: str, vote: _Vote, evidence: Evidence) -> RootCause | None:
 
 
 def _unexplained_codes(
-    seen: Sequence[Sign], causes: Sequence[RootCause], evidence: Evidence, describe: Callable[[str], Entry]
+    seen: Sequence[Sign], causes: Sequence[RootCause], describe: Callable[[str], Entry]
 ) -> list[RootCause]:
     """Return a cause for each code that no listed cause explains, the code of the root first."""
-    explained = {i for cause in causes if cause.confidence >= EXPLAINED * _read_share(evidence) for i in cause.supports}
+    explained = {i for cause in causes if cause.confidence >= EXPLAINED for i in cause.supports}
     codes: dict[str, list[Sign]] = {}
     for sign in seen:
         if sign.item.id not in explained and sign.is_now:
@@ -312,7 +314,7 @@ def _unexplained_codes(
         key=lambda c: (codes[c][0].is_consequence, min(s.item.appeared for s in codes[c]), -worst[c]),
     )
     return [
-        _unexplained([s.item for s in codes[code]], evidence, describe, factor=0.97**place * _share_of(codes[code]))
+        _unexplained([s.item for s in codes[code]], describe, factor=0.97**place * _share_of(codes[code]))
         for place, code in enumerate(order)
     ]
 
@@ -321,9 +323,7 @@ def _share_of(of_code: Sequence[Sign]) -> float:
     return 0.5 if of_code[0].is_consequence else 1.0
 
 
-def _unexplained(
-    items: list[EvidenceItem], evidence: Evidence, describe: Callable[[str], Entry], *, factor: float
-) -> RootCause:
+def _unexplained(items: list[EvidenceItem], describe: Callable[[str], Entry], *, factor: float) -> RootCause:
     """Return a cause for a code that no known cause explains, over all ECUs that report it."""
     code = items[0].code
     entry = describe(code)
@@ -335,7 +335,7 @@ def _unexplained(
         title=f"{code}: {entry.text}",
         explanation=f"{code} was active on {first.ecu} from {first.seconds_into_drive:.1f} s{others}. "
         f"No known pattern matches it.{usual}",
-        confidence=round(UNEXPLAINED_CONFIDENCE * factor * _read_share(evidence), 3),
+        confidence=round(UNEXPLAINED_CONFIDENCE * factor, 3),
         supports=tuple(item.id for item in items),
         actions=(*entry.checks, *entry.must_not)
         or (

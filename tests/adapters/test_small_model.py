@@ -15,9 +15,10 @@ import pytest
 from argus_assets.adapters.openai_model import OpenAiModel
 from argus_assets.diagnosis.answer import parse_answer
 from argus_assets.diagnosis.diagnose import Services, diagnose
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
+from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import ModelFailed, ModelRequest, Reservation
 from argus_assets.diagnosis.prompt import build_request
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from tests.support.diagnosis_evidence import evidence, item
 
 # Only its weights are wanted; importing it would want more packages.
@@ -114,6 +115,6 @@ def test_the_whole_flow_ends_in_a_diagnosis_whatever_it_says(url: str) -> None:
 
 def test_its_form_is_that_of_an_answer(url: str) -> None:
     document = evidence(item(1, "P0301", at=10.0))
-    request = build_request(document, load_catalogue(), max_tokens=2000)
+    request = build_request(document, diagnose_offline(document, load_catalogue()).root_causes, max_tokens=2000)
     reply = OpenAiModel("smollm2", url=url).attempt(request, timeout_s=400)
     assert not isinstance(parse_answer(reply.text), list), "the grammar knows the whole schema"

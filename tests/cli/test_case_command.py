@@ -54,7 +54,10 @@ def diagnosed(site, drives) -> None:
 def test_a_diagnosis_is_confirmed_corrected_found_and_removed(site, drives, diagnosed, argus: Argus) -> None:
     assert "No batch is known as 'b1'" in told(argus("confirm", "b1")), "two vehicles have one"
     first = argus("confirm", "truck-oil-pressure/b1", "--fix", "pump, of 1M8GDM9AXKP042788", "--by", "Ada")
-    assert f"{TRUCK}: engine_oil_pressure_low (Engine oil pressure too low), as diagnosed" in first.output
+    assert (
+        f"{TRUCK}: engine_oil_pressure_low (Engine oil pressure too low: level, pump, bearings or relief valve), as diagnosed"
+        in first.output
+    )
     shown = json.loads(argus("show", TRUCK, "--json").output)
     assert shown["fix"] == "pump, of <vin>"
     assert shown["recorded_at"].startswith("2026-11-18T")

@@ -14,11 +14,11 @@ from argus_assets.diagnosis.answer import (
     repair_message,
     validate_answer,
 )
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Citation, Evidence
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.reuse import reuse, saved_answer
 from argus_assets.diagnosis.severity_floor import drivable_floor, severity_floor
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.vocabulary import STRICTEST_DRIVABLE_FIRST
 from argus_assets.faults.schema import Severity
 from tests.support.diagnosis_evidence import coverage, evidence, item
@@ -60,7 +60,8 @@ def answer(*causes: dict, **more) -> Answer:
 
 
 def checked(*causes: dict, facts=None, document: Evidence = DOCUMENT, **more):
-    return validate_answer(answer(*causes, **more), document, KNOWLEDGE, facts or Holds())
+    found = diagnose_offline(document, KNOWLEDGE).root_causes
+    return validate_answer(answer(*causes, **more), document, found, KNOWLEDGE, facts or Holds())
 
 
 def test_what_holds_is_kept_whole() -> None:
@@ -206,7 +207,7 @@ def test_a_saved_answer_speaks_of_this_drives_items(order) -> None:
     saved = saved_answer(text, before, precedent="p", model="m", made_at="2026-11-01T00:00:00Z")
     here = evidence(*(item(n, code, ecu=ecu) for n, (code, ecu) in enumerate(order, 1)))
     again = reuse(saved, here)
-    valid = validate_answer(again, here, KNOWLEDGE, Holds())
+    valid = validate_answer(again, here, (), KNOWLEDGE, Holds())
     by_id = {i.id: i.code for i in here.items}
     (made,) = valid.root_causes
     assert [by_id[i] for i in (*made.supports, *made.contradicts)] == ["P0301", "P1ABC"]

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.calibration import Calibration, brier_score, reliability
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import ConfirmedPrediction
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from tests.support.diagnosis_evidence import evidence, item
 
 outcomes = st.lists(

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.case_files import COLUMNS, BadRow, format_of, near_misses, read_cases, write_cases
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.ports import Case, CodeCount
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from tests.support.case_data import case, some_cases
 from tests.support.values import VIN
 
-TITLES = {cause.id: cause.title for cause in load_catalogue().causes}
+TITLES = load_catalogue().titles()
 FORMATS = st.sampled_from(["jsonl", "csv"])
 
 printed = st.text(st.characters(blacklist_categories=["C", "Zs", "Zl", "Zp"]), min_size=1, max_size=12)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import pytest
 
 from argus_assets.diagnosis.diagnose import Services, diagnose
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Citation, Evidence
 from argus_assets.diagnosis.ports import (
     Case,
@@ -24,6 +23,7 @@ from argus_assets.diagnosis.ports import (
     SavedAnswer,
     Usage,
 )
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.faults.schema import Severity
 from tests.support.diagnosis_evidence import evidence, item
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.fast_path import MIN_CASES, MIN_CONFIDENCE, known_answer
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import Case, CodeCount
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.faults.schema import Severity
 from tests.support.diagnosis_evidence import coverage, evidence, item
 
@@ -69,7 +69,7 @@ def test_nothing_there_now_needs_no_call() -> None:
     for items in (
         (),
         (item(1, "P0301", severity=Severity.INFO),),
-        (item(1, "P0301").model_copy(update={"status": "pending"}),),
+        (item(1, "P0301").model_copy(update={"status": "pending", "state": "pending"}),),
     ):
         found = known(evidence(*items))
         assert found is not None
@@ -113,5 +113,8 @@ def test_cases_that_agree_raise_the_confidence_of_a_known_cause() -> None:
     alone = diagnose_offline(document, KNOWLEDGE).root_causes[0]
     backed = diagnose_offline(document, KNOWLEDGE, cases=[similar(alone.cause, codes=("P0301",))]).root_causes[0]
     assert backed.cause == alone.cause
-    assert backed.confidence == pytest.approx(alone.confidence + 0.09, abs=0.001)
+    assert alone.posterior is not None
+    assert backed.posterior is not None
+    assert backed.posterior > alone.posterior
+    assert backed.confidence >= alone.confidence
     assert "confirmed" in backed.explanation

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import SimilarCase
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.ports import CaseQuery, ConfirmedPrediction
@@ -24,6 +23,7 @@ from argus_assets.diagnosis.retrieval import (
     recency_weight,
 )
 from argus_assets.diagnosis.vectors import features
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from tests.support.case_data import DAY0, RELEASES, case, queries, query, some_cases
 from tests.support.diagnosis_evidence import evidence, item
 

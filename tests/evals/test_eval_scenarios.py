@@ -16,7 +16,7 @@ from evals.scenario import load_scenarios
 from evals.scores import judge
 
 NAMED = {n.name: n for n in load_scenarios()}
-CAUSES = {cause.id for cause in load_catalogue().causes}
+CAUSES = set(load_catalogue().titles())
 
 
 def test_there_are_enough_of_each_kind() -> None:

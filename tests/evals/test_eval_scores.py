@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.offline import diagnose_offline
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.faults.schema import Severity
 from evals.scenario import Scenario
 from evals.scores import Answer, Share, judge, macro_f1, score

@@ -11,8 +11,8 @@ from argus_assets.assets.ingest import parse_recordings
 from argus_assets.assets.open_drive import aggregate_stats, detect_faults
 from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.drive import diagnose_drive
-from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.diagnosis.model import Diagnosis, Evidence
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.drop.bucket import Bucket
 from argus_assets.drop.manifest import Manifest, ManifestFile
 from argus_assets.lake.store import Lake

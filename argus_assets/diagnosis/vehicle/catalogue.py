@@ -90,6 +90,7 @@ _SHORT: Final[Mapping[str, frozenset[str]]] = {
     "low": frozenset({"value_low", "level_low"}),
     "lost": frozenset({"missing_message", "no_signal", "disconnected"}),
     "supply": frozenset({"supply_low", "supply_high", "supply_open"}),
+    "limit": frozenset({"limit", "condition", "request"}),
     "any": FAILURES,
 }
 """Short forms of several failure modes in a selector."""
