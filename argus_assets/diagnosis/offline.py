@@ -198,7 +198,11 @@ def _supporting(candidate: Candidate, seen: Sequence[Sign]) -> list[Sign]:
 
 
 def _begins(candidate: Candidate, seen: Sequence[Sign]) -> float | None:
-    onsets = [o for n, e in candidate.signs.items() if e.delay == "now" and (o := seen[n].onset) is not None]
+    onsets = [
+        onset
+        for n, effect in candidate.signs.items()
+        if effect.delay == "now" and not seen[n].is_consequence and (onset := seen[n].onset) is not None
+    ]
     return min(onsets, default=None)
 
 

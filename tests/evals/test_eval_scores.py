@@ -78,7 +78,8 @@ def test_right_is_the_expected_cause_first_and_grounded_needs_its_evidence() -> 
     assert (good.right, good.grounded, good.top_3) == (True, True, True)
     assert not judged(expect=("ignition_coil_cylinder_1",), evidence=("P0420",)).grounded
     assert not judged(expect=("ignition_coil_cylinder_1",), wrong=("frame 3",)).grounded
-    second = judged(expect=("misfire_cylinder_1",), must_not=("ignition_coil_cylinder_1",))
+    two = evidence(item(1, "P0351", at=10.0), item(2, "P0301", at=10.5), item(3, "P0128", severity=Severity.WARNING))
+    second = judged(two, expect=("thermostat_stuck_open",), must_not=("ignition_coil_cylinder_1",))
     assert (second.right, second.rank, second.said) == (False, 2, ("ignition_coil_cylinder_1",))
     both = judged(expect=("ignition_coil_cylinder_1", "catalyst_worn"), all_of=True)
     assert (both.right, both.top_3) == (True, False)
