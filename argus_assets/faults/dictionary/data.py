@@ -47,7 +47,7 @@ _PARTNER_KINDS: Final = (
 )
 """Statements of a U code about another control module: column, guide, text."""
 
-_NUMBERED: Final = re.compile(r"([PBCU])(\d{4})")
+_NUMBERED: Final = re.compile(r"([PBCU])([0-3][0-9A-F]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def _single_codes(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
 
 
 def _families(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
-    """Return codes that follow each other, counted in decimal as J2012 numbers them.
+    """Return codes that follow each other, counted as J2012 numbers them: in decimal, newer blocks (`P0A`) in hexadecimal.
 
     A shape's guide with `*` in front gives way to the family's own. `repeat` runs the shape again for the next
     cylinder (`{n}`, from 1) or the next letter (`{letter}`, from A).
@@ -209,11 +209,16 @@ def _families(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
         for copy in range(int(family["repeat"])):
             part = family["part"].format(n=copy + 1, letter=chr(ord("A") + copy))
             for step in steps:
-                number = int(match[2]) + copy * len(steps) + int(step["step"])
+                code = f"{match[1]}{_counted(match[2], copy * len(steps) + int(step['step']))}"
                 name = step["guide"].removeprefix("*")
                 guide = guides[(family["guide"] or name) if step["guide"].startswith("*") else name]
                 text = step["text"].format(part=part)
-                yield f"{match[1]}{number:04d}", ListedCode(text, family["system"], guide.severity, guide, _DTC_SOURCE)
+                yield code, ListedCode(text, family["system"], guide.severity, guide, _DTC_SOURCE)
+
+
+def _counted(first: str, step: int) -> str:
+    """Return the four digits that follow after some steps; a letter in the first ones means that they count in hexadecimal."""
+    return f"{int(first) + step:04d}" if first.isdigit() else f"{int(first, 16) + step:04X}"
 
 
 def _partners(rows: _Rows, guides: Mapping[str, Guide]) -> _Named:
