@@ -61,6 +61,11 @@ _MANUFACTURER_FAILURE_TYPES: Final = "F"
 
 _NO_FAILURE_TYPE: Final = "00"
 
+_NETWORK_FAILURE_TYPES: Final = "0458"
+"""First digits of the failure types that a network code can have; makers put other meanings into the rest."""
+
+_OF_NETWORK: Final = {Failure.INVALID_MESSAGE: "its data is called invalid"}
+
 _BY_STRUCTURE: Final = "structure of the code"
 _BADNESS: Final = tuple(Severity)
 
@@ -208,7 +213,10 @@ def _j1939(code: str, spn: int, fmi: int, parameter: Parameter | None, mode: Fai
         return entry
     own = {"high": parameter.high, "low": parameter.low, "fault": parameter.fault, None: None}[mode.takes]
     guide = own or mode.guide
-    return replace(_guided(entry, guide), severity=min(guide.severity, mode.at_most, key=_BADNESS.index))
+    severity = min(guide.severity, mode.at_most, key=_BADNESS.index)
+    # The worst step of a value is a danger only where the value is.
+    text = entry.text.replace("far too", "dangerously") if severity is Severity.CRITICAL else entry.text
+    return replace(_guided(entry, guide), text=text, severity=severity)
 
 
 def _qualified(code: str, base: Entry, failure_type: str) -> Entry:
@@ -221,6 +229,10 @@ def _qualified(code: str, base: Entry, failure_type: str) -> Entry:
     if failure_type == _NO_FAILURE_TYPE:
         return base
     qualifier = load_tables().failure_types.get(failure_type)
+    if code[0] == "U" and failure_type[0] not in _NETWORK_FAILURE_TYPES:
+        if failure is Failure.INVALID_MESSAGE and describe(code.partition("-")[0]).failure is failure:
+            return base
+        qualifier = Qualifier(_OF_NETWORK.get(failure, f"failure type {failure_type} of the manufacturer"), None)
     if qualifier is None:
         whose = "manufacturer's failure type" if failure_type[0] in _MANUFACTURER_FAILURE_TYPES else "failure type"
         qualifier = Qualifier(f"{whose} {failure_type}", None)
