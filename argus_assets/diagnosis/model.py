@@ -219,6 +219,7 @@ class RootCause(Document):
         posterior: Probability by the model of the vehicle, before it is corrected; `None` without one.
         accounts_for: Share of the present faults that it explains, by severity, 0 to 1.
         findings: Number of present faults that it explains.
+        basis: Where the confidence comes from, in words.
         supports: Ids of the items that support it; never empty.
         contradicts: Ids of the items that contradict it.
         actions: Checks, in order.
@@ -234,6 +235,7 @@ class RootCause(Document):
     posterior: float | None = None
     accounts_for: float = 0.0
     findings: int = 0
+    basis: str = ""
     supports: tuple[str, ...] = Field(min_length=1)
     contradicts: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()

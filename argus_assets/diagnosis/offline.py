@@ -181,6 +181,12 @@ def _root_cause(found: _Found, seen: Sequence[Sign], vote: _Vote | None) -> Root
         posterior=round(found.posterior, 6),
         accounts_for=round(found.accounts_for, 4),
         findings=found.findings,
+        basis=f"{found.posterior:.0%} by the model of the vehicle"
+        + (
+            f", {found.confidence:.0%} by how often such answers were right"
+            if found.confidence < found.posterior - 0.005
+            else ""
+        ),
         supports=tuple(sign.item.id for sign in supports),
         contradicts=tuple(sign.item.id for sign in _preceding(candidate, seen)),
         actions=(*safety, *checks, *candidate.repairs),

@@ -269,11 +269,12 @@ class CaseQuery:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedPrediction:
-    """A prediction that was confirmed or corrected: its confidence, and whether it was right."""
+    """A prediction that was confirmed or corrected: its confidence, whether it was right, and the cause it named."""
 
     mode: str
     confidence: float
     correct: bool
+    cause: str = ""
 
 
 class CaseStore(Protocol):

@@ -264,7 +264,8 @@ def _newest_first(case: Case) -> tuple[float, str]:
 def _outcome_of(case: Case) -> ConfirmedPrediction | None:
     if case.predicted_cause is None or case.predicted_confidence is None:
         return None
-    return ConfirmedPrediction(case.predicted_mode or "", case.predicted_confidence, case.predicted_cause == case.cause)
+    right = case.predicted_cause == case.cause
+    return ConfirmedPrediction(case.predicted_mode or "", case.predicted_confidence, right, case.predicted_cause or "")
 
 
 def case_text(codes: Sequence[CodeCount], meaning: Callable[[str], str]) -> str:

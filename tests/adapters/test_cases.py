@@ -156,7 +156,7 @@ def test_a_case_is_replaced_removed_and_found_by_what_is_asked(store: PostgresCa
     assert len(store.find(limit=2)) == 2
     assert [c.id for c in store.with_signature("s", platform="car")] == ["c1"]
     assert store.with_signature("", platform="car") == []
-    assert list(store.outcomes()) == [ConfirmedPrediction("offline", 0.5, False)]
+    assert list(store.outcomes()) == [ConfirmedPrediction("offline", 0.5, False, "catalyst_worn")]
     assert store.remove("c1")
     assert not store.remove("c1")
     assert store.get("c1") is None

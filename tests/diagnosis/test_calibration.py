@@ -69,3 +69,20 @@ def test_a_diagnosis_keeps_its_order_and_all_else() -> None:
     assert [c.cause for c in corrected.root_causes] == [c.cause for c in answer.root_causes]
     assert corrected.root_causes[0].confidence < answer.root_causes[0].confidence
     assert corrected.model_copy(update={"root_causes": answer.root_causes}) == answer
+
+
+@pytest.mark.parametrize(("right", "count", "expected"), [(2, 4, 0.675), (3, 4, 0.8), (0, 1, 0.68), (4, 4, 0.925)])
+def test_outcomes_of_a_cause_move_that_cause(right: int, count: int, expected: float) -> None:
+    """Beta-binomial shrinkage with a strength of 4, by hand: (right + 4 · 0.85) / (count + 4)."""
+    answer = diagnose_offline(evidence(item(1, "P0301")), load_catalogue())
+    (first, *rest) = answer.root_causes
+    first = first.model_copy(update={"confidence": 0.85, "basis": "85% by the model"})
+    answer = answer.model_copy(update={"root_causes": (first, *rest)})
+    seen = [ConfirmedPrediction("offline", 0.85, n < right, first.cause) for n in range(count)]
+    corrected = Calibration.of(seen).apply(answer)
+    assert corrected.root_causes[0].confidence == pytest.approx(expected, abs=0.001)
+    assert corrected.root_causes[0].basis.startswith(
+        f"85% by the model; {expected:.0%} after {count} confirmed outcome"
+    )
+    unrelated = [ConfirmedPrediction("offline", 0.85, n < right, "another_cause") for n in range(count)]
+    assert Calibration.of(unrelated).apply(answer) == answer

@@ -160,8 +160,8 @@ def test_outcomes_are_the_predictions_that_were_confirmed_or_corrected() -> None
         case(3, "P0420"),
     ]
     assert MemoryCaseStore(cases).outcomes() == [
-        ConfirmedPrediction("offline", 0.8, True),
-        ConfirmedPrediction("llm", 0.4, False),
+        ConfirmedPrediction("offline", 0.8, True, "catalyst_worn"),
+        ConfirmedPrediction("llm", 0.4, False, "oxygen_sensor"),
     ]
 
 

@@ -145,7 +145,7 @@ class PostgresCaseStore:
         """Return all confirmed predictions."""
         with self._reading() as cursor:
             cursor.execute(
-                "SELECT coalesce(predicted_mode, ''), predicted_confidence, predicted_cause = cause FROM argus.cases "
+                "SELECT coalesce(predicted_mode, ''), predicted_confidence, predicted_cause = cause, predicted_cause FROM argus.cases "
                 "WHERE predicted_cause IS NOT NULL AND predicted_confidence IS NOT NULL ORDER BY id"
             )
             return [ConfirmedPrediction(*row) for row in cursor.fetchall()]
