@@ -245,8 +245,8 @@ def markdown() -> Target:
     from argus_assets.diagnosis.offline import diagnose_offline
     from argus_assets.report.summary import diagnosis_markdown
 
-    knowledge, evidence = _knowledge(), _evidence()
-    diagnosis = diagnose_offline(evidence, knowledge)
+    catalogue, evidence = _catalogue(), _evidence()
+    diagnosis = diagnose_offline(evidence, catalogue)
 
     def check(data: bytes) -> None:
         text = _text(data)
@@ -416,7 +416,7 @@ def answer() -> Target:
             del citation, evidence
             return None
 
-    knowledge, evidence, facts = _knowledge(), _evidence(), Holds()
+    catalogue, evidence, facts = _catalogue(), _evidence(), Holds()
     order = ["info", "warning", "error", "critical"]
     link = re.compile(r"\]\([^)]*\)|[a-z]://|<script", re.IGNORECASE)
 
@@ -425,7 +425,7 @@ def answer() -> Target:
         if not isinstance(read, Answer):
             repair_message(read)
             return
-        valid = validate_answer(read, evidence, knowledge, facts)
+        valid = validate_answer(read, evidence, (), catalogue, facts)
         assert order.index(valid.severity.value) >= order.index(severity_floor(evidence).value)
         for cause in valid.root_causes:
             assert 0 <= cause.confidence <= MAX_CONFIDENCE
@@ -443,10 +443,10 @@ def answer() -> Target:
     return Target(check, [compact, b"```json\n" + compact + b"\n```", b"{}", b"no"], 1024)
 
 
-def _knowledge() -> Any:  # noqa: ANN401 - its type is imported with it
-    from argus_assets.diagnosis.knowledge import load_knowledge
+def _catalogue() -> Any:  # noqa: ANN401 - its type is imported with it
+    from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 
-    return load_knowledge()
+    return load_catalogue()
 
 
 def _evidence() -> Any:  # noqa: ANN401

@@ -85,11 +85,13 @@ def fault_state(
         ends_ns: Time of the drive's last frame, nanoseconds since 1970 UTC.
         drive_s: Duration of the drive, seconds.
     """
-    cleared = clears.filter(pl.col("ecus").list.contains(reports["ecu"][0]))["at_ns"].max()
-    if cleared is not None:
-        reports = reports.filter(pl.col("last_seen").dt.timestamp("ns") > cleared)
-        if reports.is_empty():
-            return "cleared"
+    cleared = sorted(clears.filter(pl.col("ecus").list.contains(reports["ecu"][0]))["at_ns"])
+    if cleared:
+        seen = reports["last_seen"].dt.timestamp("ns")
+        if seen.max() <= cleared[-1]:  # type: ignore[operator]
+            # One that came back after an earlier clearing is not repaired by the next.
+            return "intermittent" if len(cleared) > 1 and (seen > cleared[0]).any() else "cleared"
+        reports = reports.filter(seen > cleared[-1])
     last = int(reports["last_seen"].dt.timestamp("ns").max())  # type: ignore[arg-type]
     by_unit = reports.filter(pl.col("dtc_status").is_not_null()).sort("last_seen")
     if by_unit.height:

@@ -202,7 +202,7 @@ TRUCK_SCENARIOS: Final = (
     ),
     Scenario(
         "truck_nox_sensor_cleared",
-        root_cause="nox_sensor",
+        root_cause="aftertreatment_outlet_nox.circuit",
         description="A nitrogen oxide sensor stops answering; somebody clears its code by DM11, and it comes back.",
         fault=TruckFault(
             codes=(Dtc(AFTERTREATMENT, 3226, 9, MALFUNCTION, when=When(for_s=6, every_s=9), emission=True),),
@@ -214,7 +214,7 @@ TRUCK_SCENARIOS: Final = (
     ),
     Scenario(
         "truck_brake_unit_silent",
-        root_cause="control_unit_silent",
+        root_cause="brake_module_silent",
         description="The brake unit loses its supply: its messages stop, and two others miss them.",
         fault=TruckFault(
             silent=(Silence(BRAKES),),
@@ -226,7 +226,7 @@ TRUCK_SCENARIOS: Final = (
     ),
     Scenario(
         "truck_wheel_sensor",
-        root_cause="abs_wheel_sensor",
+        root_cause="wheel_speed_axle_1_left.signal",
         description="A wheel speed sensor has too wide a gap: its code comes and goes with the bumps.",
         fault=TruckFault(codes=(Dtc(BRAKES, 789, 8, when=When(for_s=1.5, every_s=4)),)),
         codes=("SPN789/FMI8",),

@@ -70,6 +70,8 @@ def test_a_clearing_that_held_is_a_repair_and_one_that_did_not_is_none() -> None
     assert state([read], ({**clear, "ecu": "0x7E9"},)) == "present", "another unit was cleared"
     again = event("P0420", 150.0, source="obd_mode03", ecu="0x7E8", status="confirmed")
     assert state([read, again], (clear,)) == "present"
+    twice = ({**clear}, {**clear, **event("OBD_CLEAR", 200.0, source="obd_mode04", ecu="0x7E8", status="occurred")})
+    assert state([read, again], twice) == "intermittent", "it came back after the first"
     waits = event("P0420", 25.0, 170.0, source="obd_mode0a", ecu="0x7E8", status="permanent")
     assert state([read, waits], (clear,)) == "permanent"
 
