@@ -20,7 +20,7 @@ from argus_assets.diagnosis.severity_floor import is_there_now, merged_checks
 Rule = Literal["no_faults", "confirmed_cases", "known_pattern"]
 
 MIN_CASES: Final = 3
-MIN_CONFIDENCE: Final = 0.86
+MIN_CONFIDENCE: Final = 0.87
 """A corrected confidence (`vehicle/confidence.py`) hardly goes higher."""
 
 MIN_MARGIN: Final = 0.20

@@ -20,7 +20,7 @@ from tests.support.scripted_model import ScriptedModel, Seen, error, says
 pytestmark = pytest.mark.wiring
 
 DAY = "2026-11-18"
-TRUCK, CAR = f"{DAY}_truck-oil-pressure_b1", f"{DAY}_car-air-flow_b1"
+TRUCK, HOT = f"{DAY}_truck-oil-pressure_b1", f"{DAY}_truck-overheating_b1"
 KEY = "sk-very-secret-1234567890"
 
 
@@ -127,11 +127,11 @@ def test_a_second_drive_of_a_vehicle_knows_the_first(site, drives, with_model) -
 
 def test_what_rules_had_to_answer_is_diagnosed_again_when_the_model_is_back(site, drives, with_model) -> None:
     site.drop(drives["truck_oil_pressure"])
-    site.drop(drives["car_air_flow"])
+    site.drop(drives["truck_overheating"])
     with ScriptedModel([error(401, "no such key")]) as server:
         with_model(server.url)
         site.tick_and_run()
-    for key in (TRUCK, CAR):
+    for key in (TRUCK, HOT):
         made = diagnosis_of(site, key)
         assert (made.mode, made.degraded) == ("offline", "model_failed")
         assert KEY not in made.model_dump_json()
@@ -153,9 +153,9 @@ def test_what_rules_had_to_answer_is_diagnosed_again_when_the_model_is_back(site
         assert wanted
         for request in wanted:
             assert site.run(request, selection=["diagnosis", "batch_report"]).success
-        assert {diagnosis_of(site, key).mode for key in (TRUCK, CAR)} == {"llm"}
+        assert {diagnosis_of(site, key).mode for key in (TRUCK, HOT)} == {"llm"}
         assert requests() == []
-    assert find_degraded(site.instance, [TRUCK, CAR], since=datetime.now(UTC) - timedelta(days=1)) == []
+    assert find_degraded(site.instance, [TRUCK, HOT], since=datetime.now(UTC) - timedelta(days=1)) == []
     assert read_result(site.bucket, BatchRef("truck-oil-pressure", "b1")).diagnosis_mode == "llm"
 
 

@@ -47,7 +47,7 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, Drive]":
             seconds=SECONDS,
             files=2,
         )
-        for scenario in ("truck_oil_pressure", "car_healthy", "car_air_flow", "av_lidar_dropout")
+        for scenario in ("truck_oil_pressure", "car_healthy", "truck_overheating", "av_lidar_dropout")
     }
 
 
