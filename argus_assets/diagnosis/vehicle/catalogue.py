@@ -241,6 +241,10 @@ class Template(Entry):
         return text
 
 
+_WHOLE_CODE: Final = 4
+"""Characters before the first wildcard that name a code: `P132*` is one, `P0*` none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Findings by component and failure modes, or by a glob of codes."""
@@ -265,6 +269,11 @@ class Selector:
                 raise ValueError(f"{text!r}: {mode!r} is no failure mode")
             chosen |= _SHORT.get(mode, {mode})
         return cls(component or own, frozenset(chosen))
+
+    @property
+    def names_a_code(self) -> bool:
+        """Return whether it names single codes, and not a whole block of numbers."""
+        return len(self.code.partition("*")[0].partition("[")[0]) >= _WHOLE_CODE
 
     def matches(self, component: str, failure: str, code: str) -> bool:
         """Return whether it names a finding."""

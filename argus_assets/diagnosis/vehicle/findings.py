@@ -148,7 +148,7 @@ def _of_text(item: EvidenceItem, catalogue: Catalogue) -> tuple[Component, str, 
 
 
 _FAILURE_OF_KIND: Final = {
-    "sensor": "implausible", "actuator": "stuck", "unit": "internal", "device": "hardware_error", "process": "late",
+    "sensor": "implausible", "encoder": "no_signal", "actuator": "stuck", "unit": "internal", "device": "hardware_error", "process": "late",
     "computer": "overload", "clock": "time_offset", "network": "bus_off", "supply": "supply_low", "fluid": "quality",
     "mechanical": "stuck", "symptom": "unknown", "condition": "condition",
 }  # fmt: skip

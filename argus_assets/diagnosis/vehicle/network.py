@@ -8,7 +8,7 @@ branch), which no catalogue can list for every vehicle.
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from argus_assets.diagnosis.vehicle.catalogue import (
@@ -21,7 +21,7 @@ from argus_assets.diagnosis.vehicle.catalogue import (
     Effect,
     Template,
 )
-from argus_assets.diagnosis.vehicle.findings import Sign
+from argus_assets.diagnosis.vehicle.findings import LEAK, Sign
 from argus_assets.diagnosis.vehicle.inference import Finding, Link, Mode
 from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 
@@ -115,7 +115,11 @@ def build_network(
             links[name] = Link(effect.chance)
         odds = boost(candidate.id) * candidate.prior / (1 - candidate.prior)
         modes.append(Mode(candidate.id, candidate.variable, min(0.3, odds / (1 + odds)), links))
-    findings = [Finding(s.item.id, s.leak, "seen", s.weight) for s in signs]
+    named = {n for c in candidates.values() for n, effect in c.signs.items() if effect.selector.names_a_code}
+    findings = [
+        Finding(s.item.id, min(s.leak, LEAK) if n in named and not s.is_consequence else s.leak, "seen", s.weight)
+        for n, s in enumerate(signs)
+    ]
     return Network(tuple(candidates.values()), tuple(modes), (*findings, *absent.values()))
 
 
@@ -331,6 +335,7 @@ def _together(signs: Sequence[Sign], numbers: Sequence[int]) -> list[tuple[int, 
 
 def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
     """Return the shared returns, references, feeds, connectors and branches that findings of one moment suggest."""
+    yield from _unit_supply(signs)
     by_unit: dict[str, list[int]] = {}
     for n, sign in enumerate(signs):
         if sign.failure in _CIRCUIT and sign.component.kind in ("sensor", "encoder", "actuator") and sign.is_now:
@@ -356,6 +361,30 @@ def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
         yield _shared_cause("shared_branch", members, signs, "")
 
 
+_SUPPLY_OF_UNIT: Final = frozenset({"battery_voltage", "ecu_power_relay"})
+_ENGINES: Final = frozenset({"SA 0x00", "SA 0x01", "0x7E8"})
+"""Engine control units: what they say of the voltage holds for the vehicle."""
+
+
+def _unit_supply(signs: Sequence[Sign]) -> Iterable[Candidate]:
+    """Return the supply of one unit, if only that unit finds its voltage wrong: the battery's would be missed by all."""
+    own = [n for n, sign in enumerate(signs) if sign.component.id in _SUPPLY_OF_UNIT and sign.is_now]
+    reporters = {signs[n].item.ecu for n in own}
+    if len(reporters) != 1 or reporters & _ENGINES:
+        return
+    ecu = reporters.pop()
+    mine = {n: Effect.parse("x:any A") for n in own}
+    for n, sign in enumerate(signs):
+        if n not in mine and sign.item.ecu == ecu and sign.failure in _CIRCUIT:
+            mine[n] = Effect.parse("x:any S")
+    made = _shared_cause("unit_supply", tuple(mine), signs, ecu)
+    yield replace(made, title=f"Supply of {_unit_name(ecu)}: plug, fuse, wire or ground", signs=mine)
+
+
+def _unit_name(ecu: str) -> str:
+    return f"the control unit {ecu}" if ecu else "one control unit"
+
+
 _SHARED: Final[Mapping[str, tuple[str, str, CauseKind, float, tuple[str, ...]]]] = {
     "shared_return": (
         "Shared sensor return (ground) wire of {parts}: open",
@@ -377,6 +406,17 @@ _SHARED: Final[Mapping[str, tuple[str, str, CauseKind, float, tuple[str, ...]]]]
         (
             "5 | Measure the sensors' supply at one of the plugs: below 4.8 V the shared supply is at fault.",
             "10 | Unplug the sensors one by one: the voltage that returns names the one that pulls it down.",
+        ),
+    ),
+    "unit_supply": (
+        "Supply of one control unit: plug, fuse, wire or ground",
+        "Only this control unit finds its voltage wrong; the battery's would be found wrong by the others too.",
+        CauseKind.SUPPLY,
+        10.0,
+        (
+            "5 | Measure supply and ground at the plug of the unit under load and while cranking: a drop against the battery "
+            "confirms it, none leads to the battery.",
+            "5 | Look at plug, fuse and ground point of the unit: corrosion or heat is the fault.",
         ),
     ),
     "shared_feed": (
