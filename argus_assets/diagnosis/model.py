@@ -217,7 +217,7 @@ class RootCause(Document):
             `unexplained_code:<code>` if no pattern is known.
         confidence: 0 to 1.
         posterior: Probability by the model of the vehicle, before it is corrected; `None` without one.
-        accounts_for: Share of the present faults that it explains, by severity, 0 to 1.
+        accounts_for: Share of the present faults, by severity, that it and the other likely causes explain, 0 to 1.
         findings: Number of present faults that it explains.
         basis: Where the confidence comes from, in words.
         supports: Ids of the items that support it; never empty.

@@ -46,6 +46,9 @@ UNEXPLAINED_CONFIDENCE: Final = 0.25
 EXPLAINED: Final = 0.2
 """A code is explained if a listed cause of at least this confidence shows it."""
 
+LIKELY: Final = 0.5
+"""Causes of at least this posterior explain the drive together."""
+
 MIN_SIMILARITY: Final = 0.6
 CASE_ODDS: Final = 10.0
 """Factor on the prior odds of a cause that all similar cases had, the most similar one being equal."""
@@ -148,11 +151,13 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
     to_explain = [n for n, sign in enumerate(seen) if sign.is_now and not sign.is_consequence]
     total = sum(_WEIGHT[seen[n].item.severity] for n in to_explain)
     found: list[_Found] = []
+    likely = [c for c in network.candidates if posterior.modes[c.id] >= LIKELY]
+    explained = {n for n in to_explain if any(n in c.signs for c in likely)}
     for candidate in network.candidates:
-        mine = [n for n in to_explain if n in candidate.signs]
+        mine = {n for n in to_explain if n in candidate.signs}
         chance = posterior.modes[candidate.id]
         if mine and chance >= MIN_CONFIDENCE:
-            share = sum(_WEIGHT[seen[n].item.severity] for n in mine) / total
+            share = sum(_WEIGHT[seen[n].item.severity] for n in mine | explained) / total
             found.append(_Found(candidate, chance, share, len(mine), stated(chance, share, len(mine))))
     # Modes of one component exclude each other: together they say how likely the component is.
     of_variable: dict[str, float] = {}

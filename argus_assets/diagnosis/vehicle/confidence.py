@@ -27,7 +27,7 @@ def features(posterior: float, accounts_for: float, findings: int) -> tuple[floa
 
     Args:
         posterior: Probability by the model.
-        accounts_for: Share of the present faults that the cause shows, by severity, 0 to 1.
+        accounts_for: Share of the present faults, by severity, that the cause and the other likely ones show, 0 to 1.
         findings: Number of present findings that it shows.
     """
     clipped = min(max(posterior, 1e-6), 1 - 1e-6)
