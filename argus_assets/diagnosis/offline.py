@@ -159,11 +159,16 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
         if mine and chance >= MIN_CONFIDENCE:
             share = sum(_WEIGHT[seen[n].item.severity] for n in mine | explained) / total
             found.append(_Found(candidate, chance, share, len(mine), stated(chance, share, len(mine))))
-    # Modes of one component exclude each other: together they say how likely the component is.
-    of_variable: dict[str, float] = {}
+    # Modes of one component exclude each other: together they say how likely the component is, and its best one ranks by that.
+    of_variable: dict[str, list[float]] = {}
     for f in found:
-        of_variable[f.candidate.variable] = of_variable.get(f.candidate.variable, 0.0) + f.posterior
-    found.sort(key=lambda f: (-round(of_variable[f.candidate.variable], 6), -round(f.posterior, 6), f.candidate.id))
+        of_variable.setdefault(f.candidate.variable, []).append(f.posterior)
+
+    def rank(f: _Found) -> float:
+        modes = of_variable[f.candidate.variable]
+        return sum(modes) if f.posterior == max(modes) else f.posterior
+
+    found.sort(key=lambda f: (-round(rank(f), 6), -round(f.posterior, 6), f.candidate.id))
     # A cause that ranks later is stated no more surely than one before it.
     for n in range(1, len(found)):
         found[n] = replace(found[n], confidence=min(found[n].confidence, found[n - 1].confidence))

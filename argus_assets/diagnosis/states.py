@@ -99,10 +99,10 @@ def fault_state(
         if state is not None:
             return state
     statuses = reports["status"].cast(pl.String).to_list()
+    if sessions.height and _while_programming(reports, sessions, ends_ns):
+        return "serviced"
     if "active" in statuses:
         active = reports.filter(pl.col("status") == "active")
-        if sessions.height and _while_programming(active, sessions, ends_ns):
-            return "serviced"
         if active.height > 2:
             return "intermittent"
         if (ends_ns - last) / 1e9 <= max(AT_END_S, 0.05 * drive_s):
@@ -142,11 +142,11 @@ def sessions_of(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _while_programming(active: pl.DataFrame, sessions: pl.DataFrame, ends_ns: int) -> bool:
+def _while_programming(reports: pl.DataFrame, sessions: pl.DataFrame, ends_ns: int) -> bool:
     """Return whether a silence began in a programming session and ended soon after it."""
-    if not set(active["source"].cast(pl.String)) <= {"can_silence", "can_gap"}:
+    if not set(reports["source"].cast(pl.String)) <= {"can_silence", "can_gap"}:
         return False
-    first, last = (active[column].dt.timestamp("ns") for column in ("first_seen", "last_seen"))
+    first, last = (reports[column].dt.timestamp("ns") for column in ("first_seen", "last_seen"))
     begins, ends = int(first.min()), int(last.max())  # type: ignore[arg-type]
     margin = int(AFTER_PROGRAMMING_S * 1e9)
     return any(

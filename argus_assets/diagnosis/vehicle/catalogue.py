@@ -24,10 +24,14 @@ from argus_assets.faults.dictionary.failure import Failure
 
 ComponentKind = Literal[
     "sensor", "encoder", "actuator", "unit", "supply", "network", "fluid", "mechanical", "device", "process", "computer",
-    "clock", "symptom", "condition",
+    "clock", "part", "symptom", "condition",
 ]  # fmt: skip
-"""What a component is; templates generate its causes by kind. A `symptom` has none of its own: causes of the catalogue
-explain it. Nor has a `condition`, which only says that something else is wrong, and needs no cause."""
+"""What a component is; templates generate its causes by kind. A `part` is what a maker's code names and nobody else knows. A
+`symptom` has no causes of its own: those of the catalogue explain it. Nor has a `condition`, which only says that something
+else is wrong, and needs no cause."""
+
+MEASURED: Final[frozenset[ComponentKind]] = frozenset({"sensor", "encoder", "fluid"})
+"""Components whose values a unit sends to others."""
 
 Prior = Literal["common", "usual", "uncommon", "rare"]
 PRIORS: Final[Mapping[Prior, float]] = {"common": 0.02, "usual": 0.008, "uncommon": 0.003, "rare": 0.0008}
@@ -114,7 +118,8 @@ class Component(Entry):
         codes: Codes about it: `SPN110`, `SPN651-SPN656`, `P0115-P0119`, `C0035`, globs such as `U010*`.
         words: Regular expressions that name it in a text of software (node, status name, message).
         addresses: J1939 source addresses of a unit.
-        sent_by: Unit whose messages carry its value.
+        sent_by: Unit whose messages carry its value; by default the one that `sends` the values of its system.
+        sends: Systems of which a unit reads the sensors and sends the values.
         unit: Unit that reads or drives it.
         reference: Supply group that feeds it, a component of kind `supply`.
         prior: How often its own circuit fails.
@@ -132,6 +137,7 @@ class Component(Entry):
     words: tuple[str, ...] = ()
     addresses: tuple[int, ...] = ()
     sent_by: str = ""
+    sends: tuple[System, ...] = ()
     unit: str = ""
     reference: str = ""
     prior: Prior = "usual"
@@ -340,6 +346,11 @@ class Catalogue:
         return made
 
     @cached_property
+    def sender_of(self) -> Mapping[System, str]:
+        """Return the unit that sends the values of a system."""
+        return {system: unit.id for unit in self.components.values() for system in unit.sends}
+
+    @cached_property
     def unit_of_address(self) -> Mapping[int, str]:
         """Map a J1939 source address to the unit that usually has it."""
         return {address: c.id for c in self.components.values() for address in c.addresses}
@@ -388,6 +399,11 @@ def parse_catalogue(texts: Mapping[str, str]) -> Catalogue:
         for entry in _entries(data, "cause", Cause, name):
             causes += _series(entry)
         templates += _entries(data, "template", Template, name)
+    sender = {system: unit.id for unit in components.values() for system in unit.sends}
+    components = {
+        key: c.model_copy(update={"sent_by": sender.get(c.system, "")}) if c.kind in MEASURED and not c.sent_by else c
+        for key, c in components.items()
+    }
     made = Catalogue(
         components, tuple(patterns), tuple(causes), tuple(templates),
         sha256("".join(texts[n] for n in sorted(texts)).encode()).hexdigest()[:12],

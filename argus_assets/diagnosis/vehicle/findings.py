@@ -72,6 +72,8 @@ class Sign:
     @property
     def is_consequence(self) -> bool:
         """Return whether it only says that something else is wrong."""
+        if self.failure == "condition":
+            return self.component.kind == "condition"
         return self.failure in CONSEQUENCES or self.component.kind == "condition"
 
 
@@ -116,13 +118,23 @@ def _meaning(
             return component, text.failure, LEAK
         if failure == Failure.UNKNOWN:
             failure = _FAILURE_OF_KIND.get(component.kind, failure)
-        return component, failure, _LEAKS_OF.get(known) or (LEAKS[failure] if failure in CONSEQUENCES else LEAK)
+        follows = failure in CONSEQUENCES and not (failure == "condition" and component.kind != "condition")
+        return component, failure, _LEAKS_OF.get(known) or (LEAKS[failure] if follows else LEAK)
     if item.source.startswith("ros_") or item.source in ("rule", "plug_in"):
         return _of_text(item, catalogue)
+    if failure in ("missing_message", "invalid_message") and _SPN.match(code):
+        # A parameter that does not arrive is no unit: what sends it, or the bus, is at fault.
+        system = _system(entry.system)
+        return _made(entry.part or code, "symptom", system, catalogue.sender_of.get(system, "")), failure, LEAK
+    if not entry.part and failure in _SETUP:
+        return _made(f"part that {code} names", "part", _system(entry.system)), failure, LEAK
     if not entry.part:
         return _made(code, "symptom", _system(entry.system)), failure, LEAKS["unknown"]
     return _made(entry.part, _kind(entry.part, failure), _system(entry.system)), failure, LEAKS.get(failure, LEAK)
 
+
+_SETUP: Final = frozenset({Failure.NOT_LEARNED, Failure.NOT_PROGRAMMED, Failure.INCOMPATIBLE})
+"""Failure modes that say what to do whatever the part is."""
 
 _STARVED: Final = frozenset({"no_signal"})
 
@@ -170,9 +182,11 @@ def _unit(address: int, catalogue: Catalogue) -> Component:
 
 
 @lru_cache(maxsize=4096)
-def _made(part: str, kind: ComponentKind, system: System) -> Component:
+def _made(part: str, kind: ComponentKind, system: System, sent_by: str = "") -> Component:
     slug = _NOT_WORD.sub("_", part.lower()).strip("_")[:60] or "part"
-    return Component(id=slug if slug[0].isalpha() else f"x_{slug}", name=part, kind=kind, system=system)
+    return Component(
+        id=slug if slug[0].isalpha() else f"x_{slug}", name=part, kind=kind, system=system, sent_by=sent_by
+    )
 
 
 _SYSTEMS: Final = {str(system): system for system in System}

@@ -204,6 +204,12 @@ def _of_template(
     if template.suffix in ("lost", "fault"):
         effects += _of_dependants(component, catalogue)
     matched = _matched(effects, signs)
+    if template.suffix == "lost":
+        matched |= {
+            n: _OF_SENDER
+            for n, sign in enumerate(signs)
+            if sign.component.sent_by == component.id and sign.failure in _NOT_HEARD
+        }
     own = [n for n in matched if signs[n].component.id == component.id]
     if own and template.suffix in _OWN_FAULTS:
         matched |= {n: _ECHO for n in _echoes(own, signs) if n not in matched}
@@ -227,6 +233,8 @@ def _of_template(
 
 _OWN_FAULTS: Final = frozenset({"circuit", "signal", "stuck", "value", "internal", "fault"})
 _ECHO: Final = Effect.parse("x:any M s")
+_OF_SENDER: Final = Effect.parse("x:any A s")
+_NOT_HEARD: Final = frozenset({"missing_message", "invalid_message"})
 
 ALIVE: Final = 0.05
 """Factor on the prior of a lost unit that itself reports faults: a unit that speaks is not silent."""
@@ -264,11 +272,9 @@ def _is_alive(template: Template, component: Component, signs: Sequence[Sign]) -
 
 
 def _of_dependants(component: Component, catalogue: Catalogue) -> list[Effect]:
-    """Return the effects of a lost unit or a failed supply on what depends on it."""
+    """Return the effects of a failed supply on what hangs on it."""
     effects: list[Effect] = []
     for other in catalogue.components.values():
-        if component.kind == "unit" and other.sent_by == component.id:
-            effects.append(Effect.parse(f"{other.id}:missing_message,invalid_message A"))
         if component.kind == "supply" and other.reference == component.id:
             effects.append(Effect.parse(f"{other.id}:circuit,implausible,no_signal,frequency A"))
             effects.append(Effect.parse(f"{other.id}:high,low S"))
@@ -355,10 +361,48 @@ def _shared(signs: Sequence[Sign]) -> Iterable[Candidate]:
             yield _shared_cause("shared_connector", members, signs, ecu)
     lost = [
         n for n, s in enumerate(signs)
-        if s.failure in _LOST and s.is_now and not s.component.id.endswith("_module") and s.component.kind in ("unit", "sensor", "encoder", "actuator", "device")
+        if s.failure in _LOST and s.is_now and s.component.kind in ("unit", "sensor", "encoder", "actuator", "device")
+        and (s.failure == "no_signal" or not (s.component.id.endswith("_module") or s.component.sent_by))
     ]  # fmt: skip
     for members in _together(signs, lost):
         yield _shared_cause("shared_branch", members, signs, "")
+    yield from _links(signs)
+
+
+def _links(signs: Sequence[Sign]) -> Iterable[Candidate]:
+    """Return the network links of units that alone miss what others hear: the senders live."""
+    missed: dict[str, list[int]] = {}
+    for n, sign in enumerate(signs):
+        if sign.failure in _NOT_HEARD and sign.is_now and _sender(sign):
+            missed.setdefault(sign.item.ecu, []).append(n)
+    silent = {sign.component.id for sign in signs if sign.failure == "no_signal" and sign.component.kind == "unit"}
+    for ecu, numbers in missed.items():
+        by_others = {_sender(signs[n]) for other, theirs in missed.items() if other != ecu for n in theirs}
+        alone = [n for n in numbers if _sender(signs[n]) not in by_others | silent]
+        if len({signs[n].component.id for n in alone}) < _LINK_FINDINGS:
+            continue
+        for members in _together(signs, alone):
+            made = _shared_cause("link", members, signs, ecu)
+            effects = {n: Effect.parse("x:any A") for n in members}
+            for n, sign in enumerate(signs):
+                if (
+                    n not in effects
+                    and sign.item.ecu == ecu
+                    and (sign.component.kind == "network" or sign.failure == "not_learned")
+                ):
+                    effects[n] = Effect.parse("x:any M s")
+            yield replace(
+                made, title=f"Network link of {_unit_name(ecu)}: wire, plug or gateway of its branch", signs=effects
+            )
+
+
+_LINK_FINDINGS: Final = 2
+"""A link that fails loses more than one message."""
+
+
+def _sender(sign: Sign) -> str:
+    """Return the unit that a finding says is not heard."""
+    return sign.component.sent_by or (sign.component.id if sign.component.kind == "unit" else "")
 
 
 _SUPPLY_OF_UNIT: Final = frozenset({"battery_voltage", "ecu_power_relay"})
@@ -417,6 +461,16 @@ _SHARED: Final[Mapping[str, tuple[str, str, CauseKind, float, tuple[str, ...]]]]
             "5 | Measure supply and ground at the plug of the unit under load and while cranking: a drop against the battery "
             "confirms it, none leads to the battery.",
             "5 | Look at plug, fuse and ground point of the unit: corrosion or heat is the fault.",
+        ),
+    ),
+    "link": (
+        "Network link of one control unit: wire, plug or gateway of its branch",
+        "Only this control unit misses what others hear, so the senders live: its own link or the gateway between is at fault.",
+        CauseKind.WIRING,
+        2.0,
+        (
+            "3 | Ask both sides with a tester: answers from both mean that they live and the link between is at fault.",
+            "10 | Measure the wires of the link at the unit's plug, and at its partner's: an open or shorted one is the fault.",
         ),
     ),
     "shared_feed": (
