@@ -151,8 +151,8 @@ def test_an_unknown_code_is_named_as_unexplained() -> None:
 
 
 def test_a_code_of_the_dictionary_that_no_cause_explains_brings_its_checks_and_warnings() -> None:
-    entry = describe("B0001")
-    answer = diagnose_offline(evidence(item(1, "B0001")), KNOWLEDGE)
+    entry = describe("B0092")
+    answer = diagnose_offline(evidence(item(1, "B0092")), KNOWLEDGE)
     (cause,) = answer.root_causes
     assert cause.actions == (*entry.checks, *entry.must_not)
     assert entry.causes[0] in cause.explanation
