@@ -15,7 +15,7 @@ from argus_assets.monitoring import metrics
 from argus_assets.notifications.events import event_schemas
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.settings import Settings
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, SPEED
 
 _TABLES = (
     FRAMES,
@@ -29,6 +29,7 @@ _TABLES = (
     CODE_PAIRS,
     DRIVE_STATS,
     SPEED,
+    MEASUREMENTS,
 )
 _KINDS: Final = {"string": "text", "integer": "whole number", "number": "number"}
 _BOUNDS: Final = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "up to"}

@@ -9,7 +9,7 @@ from argus_assets.assets.batch_asset import BatchAsset, Check, Made, batch_spec,
 from argus_assets.assets.batch_context import BatchContext
 from argus_assets.assets.open_drive import aggregate_stats
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, SPEED
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, SPEED
 
 
 def make(batch: BatchContext) -> Made:
@@ -28,7 +28,7 @@ def make(batch: BatchContext) -> Made:
     stats = made.error_stats
     occurrences = int(stats["occurrences"].sum())
     return Made(
-        data=fingerprint(stats, made.pairs, made.totals, made.speed),
+        data=fingerprint(stats, made.pairs, made.totals, made.speed, made.measurements),
         metadata={
             "dagster/row_count": stats.height,
             # A total that is not known is left out.
@@ -41,7 +41,13 @@ def make(batch: BatchContext) -> Made:
                 made.pairs, ["code_a", "ecu_a", "code_b", "ecu_b", "joint_activations", "lift", "median_lead_s"]
             ),
         },
-        tables=[(ERROR_STATS, stats), (CODE_PAIRS, made.pairs), (DRIVE_STATS, made.totals), (SPEED, made.speed)],
+        tables=[
+            (ERROR_STATS, stats),
+            (CODE_PAIRS, made.pairs),
+            (DRIVE_STATS, made.totals),
+            (SPEED, made.speed),
+            (MEASUREMENTS, made.measurements),
+        ],
         checks=[
             Check(
                 "stats_add_up",
@@ -58,9 +64,9 @@ ASSET: Final = BatchAsset(
     batch_spec(
         pipeline.ERROR_STATS,
         "One row for each fault of each ECU: occurrences, active time, rate, what came with it, and its rank. Beside it "
-        "the pairs of faults that came together, the totals of the drive, and its speed.",
+        "the pairs of faults that came together, the totals of the drive, its speed, and the live values of its control units.",
         kinds={"polars", "parquet"},
-        code_version="3",
+        code_version="4",
         table=ERROR_STATS,
     ),
     [

@@ -13,8 +13,7 @@ from argus_assets.faults.contained import find_contained
 from argus_assets.faults.detection import Findings
 from argus_assets.lake.store import Lake
 from argus_assets.stats.contained import measure_contained
-from argus_assets.stats.distance import Distance
-from argus_assets.stats.drive import DriveStatistics, aggregate
+from argus_assets.stats.drive import DriveStatistics, Measured, aggregate
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +89,8 @@ def detect_faults(
 
 def measure_motion(
     recordings: pl.DataFrame, *, lake: Lake, drive: OpenDrive | None = None, computing: Reserve = no_reserve
-) -> tuple[Distance | None, pl.DataFrame]:
-    """Measure how far and how fast a drive went, by the parsed parts of all its recordings, in a confined process.
+) -> Measured:
+    """Measure distance, speed and live values of a drive, by the parsed parts of all its recordings, in a confined process.
 
     Args:
         recordings: `recordings.schema.RECORDINGS`.
@@ -100,7 +99,7 @@ def measure_motion(
         computing: Entered with the bytes of memory that this may take, while it does.
 
     Returns:
-        The distance, `None` when it is unknown, and `stats.schema.SPEED`.
+        Distance, speed and live values.
 
     Raises:
         PermanentError: The drive needs more than this may use.
@@ -131,5 +130,5 @@ def aggregate_stats(
         drive: The parts, where they are open already.
         computing: Entered with the bytes of memory that this may take, while it does.
     """
-    distance, speed = measure_motion(recordings, lake=lake, drive=drive, computing=computing)
-    return aggregate(events, recordings, distance=distance, speed=speed, buses=buses)
+    measured = measure_motion(recordings, lake=lake, drive=drive, computing=computing)
+    return aggregate(events, recordings, measured=measured, buses=buses)

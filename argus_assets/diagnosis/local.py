@@ -144,8 +144,8 @@ def read_files(
         if vehicle_platform is None:
             vehicle_platform, inferred_from = infer_platform(count_contained(process, parts, frames=frames))
         findings = find_contained(process, parts, frames=frames, config=faults)
-        distance, speed = measure_contained(process, parts, frames=frames)
-    made = aggregate(findings.events, recordings, distance=distance, speed=speed, buses=findings.buses)
+        measured = measure_contained(process, parts, frames=frames)
+    made = aggregate(findings.events, recordings, measured=measured, buses=findings.buses)
     return ReadDrive(
         vehicle_platform=vehicle_platform or "",
         inferred_from=inferred_from,

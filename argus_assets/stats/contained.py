@@ -13,14 +13,15 @@ from argus_assets.containment.client import Confined, Reserve, no_reserve
 from argus_assets.errors import BadTable, PermanentError
 from argus_assets.faults.contained import compute_contained
 from argus_assets.stats.distance import Distance
-from argus_assets.stats.jobs import SPEED_FILE
-from argus_assets.stats.schema import SPEED
+from argus_assets.stats.drive import Measured
+from argus_assets.stats.jobs import MEASUREMENTS_FILE, SPEED_FILE
+from argus_assets.stats.schema import MEASUREMENTS, SPEED
 from argus_assets.stats.vehicle_platform import Traffic
 
 
 def measure_contained(
     confined: Confined, parts: Sequence[tuple[str, Path]], *, frames: int, reserve: Reserve = no_reserve
-) -> tuple[Distance | None, pl.DataFrame]:
+) -> Measured:
     """Measure a drive.
 
     Args:
@@ -30,7 +31,7 @@ def measure_contained(
         reserve: Entered with the bytes of memory that it may take, while it runs.
 
     Returns:
-        The distance, `None` when no source gives it, and `stats.schema.SPEED`.
+        Distance, speed and live values.
 
     Raises:
         PermanentError: It needs more than it may use.
@@ -42,13 +43,14 @@ def measure_contained(
     )  # fmt: skip
     try:
         speed = SPEED.cast(pl.read_parquet(place / SPEED_FILE))
+        values = MEASUREMENTS.cast(pl.read_parquet(place / MEASUREMENTS_FILE))
     except (BadTable, pl.exceptions.PolarsError, OSError) as error:
         raise PermanentError(f"Measuring returned an invalid table: {error}"[:500], help="Report it.") from error
     match ended.result.get("distance"):
         case {"km": int() | float() as km, "source": str(source), "signal": str(signal)} if math.isfinite(km):
-            return Distance(float(km), source, signal), speed
+            return Measured(Distance(float(km), source, signal), speed, values)
         case _:
-            return None, speed
+            return Measured(None, speed, values)
 
 
 def count_contained(

@@ -1,6 +1,7 @@
 """All statistics of a drive in one call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
@@ -8,8 +9,27 @@ from argus_assets.stats.distance import Distance
 from argus_assets.stats.errors import aggregate_faults
 from argus_assets.stats.pairs import code_pairs
 from argus_assets.stats.recorded import RecordedTime
-from argus_assets.stats.schema import SPEED
+from argus_assets.stats.schema import MEASUREMENTS, SPEED
 from argus_assets.stats.totals import drive_stats
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the frames of a drive say of it beside its faults.
+
+    Attributes:
+        distance: Distance; `None` when no source gives it.
+        speed: `schema.SPEED`.
+        values: `schema.MEASUREMENTS`.
+    """
+
+    distance: Distance | None = None
+    speed: pl.DataFrame = field(default_factory=SPEED.empty)
+    values: pl.DataFrame = field(default_factory=MEASUREMENTS.empty)
+
+
+NOT_MEASURED: Final = Measured()
+"""Of a drive whose frames nobody looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +41,21 @@ class DriveStatistics:
         pairs: `schema.CODE_PAIRS`.
         totals: `schema.DRIVE_STATS`, one row.
         speed: `schema.SPEED`.
+        measurements: `schema.MEASUREMENTS`.
     """
 
     error_stats: pl.DataFrame
     pairs: pl.DataFrame
     totals: pl.DataFrame
     speed: pl.DataFrame
+    measurements: pl.DataFrame
 
 
 def aggregate(
     events: pl.DataFrame,
     recordings: pl.DataFrame,
     *,
-    distance: Distance | None = None,
-    speed: pl.DataFrame | None = None,
+    measured: Measured = NOT_MEASURED,
     buses: pl.DataFrame | None = None,
 ) -> DriveStatistics:
     """Aggregate a drive.
@@ -42,8 +63,7 @@ def aggregate(
     Args:
         events: `faults.schema.ERROR_EVENTS`.
         recordings: `recordings.schema.RECORDINGS`.
-        distance: Of the drive (`distance.measure`).
-        speed: Of the drive (`speed.speed_series`).
+        measured: Distance, speed and live values of the drive.
         buses: A row for each CAN channel: channel, load_mean_pct, load_peak_pct.
     """
     time = RecordedTime.of(recordings, events)
@@ -51,6 +71,7 @@ def aggregate(
     return DriveStatistics(
         faults.stats,
         code_pairs(faults, time),
-        drive_stats(faults.stats, recordings, time, distance=distance, buses=buses),
-        SPEED.empty() if speed is None else speed,
+        drive_stats(faults.stats, recordings, time, distance=measured.distance, buses=buses),
+        measured.speed,
+        measured.values,
     )

@@ -8,18 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from argus_assets.containment.job import Job
 from argus_assets.recordings.drive import Drive
-from argus_assets.stats import distance
+from argus_assets.stats import distance, measurements
 from argus_assets.stats.readings import motion_frames
 from argus_assets.stats.speed import speed_series
 from argus_assets.stats.vehicle_platform import count_traffic
 
 SPEED_FILE: Final = "speed.parquet"
+MEASUREMENTS_FILE: Final = "measurements.parquet"
 
 
 def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Measure a drive: write `SPEED_FILE`, and return `distance` (`distance.Distance`, or none).
+    """Measure a drive: write `SPEED_FILE` and `MEASUREMENTS_FILE`, and return `distance` (`distance.Distance`, or none).
 
     Args:
         job: Where to write.
@@ -29,6 +32,8 @@ def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
     frames = motion_frames(drive)
     far = distance.measure(drive, frames)
     speed_series(drive, frames).write_parquet(job.folder / SPEED_FILE)
+    measured = measurements.measure(drive)
+    measured.with_columns(pl.col(pl.Enum).cast(pl.String)).write_parquet(job.folder / MEASUREMENTS_FILE)
     return {"distance": None if far is None else asdict(far)}
 
 

@@ -15,7 +15,7 @@ from argus_assets.recordings.drive import Drive
 from argus_assets.stats.motion import F64, I64
 
 _ID: Final = pl.col("arbitration_id")
-_OBD_ANSWERS: Final = (~IS_EXTENDED & _ID.is_between(0x7E8, 0x7EF)) | (IS_EXTENDED & ((_ID & ~0xFF) == 0x18DAF100))
+OBD_ANSWERS: Final = (~IS_EXTENDED & _ID.is_between(0x7E8, 0x7EF)) | (IS_EXTENDED & ((_ID & ~0xFF) == 0x18DAF100))
 """Answers of ECUs to an OBD tester (ISO 15765-4, 10.5)."""
 
 
@@ -103,7 +103,7 @@ def _obd(pid: int, count: int, factor: float) -> CanValue:
     """Describe the number in the answer to a service 01 PID, in a single frame of its own (SAE J1979-DA)."""
     return CanValue(
         # Length, answer to service 01, PID, then its bytes.
-        _OBD_ANSWERS & (byte(0) == 2 + count) & (byte(1) == 0x41) & (byte(2) == pid),
+        OBD_ANSWERS & (byte(0) == 2 + count) & (byte(1) == 0x41) & (byte(2) == pid),
         sender_mask=0x1FFFFFFF,
         sender="0x{:X}",
         first=3,

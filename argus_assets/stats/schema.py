@@ -23,6 +23,9 @@ DISTANCE_SOURCES: Final = (
 SPEED_SOURCES: Final = ("j1939_wheel_speed", "obd_speed", "speed_signal", "gnss")
 """Sources of a speed, most trusted first; `stats/speed.py` documents each."""
 
+MEASUREMENT_SOURCES: Final = ("j1939", "obd")
+"""Sources of a measured value: broadcast parameters, and answers to a tester."""
+
 ERROR_STATS: Final = Table(
     "error_stats",
     "one fault of one ECU (or node) over the whole drive, ranked: row 0 is the most important",
@@ -147,5 +150,37 @@ SPEED: Final = Table(
         Column("speed_kmh", pl.Float64, "Mean speed, km/h."),
         Column("source", pl.Enum(SPEED_SOURCES), "Source of the measurement."),
         Column("signal", pl.String, "Sender or topic of the measurement."),
+    ),
+)
+
+MEASUREMENTS: Final = Table(
+    "measurements",
+    "a quantity that one control unit sent while driving: live values of SAE J1939-71 and of OBD service 01",
+    (
+        Column(
+            "quantity", pl.String, "What was measured, such as `oil_pressure`; `messages` counts all that a unit sent."
+        ),
+        Column("unit", pl.String, "Unit of the values; empty for `messages`."),
+        Column("source", pl.Enum(MEASUREMENT_SOURCES), "How it was sent."),
+        Column("ecu", pl.String, "Sender."),
+        Column("channel", pl.String, "CAN channel."),
+        Column("readings", pl.UInt64, "Valid readings."),
+        Column("errors", pl.UInt64, "Readings by which the unit says that its sensor failed (raw 0xFE)."),
+        Column("not_available", pl.UInt64, "Readings without a value (raw 0xFF)."),
+        Column("first_seen", TIMESTAMP, "First reading, of whatever kind."),
+        Column("last_seen", TIMESTAMP, "Last reading, of whatever kind."),
+        Column("minimum", pl.Float64, "Lowest value.", nullable=True),
+        Column("median", pl.Float64, "Median value.", nullable=True),
+        Column("maximum", pl.Float64, "Highest value.", nullable=True),
+        Column("first", pl.Float64, "First value.", nullable=True),
+        Column("last", pl.Float64, "Last value.", nullable=True),
+        Column(
+            "running_readings", pl.UInt64, "Valid readings while the engine had been running for 10 s.", nullable=True
+        ),
+        Column("running_low", pl.Float64, "5th percentile of these.", nullable=True),
+        Column("running_median", pl.Float64, "Median of these.", nullable=True),
+        Column("running_high", pl.Float64, "95th percentile of these.", nullable=True),
+        Column("idle_median", pl.Float64, "Median of these at idle: at most 1,100 rpm, below 50% load.", nullable=True),
+        Column("load_median", pl.Float64, "Median of these from 50% load or 2,000 rpm.", nullable=True),
     ),
 )

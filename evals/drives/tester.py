@@ -90,10 +90,16 @@ class Dialogue:
         self.channel.put(time, can_id, self._single(request))
         return time + _STEP_S
 
-    def exchange(self, time: float, unit: int, request: bytes, answer: bytes | None, *, wait: float = 0.02) -> float:
-        """Send a request to one unit and its answer. Return the time after it."""
+    def exchange(
+        self, time: float, unit: int, request: bytes, answer: bytes | None, *, wait: float = 0.02, is_free: bool = False
+    ) -> float:
+        """Send a request to one unit and its answer, after all other dialogues with it unless it is free.
+
+        Returns:
+            The time after it.
+        """
         request_id, _ = pair(unit)
-        time = self.free(unit, time)
+        time = time if is_free else self.free(unit, time)
         began = time
         if len(request) <= 7:
             self.ask(time, request_id, request)
@@ -369,12 +375,12 @@ def _poll(dialogue: Dialogue, story: Story, courses: Courses, names: Sequence[st
     high_voltage = [courses.at(name, times) for name in ("hv_battery_voltage", "hv_battery_current")]
     for place, time in enumerate(times.tolist()):
         for number, name in enumerate(wanted):
-            at = time + 0.31 + number * 0.045
+            at = time + 0.31 + number * 0.06
             pid = PIDS[name][0]
             if not dialogue.is_free(unit, at - 0.02, at + 0.05):
                 continue  # the tester is busy
             answer = bytes((0x41, pid)) + pid_bytes(name, float(values[name][place]))
-            dialogue.exchange(at, unit, bytes((0x01, pid)), answer)
+            dialogue.exchange(at, unit, bytes((0x01, pid)), answer, is_free=True)
         if is_electric and dialogue.is_free(unit, time + 0.88, time + 0.95):
             answer = bytes((0x41, _PID_HIGH_VOLTAGE)) + high_voltage_bytes(*(float(v[place]) for v in high_voltage))
-            dialogue.exchange(time + 0.9, unit, bytes((0x01, _PID_HIGH_VOLTAGE)), answer)
+            dialogue.exchange(time + 0.9, unit, bytes((0x01, _PID_HIGH_VOLTAGE)), answer, is_free=True)

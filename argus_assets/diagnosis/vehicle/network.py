@@ -458,8 +458,10 @@ _SHARED: Final[Mapping[str, tuple[str, str, CauseKind, float, tuple[str, ...]]]]
         CauseKind.SUPPLY,
         10.0,
         (
-            "5 | Measure supply and ground at the plug of the unit under load and while cranking: a drop against the battery "
-            "confirms it, none leads to the battery.",
+            (
+                "5 | Measure supply and ground at the plug of the unit under load and while cranking: a drop against the "
+                "battery confirms it, none leads to the battery."
+            ),
             "5 | Look at plug, fuse and ground point of the unit: corrosion or heat is the fault.",
         ),
     ),
