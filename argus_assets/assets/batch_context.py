@@ -88,6 +88,12 @@ class BatchContext:
             self._tables[table.name] = self.services.store.table(self.partition, table)
         return self._tables[table.name]
 
+    def table_if_there(self, table: Table) -> pl.DataFrame:
+        """Return a table of the batch; an empty one for a batch of an earlier version, which has none."""
+        if table.name not in self._tables and not self.services.store.has_table(self.partition, table):
+            return table.empty()
+        return self.table(table)
+
     def tables(self, *tables: Table) -> dict[str, pl.DataFrame]:
         """Return tables of the batch, by name."""
         return {table.name: self.table(table) for table in tables}

@@ -15,7 +15,7 @@ from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.notifications.events import worst_faults
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.summary import diagnosis_markdown
-from argus_assets.stats.schema import CODE_PAIRS, ERROR_STATS
+from argus_assets.stats.schema import CODE_PAIRS, ERROR_STATS, MEASUREMENTS
 
 
 def make(batch: BatchContext) -> Made:
@@ -25,7 +25,10 @@ def make(batch: BatchContext) -> Made:
         batch.manifest,
         batch.partition,
         digest=batch.digest,
-        tables=batch.tables(RECORDINGS, PROBLEMS, ERROR_EVENTS, ERROR_STATS, CODE_PAIRS),
+        tables={
+            **batch.tables(RECORDINGS, PROBLEMS, ERROR_EVENTS, ERROR_STATS, CODE_PAIRS),
+            MEASUREMENTS.name: batch.table_if_there(MEASUREMENTS),
+        },
         services=diagnostician.services(),
         now=datetime.now(UTC),
         memory=diagnostician.memory(),
@@ -75,7 +78,7 @@ ASSET: Final = BatchAsset(
         pipeline.DIAGNOSIS,
         "Root causes, most likely first, each with the evidence for and against it and what to do.",
         kinds={"json"},
-        code_version="3",
+        code_version="4",
     ),
     [
         dg.AssetCheckSpec(

@@ -93,6 +93,7 @@ def replay(
             "error_events": findings.events,
             "error_stats": made.error_stats,
             "code_pairs": made.pairs,
+            "measurements": made.measurements,
         },
         services=replace(diagnostician.services(), answers=None),
         now=datetime.now(UTC),

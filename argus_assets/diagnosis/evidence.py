@@ -7,6 +7,7 @@ import polars as pl
 
 from argus_assets.diagnosis.citations import SHA256_DIGITS
 from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceItem, EvidencePair
+from argus_assets.diagnosis.observations import observations, units_seen
 from argus_assets.diagnosis.ports import Past
 from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
 from argus_assets.diagnosis.states import (
@@ -42,6 +43,7 @@ def build_evidence(
     events: pl.DataFrame | None = None,
     problems: pl.DataFrame | None = None,
     pairs: pl.DataFrame | None = None,
+    measurements: pl.DataFrame | None = None,
     vehicle: str = "",
     past: Past | None = None,
     describe: Callable[[str], str] = lambda code: dictionary.describe(code).text,
@@ -58,6 +60,7 @@ def build_evidence(
         events: `faults.schema.ERROR_EVENTS`: the frames that show a fault, and the lamps that they lit.
         problems: `recordings.schema.PROBLEMS`: damage of the recordings.
         pairs: `stats.schema.CODE_PAIRS`: faults that occurred together.
+        measurements: `stats.schema.MEASUREMENTS`: live values.
         vehicle: Pseudonym of the vehicle.
         past: Counts from earlier drives.
         describe: Describe a code in plain words.
@@ -117,8 +120,16 @@ def build_evidence(
         pairs=() if pairs is None else _pairs(pairs, chosen["rank"].to_list()),
         damage=_damage(recordings, problems),
         history=None if past is None else past.history,
+        observations=() if measurements is None else observations(measurements),
+        units=() if measurements is None else units_seen(measurements, _starts_ns(recordings)),
         codes_total=stats["same_as"].null_count(),
     )
+
+
+def _starts_ns(recordings: pl.DataFrame) -> int:
+    """Return the time of the drive's first frame, nanoseconds since 1970 UTC."""
+    first = recordings["first_timestamp"].dt.timestamp("ns").min()
+    return 0 if first is None else int(first)  # type: ignore[arg-type]
 
 
 def _ends_ns(recordings: pl.DataFrame, events: pl.DataFrame | None) -> int:

@@ -168,6 +168,7 @@ def diagnose_read(
         events=drive.events,
         problems=drive.problems,
         pairs=drive.statistics.pairs,
+        measurements=drive.statistics.measurements,
         platform=drive.vehicle_platform,
         release="",
         drive_s=RecordedTime.of(drive.recordings).recorded_s,

@@ -135,6 +135,49 @@ class EvidenceItem(Document):
         )
 
 
+ObservedState = Literal["plausible", "too_low", "too_high", "error", "unknown"]
+"""What a live value says: within its bounds all the time, beyond them, declared failed by its unit, or neither."""
+
+
+class Observation(Document):
+    """A live value of a control unit: `stats.schema.MEASUREMENTS`, judged.
+
+    Attributes:
+        id: Stable within the document (`O1`, `O2`, …).
+        quantity: What was measured, such as `oil_pressure`.
+        component: Component of the catalogue that it is about.
+        unit: Unit of the values.
+        why: What was expected, or what the value says; may be empty.
+        running: Whether the values are those of the running engine.
+        low: Lowest value; likewise `typical` (median) and `high`.
+        last: Last value of the drive.
+    """
+
+    id: str
+    quantity: str
+    component: str
+    unit: str
+    ecu: str
+    source: str
+    state: ObservedState
+    why: str = ""
+    running: bool = False
+    low: float | None = None
+    typical: float | None = None
+    high: float | None = None
+    last: float | None = None
+    readings: int
+
+
+class UnitSeen(Document):
+    """A J1939 unit that sent anything: it lives from `first_s` to `last_s`, seconds into the drive."""
+
+    ecu: str
+    messages: int
+    first_s: float
+    last_s: float
+
+
 class EvidencePair(Document):
     """Two items that occurred together: `stats.schema.CODE_PAIRS`, by the ids of the items."""
 
@@ -183,6 +226,8 @@ class Evidence(Document):
 
     Attributes:
         vehicle: Keyed pseudonym of the vehicle; empty without a key.
+        observations: Live values, those first that are not plausible.
+        units: J1939 units that sent anything.
         codes_total: Number of faults in the drive; `items` holds the first of them.
     """
 
@@ -194,6 +239,8 @@ class Evidence(Document):
     pairs: tuple[EvidencePair, ...] = ()
     damage: tuple[Damage, ...] = ()
     history: History | None = None
+    observations: tuple[Observation, ...] = ()
+    units: tuple[UnitSeen, ...] = ()
     codes_total: int
 
     def key(self) -> str:

@@ -146,7 +146,9 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
         vote = votes.get(cause)
         return 1.0 if vote is None else math.exp(vote.strength * math.log(CASE_ODDS))
 
-    network = build_network(seen, catalogue, drive_s=evidence.coverage.drive_s, boost=boost)
+    network = build_network(
+        seen, catalogue, drive_s=evidence.coverage.drive_s, boost=boost, observations=evidence.observations
+    )
     posterior = infer(network.modes, network.findings)
     to_explain = [n for n, sign in enumerate(seen) if sign.is_now and not sign.is_consequence]
     total = sum(_WEIGHT[seen[n].item.severity] for n in to_explain)

@@ -286,9 +286,11 @@ def _summaries(values: pl.DataFrame) -> pl.DataFrame:
         last=value.drop_nulls().last(),
         running_readings=(valid & running).sum(),
         # A single reading may be a glitch of the bus.
+        running_minimum=value.filter(running).min(),
         running_low=value.filter(running).quantile(0.05, "nearest"),
         running_median=value.filter(running).median(),
         running_high=value.filter(running).quantile(0.95, "nearest"),
+        running_maximum=value.filter(running).max(),
         idle_median=value.filter(idle).median(),
         load_median=value.filter(load).median(),
     )

@@ -177,9 +177,11 @@ MEASUREMENTS: Final = Table(
         Column(
             "running_readings", pl.UInt64, "Valid readings while the engine had been running for 10 s.", nullable=True
         ),
+        Column("running_minimum", pl.Float64, "Lowest of these.", nullable=True),
         Column("running_low", pl.Float64, "5th percentile of these.", nullable=True),
         Column("running_median", pl.Float64, "Median of these.", nullable=True),
         Column("running_high", pl.Float64, "95th percentile of these.", nullable=True),
+        Column("running_maximum", pl.Float64, "Highest of these.", nullable=True),
         Column("idle_median", pl.Float64, "Median of these at idle: at most 1,100 rpm, below 50% load.", nullable=True),
         Column("load_median", pl.Float64, "Median of these from 50% load or 2,000 rpm.", nullable=True),
     ),

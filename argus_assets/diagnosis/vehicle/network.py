@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from argus_assets.diagnosis.model import Observation
 from argus_assets.diagnosis.vehicle.catalogue import (
     PRIORS,
     STRENGTHS,
@@ -23,6 +24,7 @@ from argus_assets.diagnosis.vehicle.catalogue import (
 )
 from argus_assets.diagnosis.vehicle.findings import LEAK, Sign
 from argus_assets.diagnosis.vehicle.inference import Finding, Link, Mode
+from argus_assets.diagnosis.vehicle.observed import factor_of
 from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 
 SAME_MOMENT_S: Final = 5.0
@@ -57,6 +59,7 @@ class Candidate:
         variable: What it excludes: modes of one component exclude each other.
         component: Component that it is about; empty for causes of the catalogue.
         signs: Number of the finding → its effect that matches.
+        expected: All of its effects, matched or not.
         missing: Effects that it always has and that no finding matches.
         checks: `<minutes> | <what to do>`.
     """
@@ -72,6 +75,7 @@ class Candidate:
     signs: Mapping[int, Effect]
     component: str = ""
     missing: tuple[Effect, ...] = ()
+    expected: tuple[Effect, ...] = ()
     safety: str = ""
     checks: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
@@ -87,7 +91,12 @@ class Network:
 
 
 def build_network(
-    signs: Sequence[Sign], catalogue: Catalogue, *, drive_s: float, boost: Callable[[str], float] = lambda _: 1.0
+    signs: Sequence[Sign],
+    catalogue: Catalogue,
+    *,
+    drive_s: float,
+    boost: Callable[[str], float] = lambda _: 1.0,
+    observations: Sequence[Observation] = (),
 ) -> Network:
     """Build the network of a drive.
 
@@ -96,6 +105,7 @@ def build_network(
         catalogue: The catalogue.
         drive_s: Duration of the drive, seconds.
         boost: Factor on the prior odds of a cause, such as from confirmed cases.
+        observations: Live values of the drive.
     """
     candidates = {c.id: c for c in _candidates(signs, catalogue) if any(not signs[n].is_consequence for n in c.signs)}
     absent: dict[str, Finding] = {}
@@ -113,7 +123,7 @@ def build_network(
             name = f"{sorted(effect.selector.failures)} of {effect.selector.component}"
             absent[name] = Finding(name, 0.001, "not_seen", NOT_SEEN_WEIGHT)
             links[name] = Link(effect.chance)
-        odds = boost(candidate.id) * candidate.prior / (1 - candidate.prior)
+        odds = boost(candidate.id) * factor_of(candidate, observations) * candidate.prior / (1 - candidate.prior)
         modes.append(Mode(candidate.id, candidate.variable, min(0.3, odds / (1 + odds)), links))
     named = {n for c in candidates.values() for n, effect in c.signs.items() if effect.selector.names_a_code}
     findings = [
@@ -191,7 +201,7 @@ def _of_cause(cause: Cause, signs: Sequence[Sign]) -> Candidate | None:
     prior = PRIORS[cause.prior] * (1.0 if needed_now or not cause.needs else ONLY_HISTORY)
     return Candidate(
         cause.id, cause.id, prior, cause.title, cause.explanation, cause.system, cause.kind,
-        cause.drivable, matched, "", _missing(effects, signs), cause.safety, cause.checks, cause.repairs,
+        cause.drivable, matched, "", _missing(effects, signs), effects, cause.safety, cause.checks, cause.repairs,
     )  # fmt: skip
 
 
@@ -226,6 +236,7 @@ def _of_template(
         drivable=template.drivable,
         signs=matched,
         component=component.id,
+        expected=tuple(effects),
         checks=tuple(template.filled(text, component) for text in template.checks),
         repairs=tuple(template.filled(text, component) for text in template.repairs),
     )
