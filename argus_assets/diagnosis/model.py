@@ -135,8 +135,9 @@ class EvidenceItem(Document):
         )
 
 
-ObservedState = Literal["plausible", "too_low", "too_high", "error", "unknown"]
-"""What a live value says: within its bounds all the time, beyond them, declared failed by its unit, or neither."""
+ObservedState = Literal["plausible", "not_too_low", "not_too_high", "too_low", "too_high", "error", "unknown"]
+"""What a live value says: within its bounds all the time (of both sides, or of the one that has a bound), beyond one of them,
+declared failed by its unit, or nothing."""
 
 
 class Observation(Document):

@@ -93,8 +93,8 @@ def observations(measurements: pl.DataFrame) -> tuple[Observation, ...]:
         measurements: `stats.schema.MEASUREMENTS`.
     """
     found = [o for row in measurements.iter_rows(named=True) for o in _judged(row)]
-    order: Mapping[ObservedState, int] = {"too_low": 0, "too_high": 0, "error": 1, "plausible": 2, "unknown": 3}
-    found.sort(key=lambda o: (order[o.state], o.quantity, o.ecu))
+    order: Mapping[ObservedState, int] = {"too_low": 0, "too_high": 0, "error": 1, "unknown": 3}
+    found.sort(key=lambda o: (order.get(o.state, 2), o.quantity, o.ecu))
     return tuple(o.model_copy(update={"id": f"O{n}"}) for n, o in enumerate(found[:MAX_OBSERVATIONS], 1))
 
 
@@ -160,7 +160,12 @@ def _bounded(row: Mapping[str, Any], bounds: Bounds) -> Observation:
     fine = (bounds.low is None or least >= (bounds.fine_low or bounds.low)) and (
         bounds.high is None or most <= (bounds.fine_high or bounds.high)
     )
-    return _observation(row, bounds.component, "plausible" if fine else "unknown", "")
+    if not fine:
+        return _observation(row, bounds.component, "unknown", "")
+    sides: ObservedState = (
+        "not_too_low" if bounds.high is None else "not_too_high" if bounds.low is None else "plausible"
+    )
+    return _observation(row, bounds.component, sides, "")
 
 
 def _voltage(row: Mapping[str, Any]) -> Observation:

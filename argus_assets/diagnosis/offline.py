@@ -113,8 +113,9 @@ def diagnose_offline(
         # The model states how its causes show: cases do not outvote one that does not fit.
         causes += [c for cause, vote in votes.items() if cause not in known and (c := _by_cases(cause, vote, evidence))]
         causes = sorted(causes, key=lambda c: -c.confidence)[:MAX_CAUSES]
-        causes += _unexplained_codes(seen, causes, describe)[: MAX_CAUSES - len(causes)]
-        causes.sort(key=lambda c: -c.confidence)
+        # A code that nobody explains does not fall behind unlikely causes of others.
+        causes += _unexplained_codes(seen, causes, describe)
+        causes = sorted(causes, key=lambda c: -c.confidence)[:MAX_CAUSES]
         # Damage lowers all confidences alike, after they were ranked: it must not change the order.
         read = evidence.coverage.frames_read_pct / 100
         causes = [c.model_copy(update={"confidence": round(c.confidence * read, 3)}) for c in causes]
@@ -147,7 +148,12 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
         return 1.0 if vote is None else math.exp(vote.strength * math.log(CASE_ODDS))
 
     network = build_network(
-        seen, catalogue, drive_s=evidence.coverage.drive_s, boost=boost, observations=evidence.observations
+        seen,
+        catalogue,
+        drive_s=evidence.coverage.drive_s,
+        boost=boost,
+        observations=evidence.observations,
+        units=evidence.units,
     )
     posterior = infer(network.modes, network.findings)
     to_explain = [n for n, sign in enumerate(seen) if sign.is_now and not sign.is_consequence]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from argus_assets.diagnosis.model import Observation
+from argus_assets.diagnosis.model import Observation, UnitSeen
 from argus_assets.diagnosis.vehicle.catalogue import (
     PRIORS,
     STRENGTHS,
@@ -29,6 +29,9 @@ from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
 
 SAME_MOMENT_S: Final = 5.0
 """Two reports this close have no order: units report once a second, a lost message is missed after up to 5 s."""
+
+STILL_HEARD_S: Final = 10.0
+"""A unit that sent something so shortly before the end lives; control units that switch off do so seconds apart."""
 
 NOT_SEEN_WEIGHT: Final = 0.25
 """Weight of an effect that a cause always has and that was not reported: most vehicles do not monitor it."""
@@ -97,6 +100,7 @@ def build_network(
     drive_s: float,
     boost: Callable[[str], float] = lambda _: 1.0,
     observations: Sequence[Observation] = (),
+    units: Sequence[UnitSeen] = (),
 ) -> Network:
     """Build the network of a drive.
 
@@ -106,8 +110,14 @@ def build_network(
         drive_s: Duration of the drive, seconds.
         boost: Factor on the prior odds of a cause, such as from confirmed cases.
         observations: Live values of the drive.
+        units: J1939 units that sent anything.
     """
-    candidates = {c.id: c for c in _candidates(signs, catalogue) if any(not signs[n].is_consequence for n in c.signs)}
+    living = frozenset(
+        int(unit.ecu.removeprefix("SA 0x"), 16) for unit in units if unit.last_s >= drive_s - STILL_HEARD_S
+    )
+    candidates = {
+        c.id: c for c in _candidates(signs, catalogue, living) if any(not signs[n].is_consequence for n in c.signs)
+    }
     absent: dict[str, Finding] = {}
     modes: list[Mode] = []
     for candidate in candidates.values():
@@ -176,7 +186,7 @@ def _timing(delay: Delay, starts: float | None, onset: float | None, drive_s: fl
 # -------------------------------------------------------------------------------------------------- candidates
 
 
-def _candidates(signs: Sequence[Sign], catalogue: Catalogue) -> Iterable[Candidate]:
+def _candidates(signs: Sequence[Sign], catalogue: Catalogue, living: frozenset[int]) -> Iterable[Candidate]:
     for cause in catalogue.causes:
         made = _of_cause(cause, signs)
         if made is not None:
@@ -184,7 +194,7 @@ def _candidates(signs: Sequence[Sign], catalogue: Catalogue) -> Iterable[Candida
     for component in _components(signs, catalogue):
         for template in catalogue.templates:
             if template.applies_to(component):
-                made = _of_template(template, component, signs, catalogue)
+                made = _of_template(template, component, signs, catalogue, living)
                 if made is not None:
                     yield made
     yield from _shared(signs)
@@ -206,7 +216,7 @@ def _of_cause(cause: Cause, signs: Sequence[Sign]) -> Candidate | None:
 
 
 def _of_template(
-    template: Template, component: Component, signs: Sequence[Sign], catalogue: Catalogue
+    template: Template, component: Component, signs: Sequence[Sign], catalogue: Catalogue, living: frozenset[int]
 ) -> Candidate | None:
     effects = list(_parsed(template.effects, component.id))
     if template.disturbs:
@@ -228,7 +238,9 @@ def _of_template(
     return Candidate(
         id=template.cause_of(component),
         variable=component.id,
-        prior=PRIORS[component.prior] * template.factor * (ALIVE if _is_alive(template, component, signs) else 1.0),
+        prior=PRIORS[component.prior]
+        * template.factor
+        * (ALIVE if _is_alive(template, component, signs, living) else 1.0),
         title=template.filled(template.title, component),
         explanation=template.filled(template.explanation, component),
         system=component.system,
@@ -269,10 +281,13 @@ def _echoes(own: Sequence[int], signs: Sequence[Sign]) -> list[int]:
     ]
 
 
-def _is_alive(template: Template, component: Component, signs: Sequence[Sign]) -> bool:
-    """Return whether a unit that would be lost reports faults itself."""
+def _is_alive(template: Template, component: Component, signs: Sequence[Sign], living: frozenset[int]) -> bool:
+    """Return whether a unit that would be lost is heard to the end, or reports faults itself."""
     if component.kind != "unit" or template.suffix != "lost":
         return False
+    silent = any(sign.component.id == component.id and sign.failure == "no_signal" for sign in signs)
+    if not silent and living & set(component.addresses):
+        return True
     if any(sign.address is not None and sign.address in component.addresses for sign in signs if sign.is_now):
         return True
     return any(

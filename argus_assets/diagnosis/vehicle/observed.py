@@ -24,7 +24,12 @@ SHOWN_BY: Final[Mapping[ObservedState, frozenset[str]]] = {
 }
 """State of a value → failure modes that it shows."""
 
-_ABNORMAL: Final = SHOWN_BY["too_low"] | SHOWN_BY["too_high"]
+REFUTED_BY: Final[Mapping[ObservedState, frozenset[str]]] = {
+    "not_too_low": SHOWN_BY["too_low"],
+    "not_too_high": SHOWN_BY["too_high"],
+    "plausible": SHOWN_BY["too_low"] | SHOWN_BY["too_high"],
+}
+"""State of a value → failure modes that speak against it."""
 
 
 class Expecting(Protocol):
@@ -43,19 +48,19 @@ def factor_of(candidate: Expecting, observations: Iterable[Observation]) -> floa
         if observed.state in SHOWN_BY:
             chance = _chance(candidate, observed.component, SHOWN_BY[observed.state])
             factor *= max(1.0, chance / LEAK)
-        elif observed.state == "plausible":
-            factor *= (1.0 - _chance(candidate, observed.component, _ABNORMAL)) ** PLAUSIBLE_WEIGHT
+        elif observed.state in REFUTED_BY:
+            factor *= (1.0 - _chance(candidate, observed.component, REFUTED_BY[observed.state])) ** PLAUSIBLE_WEIGHT
     return min(MAX_FACTOR, factor)
 
 
 def strongest(observations: Iterable[Observation]) -> list[Observation]:
-    """Return one observation for each component: an abnormal one, else a plausible one."""
+    """Return one observation for each component: an abnormal one, else one within its bounds."""
     kept: dict[str, Observation] = {}
     for observed in observations:
         if observed.state == "unknown":
             continue
         before = kept.get(observed.component)
-        if before is None or (before.state == "plausible" and observed.state != "plausible"):
+        if before is None or (before.state in REFUTED_BY and observed.state in SHOWN_BY):
             kept[observed.component] = observed
     return list(kept.values())
 
