@@ -92,6 +92,7 @@ bench-diagnosis: $(READY) ## Measure evidence, retrieval and answer with 1,000 a
 eval: $(READY) ## Score diagnoses on drives whose cause is known, simulated and documented (LLM=1, RECORD=1, SEALED=1)
 	$(BIN)/python -m evals simulated --split $(or $(SPLIT),test) $(if $(LLM),--llm --max-calls $(or $(MAX_CALLS),200)) $(if $(RECORD),--record)
 	$(BIN)/python -m evals stories $(if $(RECORD),--record)
+	$(BIN)/python -m evals model $(if $(LLM),--llm --max-calls $(or $(MAX_CALLS),200))
 	$(if $(SEALED),$(BIN)/python -m evals stories --split sealed --open-sealed $(if $(RECORD),--record))
 
 bench-bounds: $(READY) ## Take every hostile recording of 5 MB to the page: seconds, memory, disk (25 minutes; WRITE=1 writes docs, ONLY=name)

@@ -154,6 +154,79 @@ def stories(
         console.print(f"Recorded in {story_report.record(judged)}.")
 
 
+@main.command("model")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Split to use; train and test by default.")
+@click.option("--only", default="*", help="Pattern of story names, such as 'truck/*'.")
+@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Folder of cached drives.")
+@click.option("--llm", is_flag=True, help="Ask the language model that ARGUS_LLM_… configure, and save its answers.")
+@click.option("--answers", type=click.Path(path_type=Path), help="Folder of saved answers; evals/answers by default.")
+@click.option("--prompts", type=click.Path(path_type=Path), help="Write the prompts to this folder, and ask nobody.")
+@click.option("--max-calls", default=200, show_default=True, help="Maximum number of calls to it.")
+@click.option("--show-failures", is_flag=True, help="Print each story with another answer.")
+def model(
+    split: StorySplit | None,
+    only: str,
+    cache: Path,
+    llm: bool,
+    answers: Path | None,
+    prompts: Path | None,
+    max_calls: int,
+    show_failures: bool,
+) -> None:
+    """Score a language model's answers to documented drives: those saved, or new ones."""
+    import json
+
+    from rich.console import Console
+
+    from argus_assets.diagnosis.prompt import PROMPT_VERSION
+    from evals import story_report
+    from evals.saved_answers import ANSWERS, Recorder, SavedAnswer, load_answers, of_other_prompts, save_answer
+    from evals.story_run import prompt_of, replayed, told_by
+
+    console = Console()
+    root = ANSWERS if answers is None else answers
+    wanted = {
+        name: story
+        for name, story in load_stories().items()
+        if fnmatchcase(name, only) and story.split in ((split,) if split else ("train", "test"))
+    }
+    if prompts is not None:
+        for name, story in wanted.items():
+            request = prompt_of(name, story, cache)
+            if request is not None:
+                path = prompts / f"{name}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"{request.system}\n{request.user}\n\n{json.dumps(request.schema)}\n", "utf-8")
+        return
+    if llm:
+        from evals.answerers import configured_model
+
+        recorder = Recorder(configured_model())
+        for name, story in list(wanted.items())[:max_calls]:
+            recorder.last = ""
+            told_by(name, story, cache, recorder)
+            if recorder.last.strip().startswith("{"):
+                save_answer(
+                    name,
+                    SavedAnswer(prompt_version=PROMPT_VERSION, model=recorder.name, answer=json.loads(recorder.last)),
+                    root,
+                )
+    saved = load_answers(root)
+    judged, made = replayed(wanted, saved, cache)
+    if not judged:
+        raise click.UsageError("No saved answers to these stories.")
+    story_report.show(console, "model", judged)
+    others = of_other_prompts({name: saved[name] for name in made}, PROMPT_VERSION)
+    modes = [d.mode for d in made.values()]
+    console.print(
+        f"{len(judged)} saved answers: {modes.count('llm')} used, {modes.count('fast_path')} answered by the fast path before, "
+        f"{len(judged) - modes.count('llm') - modes.count('fast_path')} refused; {len(others)} were given to another version of "
+        "the prompt."
+    )
+    if show_failures:
+        story_report.show_failures(console, judged)
+
+
 @main.command("fit")
 @click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Folder of cached drives.")
 def fit(cache: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.model import Diagnosis, Evidence, RootCause
 from argus_assets.diagnosis.offline import diagnose_offline
-from argus_assets.diagnosis.ports import Case, OverBudget, Reservation, Usage
+from argus_assets.diagnosis.ports import Case, LanguageModel, OverBudget, Reservation, Usage
 from argus_assets.diagnosis.prices import Prices
 from argus_assets.diagnosis.retrieval import MemoryCaseStore, case_of, case_query, causes_of
 from argus_assets.diagnosis.signature import fault_signature
@@ -114,8 +114,8 @@ class CallLimit:
         self.used.append(usage)
 
 
-def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] = os.environ) -> Answerer:
-    """Answer by the whole diagnosis with the configured language model.
+def configured_model(environ: Mapping[str, str] = os.environ) -> LanguageModel:
+    """Return the configured language model.
 
     Raises:
         BadSetting: No model is configured.
@@ -128,12 +128,23 @@ def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] 
             "No language model is configured.", help="Set ARGUS_LLM_MODEL, and ARGUS_LLM_URL if it is not OpenAI's."
         )
     key = settings.llm.api_key.get_secret_value() if settings.llm.api_key else None
+    return OpenAiModel(settings.llm.model, url=settings.llm.url, api_key=key)
+
+
+def by_model(store: MemoryCaseStore, max_calls: int, environ: Mapping[str, str] = os.environ) -> Answerer:
+    """Answer by the whole diagnosis with the configured language model.
+
+    Raises:
+        BadSetting: No model is configured.
+    """
+    model = configured_model(environ)
+    settings = Settings.from_env(environ)
     return by_services(
         Services(
             catalogue=load_catalogue(),
             cases=store,
             ledger=CallLimit(max_calls),
-            model=OpenAiModel(settings.llm.model, url=settings.llm.url, api_key=key),
+            model=model,
             prices=Prices.load(settings.llm.prices),
             deadline_s=settings.llm.deadline_s,
         )

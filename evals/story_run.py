@@ -14,9 +14,13 @@ from typing import Final
 
 import argus_assets
 from argus_assets.diagnosis import local
+from argus_assets.diagnosis.diagnose import Services
 from argus_assets.diagnosis.model import Diagnosis
+from argus_assets.diagnosis.ports import LanguageModel, ModelFailed, ModelReply, ModelRequest
+from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from argus_assets.faults.config import default_config
 from evals.drives.build import cached_drive, drive_key
+from evals.saved_answers import FreeLedger, Replay, SavedAnswer
 from evals.story import Story
 from evals.story_scores import StoryAnswer, judge
 
@@ -39,10 +43,50 @@ class Told:
 
 
 def tell(wanted: tuple[str, Story, Path]) -> tuple[str, Told]:
-    """Diagnose the drive of a story."""
+    """Diagnose the drive of a story, without a language model."""
     name, story, cache = wanted
-    made = local.diagnose_read(_read(name, story, cache), now=NOW, faults=default_config())
-    return name, Told(made.diagnosis, {item.id: item.code for item in made.evidence.items})
+    return name, told_by(name, story, cache)
+
+
+def told_by(name: str, story: Story, cache: Path, model: LanguageModel | None = None) -> Told:
+    """Diagnose the drive of a story.
+
+    Args:
+        name: Name of the story.
+        story: The story.
+        cache: Folder of drives, and of what was read of them.
+        model: Language model that may be asked.
+    """
+    services = Services(catalogue=load_catalogue(), model=model, ledger=FreeLedger())
+    made = local.diagnose_read(_read(name, story, cache), now=NOW, faults=default_config(), services=services)
+    return Told(made.diagnosis, {item.id: item.code for item in made.evidence.items})
+
+
+def prompt_of(name: str, story: Story, cache: Path) -> ModelRequest | None:
+    """Return what a language model is asked about the drive of a story; `None` where the fast path answers."""
+    asked: list[ModelRequest] = []
+
+    class Asked(Replay):
+        def attempt(self, request: ModelRequest, *, timeout_s: float) -> ModelReply:
+            asked.append(request)
+            raise ModelFailed("refused", "only the question is wanted", retryable=False)
+
+    told_by(name, story, cache, Asked(SavedAnswer(prompt_version="", model="none", answer={})))
+    return asked[0] if asked else None
+
+
+def replayed(
+    stories: Mapping[str, Story], saved: Mapping[str, SavedAnswer], cache: Path
+) -> tuple[list[StoryAnswer], dict[str, Diagnosis]]:
+    """Diagnose the stories that have a saved answer by it. Return the judged answers and the diagnoses."""
+    judged: list[StoryAnswer] = []
+    made: dict[str, Diagnosis] = {}
+    for name, answer in saved.items():
+        if name in stories:
+            told = told_by(name, stories[name], cache, Replay(answer))
+            made[name] = told.diagnosis
+            judged.append(judge(name, stories[name], told.diagnosis, told.codes))
+    return judged, made
 
 
 def answers(

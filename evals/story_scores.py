@@ -37,6 +37,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from argus_assets.diagnosis.composition import NO_REPAIR
 from argus_assets.diagnosis.model import Diagnosis, RootCause
 from argus_assets.diagnosis.vocabulary import UNEXPLAINED
 from evals.scores import Share
@@ -45,8 +46,6 @@ from evals.story import Story
 CONFIDENT: Final = 0.6
 BINS: Final = 10
 RESAMPLES: Final = 1_000
-NO_REPAIR: Final = "no_repair:"
-"""Prefix of the identifiers of causes that say that nothing is to be repaired."""
 
 Verdict = Literal["right", "partial", "honest", "codes only", "silent", "wrong", "false alarm", "names a fault"]
 

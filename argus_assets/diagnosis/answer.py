@@ -2,8 +2,11 @@
 
 Whatever can be verified is kept; the rest is dropped, with a note for each part:
 
+- A composed cause is made from the vocabulary (`composition.py`); one that the catalogue or the model of the vehicle has takes
+  its place.
 - A citation names an item and its code. Both must match, and the frames behind the item are looked up again. A claim is
-  dropped if any of its citations fails.
+  dropped if any of its citations fails. A code may be cited as absent: then no event of the drive may have it, and a
+  read-out or broadcast must have been there that would have shown it.
 - A cause that loses all its supporting claims is dropped. One that loses some of its claims keeps a proportional share
   of its confidence.
 - A sentence that names a code which is not in the evidence is dropped.
@@ -21,8 +24,9 @@ from typing import Annotated, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from argus_assets.diagnosis.composition import COMPOSED, Composed, ComposedFailure, Place, compose
 from argus_assets.diagnosis.model import Citation, Claim, Evidence, EvidenceItem, RootCause
-from argus_assets.diagnosis.prompt import MAX_CAUSES, MAX_CHECKS, MAX_CLAIMS, MAX_TEXT, MAX_TITLE, cause_ids
+from argus_assets.diagnosis.prompt import ABSENT, MAX_CAUSES, MAX_CHECKS, MAX_CLAIMS, MAX_TEXT, MAX_TITLE, cause_ids
 from argus_assets.diagnosis.redaction import redact_prose
 from argus_assets.diagnosis.severity_floor import drivable_floor, merged_checks, severity_floor, stricter, worse
 from argus_assets.diagnosis.vehicle.catalogue import Catalogue, Cause, parse_check
@@ -38,6 +42,7 @@ _CODE: Final = re.compile(
     r"\b(?:[PCBU][0-3][0-9A-F]{3}(?:-[0-9A-F]{2})?|SPN\s?\d+(?:\s?/\s?FMI\s?\d+)?|CAN_[A-Z_]+)\b", re.IGNORECASE
 )
 _ITEM: Final = re.compile(r"\[?\bE(\d{1,2})\b\]?")
+_OF_CIRCUIT: Final = frozenset({"open", "short", "contact"})
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+")
 # Bounded quantifiers, so that matching takes linear time.
 _LINK: Final = re.compile(
@@ -54,13 +59,17 @@ class CitationLookup(Protocol):
         """Return what is wrong with a citation, or `None` if it is valid."""
         ...
 
+    def has_code(self, code: str) -> bool:
+        """Return whether any event of the drive has a code, with or without failure type or FMI."""
+        ...
+
 
 class _AnswerPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class AnswerCitation(_AnswerPart):
-    """An evidence item by id and code."""
+    """An evidence item by id and code, or `absent` and a code that is not there."""
 
     item: str
     code: str
@@ -78,6 +87,10 @@ class AnswerCause(_AnswerPart):
     """One root cause as the model states it."""
 
     cause: str
+    component: str = ""
+    failure: ComposedFailure = "internal"
+    place: Place = "itself"
+    relation: Literal["alternative", "independent"] = "alternative"
     title: str
     system: System
     kind: CauseKind
@@ -183,8 +196,10 @@ class _Validation:
         self.known |= {
             c.cause: _Known(c.title, c.system, c.kind, drivable.get(c.cause, "with_care"), c.actions) for c in found
         }
-        self.allowed = {*self.known, *cause_ids(evidence, found)}
+        self.catalogue = catalogue
+        self.allowed = {*self.known, *cause_ids(evidence, found)} - {COMPOSED}
         self.notes: list[str] = []
+        self.absent: set[str] = set()
 
     def run(self, answer: Answer) -> Validated:
         problems: list[str] = []
@@ -218,8 +233,15 @@ class _Validation:
         )
 
     def _cause(self, named: AnswerCause) -> RootCause | None:
-        name = named.cause[:128]
-        if name not in self.allowed:
+        name, composed = named.cause[:128], None
+        if name == COMPOSED:
+            composed = compose(named.component, named.failure, named.place, self.catalogue)
+            if composed is None:
+                self.notes.append(f"a composed cause names no component: {_shown(named.component)}")
+                return None
+            name = self._meant(composed)
+            composed = None if name in self.known else composed
+        elif name not in self.allowed:
             self.notes.append(f"cause {_shown(name)} is not one of the allowed causes")
             return None
         kept: list[Claim] = []
@@ -233,8 +255,12 @@ class _Validation:
             if not text:
                 self.notes.append(f"a claim on {name} was dropped: no part of its text can be verified")
                 continue
-            cites = {c.item: self.items[c.item].citation() for c in evidence}
-            kept.append(Claim(text=text, speaks=claim.speaks, cites=tuple(cites.values())))
+            cites = {c.item: self.items[c.item].citation() for c in evidence if c.item != ABSENT}
+            if not cites and claim.speaks == "for":
+                self.notes.append(f"a claim on {name} was dropped: what is absent speaks against a cause, not for one")
+                continue
+            absent = tuple(dict.fromkeys(_codes(c.code)[0] for c in evidence if c.item == ABSENT))
+            kept.append(Claim(text=text, speaks=claim.speaks, cites=tuple(cites.values()), absent=absent))
         supports = _cited(kept, "for")
         if not supports:
             self.notes.append(f"cause {name} was dropped: no verified claim supports it")
@@ -244,6 +270,7 @@ class _Validation:
             self.notes.append(f"confidence of {name} lowered: {len(kept)} of {len(named.claims)} claims were verified")
         read = self.evidence.coverage.frames_read_pct / 100
         known = self.known.get(name)
+        title = known.title if known is not None else composed.title if composed is not None else ""
         checks = tuple(
             text
             for check in named.checks[:MAX_CHECKS]
@@ -251,24 +278,50 @@ class _Validation:
         )
         return RootCause(
             cause=name,
-            title=known.title if known is not None else self._text(named.title, MAX_TITLE, "a title") or name,
+            title=title or self._text(named.title, MAX_TITLE, "a title") or name,
             explanation=self._text(named.explanation, MAX_TEXT, f"the explanation of {name}"),
             system=named.system if known is None else known.system,
-            kind=named.kind if known is None else known.kind,
+            kind=known.kind if known is not None else composed.kind if composed is not None else named.kind,
             confidence=round(min(MAX_CONFIDENCE, named.confidence) * share * read, 3),
             supports=supports,
             contradicts=_cited(kept, "against"),
             actions=checks or (known.actions if known is not None else ()),
             claims=tuple(kept),
+            is_independent=named.relation == "independent",
         )
 
+    def _meant(self, composed: Composed) -> str:
+        """Return the cause of the catalogue or of the vehicle's model that a composition means, else its own id."""
+        if composed.component is None:
+            return composed.id
+        failure, place = composed.id.rpartition("@")[0].rpartition(".")[2], composed.id.rpartition("@")[2]
+        if failure in _OF_CIRCUIT and place in ("itself", "connector", "harness"):
+            circuit = composed.component.cause or f"{composed.component.id}.circuit"
+            return circuit if circuit in self.known else composed.id
+        return composed.id
+
     def _problem(self, cited: AnswerCitation) -> str | None:
+        if cited.item == ABSENT:
+            return self._absence_problem(cited.code)
         item: EvidenceItem | None = self.items.get(cited.item)
         if item is None:
             return f"there is no item {_shown(cited.item)}"
         if item.code != cited.code:
             return f"item {item.id} is {item.code}, not {_shown(cited.code)}"
         return self.facts.problem(item.citation(), self.evidence)
+
+    def _absence_problem(self, code: str) -> str | None:
+        """Return why a code cannot be cited as absent, or `None` if it can; then sentences may name it."""
+        if _CODE.fullmatch(code) is None:
+            return f"{_shown(code)} is no code"
+        plain = _codes(code)[0]
+        if plain in self.codes or self.facts.has_code(plain):
+            return f"{plain} is cited as absent, but the drive has it"
+        tested = self.evidence.units if plain.startswith("SPN") else self.evidence.read_outs
+        if not tested and not plain.startswith("CAN_"):
+            return f"{plain} is cited as absent, but nothing was read that would have shown it"
+        self.absent.add(plain)
+        return None
 
     def _text(self, text: str, max_characters: int, where: str) -> str:
         """Return a model's text without markup, links, personal data, and sentences about codes that are not in the evidence."""
@@ -277,7 +330,7 @@ class _Validation:
         plain = _MARKUP.sub("", _LINK.sub("", cut))
         sentences: list[str] = []
         for sentence in _SENTENCE.split(plain.strip()):
-            foreign = next((c for c in _codes(sentence) if c not in self.codes), None)
+            foreign = next((c for c in _codes(sentence) if c not in self.codes | self.absent), None)
             absent = next((f"E{n}" for n in _ITEM.findall(sentence) if f"E{n}" not in self.items), None)
             if foreign is not None or absent is not None:
                 self.notes.append(f"a sentence of {where} was dropped: {foreign or absent} is not in the evidence")

@@ -49,6 +49,12 @@ class Facts:
             return f"frame {missing[0]} of {citation.recording} begins no {citation.code} of {citation.ecu}"
         return None
 
+    def has_code(self, code: str) -> bool:
+        """Return whether any event of the drive has a code, with or without failure type or FMI."""
+        whole = pl.col("code").str.to_uppercase()
+        part = whole.str.split("-").list.first().str.split("/").list.first()
+        return not self.begun.filter((whole == code) | (part == code)).is_empty()
+
     def _begun_of(self, citation: Citation) -> set[int]:
         """Return the cited frames in which an activation of the cited fault begins.
 

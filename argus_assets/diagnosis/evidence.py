@@ -7,7 +7,7 @@ import polars as pl
 
 from argus_assets.diagnosis.citations import SHA256_DIGITS
 from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceItem, EvidencePair
-from argus_assets.diagnosis.observations import observations, units_seen
+from argus_assets.diagnosis.observations import observations, read_outs, units_seen
 from argus_assets.diagnosis.ports import Past
 from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
 from argus_assets.diagnosis.states import (
@@ -26,7 +26,9 @@ from argus_assets.stats.ranking import SAME_MOMENT_NS
 K: Final = 10
 """Number of faults in the evidence."""
 
-MAX_PAIRS: Final = 12
+MAX_PAIRS: Final = 24
+MAX_VALUES: Final = 16
+MAX_VALUE: Final = 60
 MAX_DAMAGE: Final = 20
 MAX_KINDS: Final = 5
 MAX_RELATED: Final = 8
@@ -98,6 +100,7 @@ def build_evidence(
                 co_occurring=tuple(redact(code) for code in row["co_occurring"][:MAX_RELATED]),
                 also_reported=tuple(f"{source}: {status}" for source, status in others)[:MAX_RELATED],
                 message=redact(row["message"]) if row["message"] else None,
+                values=() if mine is None else _values(mine),
                 recording=row["recording"],
                 recording_sha256=digests.get(row["recording"]) or "",
                 frame=row["frame"],
@@ -121,6 +124,7 @@ def build_evidence(
         damage=_damage(recordings, problems),
         history=None if past is None else past.history,
         observations=() if measurements is None else observations(measurements),
+        read_outs=() if measurements is None else read_outs(measurements),
         units=() if measurements is None else units_seen(measurements, _starts_ns(recordings)),
         codes_total=stats["same_as"].null_count(),
     )
@@ -179,6 +183,12 @@ def _activations(events: pl.DataFrame, row: Mapping[str, Any]) -> pl.DataFrame:
 def _lamps(mine: pl.DataFrame) -> tuple[str, ...]:
     texts = mine["lamp_status"].drop_nulls().unique().sort()
     return tuple(sorted({lamp for text in texts for lamp in text.split(", ") if lamp}))
+
+
+def _values(mine: pl.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Return what came with the first report that has something."""
+    details = next((d for d in mine.sort("first_seen")["details"] if d is not None and len(d)), ())
+    return tuple((redact(str(d["key"])), redact(str(d["value"]))[:MAX_VALUE]) for d in list(details)[:MAX_VALUES])
 
 
 def _last_frame(mine: pl.DataFrame, row: Mapping[str, Any]) -> int | None:

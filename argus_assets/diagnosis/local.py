@@ -159,9 +159,22 @@ def read_files(
 
 
 def diagnose_read(
-    drive: ReadDrive, *, now: datetime, faults: FaultConfig, catalogue: Catalogue | None = None
+    drive: ReadDrive,
+    *,
+    now: datetime,
+    faults: FaultConfig,
+    catalogue: Catalogue | None = None,
+    services: Services | None = None,
 ) -> LocalDrive:
-    """Diagnose a drive that was read by `read_files`. Arguments as of `diagnose_files`."""
+    """Diagnose a drive that was read by `read_files`.
+
+    Args:
+        drive: The drive.
+        now: Current time.
+        faults: Configuration of fault detection.
+        catalogue: Catalogue of the vehicle model; the shipped one by default.
+        services: What the diagnosis may use; the catalogue alone by default.
+    """
     evidence = build_evidence(
         drive.statistics.error_stats,
         drive.recordings,
@@ -176,7 +189,10 @@ def diagnose_read(
     )
     answer = diagnose(
         evidence,
-        Services(catalogue=load_catalogue() if catalogue is None else catalogue, describe=faults.dictionary.describe),
+        services
+        or Services(
+            catalogue=load_catalogue() if catalogue is None else catalogue, describe=faults.dictionary.describe
+        ),
         facts=Facts.of(drive.events, drive.recordings),
         batch=DRIVE,
         at=now,

@@ -5,9 +5,9 @@ Neither ever contains a VIN or a position.
 
 from datetime import date
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from argus_assets.diagnosis.states import FaultState
 from argus_assets.diagnosis.vocabulary import CauseKind, Drivable, System
@@ -89,6 +89,7 @@ class EvidenceItem(Document):
         onset_seen: Whether the first report shows when it began, and not only when it was read.
         appeared: Place in the order of first appearance, from 1; faults within a second share a place.
         lamps: Lamps commanded by its reports: `MIL`, `red stop`, `amber warning`, `protect`.
+        values: Freeze frame, snapshot or key values that came with it: name and value.
         also_reported: Other sources that reported the same fault, with their status.
         recording: Recording of the first report.
         recording_sha256: First 12 hex digits of the recording's SHA-256; empty when unknown.
@@ -116,6 +117,7 @@ class EvidenceItem(Document):
     co_occurring: tuple[str, ...] = ()
     also_reported: tuple[str, ...] = ()
     message: str | None = None
+    values: tuple[tuple[str, str], ...] = ()
     recording: str
     recording_sha256: str = ""
     frame: int
@@ -179,6 +181,14 @@ class UnitSeen(Document):
     last_s: float
 
 
+class ReadOut(Document):
+    """A control unit that answered a request for its codes: `03`, `07`, `0A` of OBD, `19` of UDS, `18` of KWP2000."""
+
+    ecu: str
+    service: str
+    answers: int
+
+
 class EvidencePair(Document):
     """Two items that occurred together: `stats.schema.CODE_PAIRS`, by the ids of the items."""
 
@@ -229,6 +239,7 @@ class Evidence(Document):
         vehicle: Keyed pseudonym of the vehicle; empty without a key.
         observations: Live values, those first that are not plausible.
         units: J1939 units that sent anything.
+        read_outs: Control units that answered a request for codes, also without any.
         codes_total: Number of faults in the drive; `items` holds the first of them.
     """
 
@@ -242,6 +253,7 @@ class Evidence(Document):
     history: History | None = None
     observations: tuple[Observation, ...] = ()
     units: tuple[UnitSeen, ...] = ()
+    read_outs: tuple[ReadOut, ...] = ()
     codes_total: int
 
     def key(self) -> str:
@@ -250,11 +262,23 @@ class Evidence(Document):
 
 
 class Claim(Document):
-    """One statement about a cause, with its evidence. A claim without a valid citation is dropped."""
+    """One statement about a cause, with its evidence. A claim without a valid citation is dropped.
+
+    Attributes:
+        cites: Frames that show it; none only where it rests on absent codes.
+        absent: Codes that the drive was tested for and does not have.
+    """
 
     text: str
     speaks: Literal["for", "against"]
-    cites: tuple[Citation, ...] = Field(min_length=1)
+    cites: tuple[Citation, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_evidence(self) -> Self:
+        if not self.cites and not self.absent:
+            raise ValueError("a claim cites something")
+        return self
 
 
 class RootCause(Document):
@@ -272,6 +296,7 @@ class RootCause(Document):
         contradicts: Ids of the items that contradict it.
         actions: Checks, in order.
         claims: Statements about it, each with its evidence.
+        is_independent: Whether it stands beside the first cause as a second fault, and is no alternative to it.
     """
 
     cause: str
@@ -288,6 +313,7 @@ class RootCause(Document):
     contradicts: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    is_independent: bool = False
 
 
 class SimilarCase(Document):

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from argus_assets.diagnosis.model import Observation, ObservedState, UnitSeen
-from argus_assets.stats.measurements import MESSAGES
+from argus_assets.diagnosis.model import Observation, ObservedState, ReadOut, UnitSeen
+from argus_assets.stats.measurements import MESSAGES, READ_OUT
 
 MAX_OBSERVATIONS: Final = 24
 MAX_UNITS: Final = 32
@@ -127,10 +127,23 @@ def units_seen(measurements: pl.DataFrame, starts_ns: int) -> tuple[UnitSeen, ..
     )
 
 
+def read_outs(measurements: pl.DataFrame) -> tuple[ReadOut, ...]:
+    """Return which control units answered a request for codes, and how often; also those that had none.
+
+    Args:
+        measurements: `stats.schema.MEASUREMENTS`.
+    """
+    rows = measurements.filter(pl.col("quantity").str.starts_with(READ_OUT)).sort("ecu", "quantity").head(MAX_UNITS)
+    return tuple(
+        ReadOut(ecu=ecu, service=quantity.removeprefix(READ_OUT), answers=answers)
+        for ecu, quantity, answers in rows.select("ecu", "quantity", "readings").iter_rows()
+    )
+
+
 def _judged(row: Mapping[str, Any]) -> Iterable[Observation]:
     quantity = row["quantity"]
     every = row["readings"] + row["errors"]
-    if quantity == MESSAGES or every < MIN_READINGS:
+    if quantity == MESSAGES or quantity.startswith(READ_OUT) or every < MIN_READINGS:
         return
     component = BOUNDS[quantity].component if quantity in BOUNDS else quantity
     if row["errors"] >= MIN_ERROR_SHARE * every:

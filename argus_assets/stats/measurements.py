@@ -149,6 +149,15 @@ OBD: Final[dict[int, str]] = {
 MESSAGES: Final = "messages"
 """Quantity of the rows that count what a J1939 unit sent at all: it lives from the first to the last of them."""
 
+READ_OUT: Final = "read_out_"
+"""Beginning of the quantity of the rows that count answers to a request for codes, also empty ones; the service follows."""
+
+_READ_OUTS: Final = {0x43: "03", 0x47: "07", 0x4A: "0A", 0x59: "19", 0x58: "18"}
+"""First byte of an answer → the service that asked: OBD (SAE J1979), UDS (ISO 14229-1), KWP2000 (ISO 14230-3)."""
+
+_MAY_ANSWER: Final = (~IS_EXTENDED & _ID.is_between(0x700, 0x7FF)) | (IS_EXTENDED & ((_ID & ~0xFF) == 0x18DAF100))
+"""Identifiers of answers to a tester: those of ISO 15765-4, and of makers, whose units use what is left of 11 bits."""
+
 _J1939_ADDRESSED: Final = IS_EXTENDED & ((_ID & 0x03FF0000) != 0x00DA0000) & ((_ID & 0x03FF0000) != 0x00DB0000)
 """29-bit frames but those of diagnostics on CAN (ISO 15765-2), whose addresses are others."""
 
@@ -156,7 +165,13 @@ _J1939_ADDRESSED: Final = IS_EXTENDED & ((_ID & 0x03FF0000) != 0x00DA0000) & ((_
 def measured_frames(drive: Drive) -> pl.DataFrame:
     """Return the CAN frames of a drive that carry a value of this module, in one pass."""
     groups = [pgn << 8 for pgn in J1939]
-    wanted = (IS_EXTENDED & (_ID & _PGN).is_in(groups)) | (OBD_ANSWERS & (byte(1) == 0x41) & byte(2).is_in(list(OBD)))
+    values = (IS_EXTENDED & (_ID & _PGN).is_in(groups)) | (OBD_ANSWERS & (byte(1) == 0x41) & byte(2).is_in(list(OBD)))
+    read = list(_READ_OUTS)
+    # A single frame has its length in front; the first of several has two bytes of it (ISO 15765-2, 9.2).
+    lists = _MAY_ANSWER & (
+        (byte(0).is_between(1, 7) & byte(1).is_in(read)) | ((byte(0) // 16 == 1) & byte(2).is_in(read))
+    )
+    wanted = values | lists
     return data_frames(drive.frames, wanted).collect()
 
 
@@ -172,7 +187,7 @@ def measure(drive: Drive, frames: pl.DataFrame | None = None) -> pl.DataFrame:
     """
     frames = measured_frames(drive) if frames is None else frames
     values = pl.concat([_VALUES, *_j1939_values(frames), *_obd_values(frames)])
-    rows = [_senders(drive)]
+    rows = [_senders(drive), _read_outs(frames)]
     if not values.is_empty():
         rows.append(_summaries(values))
     found = pl.concat(rows, how="diagonal_relaxed").sort("quantity", "source", "sender", "channel").head(MAX_ROWS)
@@ -257,6 +272,30 @@ def _senders(drive: Drive) -> pl.DataFrame:
         quantity=pl.lit(MESSAGES),
         unit=pl.lit(""),
         source=pl.lit("j1939"),
+        sender="sender",
+        channel="channel",
+        readings="readings",
+        errors=pl.lit(0),
+        not_available=pl.lit(0),
+        first_seen=_time("first_seen"),
+        last_seen=_time("last_seen"),
+    )
+
+
+def _read_outs(frames: pl.DataFrame) -> pl.DataFrame:
+    """Count the lists of codes that each control unit answered with."""
+    service = pl.when(byte(0) // 16 == 1).then(byte(2)).otherwise(byte(1))
+    rows = (
+        frames.filter(_MAY_ANSWER)
+        .select("channel", "timestamp", sender=_ID.cast(pl.Int64), service=service)
+        .filter(pl.col("service").is_in(list(_READ_OUTS)))
+        .group_by("channel", "sender", "service")
+        .agg(readings=pl.len(), first_seen=pl.col("timestamp").min(), last_seen=pl.col("timestamp").max())
+    )
+    return rows.select(
+        quantity=READ_OUT + pl.col("service").replace_strict(_READ_OUTS, return_dtype=pl.String),
+        unit=pl.lit(""),
+        source=pl.lit("obd"),
         sender="sender",
         channel="channel",
         readings="readings",

@@ -158,9 +158,11 @@ MEASUREMENTS: Final = Table(
     "a quantity that one control unit sent while driving: live values of SAE J1939-71 and of OBD service 01",
     (
         Column(
-            "quantity", pl.String, "What was measured, such as `oil_pressure`; `messages` counts all that a unit sent."
+            "quantity",
+            pl.String,
+            "What was measured, such as `oil_pressure`; `messages` counts all that a unit sent, `read_out_03` its answers to a request for codes, empty ones too.",
         ),
-        Column("unit", pl.String, "Unit of the values; empty for `messages`."),
+        Column("unit", pl.String, "Unit of the values; empty for counts."),
         Column("source", pl.Enum(MEASUREMENT_SOURCES), "How it was sent."),
         Column("ecu", pl.String, "Sender."),
         Column("channel", pl.String, "CAN channel."),

@@ -14,7 +14,7 @@ from argus_assets.diagnosis.answer import (
     repair_message,
     validate_answer,
 )
-from argus_assets.diagnosis.model import Citation, Evidence
+from argus_assets.diagnosis.model import Citation, Evidence, ReadOut
 from argus_assets.diagnosis.offline import diagnose_offline
 from argus_assets.diagnosis.reuse import reuse, saved_answer
 from argus_assets.diagnosis.severity_floor import drivable_floor, severity_floor
@@ -32,8 +32,11 @@ class Holds:
     def problem(self, citation: Citation, evidence: Evidence) -> str | None:
         return None
 
+    def has_code(self, code: str) -> bool:
+        return code == "P0171"
 
-class HoldsBut:
+
+class HoldsBut(Holds):
     def __init__(self, item_id: str) -> None:
         self.item_id = item_id
 
@@ -245,3 +248,69 @@ def test_no_link_is_left_however_long_its_text_is(length: int) -> None:
     diagnosis = checked(cause(claims=[claim(text=text)], explanation=text), summary=text)
     shown = [diagnosis.summary, *(c.text for found in diagnosis.root_causes for c in found.claims)]
     assert not any("](" in text for text in shown), shown
+
+
+def composed(component: str, failure: str = "contact", place: str = "connector", **more) -> dict:
+    return cause("composed", component=component, failure=failure, place=place, **more)
+
+
+def test_a_composed_cause_is_named_by_the_vocabulary() -> None:
+    made = checked(composed("Harness of the rear light <b>x</b>", title="ignore this title"))
+    (found,) = made.root_causes
+    assert found.cause == "harness_of_the_rear_light_b_x_b.contact@connector"
+    assert found.title == "Harness of the rear light b x /b: bad contact (loose, corroded, wet, chafed) (connector)"
+    assert made.verdict.startswith("Most likely: Harness of the rear light")
+
+
+def test_a_composed_cause_that_the_catalogue_has_is_that_one() -> None:
+    (found,) = checked(composed("misfire", "worn", "itself")).root_causes
+    assert found.cause == "misfire.worn@itself"
+    document = evidence(item(1, "P0117"))
+    asked = composed("coolant temperature sensor", claims=[claim(code="P0117")])
+    (found,) = checked(asked, document=document).root_causes
+    assert found.cause == "coolant_temperature_sensor"
+
+
+def test_a_composed_cause_without_a_name_is_none() -> None:
+    made = checked(composed("…"))
+    assert made.problems
+    assert "names no component" in made.problems[0]
+
+
+def test_no_repair_never_lowers_the_floor() -> None:
+    made = checked(composed("radio", "no_repair", "itself"), severity="info", drivable="yes")
+    assert made.severity is Severity.CRITICAL
+    assert made.drivable == "no"
+
+
+READ = DOCUMENT.model_copy(update={"read_outs": (ReadOut(ecu="0x7E8", service="03", answers=2),)})
+ABSENT = {"item": "absent", "code": "P0300"}
+
+
+@pytest.mark.parametrize(
+    ("document", "cited", "why"),
+    [
+        (READ, ABSENT, None),
+        (DOCUMENT, ABSENT, "nothing was read"),
+        (READ, {"item": "absent", "code": "P0301"}, "the drive has it"),
+        (READ, {"item": "absent", "code": "P0171"}, "the drive has it"),
+        (READ, {"item": "absent", "code": "SPN100/FMI1"}, "nothing was read"),
+        (READ, {"item": "absent", "code": "nothing"}, "is no code"),
+    ],
+)
+def test_an_absent_code_can_be_cited_where_it_would_have_been_seen(document, cited, why) -> None:
+    against = {"text": f"There is no {cited['code']}.", "speaks": "against", "evidence": [cited]}
+    made = checked(cause(claims=[claim(), against]), document=document)
+    (found,) = made.root_causes
+    assert [c.absent for c in found.claims] == ([(), ("P0300",)] if why is None else [()])
+    assert why is None or any(why in note for note in made.notes)
+
+
+def test_what_is_absent_alone_proves_nothing() -> None:
+    made = checked(cause(claims=[{"text": "No P0300.", "speaks": "for", "evidence": [ABSENT]}]), document=READ)
+    assert made.problems
+
+
+def test_a_second_fault_is_told_from_an_alternative() -> None:
+    second = cause("unexplained_code:P1ABC", confidence=0.5, relation="independent", claims=[claim("E2", "P1ABC")])
+    assert [c.is_independent for c in checked(cause(), second).root_causes] == [False, True]

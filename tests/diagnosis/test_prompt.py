@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.budget import bound, tokens_of
+from argus_assets.diagnosis.composition import COMPOSED
 from argus_assets.diagnosis.diagnose import MAX_ANSWER_TOKENS
-from argus_assets.diagnosis.model import EvidencePair, History, ItemHistory, SimilarCase
+from argus_assets.diagnosis.model import EvidencePair, History, ItemHistory, Observation, ReadOut, SimilarCase, UnitSeen
 from argus_assets.diagnosis.offline import diagnose_offline
-from argus_assets.diagnosis.prompt import MAX_PROMPT_BYTES, build_request, candidates
+from argus_assets.diagnosis.prompt import MAX_MESSAGE, MAX_PROMPT_BYTES, build_request, candidates
 from argus_assets.diagnosis.vehicle.catalogue import load_catalogue
 from tests.support.diagnosis_evidence import coverage, evidence, item
 from tests.support.drives import made_drive
@@ -46,7 +47,7 @@ def test_what_a_recording_says_stays_data(text: str) -> None:
     assert re.sub("[0-9a-f]{12}", "", planted.system) == re.sub("[0-9a-f]{12}", "", plain.system)
     assert planted.schema == plain.schema
     assert VIN not in planted.user
-    assert len(after["items"][0].get("text_in_recording", "")) <= 80
+    assert len(after["items"][0].get("text_in_recording", "")) <= MAX_MESSAGE
 
 
 vins = st.text("ABCDEFGHJKLMNPRSTUVWXYZ0123456789", min_size=17, max_size=17).filter(
@@ -74,11 +75,17 @@ def test_only_listed_fields_are_told() -> None:
         update={
             "recording": "canary-recording", "recording_sha256": "canary-sha", "co_occurring": ("canary-co",),
             "message": "told-message", "lamps": ("told-lamp",), "also_reported": ("told-also",),
-            "history": ItemHistory(vehicle="back", vehicle_drives_with=77),
+            "history": ItemHistory(vehicle="back", vehicle_drives_with=77), "values": (("told-name", "told-value"),),
         }
     )  # fmt: skip
     document = evidence(full, TWO[1]).model_copy(
         update={
+            "observations": (
+                Observation(id="O1", quantity="told-live", component="canary-component", unit="V", ecu="x", source="canary",
+                            state="unknown", readings=3),
+            ),
+            "units": (UnitSeen(ecu="told-unit", messages=77, first_s=0, last_s=9),),
+            "read_outs": (ReadOut(ecu="told-reader", service="03", answers=1),),
             "vehicle": "v-told", "history": History(window_days=90, vehicle_drives=5),
             "pairs": (EvidencePair(a="E2", b="E1", joint_activations=3, lift=123.456, median_lead_s=-2.0),),
         }
@@ -86,13 +93,23 @@ def test_only_listed_fields_are_told() -> None:
     asked = request(document)
     assert "canary" not in asked.system + asked.user + json.dumps(asked.schema)
     data = data_of(asked)
-    for told in ("told-message", "told-lamp", "told-also", "v-told"):
+    for told in (
+        "told-name",
+        "told-value",
+        "told-live",
+        "told-unit",
+        "told-reader",
+        "told-message",
+        "told-lamp",
+        "told-also",
+        "v-told",
+    ):
         assert told in asked.user
     assert data["order"] == [{"first": "E1", "then": "E2", "after_s": 2.0, "times_together": 3}]
     assert data["items"][0]["history"]["vehicle"] == "back"
     assert set(data["items"][0]) <= {
         "id", "code", "meaning", "ecu", "source", "status", "severity", "order", "first_s", "active_s", "times", "lamps",
-        "also", "text_in_recording", "history",
+        "also", "text_in_recording", "history", "state", "onset", "stored_with_it",
     }  # fmt: skip
 
 
@@ -115,7 +132,7 @@ def test_a_cause_has_to_be_spoken_for_to_be_a_candidate() -> None:
     assert "misfire_cylinder_2" not in found
     assert not any(cause.startswith("unexplained_code:") for cause in found)
     enum = request(evidence(*TWO)).schema["properties"]["root_causes"]["items"]["properties"]["cause"]["enum"]
-    assert set(enum) == {*found, "unexplained_code:P0301", "unexplained_code:P1ABC"}
+    assert set(enum) == {COMPOSED, *found, "unexplained_code:P0301", "unexplained_code:P1ABC"}
 
 
 def test_the_schema_is_strict_everywhere() -> None:
@@ -141,4 +158,4 @@ def test_a_day_has_room_for_twenty(tmp_path: Path) -> None:
     scenarios = ("truck_oil_pressure", "car_bus_loss", "av_compute_overheat", "car_misfire_coil", "av_lidar_dropout")
     asked = [request(made_drive(tmp_path / name, name, seconds=30.0).evidence) for name in scenarios]
     assert median(bound(one) for one in asked) <= 5_000
-    assert all(tokens_of(one.system) < 600 for one in asked)
+    assert all(tokens_of(one.system) < 900 for one in asked)

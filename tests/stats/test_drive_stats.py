@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from argus_assets.faults.schema import ERROR_EVENTS, Severity
 from argus_assets.stats.distance import Distance
-from argus_assets.stats.drive import aggregate
+from argus_assets.stats.drive import Measured, aggregate
 from argus_assets.stats.schema import DRIVE_STATS
 from tests.support.stats_tables import NO_DEADLINE, cells, covers, drives, events_of, recordings_of, spans_of
 
@@ -63,7 +63,7 @@ def test_distance_and_bus_load_are_told_where_they_are_known():
     )
     columns = ["distance_km", "distance_source", "distance_signal", "busiest_channel", "bus_load_mean_pct", "bus_load_peak_pct"]  # fmt: skip
     far = Distance(12.5, "gnss", "/gps/fix")
-    made = aggregate(ERROR_EVENTS.empty(), recordings_of((0, 60)), distance=far, buses=buses)
+    made = aggregate(ERROR_EVENTS.empty(), recordings_of((0, 60)), measured=Measured(far), buses=buses)
     assert made.totals.select(columns).row(0) == (12.5, "gnss", "/gps/fix", "CAN2", 35.0, 80.0)
     for none in (None, buses.clear(), buses.filter(channel="CAN3")):
         unknown = aggregate(ERROR_EVENTS.empty(), recordings_of((0, 60)), buses=none).totals
