@@ -40,9 +40,46 @@ def seeds() -> dict[str, bytes]:
     found["mdf4-sorted"] = _mdf4_sorted()
     found["mdf4-asammdf"] = _mdf4_asammdf(0)
     found["mdf4-zipped"] = _mdf4_asammdf(2)
+    found |= _loggers()
     found["gzip-candump"] = gzip.compress(found["candump"], mtime=0)
     found["zstd-asc"] = zstandard.ZstdCompressor().compress(found["asc"])
     return found
+
+
+def _loggers() -> dict[str, bytes]:
+    """Return logs of further loggers, of the same frames."""
+    randomness = random.Random(2)
+    frames = [(n, randomness.randrange(2**11), randomness.randbytes(randomness.randint(1, 8))) for n in range(FRAMES)]
+
+    def log(head: str, line: Callable[[int, int, bytes], str]) -> bytes:
+        return (head + "".join(line(*frame) + "\n" for frame in frames)).encode()
+
+    return {
+        "candump-output": log(
+            "", lambda n, i, d: f" ({1_700_000_000 + n}.250000)  can0  {i:03X}   [{len(d)}]  {d.hex(' ').upper()}"
+        ),
+        "busmaster": log(
+            "***BUSMASTER Ver 3.2.2***\n***PROTOCOL CAN***\n***START DATE AND TIME 27:9:2023 9:30:0:000***\n***HEX***\n",
+            lambda n, i, d: f"09:{30 + n // 60}:{n % 60:02}:2500 Rx 1 0x{i:X} s {len(d)} {d.hex(' ').upper()} ",
+        ),
+        "canhacker": log(
+            "Time     ID        DLC       Data                    Comment\n",
+            lambda n, i, d: f"{n},250   {i:03X}      {len(d)}           {d.hex(' ').upper()}",
+        ),
+        "cl2000": log(
+            '# Logger type: CANLogger2000\n# Value separator: ";"\nTimestamp;Type;ID;Data\n',
+            lambda n, i, d: f"20230927T09{30 + n // 60}{n % 60:02}250;0;{i:x};{d.hex()}",
+        ),
+        "gvret": log(
+            "Time Stamp,ID,Extended,Dir,Bus,LEN,D1,D2,D3,D4,D5,D6,D7,D8\n",
+            lambda n, i, d: f"{n}250000,{i:08X},false,Rx,0,{len(d)},{','.join(f'{b:02X}' for b in d)},",
+        ),
+        "kvaser": log(
+            "Counter,Time,Chn,Identifier,Flags,DLC,Data0,Data1\n",
+            lambda n, i, d: f"{n + 1},{n}.250000,1,{i:X},,{len(d)},{','.join(f'{b:X}' for b in d)}",
+        ),
+        "cabana": log("time,addr,bus,data\n", lambda n, i, d: f"{n}.250000,{i},0,{d.hex()}"),
+    }
 
 
 def _frame(number: int, randomness: random.Random) -> can.Message:

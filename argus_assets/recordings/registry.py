@@ -18,7 +18,9 @@ from argus_assets.recordings.formats.mcap.reader import McapDecoder
 from argus_assets.recordings.formats.mdf4.reader import Mdf4Decoder
 from argus_assets.recordings.formats.text.asc import ASC
 from argus_assets.recordings.formats.text.candump import CANDUMP
+from argus_assets.recordings.formats.text.candump_output import CANDUMP_OUTPUT
 from argus_assets.recordings.formats.text.csv import CSV
+from argus_assets.recordings.formats.text.loggers import LOGGERS
 from argus_assets.recordings.formats.text.trc import TRC
 from argus_assets.recordings.model import Limits, Problem, Reader, Source
 
@@ -43,7 +45,17 @@ class Decoder(Protocol):
         ...
 
 
-DECODERS: Final[tuple[Decoder, ...]] = (McapDecoder(), Mdf4Decoder(), BlfDecoder(), CANDUMP, ASC, TRC, CSV)
+DECODERS: Final[tuple[Decoder, ...]] = (
+    McapDecoder(),
+    Mdf4Decoder(),
+    BlfDecoder(),
+    CANDUMP,
+    CANDUMP_OUTPUT,
+    ASC,
+    TRC,
+    CSV,
+    *LOGGERS,
+)
 
 HEAD_BYTES: Final = 4096
 """Bytes of a file's start that decide its format."""

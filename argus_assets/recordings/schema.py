@@ -24,6 +24,7 @@ DAMAGE_KINDS: Final = (
     "unknown_channel",
     "bad_message",
     "unsupported",
+    "assumed",
     "bad_timestamp",
     "decoder_failed",
     "reader_failed",
@@ -32,7 +33,7 @@ DAMAGE_KINDS: Final = (
 )
 """Kinds of damage inside a recording (`kind` of the problems table)."""
 
-NOTICE_KINDS: Final = ("unsupported", "clock_jump")
+NOTICE_KINDS: Final = ("unsupported", "assumed", "clock_jump")
 """Those that cost no frame: a recording with nothing else is not damaged."""
 
 FRAMES: Final = Table(

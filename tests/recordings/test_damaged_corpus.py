@@ -26,7 +26,7 @@ SILENT = (*TEXT, "zstd")
 @pytest.mark.parametrize("name", sorted(seeds()))
 def test_the_seeds_are_whole(name: str) -> None:
     whole, summary = check(seeds()[name])
-    assert summary.problems == []
+    assert [p for p in summary.problems if p.kind != "assumed"] == []
     assert whole.frames.height >= FRAMES * 0.8 or whole.topics
 
 

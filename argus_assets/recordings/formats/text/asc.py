@@ -1,76 +1,72 @@
 """ASC, the text log of Vector's tools: CAN and CAN FD frames, error frames, dates from which times count."""
 
 import re
-from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
 
 from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
 from argus_assets.recordings.columns import FD_LENGTHS
+from argus_assets.recordings.formats.text.dates import date_of
 from argus_assets.recordings.formats.text.lines import (
     COLUMNS,
     MAX_HEAD_LINE,
-    bounded_ns,
     count,
     groups,
     hex_bytes,
     hex_number,
-    ns,
+    signed_ns,
 )
 from argus_assets.recordings.formats.text.reader import TextDecoder, TextFormat
 
+_TIME: Final = r"^\s*(?P<sign>-)?(?P<s>\d*)(?:\.(?P<f>\d+))?\s+"
 _CLASSIC: Final = (
-    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<channel>\d+)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+(?P<dir>[RrTt][Xx]\S*)\s+"
+    _TIME + r"(?P<channel>\d+)\s+(?:0[xX])?(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+(?P<dir>[RrTt][Xx]\S*)\s+"
     r"[^\s\w]?(?P<kind>[drDR])(?:\s+(?P<dlc>[0-9A-Fa-f]{1,2})\b)?(?P<rest>.*)$"
 )
 _FD: Final = (
-    r"^\s*(?P<s>\d+)\.(?P<f>\d+)\s+CANFD\s+(?P<channel>\d+)\s+(?P<dir>[RrTt][Xx]\S*)\s+(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+"
-    r"(?:[^\s\d]\S*\s+)?(?P<brs>[01])\s+(?P<esi>[01])\s+(?P<dlc>[0-9A-Fa-f])\s+(?P<length>\d+)(?P<rest>.*)$"
+    _TIME + r"CANFD\s+(?P<channel>\d+)\s+(?P<dir>[RrTt][Xx]\S*)\s+(?:0[xX])?(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+"
+    r"(?:\S*[A-Za-z_]\S*\s+)?(?P<brs>[01])\s+(?P<esi>[01])\s+(?P<dlc>[0-9A-Fa-f])\s+(?P<length>\d+)(?P<rest>.*)$"
 )
+_OLD_FD: Final = (
+    _TIME + r"CANFD\s+(?P<channel>\d+)\s+(?:0[xX])?(?P<id>[0-9A-Fa-f]+)(?P<x>[xX])?\s+(?P<dir>[RrTt][Xx]\S*)\s+"
+    r"(?P<brs>[01])\s+(?P<esi>[01])\s+(?P<kind>[drDR])\s+(?P<dlc>[0-9A-Fa-f])(?:\s+(?P<length>\d+))?(?P<rest>.*)$"
+)
+"""The layout before version 8.1: identifier before direction, and the kind of frame named."""
 _ERROR: Final = (
-    r"(?i)^\s*(?P<s>\d+)\.(?P<f>\d+)\s+(?P<fd>CANFD\s+)?(?P<channel>\d+)\s+(?:(?P<dir>Rx|Tx)\s+)?errorframe\b"
+    r"(?i)" + _TIME + r"(?P<fd>CANFD\s+)?(?P<channel>\d+)\s+(?:(?P<dir>Rx|Tx)\s+)?errorframe\b"
     r"(?:\s+ECC:\s*(?P<ecc>[01]{8})\b|\s+Flags\s*=\s*0x(?P<flags>[0-9A-F]{1,8})\b(?:.*?\bCode\s*=\s*0x(?P<code>[0-9A-F]{1,2})\b)?)?"
 )
-_SHOULD_BE: Final = r"(?i)^\s*\d+\.\d+\s+(?:CANFD\s+\d+\s+\S|\d+\s+(?:[0-9A-F]+x?\s+[RT]x|errorframe))"
-_MONTHS: Final = {
-    name: number
-    for number, names in enumerate(
-        ("Jan", "Feb", "Mar Mär Mrz", "Apr", "May Mai", "Jun", "Jul", "Aug", "Sep", "Oct Okt", "Nov", "Dec Dez"), 1
-    )
-    for name in names.split()
-}
-
-_DATE: Final = re.compile(
-    r"(\w{3,4})\.? +([0-9]{1,2}) +([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:\.([0-9]{1,9})[0-9]*)?(?: +([ap]m))? +([0-9]{4})",
-    re.IGNORECASE,
+_STAMP: Final = r"(?i)^\s*-?(?:\d+(?:\.\d+)?|\.\d+)\s+"
+_SHOULD_BE: Final = _STAMP + r"(?:CANFD\s+\d+\s+\S|\d+\s+(?:(?:0x)?[0-9A-F]+x?\s+[RT]x|errorframe))"
+_UNREAD: Final = (
+    ("LIN", _STAMP + r"L(?:i|in|\d+)\b"),
+    ("CAN XL", _STAMP + r"CANXL\b"),
+    ("FlexRay", _STAMP + r"Fr\b"),
+    ("Ethernet", _STAMP + r"(?:ETH|AFDX)\b"),
+    ("MOST", _STAMP + r"(?:MOST|MST|M150|M50|M25)\b"),
+    ("WLAN", _STAMP + r"WLAN\b"),
+    ("K-Line", _STAMP + r"KLN\b|(?i)^\s*[\d.]+\s+K-?Line\b"),
+    ("A429", _STAMP + r"A429\b"),
+    (
+        "CAN frames under a name instead of an identifier",
+        _STAMP + r"\d+\s+[A-Z_][^\s]*[G-WYZ_][^\s]*\s+[RT]x(?:Rq)?\s+[dr]\b",
+    ),
 )
-"""The number of digits is bounded: Python refuses to convert long ones."""
-
-
-def date_of(line: str) -> int | None:
-    """Parse a `date` or `Begin Triggerblock` line to nanoseconds since 1970; it has no zone and counts as UTC."""
-    match = _DATE.search(line[:MAX_HEAD_LINE])
-    if match is None or match[1].capitalize() not in _MONTHS:
-        return None
-    hour = int(match[3])
-    if match[7]:
-        hour = hour % 12 + (12 if match[7].lower() == "pm" else 0)
-    try:
-        at = datetime(
-            int(match[8]), _MONTHS[match[1].capitalize()], int(match[2]), hour, int(match[4]), int(match[5]), tzinfo=UTC
-        )
-    except (ValueError, OverflowError):
-        return None
-    return bounded_ns(int(at.timestamp()) * 10**9 + int((match[6] or "").ljust(9, "0")))
+"""What ASC can hold beside CAN: the word that follows the time of such a line. J1939TP lines repeat the CAN frames beside them."""
 
 
 def _parse(lines: pl.DataFrame, *, base: int) -> pl.DataFrame:
-    fd = pl.col("text").str.contains(r"^\s*[\d.]+\s+CANFD")
+    fd = pl.col("text").str.contains(r"^\s*-?[\d.]+\s+CANFD")
     error = pl.col("text").str.contains(r"(?i)\berrorframe\b")
+    newer = groups(lines.filter(fd & ~error), _FD)
+    older = groups(
+        lines.filter(fd & ~error).join(newer.select("line"), on="line", how="anti", maintain_order="left"), _OLD_FD
+    )
     parts = [
         _data(groups(lines.filter(~fd & ~error), _CLASSIC), base=base, is_fd=False),
-        _data(groups(lines.filter(fd & ~error), _FD), base=base, is_fd=True),
+        _data(newer, base=base, is_fd=True),
+        _data(older, base=base, is_fd=True),
         _errors(groups(lines.filter(error), _ERROR)),
     ]
     return pl.concat([part.cast(COLUMNS) for part in parts]).sort("line")  # type: ignore[arg-type] # dtypes by name
@@ -90,7 +86,7 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
         id=pl.Series(classes, dtype=pl.Int64), details=pl.Series(list(map(bytes, details)), dtype=pl.Binary)
     ).select(
         "line",
-        timestamp_ns=ns("s", "f"),
+        timestamp_ns=signed_ns("sign", "s", "f"),
         channel=pl.lit("CAN") + pl.col("channel"),
         id="id",
         extended=pl.lit(value=False),
@@ -109,7 +105,8 @@ def _data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
 
     code = number("dlc").fill_null(0)
     if is_fd:
-        length = count("length")
+        is_remote = pl.col("kind").str.to_lowercase() == "r" if "kind" in rows.columns else pl.lit(value=False)
+        length = pl.when(is_remote).then(0).otherwise(count("length"))
         remote = (length == 0) & (code > 0)
         stated = code.replace_strict(dict(enumerate(FD_LENGTHS.tolist())), default=0, return_dtype=pl.Int64)
     else:
@@ -117,6 +114,12 @@ def _data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
         length = pl.when(remote).then(0).otherwise(pl.min_horizontal(code, 8))
         stated = pl.min_horizontal(code, 8)
     tokens = pl.col("rest").str.strip_chars()
+    # Bytes stand one space apart, but for tools that write tabs or two.
+    tokens = (
+        pl.when(tokens.str.contains(r"^[0-9A-Fa-f]+(?:\t| \s)"))
+        .then(tokens.str.replace_all(r"\s+", " "))
+        .otherwise(tokens)
+    )
     if base == 16:
         # Bytes are pairs of digits with one space between them; what follows them is something else.
         payload = hex_bytes(
@@ -134,7 +137,7 @@ def _data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
         .with_columns(pl.when(pl.col("payload").bin.size() == pl.col("wanted")).then("payload").alias("payload"))
         .select(
             "line",
-            timestamp_ns=ns("s", "f"),
+            timestamp_ns=signed_ns("sign", "s", "f"),
             channel=pl.lit("CAN") + pl.col("channel"),
             id=number("id"),
             extended=pl.col("x").is_not_null(),
@@ -148,24 +151,46 @@ def _data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
     )
 
 
+_DAY_S: Final = 86_400
+_MAX_LATE_S: Final = 3_600
+"""A log that counts seconds of the day has its first frame within an hour of its date."""
+
+
 def _prepare(head: str) -> TextFormat:
     lines = head.splitlines()
-    base = next((m[1] for line in lines if (m := re.match(r"\s*base\s+(hex|dec)", line, re.IGNORECASE))), "hex")
+    base_line = next((line for line in lines if re.match(r"\s*base\s+(?:hex|dec)", line, re.IGNORECASE)), "")
+    base = 10 if re.match(r"\s*base\s+dec", base_line, re.IGNORECASE) else 16
     relative = any(re.match(r"\s*base\s+\w+\s+timestamps\s+relative", line, re.IGNORECASE) for line in lines)
     date = next((line for line in lines if line.lower().startswith("date ")), "")
-    number = 16 if base.lower() == "hex" else 10
     start_ns = date_of(date)
+    assumed: list[tuple[str, str]] = []
+    if start_ns is not None and "timestamps" not in base_line.lower():
+        start_ns = _of_day(start_ns, lines)
+    if not date and not any(line.lower().startswith("begin triggerblock") and date_of(line) for line in lines):
+        assumed.append(
+            ("a date from which times count", "Times count from 1970-01-01, and are only good relative to each other.")
+        )
     return TextFormat(
         _SHOULD_BE,
-        lambda rows: _parse(rows, base=number),
-        dated="Begin Triggerblock",
+        lambda rows: _parse(rows, base=base),
+        dated="Begin Trigger",
         date_of=date_of,
         relative=relative,
         start_ns=start_ns or 0,
-        bad_start=date[:MAX_HEAD_LINE] if start_ns is None else "",
+        bad_start=date[:MAX_HEAD_LINE] if start_ns is None and date else "",
+        unread=_UNREAD,
+        assumed=tuple(assumed),
     )
 
 
-_HEAD: Final = rb"date \w+ \w+ +\d|base\s+(?:hex|dec)\s+timestamps|begin triggerblock"
+def _of_day(start_ns: int, lines: list[str]) -> int:
+    """Return midnight as the start if times count seconds of the day, as BUSMASTER writes them into its ASC."""
+    of_day = start_ns // 10**9 % _DAY_S
+    first = next((float(m[1]) for line in lines if (m := re.match(r"\s*([0-9]{1,6}\.[0-9]{1,9})\s", line))), 0.0)
+    is_of_day = of_day > 0 and -2 <= first - of_day <= _MAX_LATE_S
+    return start_ns - start_ns % (_DAY_S * 10**9) if is_of_day else start_ns
+
+
+_HEAD: Final = rb"date \S+ \S+ +\d|date \d{4}-\d\d-\d\d|date \d+[. ]|base\s+(?:hex|dec)\s+timestamps|begin triggerblock"
 """Each is enough: a head is damaged as easily as a frame. Comments may precede it."""
 ASC: Final = TextDecoder("asc", rb"(?i)(?:[^\n]*\n){0,3}\s*(?:" + _HEAD + rb")", _prepare)

@@ -6,13 +6,13 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.recordings.formats.text.lines import count, groups, hex_number, ns
+from argus_assets.recordings.formats.text.lines import MAX_TIME_NS, count, groups, hex_number, ns
 from argus_assets.recordings.formats.text.reader import TextDecoder, TextFormat
 
 _HEAD: Final = b"timestamp,arbitration_id,extended,remote,error,dlc,data"
-_FIRST: Final = rb"\d+(?:\.\d+)?,0x[0-9A-Fa-f]+,[01],[01],[01],\d+,"
+_FIRST: Final = rb"\d+(?:\.\d+)?(?:e[+-]?\d+)?,0x[0-9A-Fa-f]+,[01],[01],[01],\d+,"
 _LINE: Final = (
-    r"^(?P<s>\d+)(?:\.(?P<f>\d+))?,0x(?P<id>[0-9A-Fa-f]+),(?P<extended>[^,]),(?P<remote>[^,]),(?P<error>[^,]),"
+    r"^(?P<s>\d+)(?:\.(?P<f>\d+))?(?:[eE](?P<power>[+-]?\d{1,2}))?,0x(?P<id>[0-9A-Fa-f]+),(?P<extended>[^,]),(?P<remote>[^,]),(?P<error>[^,]),"
     r"(?P<dlc>\d+),(?P<data>[A-Za-z0-9+/=]*)\s*$"
 )
 
@@ -23,7 +23,7 @@ def _parse(lines: pl.DataFrame) -> pl.DataFrame:
     payload = pl.col("data").str.decode("base64", strict=False)
     return rows.select(
         "line",
-        timestamp_ns=ns("s", "f"),
+        timestamp_ns=pl.when(pl.col("power").is_null()).then(ns("s", "f")).otherwise(_with_power()),
         channel=pl.lit("CAN"),
         id=hex_number("id"),
         extended=pl.col("extended") == "1",
@@ -34,6 +34,15 @@ def _parse(lines: pl.DataFrame) -> pl.DataFrame:
         length=length,
         payload=payload,
     )
+
+
+def _with_power() -> pl.Expr:
+    """Return nanoseconds of a time with an exponent, as Python writes small ones: `1e-05`."""
+    number = pl.concat_str(
+        pl.col("s"), pl.lit("."), pl.col("f").fill_null("0"), pl.lit("e"), pl.col("power").fill_null("0")
+    )
+    nanoseconds = number.cast(pl.Float64, strict=False) * 1e9
+    return pl.when(nanoseconds < MAX_TIME_NS / 10).then(nanoseconds).round().cast(pl.Int64, strict=False)
 
 
 def _whole_base64(texts: pl.Series) -> pl.Series:

@@ -53,9 +53,16 @@ def split_lines(data: bytes) -> tuple[pl.DataFrame, int]:
 
 def ns(seconds: str, fraction: str, digits: int = 9) -> pl.Expr:
     """Return integer nanoseconds of decimal digits; `digits` decimal places are a nanosecond. Null beyond `MAX_TIME_NS`."""
-    whole = pl.col(seconds).cast(pl.Int64, strict=False)
+    digits_before = pl.col(seconds)
+    whole = pl.when(digits_before == "").then(pl.lit("0")).otherwise(digits_before).cast(pl.Int64, strict=False)
     part = pl.col(fraction).fill_null("").str.slice(0, digits).str.pad_end(digits, "0").cast(pl.Int64, strict=False)
     return pl.when(whole < MAX_TIME_NS // 10**digits).then(whole * 10**digits + part)
+
+
+def signed_ns(sign: str, seconds: str, fraction: str) -> pl.Expr:
+    """Return integer nanoseconds of decimal digits of which the whole ones may be missing, with a sign in front."""
+    time = ns(seconds, fraction)
+    return pl.when(pl.col(sign).fill_null("") == "-").then(-time).otherwise(time)
 
 
 def count(column: str) -> pl.Expr:

@@ -5,6 +5,7 @@ each kind of line. Times stay decimal digits until they are integers of nanoseco
 """
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -64,6 +65,7 @@ class _Parsed:
         cut: The last line, if it should be a frame and is not, and nothing follows.
         bad_dates: How many dates could not be read.
         bad_date: The first of them.
+        unread: What is in lines that are not read, how many there are, and the first of them.
     """
 
     at: int
@@ -75,6 +77,7 @@ class _Parsed:
     cut: str | None = None
     bad_dates: int = 0
     bad_date: str = ""
+    unread: tuple[tuple[str, int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,10 @@ class TextFormat:
         relative: Times count from the line before.
         start_ns: Nanoseconds since 1970 that the first times count from.
         bad_start: The text that should state it and is no date.
+        status: Lines that match hold no frame, although they look so: status, comments.
+        unread: What lines hold that carry traffic and are not read, by the pattern that they match. A line counts for the
+            first of them.
+        assumed: What the file does not state, and what is taken for it.
     """
 
     should_be: str
@@ -98,6 +105,25 @@ class TextFormat:
     relative: bool = False
     start_ns: int = 0
     bad_start: str = ""
+    status: str = ""
+    unread: tuple[tuple[str, str], ...] = ()
+    assumed: tuple[tuple[str, str], ...] = ()
+
+
+_MARKS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+"""Byte order marks at the start of a file, and the encoding that follows."""
+
+
+def encoding_of(head: bytes) -> tuple[bytes, str]:
+    """Return the byte order mark of a file, which may be empty, and its encoding."""
+    return next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", "utf-8"))
+
+
+def plain(head: bytes) -> bytes:
+    """Return the start of a text file as UTF-8 without byte order mark."""
+    mark, name = encoding_of(head)
+    rest = head[len(mark) :]
+    return rest if name == "utf-8" else rest.decode(name, "replace").encode()
 
 
 class TextDecoder:
@@ -109,7 +135,7 @@ class TextDecoder:
         prepare: Returns how to read a file, from its head.
     """
 
-    version = 5
+    version = 6
     seeks = False
 
     def __init__(self, name: str, looks_like: bytes, prepare: Callable[[str], TextFormat]) -> None:
@@ -119,7 +145,7 @@ class TextDecoder:
 
     def matches(self, head: bytes) -> bool:
         """Return whether a file starts like this format."""
-        return self._looks_like.match(head) is not None
+        return self._looks_like.match(plain(head)) is not None
 
     def open(self, source: Source, budget: Budget) -> Reader:
         """Return a reader over `source`."""
@@ -134,12 +160,15 @@ class TextReader(ForwardReader[_Parsed]):
     ) -> None:
         super().__init__(source, budget, name=name, version=version)
         source.seek(0)
-        self._format = prepare(source.read(_HEAD_BYTES).decode("utf-8", "replace"))
+        head = source.read(_HEAD_BYTES)
+        self._mark, self._encoding = encoding_of(head)
+        self._format = prepare(plain(head).decode("utf-8", "replace"))
         self._channels = ChannelCounts(budget)
         self._start_ns = self._format.start_ns
         self._bad = Repeated()
         self._bad_dates = Repeated()
         self._beyond = Repeated()
+        self._unread: dict[str, Repeated] = {}
         if self._format.bad_start:
             self._bad_dates.add(1, 0, self._format.bad_start)
 
@@ -148,11 +177,16 @@ class TextReader(ForwardReader[_Parsed]):
 
     def _blocks(self) -> Generator[_Block]:
         """Yield the file in blocks of whole lines."""
-        self._source.seek(0)
-        at = 0
+        at = self._source.seek(len(self._mark))
         rest = b""
+        decoder = None if self._encoding == "utf-8" else getincrementaldecoder(self._encoding)("replace")
         while True:
             data = self._source.read(BLOCK_BYTES)
+            if decoder is not None:
+                is_last = not data
+                data = decoder.decode(data, final=is_last).encode()
+                if not data and not is_last:
+                    continue  # half a character
             block = rest + data
             cut = len(block) if not data else block.rfind(b"\n") + 1
             if data and not cut and len(block) > MAX_LINE_BYTES:
@@ -165,8 +199,15 @@ class TextReader(ForwardReader[_Parsed]):
 
     def _parse(self, block: _Block) -> _Parsed:
         every, count = split_lines(block.data)
-        lines = every.filter(pl.col("text").str.contains(self._format.should_be))
+        text = pl.col("text")
+        is_frame = text.str.contains(self._format.should_be)
+        if self._format.status:
+            is_frame &= ~text.str.contains(self._format.status)
+        unread, is_unread = self._unread_in(every)
+        lines = every.filter(is_frame & ~is_unread)
         rows = self._format.parse(lines.filter(pl.col("size") <= MAX_LINE_BYTES).drop("size"))
+        if "raw_dlc" not in rows.columns:
+            rows = rows.with_columns(raw_dlc=pl.lit(-1, dtype=pl.Int64))
         good = rows.filter(_readable(rows))
         bad = lines.join(good.select("line"), on="line", how="anti", maintain_order="left")
         cut = None
@@ -186,8 +227,19 @@ class TextReader(ForwardReader[_Parsed]):
                 frames = _later(frames, np.append(0, starts)[which])
         return _Parsed(
             block.at, frames, undated, start_ns, bad.height, str(bad["text"][0])[:120] if bad.height else "", cut,
-            len(bad_dates), bad_dates[0] if bad_dates else "",
+            len(bad_dates), bad_dates[0] if bad_dates else "", unread,
         )  # fmt: skip
+
+    def _unread_in(self, every: pl.DataFrame) -> tuple[tuple[tuple[str, int, str], ...], pl.Expr]:
+        """Count lines that carry something that is not read. Return them, and which lines they are."""
+        if not self._format.unread:
+            return (), pl.lit(value=False)
+        kind = pl.lit(None, dtype=pl.String)
+        for what, pattern in reversed(self._format.unread):
+            kind = pl.when(pl.col("text").str.contains(pattern)).then(pl.lit(what)).otherwise(kind)
+        found = every.select(what=kind, text=pl.col("text").str.head(MAX_HEAD_LINE)).drop_nulls("what")
+        counted = found.group_by("what", maintain_order=True).agg(pl.len(), pl.col("text").first())
+        return tuple(counted.iter_rows()), kind.is_not_null()
 
     def _take(self, decoded: _Parsed) -> tuple[FrameBatch, int]:
         parsed, frames = decoded, decoded.frames
@@ -202,6 +254,8 @@ class TextReader(ForwardReader[_Parsed]):
             self._problem("truncated", "a whole last line", parsed.cut, self._size, "The recording was cut off.", 1)
         self._bad.add(parsed.bad, parsed.at, parsed.example)
         self._bad_dates.add(parsed.bad_dates, parsed.at, parsed.bad_date)
+        for what, count, example in parsed.unread:
+            self._unread.setdefault(what, Repeated()).add(count, parsed.at, example)
         if frames.height:
             counts = frames.group_by(pl.col("channel").cast(pl.String), maintain_order=True).len()
             frames = self._channels.admit(frames, {(name, "can"): n for name, n in counts.iter_rows()}, at=parsed.at)
@@ -245,6 +299,14 @@ class TextReader(ForwardReader[_Parsed]):
                 f"{dates.count} invalid, first: {dates.example!r}", dates.at,
                 "Times count from the date before, or from 1970-01-01.", 0,
             )  # fmt: skip
+        for what, lines in self._unread.items():
+            self._problem(
+                "unsupported", "CAN and CAN FD frames", f"{lines.count} lines of {what}, first: {lines.example[:120]!r}", lines.at,
+                "They are not read.", 0,
+            )  # fmt: skip
+        for stated, taken in self._format.assumed:
+            if self.summary.frames:
+                self._problem("assumed", stated, "none", 0, taken, 0)
         if not self.summary.frames and not self.summary.problems:
             self._problem("truncated", "frames", "none", self._size, "The log is empty.")
         self.summary.channels = self._channels.summaries()
@@ -288,6 +350,8 @@ def _frames(rows: pl.DataFrame) -> pl.DataFrame:
         is_remote_frame=pl.col("remote"),
         is_error_frame=pl.col("error"),
         is_rx=pl.col("rx"),
-        dlc=pl.col("length").replace_strict(dlc_of, default=15, return_dtype=pl.UInt8),
+        dlc=pl.when(pl.col("raw_dlc") >= 0)
+        .then(pl.col("raw_dlc").cast(pl.UInt8))
+        .otherwise(pl.col("length").replace_strict(dlc_of, default=15, return_dtype=pl.UInt8)),
         payload=pl.col("payload"),
     )

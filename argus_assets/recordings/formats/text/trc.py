@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from argus_assets.recordings.columns import FD_LENGTHS
+from argus_assets.recordings.formats.text.dates import date_of
 from argus_assets.recordings.formats.text.lines import (
     MAX_HEAD_LINE,
     bounded_ns,
@@ -22,25 +23,52 @@ _EPOCH_DAYS: Final = 25_569
 """Days from 1899-12-30, which TRC counts from, to 1970-01-01."""
 
 _LAYOUTS: Final = {
-    "1.0": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
-    "1.1": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
-    "1.2": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
-    "1.3": r"^\s*\d+\)\s+(?P<s>\d+)(?:\.(?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+\S+\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.0": r"^\s*\d+\)\s+(?P<s>\d+)(?:[.,](?P<f>\d+))?\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.1": r"^\s*\d+\)\s+(?P<s>\d+)(?:[.,](?P<f>\d+))?\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.2": r"^\s*\d+\)\s+(?P<s>\d+)(?:[.,](?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
+    "1.3": r"^\s*\d+\)\s+(?P<s>\d+)(?:[.,](?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<type>\S+)\s+(?P<id>[0-9A-Fa-f]+)\s+\S+\s+(?P<dlc>\d+)\s*(?P<data>.*)$",
 }
 _FIELDS: Final = {
-    "N": r"[^\s;]\S*", "O": r"(?P<s>\d+)(?:\.(?P<f>\d+))?", "T": r"(?P<type>\S+)", "B": r"(?P<bus>\d+)", "I": r"(?P<id>[0-9A-Fa-f]+)",
+    "N": r"[^\s;]\S*", "O": r"(?P<s>\d+)(?:[.,](?P<f>\d+))?", "T": r"(?P<type>\S+)", "B": r"(?P<bus>\d+)", "I": r"(?P<id>[0-9A-Fa-f]+)",
     "d": r"(?P<dir>\S+)", "R": r"\S+", "l": r"(?P<length>\d+)", "L": r"(?P<dlc>\d+)", "D": r"",
 }  # fmt: skip
 _DEFAULT_COLUMNS: Final = "N,O,T,I,d,l,D"
+_EXPLORER_LINE: Final = r"(?m)^\s*\d+\s+[\d.,]+\s+\d+\s+[0-9A-Fa-f]+\s+[RT]x\s+(?:Data|RTR)\s"
+_EXPLORER: Final = (
+    r"^\s*\d+\s+(?P<s>\d+)(?:[.,](?P<f>\d+))?\s+(?P<bus>\d+)\s+(?P<id>[0-9A-Fa-f]+)\s+(?P<type>[RT]x)\s+(?:Data|RTR)\s+"
+    r"(?P<dlc>\d+)\s*(?P<data>.*)$"
+)
+"""PCAN-Explorer's own log: no parenthesis behind the number, the bus before the identifier, `Rx Data`."""
+_STATUS: Final = (
+    r"^\s*\d+\)\s+[\d.,]+\s+(?:\d+\s+)?(?:Warng|Error|Event|Status|Overr)\s|^\s*\d+\)\s+[\d.,]+\s+FFFFFFFF\s"
+)
+"""Rows of versions 1.x about the bus, which hold no frame."""
+_NO_START: Final = (
+    "a start time from which times count",
+    "Times count from 1970-01-01, and are only good relative to each other.",
+)
 _FD_TYPES: Final = ("FD", "FB", "FE", "BI")
 
 
 def _prepare(head: str) -> TextFormat:
-    version = next((m[1] for m in re.finditer(r"(?m)^;\$FILEVERSION=(\d+\.\d+)", head)), "1.0")
+    version = next((m[1] for m in re.finditer(r"(?m)^;\$FILEVERSION=(\d+\.\d+)", head)), "")
+    if not version:
+        version = "1.1" if re.search(r"(?m)^\s*\d+\)\s+[\d.,]+\s+(?:Rx|Tx)\s", head) else "1.0"
     start = next((m[1] for m in re.finditer(r"(?m)^;\$STARTTIME=(.*)$", head)), "")[:MAX_HEAD_LINE].strip()
     start_ns = _start(start)
+    assumed: tuple[tuple[str, str], ...] = ()
+    if start_ns is None and not start:
+        # Version 1.0 states it in a comment only.
+        comment = next((m[0] for m in re.finditer(r"(?m)^;\s*Start time:.*$", head)), "")
+        start_ns = date_of(comment)
+        start = comment if start_ns is None else ""
+        if start_ns is None and not comment:
+            assumed = (_NO_START,)
     columns = next((m[1] for m in re.finditer(r"(?m)^;\$COLUMNS=([\w,]+)", head)), _DEFAULT_COLUMNS)
-    if version in _LAYOUTS:
+    is_explorer = re.search(_EXPLORER_LINE, head) is not None
+    if is_explorer:
+        layout, types = _EXPLORER, ["Rx", "Tx"]
+    elif version in _LAYOUTS:
         layout = _LAYOUTS[version]
         types = ["Rx", "Tx"]
     else:
@@ -50,18 +78,22 @@ def _prepare(head: str) -> TextFormat:
         parts = [_FIELDS[c] for c in names if _FIELDS.get(c)]
         layout = r"^\s*" + r"\s+".join(parts) + r"\s*(?P<data>.*)$"
         types = ["DT", "RR", *_FD_TYPES]
-    should_be = r"^\s*\d+\)?\s" if version in _LAYOUTS else rf"^\s*[^\s;]\S*\s+[\d.]+\s+(?:{'|'.join(types)})\b"
+    should_be = (
+        r"^\s*\d+\)?\s" if is_explorer or version in _LAYOUTS else rf"^\s*[^\s;]\S*\s+[\d.]+\s+(?:{'|'.join(types)})\b"
+    )
     return TextFormat(
         should_be,
         lambda lines: _parse(lines, layout, types),
         start_ns=start_ns or 0,
         bad_start=start if start_ns is None else "",
+        status=_STATUS if version in _LAYOUTS or is_explorer else "",
+        assumed=assumed,
     )
 
 
 def _start(days: str) -> int | None:
     """Convert days, counted from `_EPOCH_DAYS` before 1970, to nanoseconds since 1970."""
-    match = re.match(r"([0-9]{1,6})(?:\.([0-9]{0,20})[0-9]*)?(?![\w.])", days)
+    match = re.match(r"([0-9]{1,6})(?:[.,]([0-9]{0,20})[0-9]*)?(?![\w.,])", days)
     if match is None:
         return None
     return bounded_ns(int((Decimal(f"{match[1]}.{match[2] or 0}") - _EPOCH_DAYS) * 86_400 * 10**9))
@@ -112,4 +144,4 @@ def _parse(lines: pl.DataFrame, layout: str, types: list[str]) -> pl.DataFrame:
     )
 
 
-TRC: Final = TextDecoder("trc", rb";(?:\$FILEVERSION=\d+\.\d+|#+\s|.*PCAN)", _prepare)
+TRC: Final = TextDecoder("trc", rb";(?:\$FILEVERSION=\d+\.\d+|\$STARTTIME=\d|#+\s|.*PCAN)", _prepare)
