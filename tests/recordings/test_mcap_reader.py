@@ -86,7 +86,8 @@ def written(rows: list[Row], options: dict[str, Any], *, finish: bool = True) ->
 def test_what_the_official_writer_writes_is_read_back_equal(rows: list[Row], options: dict[str, Any]) -> None:
     batch, summary = read(written(rows, options))
     assert ours(batch) == rows
-    assert summary.problems == []
+    # Only a word on messages without a schema.
+    assert {p.kind for p in summary.problems} <= {"unsupported"}
     assert summary.first_timestamp_ns == min((r[1] for r in rows), default=None)
     assert summary.last_timestamp_ns == max((r[1] for r in rows), default=None)
     counted = {c.channel: c.frames for c in summary.channels if c.frames}

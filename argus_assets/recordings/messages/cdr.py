@@ -19,23 +19,29 @@ class CdrError(ValueError):
 
 
 class CdrCursor:
-    """Reads primitive values in order from one serialised message.
+    """Reads primitive values in order from one serialised message, in CDR or of ROS 1.
 
     Raises:
         CdrError: On every read that would go past the end, and on an unknown encapsulation.
     """
 
-    __slots__ = ("_at", "_data", "_order")
+    __slots__ = ("_at", "_data", "_has_headers", "_max_align", "_order")
 
-    def __init__(self, data: bytes) -> None:
-        if len(data) < _ENCAPSULATION or data[0] != 0 or data[1] not in (0, 1):
-            raise CdrError(f"encapsulation {data[:4].hex() or 'missing'}, expected 00000000 or 00010000")
+    def __init__(self, data: bytes, *, is_ros1: bool = False) -> None:
+        self._max_align = 1 if is_ros1 else 8
+        if is_ros1:
+            self._data, self._at, self._order, self._has_headers = data, 0, "<", False
+            return
+        if len(data) < _ENCAPSULATION or data[0] != 0 or data[1] not in (0, 1, 6, 7):
+            raise CdrError(f"encapsulation {data[:4].hex() or 'missing'}, expected 0000, 0001, 0006 or 0007")
         self._data = data
         self._at = _ENCAPSULATION
-        self._order = "<" if data[1] == 1 else ">"
+        self._order = "<" if data[1] in (1, 7) else ">"
+        self._has_headers = data[1] in (6, 7)
 
     def _take(self, code: str, size: int) -> int:
-        at = _ENCAPSULATION + (self._at - _ENCAPSULATION + size - 1) // size * size
+        align = min(size, self._max_align)
+        at = _ENCAPSULATION + (self._at - _ENCAPSULATION + align - 1) // align * align
         if at + size > len(self._data):
             raise CdrError(f"{size} bytes at {at}, message has {len(self._data)}")
         self._at = at + size
@@ -63,11 +69,13 @@ class CdrCursor:
         return raw.rstrip(b"\0").decode("utf-8", "replace")[:MAX_TEXT]
 
     def count(self) -> int:
-        """Read the length of a sequence.
+        """Read the length of a sequence of structures; in XCDR2 its size stands in front (DDS-XTypes 1.3, 7.4.3.5).
 
         Raises:
             CdrError: More items than bytes are left.
         """
+        if self._has_headers:
+            self.u32()
         n = self.u32()
         if n > min(MAX_ITEMS, len(self._data) - self._at):
             raise CdrError(f"sequence of {n} items with {len(self._data) - self._at} bytes left")

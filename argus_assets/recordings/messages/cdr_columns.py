@@ -17,6 +17,10 @@ from argus_assets.recordings.columns import I64, U8, Flags, as_text, binary_seri
 from argus_assets.recordings.messages.ros_msg import Field, min_bytes
 
 ENCAPSULATION: Final = 4
+XCDR2_BIG: Final = 6
+XCDR2_LITTLE: Final = 7
+"""Second byte of the encapsulation of plain XCDR2 (DDS-XTypes 1.3, table 60); its other forms carry headers of members."""
+_XCDR2_ALIGN: Final = 4
 _DTYPES: Final[dict[str, pl.DataType]] = {
     "string": pl.String(),
     "wstring": pl.String(),
@@ -41,6 +45,7 @@ class _Walk:
         ok: Still readable.
         whole: Nothing was left out so far, so the next fields can be found.
         spend: Called with values of `Limits.max_values` before they are spent; raises where there are not as many.
+        max_align: Largest alignment: 8 in CDR, 4 in XCDR2 (DDS-XTypes 1.3, 7.4.3.2), 1 in ROS 1, which has none.
     """
 
     buffer: U8
@@ -51,9 +56,16 @@ class _Walk:
     ok: Flags
     whole: Flags
     spend: Callable[[int], None]
+    max_align: int = 8
+
+    @property
+    def has_headers(self) -> bool:
+        """Return whether collections of what is no number have their size in front, as in XCDR2."""
+        return self.max_align == _XCDR2_ALIGN
 
     def step(self, size: int, align: int) -> tuple[I64, Flags]:
         """Step over `size` bytes of each message; return where they start, and which messages have them."""
+        align = min(align, self.max_align)
         at = self.origin + -((self.at - self.origin) // -align) * align
         here = self.whole & self.ok
         self.ok &= ~here | (at + size <= self.end)
@@ -93,7 +105,7 @@ class _Walk:
         """Return a walk over some of the messages."""
         return _Walk(
             self.buffer, self.order, self.at[rows], self.origin[rows], self.end[rows], self.ok[rows], self.whole[rows],
-            self.spend,
+            self.spend, self.max_align,
         )  # fmt: skip
 
     def put_back(self, rows: np.ndarray, part: "_Walk") -> None:
@@ -106,7 +118,13 @@ def _no_bound(_: int) -> None:
 
 
 def decode_columns(
-    buffer: U8, starts: I64, sizes: I64, fields: tuple[Field, ...], spend: Callable[[int], None] = _no_bound
+    buffer: U8,
+    starts: I64,
+    sizes: I64,
+    fields: tuple[Field, ...],
+    spend: Callable[[int], None] = _no_bound,
+    *,
+    is_ros1: bool = False,
 ) -> tuple[pl.DataFrame, Flags]:
     """Decode messages of one type.
 
@@ -116,23 +134,34 @@ def decode_columns(
         sizes: Bytes of each, shape (n,).
         fields: Of the type.
         spend: Called with values of `Limits.max_values` before items are walked; raises where there are not as many.
+        is_ros1: They are of ROS 1: little-endian, without encapsulation and alignment.
 
     Returns:
         One row for each message, a column for each field (`pose.position.x`), and which rows are readable. Values of
         other rows mean nothing.
     """
-    head = rows_at(buffer, np.minimum(starts, len(buffer) - ENCAPSULATION), ENCAPSULATION)
-    ok = (sizes >= ENCAPSULATION) & (head[:, 0] == 0) & (head[:, 1] <= 1)
-    orders: list[tuple[Literal["<", ">"], Flags]] = [(">", ok & (head[:, 1] == 0)), ("<", ~(ok & (head[:, 1] == 0)))]
+    if is_ros1:
+        ok = np.ones(len(starts), np.bool_)
+        orders: list[tuple[Literal["<", ">"], int, Flags]] = [("<", 1, ok)]
+        encapsulation = 0
+    else:
+        head = rows_at(buffer, np.minimum(starts, len(buffer) - ENCAPSULATION), ENCAPSULATION)
+        kind = head[:, 1]
+        ok = (sizes >= ENCAPSULATION) & (head[:, 0] == 0) & ((kind <= 1) | (kind == XCDR2_BIG) | (kind == XCDR2_LITTLE))
+        big, second = ok & ((kind == 0) | (kind == XCDR2_BIG)), ok & (kind >= XCDR2_BIG)
+        orders = [
+            (">", 8, big & ~second), ("<", 8, ~big & ~second), (">", _XCDR2_ALIGN, big & second), ("<", _XCDR2_ALIGN, ~big & second)
+        ]  # fmt: skip
+        encapsulation = ENCAPSULATION
     parts: list[tuple[np.ndarray, pl.DataFrame]] = []
-    for order, mask in orders:
+    for order, max_align, mask in orders:
         rows = np.flatnonzero(mask)
         if not len(rows):
             continue
-        origin = starts[rows] + ENCAPSULATION
+        origin = starts[rows] + encapsulation
         walk = _Walk(
             buffer, order, origin.copy(), origin, starts[rows] + sizes[rows], ok[rows], np.ones(len(rows), np.bool_),
-            spend,
+            spend, max_align,
         )  # fmt: skip
         columns: dict[str, pl.Series] = {}
         _read(walk, fields, "", columns)
@@ -169,12 +198,33 @@ def _scalar(walk: _Walk, kind: str) -> pl.Series:
         length = walk.counts(1)
         return _texts(walk.buffer, walk.skip(length), length)
     if kind == "wstring":
-        length = walk.counts(2)
-        start = walk.skip(length * 2)
-        raw = [walk.buffer[s : s + 2 * n].tobytes() for s, n in zip(start.tolist(), length.tolist(), strict=True)]
-        return pl.Series([text.decode("utf-16-le" if walk.order == "<" else "utf-16-be", "replace") for text in raw])
+        return _wide_texts(walk)
     values = walk.numbers(kind).reshape(-1)
     return _numbers_series(values)
+
+
+def _wide_texts(walk: _Walk) -> pl.Series:
+    """Read wide strings: four bytes a character as rmw_fastrtps writes them, where these are characters, else two.
+
+    No standard binds the vendors: rmw_cyclonedds writes UTF-16, Fast DDS a 32-bit number for each character.
+    """
+    length = walk.counts(2)
+    wide = walk.at + 4 * length <= walk.end
+    texts: list[str] = []
+    sizes = np.zeros(len(length), np.int64)
+    for row, (at, n, may_be_wide) in enumerate(zip(walk.at.tolist(), length.tolist(), wide.tolist(), strict=True)):
+        words = walk.buffer[at : at + 4 * n].tobytes() if may_be_wide else b""
+        numbers = np.frombuffer(words, f"{walk.order}u4")
+        is_wide = bool(len(numbers) == n and (numbers <= _LAST_CHARACTER).all())
+        raw = words if is_wide else walk.buffer[at : at + 2 * n].tobytes()
+        sizes[row] = 4 * n if is_wide else 2 * n
+        encoding = ("utf-32-" if is_wide else "utf-16-") + ("le" if walk.order == "<" else "be")
+        texts.append(raw.decode(encoding, "replace"))
+    walk.skip(sizes)
+    return pl.Series(texts, dtype=pl.String)
+
+
+_LAST_CHARACTER: Final = 0x10FFFF
 
 
 def _dtype(field: Field) -> pl.DataType:
@@ -239,6 +289,8 @@ def _known(series: pl.Series, valid: Flags) -> pl.Series:
 def _read_fixed(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Series]) -> None:
     length = field.length or 0
     if field.primitive in ("", *_DTYPES):
+        if walk.has_headers:
+            walk.numbers("u4")
         _read_items(walk, field, name, columns, np.full(len(walk.at), length, np.int64))
         return
     size = np.dtype(field.primitive).itemsize
@@ -253,6 +305,8 @@ def _read_fixed(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Seri
 def _read_sequence(walk: _Walk, field: Field, name: str, columns: dict[str, pl.Series]) -> None:
     if field.primitive in ("", *_DTYPES):
         item = Field("item", field.primitive, field.fields)
+        if walk.has_headers:
+            walk.numbers("u4")
         counts = walk.counts(min_bytes((item,)))
         columns[f"{name}.count"] = pl.Series(counts.astype(np.uint32))
         _read_items(walk, field, name, columns, counts)
@@ -261,7 +315,8 @@ def _read_sequence(walk: _Walk, field: Field, name: str, columns: dict[str, pl.S
     counts = walk.counts(size)
     columns[f"{name}.count"] = pl.Series(counts.astype(np.uint32))
     # An empty sequence has no items to align.
-    aligned = walk.origin + -((walk.at - walk.origin) // -size) * size
+    align = min(size, walk.max_align)
+    aligned = walk.origin + -((walk.at - walk.origin) // -align) * align
     walk.at = np.where(counts > 0, aligned, walk.at)
     starts = walk.skip(counts * size)
     kept = np.where(walk.ok & (counts <= MAX_ITEMS), counts, 0)

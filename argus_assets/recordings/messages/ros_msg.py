@@ -21,6 +21,10 @@ PRIMITIVES: Final = {
 
 TIME: Final = "builtin_interfaces/Time"
 DURATION: Final = "builtin_interfaces/Duration"
+HEADER: Final = "std_msgs/Header"
+_HEADER_1: Final = "uint32 seq\ntime stamp\nstring frame_id"
+_HEADER_2: Final = "builtin_interfaces/Time stamp\nstring frame_id"
+"""The header of messages, for definitions that use it and leave it out."""
 _TEXTS: Final = ("string", "wstring")
 _SEPARATOR: Final = re.compile(r"^=+\s*$", re.MULTILINE)
 _FIELD: Final = re.compile(
@@ -83,13 +87,16 @@ class _Type:
 _PLAIN: Final = _Type((), 1, 0, 0)
 
 
-def parse_message(name: str, definition: str, limits: Limits = DEFAULT_LIMITS) -> tuple[Field, ...]:
+def parse_message(
+    name: str, definition: str, limits: Limits = DEFAULT_LIMITS, *, is_ros1: bool = False
+) -> tuple[Field, ...]:
     """Return the fields of a message type.
 
     Args:
         name: `package/msg/Type`.
         definition: Its definition, followed by those of the types it uses.
         limits: Its `max_columns` and `max_depth` bound what the type unfolds to.
+        is_ros1: It is of ROS 1, where a type without fields has no bytes and `byte` is signed.
 
     Raises:
         BadDefinition: A line is not of the format, a type is missing, or it contains itself.
@@ -104,14 +111,15 @@ def parse_message(name: str, definition: str, limits: Limits = DEFAULT_LIMITS) -
         if head.startswith("MSG:"):
             sources[_short(head.removeprefix("MSG:").strip())] = body
     sources[_short(name)] = first
-    return _Parser(sources, limits).type_of(_short(name), 0).fields
+    return _Parser(sources, limits, is_ros1=is_ros1).type_of(_short(name), 0).fields
 
 
 class _Parser:
     """Reads the types of one definition, each once."""
 
-    def __init__(self, sources: dict[str, str], limits: Limits) -> None:
+    def __init__(self, sources: dict[str, str], limits: Limits, *, is_ros1: bool) -> None:
         self._sources = sources
+        self._is_ros1 = is_ros1
         self._limits = limits
         self._by_name: dict[str, str] = {}
         for key in sources:
@@ -157,7 +165,8 @@ class _Parser:
                 raise DefinitionOverLimit(f"more than {self._limits.max_columns:,} columns")
             if longest > MAX_NAME_CHARS + 1:
                 raise DefinitionOverLimit(f"a field's name of more than {MAX_NAME_CHARS} characters")
-        return _Type(tuple(found.values()) or (_EMPTY,), max(columns, 1), height + 1, longest)
+        empty = () if self._is_ros1 else (_EMPTY,)
+        return _Type(tuple(found.values()) or empty, max(columns, 1), height + 1, longest)
 
     def _field(self, match: re.Match[str], owner: str, depth: int) -> tuple[Field, _Type]:
         fixed = match["array"] is not None and match["size"] and "<=" not in match["array"]
@@ -166,6 +175,10 @@ class _Parser:
             raise BadDefinition(f"{_cut(owner)} has an array of {match['size'][:40]} items, more than {_MAX_ITEMS}")
         is_sequence = match["array"] is not None and length is None
         kind = match["type"]
+        if self._is_ros1 and kind in ("time", "duration"):
+            return Field(match["name"], kind, (), length, is_sequence), _PLAIN
+        if self._is_ros1 and kind == "byte":
+            return Field(match["name"], "i1", (), length, is_sequence), _PLAIN
         if kind in PRIMITIVES:
             return Field(match["name"], PRIMITIVES[kind], (), length, is_sequence), _PLAIN
         if kind in _TEXTS:
@@ -173,6 +186,8 @@ class _Parser:
         resolved = self._resolve(kind, owner)
         if resolved in (TIME, DURATION):  # known without their definition
             return Field(match["name"], resolved.rpartition("/")[2].lower(), (), length, is_sequence), _PLAIN
+        if resolved == HEADER and resolved not in self._sources:
+            self._sources[HEADER] = _HEADER_1 if self._is_ros1 else _HEADER_2
         if resolved not in self._sources:
             raise BadDefinition(f"{_cut(owner)} uses {_cut(kind)}, which is not defined")
         inner = self.type_of(resolved, depth + 1)

@@ -4,6 +4,7 @@ CAN frames come by the million and are decoded as arrays; the others one by one.
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -16,10 +17,14 @@ from argus_assets.recordings.columns import I64, U8, rows_at
 from argus_assets.recordings.messages.cdr import MAX_ITEMS, MAX_TEXT, CdrCursor, CdrError
 
 CAN_FRAME: Final = "can_msgs/msg/Frame"
+CAN_FRAME_1: Final = "can_msgs/Frame"
+"""The same in ROS 1."""
 CAN_FD_FRAME: Final = "ros2_socketcan_msgs/msg/FdFrame"
 ROS_LOG: Final = "rcl_interfaces/msg/Log"
 FOXGLOVE_LOG: Final = "foxglove.Log"
 DIAGNOSTIC_ARRAY: Final = "diagnostic_msgs/msg/DiagnosticArray"
+DIAGNOSTIC_ARRAYS: Final = (DIAGNOSTIC_ARRAY, "diagnostic_msgs/DiagnosticArray")
+"""The names of the type in ROS 2, and in ROS 1 and JSON."""
 
 MAX_STATUS_VALUES: Final = 64
 _LONG_JSON: Final = 1024**2
@@ -32,6 +37,20 @@ _ID_ERR: Final = 0x20000000
 """Flag bits that SocketCAN keeps in the identifier (linux/can.h)."""
 
 FOXGLOVE_LEVELS: Final = {0: 0, 1: 10, 2: 20, 3: 30, 4: 40, 5: 50}
+ROS1_LEVELS: Final = {1: 10, 2: 20, 4: 30, 8: 40, 16: 50}
+"""Levels of `rosgraph_msgs/Log`, each a bit."""
+
+LOG_LEVELS: Final[Mapping[str, Mapping[int, int] | None]] = {
+    ROS_LOG: None,
+    "rcl_interfaces/Log": None,
+    FOXGLOVE_LOG: FOXGLOVE_LEVELS,
+    "foxglove_msgs/msg/Log": FOXGLOVE_LEVELS,
+    "foxglove_msgs/Log": FOXGLOVE_LEVELS,
+    "rosgraph_msgs/Log": ROS1_LEVELS,
+    "rosgraph_msgs/msg/Log": ROS1_LEVELS,
+}
+"""Types of log entries → what their levels mean in those of ROS 2; `None` where they are these."""
+_STATUS_NAMES: Final = {"OK": 0, "WARN": 1, "WARNING": 1, "ERROR": 2, "STALE": 3}
 _LEVEL_NAMES: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40, "FATAL": 50}
 
 
@@ -68,7 +87,9 @@ _FD_LENGTHS: Final = (12, 16, 20, 24, 32, 48, 64)
 
 
 def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
-    """Decode CDR messages of `CAN_FRAME` or `CAN_FD_FRAME`.
+    """Decode messages of `CAN_FRAME` or `CAN_FD_FRAME` in CDR, or of `CAN_FRAME_1` in ROS 1.
+
+    ROS 1 has neither encapsulation nor alignment: a sequence number, stamp and frame_id, then the same fields.
 
     Layout after the 4-byte encapsulation: stamp (8 bytes), frame_id (string), then on a 4-byte boundary
     `can_msgs/msg/Frame`: id u32, is_rtr, is_extended, is_error, dlc, data[8];
@@ -80,6 +101,8 @@ def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
         sizes: Bytes of each payload.
         schema: Which of the two.
     """
+    if schema == CAN_FRAME_1:
+        return _decode_can_1(buffer, starts, sizes)
     is_fd = schema == CAN_FD_FRAME
     tail = 12 if is_fd else 16
     ok = sizes >= 4 + 12 + tail
@@ -122,6 +145,31 @@ def decode_can(buffer: U8, starts: I64, sizes: I64, schema: str) -> CanArrays:
     )
 
 
+def _decode_can_1(buffer: U8, starts: I64, sizes: I64) -> CanArrays:
+    tail = 16
+    ok = sizes >= 16 + tail
+    little = np.ones(len(starts), np.bool_)
+    text = _u32(_rows_where(ok, buffer, starts + 12, 4), little).astype(np.int64)
+    at = 16 + text
+    ok &= at + tail <= sizes
+    body = _rows_where(ok, buffer, starts + at, tail)
+    raw_id = _u32(body[:, 0:4], little)
+    remote, extended, error, dlc = body[:, 4] != 0, body[:, 5] != 0, body[:, 6] != 0, body[:, 7]
+    ok &= dlc <= 15
+    lengths = np.where(ok & ~remote, np.minimum(dlc, 8).astype(np.int64), 0)
+    return CanArrays(
+        ok=ok,
+        arbitration_id=(raw_id & np.uint32(0x1FFFFFFF)).astype(np.uint32),
+        is_extended_id=extended | ((raw_id & np.uint32(_ID_EFF)) != 0),
+        is_remote_frame=remote | ((raw_id & np.uint32(_ID_RTR)) != 0),
+        is_error_frame=error | ((raw_id & np.uint32(_ID_ERR)) != 0),
+        is_fd=False,
+        dlc=dlc,
+        starts=starts + at + 8,
+        lengths=lengths,
+    )
+
+
 def _rows_where(ok: npt.NDArray[np.bool_], buffer: U8, positions: I64, size: int) -> U8:
     """Return `columns.rows_at` in rows that are ok, zeros in the others."""
     if ok.all():
@@ -147,12 +195,12 @@ def decode_log(data: bytes, schema: str, encoding: str) -> dict[str, Any]:
     if encoding == "json":
         entry = _json(data)
         level = entry.get("level", 0)
-        if schema == FOXGLOVE_LOG:
-            number = (
-                _LEVEL_NAMES.get(str(level).upper(), 0) if isinstance(level, str) else FOXGLOVE_LEVELS.get(level, 0)
-            )
+        if isinstance(level, str) and level.upper() in _LEVEL_NAMES:
+            number = _LEVEL_NAMES[level.upper()]
         else:
-            number = int(level)
+            number = level_number(level)
+            levels = LOG_LEVELS.get(schema)
+            number = number if levels is None else levels.get(number, 0)
         text = entry.get("message", entry.get("msg", ""))
         return {
             "level": max(0, min(255, number)),
@@ -169,6 +217,25 @@ def decode_log(data: bytes, schema: str, encoding: str) -> dict[str, Any]:
     return {"level": level, "name": name, "message": message, "file": file, "line": cursor.u32()}
 
 
+def level_number(level: object) -> int:
+    """Return a level of JSON as a number: a number, its digits, or the byte in base64 that protobuf's JSON makes of it.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(level, bool) or level is None:
+        return int(bool(level))
+    if isinstance(level, int | float):
+        return int(level)
+    text = str(level)
+    if text.lstrip("-").isdigit() and len(text) <= 4:
+        return int(text)
+    raw = b64decode(text, validate=True) if len(text) <= 8 else b""
+    if len(raw) != 1:
+        raise CdrError(f"{text[:20]!r} is no level")
+    return raw[0]
+
+
 def decode_diagnostics(data: bytes, encoding: str) -> list[dict[str, Any]]:
     """Decode the statuses of one DiagnosticArray: level, name, message, hardware_id, values.
 
@@ -182,7 +249,9 @@ def decode_diagnostics(data: bytes, encoding: str) -> list[dict[str, Any]]:
         if len(statuses) > MAX_ITEMS:
             raise CdrError(f"{len(statuses)} statuses, at most {MAX_ITEMS}")
         return [_json_status(status) for status in statuses]
-    cursor = CdrCursor(data)
+    cursor = CdrCursor(data, is_ros1=encoding == "ros1")
+    if encoding == "ros1":
+        cursor.u32()  # sequence number
     cursor.i32()
     cursor.u32()
     cursor.text()
@@ -226,8 +295,9 @@ def _json_status(status: object) -> dict[str, Any]:
         raise CdrError("a status is not an object")
     level = status.get("level", 0)
     pairs = status.get("values", [])
+    named = _STATUS_NAMES.get(level.upper()) if isinstance(level, str) else None
     return {
-        "level": max(0, min(255, int(level))),
+        "level": max(0, min(255, named if named is not None else level_number(level))),
         "name": _text(status.get("name", "")),
         "message": _text(status.get("message", "")),
         "hardware_id": _text(status.get("hardware_id", "")),

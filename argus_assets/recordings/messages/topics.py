@@ -1,7 +1,7 @@
 """Topics as typed columns: messages by their schema, flattened to one table for each topic.
 
-Columns are named by the path of a field (`pose.position.x`). Three encodings: CDR with a `.msg` definition (ROS 2),
-JSON with a JSON schema, protobuf with its file descriptors. A message that contradicts its schema is left out
+Columns are named by the path of a field (`pose.position.x`). The encodings: CDR with a `.msg` or IDL definition (ROS 2, DDS),
+ROS 1 with its definition, JSON with a JSON schema, protobuf with its file descriptors. A message that contradicts its schema is left out
 of the table and counted; the frame table keeps its bytes.
 
 Schemas and messages are hostile until proven otherwise. What a schema unfolds to is counted before it is built, a type
@@ -25,6 +25,7 @@ from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.columns import I64, U8, Flags, as_text, binary_series
 from argus_assets.recordings.messages.cdr import MAX_TEXT
 from argus_assets.recordings.messages.cdr_columns import decode_columns
+from argus_assets.recordings.messages.idl import to_message
 from argus_assets.recordings.messages.ros_msg import (
     BadDefinition,
     DefinitionOverLimit,
@@ -93,6 +94,11 @@ def _pass(_: BadDefinition) -> None:
     """Report nothing."""
 
 
+def can_flatten(encoding: str, schema_encoding: str, definition: bytes) -> bool:
+    """Return whether messages of an encoding can become columns by such a schema."""
+    return (encoding, schema_encoding) in _READERS and bool(definition.strip())
+
+
 def flattener(
     encoding: str,
     schema: str,
@@ -105,9 +111,9 @@ def flattener(
     """Return what turns messages of a schema into columns; `None` where the schema cannot be used.
 
     Args:
-        encoding: Of the messages: `cdr`, `json` or `protobuf`.
+        encoding: Of the messages: `cdr`, `ros1`, `json` or `protobuf`.
         schema: Name of the type.
-        schema_encoding: `ros2msg`, `jsonschema` or `protobuf`.
+        schema_encoding: `ros2msg`, `ros2idl`, `omgidl`, `ros1msg`, `jsonschema` or `protobuf`.
         definition: The schema itself.
         budget: Of the file.
         report: Called with why the schema cannot be used, where it is one of these kinds.
@@ -129,16 +135,32 @@ _Read = tuple[Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]], int, 
 
 
 def _of_ros(schema: str, definition: bytes, limits: Limits) -> _Read:
+    return _of_message(schema, _utf8(definition), limits)
+
+
+def _of_ros1(schema: str, definition: bytes, limits: Limits) -> _Read:
+    return _of_message(schema, _utf8(definition), limits, is_ros1=True)
+
+
+def _of_idl(schema: str, definition: bytes, limits: Limits) -> _Read:
+    return _of_message(schema, to_message(schema, _utf8(definition)), limits)
+
+
+def _utf8(definition: bytes) -> str:
     try:
-        fields = parse_message(schema, definition.decode(), limits)
+        return definition.decode()
     except UnicodeDecodeError as error:
         raise BadDefinition(f"not UTF-8: {error.reason} at byte {error.start}") from error
 
+
+def _of_message(schema: str, definition: str, limits: Limits, *, is_ros1: bool = False) -> _Read:
+    fields = parse_message(schema, definition, limits, is_ros1=is_ros1)
+
     def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
-        return decode_columns(buffer, starts, sizes, fields, spend)
+        return decode_columns(buffer, starts, sizes, fields, spend, is_ros1=is_ros1)
 
     empty, _ = decode(np.zeros(4, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), lambda _: None)
-    return decode, count_columns(fields) if empty.width else 0, 4 + min_bytes(fields)
+    return decode, count_columns(fields) if empty.width else 0, (0 if is_ros1 else 4) + min_bytes(fields)
 
 
 class _Names:
@@ -190,7 +212,7 @@ def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: 
     except (ValueError, RecursionError) as error:
         raise BadDefinition(f"not JSON: {str(error)[:200] or type(error).__name__}") from error
     names = _Names(limits)
-    dtype = _json_dtype(document, "", 0, names)
+    dtype = _json_dtype(document, "", 0, names, _References(document))
     if not isinstance(dtype, pl.Struct):
         raise BadDefinition("not an object with properties")
     columns = _json_columns(dtype, pl.col(""), "", _Names(limits))
@@ -211,9 +233,79 @@ def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: 
     return decode, names.count, 0
 
 
-def _json_dtype(schema: Any, path: str, depth: int, names: _Names) -> pl.DataType:  # noqa: ANN401 - any JSON value
+class _References:
+    """The definitions that a JSON schema refers to: `$ref` within the document, `allOf`, and the one choice that is not null."""
+
+    def __init__(self, document: Any) -> None:  # noqa: ANN401 - any JSON value
+        self._document = document
+        self._left = _MAX_REFERENCES
+
+    def resolved(self, schema: Any, open_: frozenset[str]) -> tuple[Any, frozenset[str]]:  # noqa: ANN401
+        """Return a schema with what it refers to, and the references that lie open; one to itself is free of type."""
+        while isinstance(schema, dict) and isinstance(target := schema.get("$ref"), str):
+            self._left -= 1
+            if target in open_ or self._left < 0:
+                return {}, open_
+            open_ |= {target}
+            schema = self._at(target)
+        if not isinstance(schema, dict):
+            return schema, open_
+        if isinstance(parts := schema.get("allOf"), list):
+            schema, open_ = self._merged(schema, parts, open_)
+        for choice in ("anyOf", "oneOf"):
+            if isinstance(options := schema.get(choice), list) and "type" not in schema:
+                real = [o for o in options[:_MAX_CHOICES] if not (isinstance(o, dict) and o.get("type") == "null")]
+                if len(real) == 1:
+                    return self.resolved(real[0], open_)
+        return schema, open_
+
+    def _merged(
+        self, schema: dict[str, Any], parts: list[Any], open_: frozenset[str]
+    ) -> tuple[dict[str, Any], frozenset[str]]:
+        merged = {key: value for key, value in schema.items() if key != "allOf"}
+        properties = dict(merged.get("properties") or {}) if isinstance(merged.get("properties"), dict) else {}
+        for part in parts[:_MAX_CHOICES]:
+            self._left -= 1
+            if self._left < 0:
+                break
+            inner, open_ = self.resolved(part, open_)
+            if isinstance(inner, dict):
+                more = inner.get("properties")
+                properties |= more if isinstance(more, dict) else {}
+                merged = {**{k: v for k, v in inner.items() if k != "properties"}, **merged}
+        if properties:
+            merged |= {"properties": properties, "type": merged.get("type", "object")}
+        return merged, open_
+
+    def _at(self, target: str) -> Any:  # noqa: ANN401
+        if not target.startswith("#"):
+            return {}  # another document
+        found = self._document
+        for part in target[1:].split("/")[1:_MAX_REFERENCE_PARTS]:
+            name = part.replace("~1", "/").replace("~0", "~")
+            found = found.get(name) if isinstance(found, dict) else None
+        return found
+
+
+_MAX_REFERENCES: Final = 10_000
+_MAX_CHOICES: Final = 64
+_MAX_REFERENCE_PARTS: Final = 32
+"""References of a schema that are followed, alternatives of one, and parts of a path: more than any schema has."""
+
+
+def _json_dtype(  # noqa: PLR0917 - called here and by itself
+    schema: Any,  # noqa: ANN401 - any JSON value
+    path: str,
+    depth: int,
+    names: _Names,
+    references: _References,
+    open_: frozenset[str] = frozenset({"#"}),
+) -> pl.DataType:
     """Return the polars type of a JSON schema; text for what has no single type, or is nested too deep."""
+    schema, open_ = references.resolved(schema, open_)
     kinds = schema.get("type") if isinstance(schema, dict) else None
+    if kinds is None and isinstance(schema, dict):
+        kinds = _untyped(schema)
     kind = next((k for k in kinds if k != "null"), None) if isinstance(kinds, list) else kinds
     if isinstance(schema, dict) and depth <= names.limits.max_depth:
         properties, items = schema.get("properties"), schema.get("items")
@@ -224,13 +316,29 @@ def _json_dtype(schema: Any, path: str, depth: int, names: _Names) -> pl.DataTyp
                     name.encode()
                 except UnicodeEncodeError as error:
                     raise BadDefinition("a property whose name is not a text") from error
-                fields[name] = _json_dtype(value, f"{path}.{name}" if path else name, depth + 1, names)
+                inner = f"{path}.{name}" if path else name
+                fields[name] = _json_dtype(value, inner, depth + 1, names, references, open_)
             return pl.Struct(fields)
         if kind == "array" and isinstance(items, dict):
-            return pl.List(_json_dtype(items, path, depth + 1, names))
+            return pl.List(_json_dtype(items, path, depth + 1, names, references, open_))
     names.more(path)
     plain = {"number": pl.Float64(), "integer": pl.Int64(), "boolean": pl.Boolean()}
     return plain.get(kind, pl.String()) if isinstance(kind, str) else pl.String()
+
+
+def _untyped(schema: dict[str, Any]) -> str | None:
+    """Return the type that a schema has without stating it: by its properties, its items, or the values of its list."""
+    if isinstance(schema.get("properties"), dict):
+        return "object"
+    if isinstance(schema.get("items"), dict):
+        return "array"
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if not isinstance(values, list) or not values:
+        return None
+    kinds = {type(value) for value in values[:_MAX_CHOICES]}
+    return (
+        {int: "integer", float: "number", bool: "boolean", str: "string"}.get(kinds.pop()) if len(kinds) == 1 else None
+    )
 
 
 def _json_columns(dtype: pl.Struct, value: pl.Expr, prefix: str, names: _Names) -> list[pl.Expr]:
@@ -255,7 +363,7 @@ def _json_columns(dtype: pl.Struct, value: pl.Expr, prefix: str, names: _Names) 
 
 def _decode_json(raw: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -> tuple[pl.Series, Flags]:
     """Decode one value for each message, null and false where it does not match the schema."""
-    text = as_text(raw)
+    text = as_text(raw).str.strip_prefix("\ufeff")
     size = int(raw.bin.size().sum())
     nested = int(text.str.count_matches(r"[\[{]").sum() or 0)
     spend(_TRY_VALUES + columns * _TRY_PER_COLUMN + size // 16 + nested * _NESTED_VALUES)
@@ -263,11 +371,12 @@ def _decode_json(raw: pl.Series, dtype: pl.Struct, columns: int, spend: Spend) -
     decoded = None if text.str.contains(_NOT_ONE_VALUE).any() else _json_values(text, dtype)
     if decoded is not None:
         return decoded, np.ones(len(text), np.bool_)
-    # Some message is not JSON, or not of its schema: Python finds which, and where it errs, halving does.
-    spend(size + len(text) * (columns + _ROW_VALUES))
-    good = np.fromiter((_is_of(value, dtype) for value in text), np.bool_, len(text))
+    # Some message is not JSON, or has other values than its schema: Python finds which, and where it errs, halving does.
+    spend(2 * size + len(text) * (columns + _ROW_VALUES))
+    plain = [_of_type(value, dtype) for value in text]
+    good = np.array([value is not None for value in plain], np.bool_)
     rows = np.flatnonzero(good)
-    parts = list(_by_halves(text.gather(rows), dtype, columns, spend))
+    parts = list(_by_halves(pl.Series([plain[row] for row in rows], dtype=pl.String), dtype, columns, spend))
     values = pl.concat(parts) if parts else pl.Series([], dtype=dtype)
     places = np.cumsum(good) - 1
     found = values.gather(
@@ -301,44 +410,47 @@ def _json_values(text: pl.Series, dtype: pl.Struct) -> pl.Series | None:
     return decoded if len(decoded) == len(text) else None
 
 
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object as polars reads it: of two members with one name the first."""
     return dict(reversed(pairs))
 
 
-_parse_json: Final = partial(json.loads, parse_constant=_no_constant, object_pairs_hook=_first_of_each)
+_parse_json: Final = partial(json.loads, object_pairs_hook=_first_of_each)
 
 
-def _is_of(text: str | None, dtype: pl.Struct) -> bool:
-    """Return whether a text is one JSON value of a type, by the rules of `Series.str.json_decode`."""
+def _of_type(text: str | None, dtype: pl.Struct) -> str | None:
+    """Return a JSON object with what a type has of it, or `None` where a text is no object.
+
+    A message is not bad because a value is not of its schema: the value is null. NaN and infinity, which Python writes, are
+    null too, and what has no single type is text.
+    """
     try:
-        return text is not None and _fits(_parse_json(text), dtype)
+        value = None if text is None else _parse_json(text)
+        return json.dumps(_fitting(value, dtype), allow_nan=False) if isinstance(value, dict) else None
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
-def _fits(value: object, dtype: Any) -> bool:  # noqa: ANN401 - polars states classes beside instances
+def _fitting(value: Any, dtype: Any) -> Any:  # noqa: ANN401 - any JSON value; a way for each kind of type
+    """Return what a polars type can hold of a value."""
     if value is None:
-        return True
+        return None
     if isinstance(dtype, pl.Struct):
-        if not isinstance(value, dict):
-            return False
         types = {field.name: field.dtype for field in dtype.fields}
-        return all(_fits(item, types[name]) for name, item in value.items() if name in types)
+        return {k: _fitting(v, types[k]) for k, v in value.items() if k in types} if isinstance(value, dict) else None
     if isinstance(dtype, pl.List):
-        inner = dtype.inner
-        return all(_fits(item, inner) for item in value) if isinstance(value, list) else _fits(value, inner)
-    if isinstance(value, (dict, list)):
-        return False
+        return [_fitting(item, dtype.inner) for item in value] if isinstance(value, list) else None
+    if dtype == pl.String():
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)[:MAX_TEXT]
     if dtype == pl.Boolean():
-        return isinstance(value, bool)
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return dtype == pl.String() or not isinstance(value, str)
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return int(value)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if dtype == pl.Int64():
+        return int(value) if value == int(value) and -(2**63) <= value < 2**63 else None
+    return float(value)
 
 
 # ---------------------------------------------------------------------------------------------- protobuf
@@ -436,7 +548,7 @@ class _Leaf:
     """A column of a protobuf message.
 
     Attributes:
-        default: Of messages that do not set it.
+        default: Of messages that do not set it; null where the field states presence: absent is no zero.
         convert: From the value of the message; called with `spend` too.
     """
 
@@ -465,6 +577,10 @@ def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:
         for field, value in fields_of(message):
             action = plan.get(field.number)
             if isinstance(action, dict):
+                # A nested message that is there has the defaults of its fields; one that is not has none.
+                for leaf in action.values():
+                    if not isinstance(leaf, dict) and leaf.default is not None:
+                        values[leaf.index][row] = leaf.default
                 fill(value, action, values, row, spend)
             elif action is not None:
                 values[action.index][row] = action.convert(value, spend)
@@ -472,7 +588,8 @@ def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:
     def decode(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[pl.DataFrame, Flags]:
         ok = sizes <= _MAX_MESSAGE_BYTES
         spend(int(sizes[ok].sum()) + len(starts) * _ROW_PROTOBUF)
-        values = [[leaf.default] * len(starts) for leaf in leaves]
+        outermost = {leaf.index for leaf in plan.values() if not isinstance(leaf, dict)}
+        values = [[leaf.default if leaf.index in outermost else None] * len(starts) for leaf in leaves]
         for i, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
             if not ok[i]:
                 continue
@@ -524,10 +641,10 @@ def _plan(  # noqa: PLR0917 - called here and by itself
             kind = (
                 (pl.List(dtype), [], _list_of(dtype))
                 if field.is_repeated
-                else (dtype, field.default_value, _plain(dtype))
+                else (dtype, None if field.has_presence else field.default_value, _plain(dtype))
             )
         elif _is_time(nested) and not field.is_repeated:
-            kind = (_TIME if nested.name == "Timestamp" else _DURATION, 0, _whole_ns)
+            kind = (_TIME if nested.name == "Timestamp" else _DURATION, None, _whole_ns)
         elif field.is_repeated:
             kind = (pl.List(pl.String()), [], _texts)
         elif nested.full_name in path or len(path) > limits.max_depth:
@@ -603,7 +720,10 @@ def _json_text(value: "Message", spend: Spend) -> str | None:
     if not _spend_text(value, spend):
         return None
     try:
-        text = MessageToJson(value, preserving_proto_field_name=True, indent=None)[:MAX_TEXT]
+        # Zeros of fields without presence are values too.
+        text = MessageToJson(
+            value, preserving_proto_field_name=True, indent=None, always_print_fields_with_no_presence=True
+        )[:MAX_TEXT]
     except Exception:  # noqa: BLE001 - an Any of an unknown type, a Timestamp out of range, and what else has no JSON
         return None
     spend(len(text))
@@ -632,6 +752,9 @@ def _protobuf_dtype(field: "FieldDescriptor") -> pl.DataType:
 
 _READERS: Final[dict[tuple[str, str], Callable[[str, bytes, Limits], _Read]]] = {
     ("cdr", "ros2msg"): _of_ros,
+    ("cdr", "ros2idl"): _of_idl,
+    ("cdr", "omgidl"): _of_idl,
+    ("ros1", "ros1msg"): _of_ros1,
     ("json", "jsonschema"): _of_json,
     ("protobuf", "protobuf"): _of_protobuf,
 }

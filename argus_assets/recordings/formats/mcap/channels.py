@@ -22,15 +22,15 @@ from argus_assets.recordings.messages.ros_msg import (
     min_bytes,
     parse_message,
 )
-from argus_assets.recordings.messages.topics import Flattener, Spend, flattener
+from argus_assets.recordings.messages.topics import Flattener, Spend, can_flatten, flattener
 from argus_assets.recordings.model import Problem, TopicKey
 
 _KIND: Final = {
     messages.CAN_FRAME: "can",
     messages.CAN_FD_FRAME: "can",
-    messages.ROS_LOG: "log",
-    messages.FOXGLOVE_LOG: "log",
-    messages.DIAGNOSTIC_ARRAY: "diagnostic",
+    messages.CAN_FRAME_1: "can",
+    **dict.fromkeys(messages.LOG_LEVELS, "log"),
+    **dict.fromkeys(messages.DIAGNOSTIC_ARRAYS, "diagnostic"),
 }
 _LOG_FIELDS: Final = parse_message(
     messages.ROS_LOG,
@@ -98,6 +98,7 @@ class ChannelTable:
         self._settled: dict[int, Channel] = {}
         self._refused: set[int] = set()
         self._typed: dict[TopicKey, Flattener | None] = {}
+        self._told: set[tuple[str, str]] = set()
 
     def __contains__(self, number: int) -> bool:
         """Return whether a channel has a record, or was settled as unknown."""
@@ -201,27 +202,49 @@ class ChannelTable:
         """Return a channel as its records declare it, its schema not parsed."""
         schema, encoding = record.schema.name, record.encoding
         kind = _KIND.get(schema, "message")
-        if (kind == "can" and encoding != "cdr") or (kind == "diagnostic" and encoding == "protobuf"):
+        of_can = "ros1" if schema == messages.CAN_FRAME_1 else "cdr"
+        if (kind == "can" and encoding != of_can) or (kind == "diagnostic" and encoding not in ("cdr", "json", "ros1")):
+            kind = "message"
+        if kind == "log" and encoding not in ("cdr", "json", "ros1", "protobuf"):
             kind = "message"
         return Channel(record.topic, schema, encoding, kind)
 
     def _settle(self, record: _Record) -> Channel:
         channel = self._unsettled(record)
-        if channel.kind == "log" and channel.encoding == "cdr":
+        if channel.kind == "log" and channel.encoding == "cdr" and channel.schema == messages.ROS_LOG:
             log = Flattener(
                 _decode_ros_log, count_columns(_LOG_FIELDS), 4 + min_bytes(_LOG_FIELDS), self._budget, channel.schema
             )
             return Channel(channel.topic, channel.schema, channel.encoding, "log", log)
-        if channel.kind != "message" and channel.encoding != "protobuf":
+        is_log_table = channel.kind == "log" and channel.encoding in ("protobuf", "cdr", "ros1")
+        if channel.kind != "message" and not is_log_table:
             return channel
         flatten = self._flattener(record)
         if channel.kind == "log" and flatten is not None:
             return Channel(channel.topic, channel.schema, channel.encoding, "log", flatten)
         return Channel(channel.topic, channel.schema, channel.encoding, "message", self._table_of(record, flatten))
 
+    def _tell(self, record: _Record) -> None:
+        """Report messages that are kept as bytes because of their encoding, once for each kind."""
+        encoding, of_schema = record.encoding, record.schema.encoding
+        kind = (encoding, of_schema if record.schema.definition else "")
+        if encoding == "" or kind in self._told:
+            return
+        self._told.add(kind)
+        what = f"{encoding[:40]} with {f'a schema of {of_schema[:40]}' if kind[1] else 'no schema'}"
+        self._problems.append(
+            Problem(
+                "unsupported", "cdr, ros1, json or protobuf with their schema", f"{what}, first on topic {record.topic[:80]!r}",
+                record.at, 0, "Its messages are kept as frames, without columns.",
+            )
+        )  # fmt: skip
+
     def _flattener(self, record: _Record) -> Flattener | None:
         """Return the function that flattens a channel's messages, made once for each schema and encoding."""
         schema = record.schema
+        if not can_flatten(record.encoding, schema.encoding, schema.definition):
+            self._tell(record)
+            return None
         if record.encoding not in schema.flatteners:
 
             def report(error: BadDefinition) -> None:

@@ -190,7 +190,7 @@ def _decode_window(window: Window, channels: Mapping[int, Channel], first: int, 
             before, place = decoded.bad.get((channel.topic, channel.schema), (0, window.ats[base][1]))
             decoded.bad[channel.topic, channel.schema] = (before + int(count), place)
 
-    for schema in (messages.CAN_FRAME, messages.CAN_FD_FRAME):
+    for schema in (messages.CAN_FRAME, messages.CAN_FD_FRAME, messages.CAN_FRAME_1):
         of_schema = np.array([channel.kind == "can" and channel.schema == schema for channel in found])
         if not of_schema.any():
             continue
@@ -237,7 +237,7 @@ def _decode_window(window: Window, channels: Mapping[int, Channel], first: int, 
             else:
                 tables.setdefault((channel.topic, channel.schema), []).append(_with_place(place, columns))
             decoded.size += 8 * columns.height * channel.flatten.columns
-        elif channel.encoding in ("cdr", "json"):
+        elif channel.encoding in ("cdr", "json", "ros1"):
             cost = _ONE_VALUES * len(rows) + _ONE_PER_BYTE * int(sizes[rows].sum())
             if not budget.take("values", cost, name=channel.schema):
                 arrays.kind[rows] = KINDS.index("message")
@@ -293,7 +293,7 @@ def _times(stated: np.ndarray, at: int, decoded: Decoded) -> np.ndarray:
 
 
 def _log_rows(place: pl.DataFrame, columns: pl.DataFrame, channel: Channel) -> pl.DataFrame:
-    """Log entries from the columns of `rcl_interfaces/msg/Log` or `foxglove.Log`; of other types they are left out."""
+    """Return log entries from the columns of a type of `LOG_LEVELS`; columns of other types are left out."""
     types = columns.schema
 
     def text(*names: str) -> pl.Series:
@@ -309,8 +309,9 @@ def _log_rows(place: pl.DataFrame, columns: pl.DataFrame, channel: Channel) -> p
         return columns[name]
 
     level = number("level")
-    if channel.schema == messages.FOXGLOVE_LOG:
-        level = level.replace_strict(messages.FOXGLOVE_LEVELS, default=0)
+    levels = messages.LOG_LEVELS.get(channel.schema)
+    if levels is not None:
+        level = level.replace_strict(levels, default=0)
     made = place.with_columns(
         level=level.cast(pl.UInt8, strict=False).fill_null(0), name=text("name"), message=text("msg", "message"),
         file=text("file"), line=number("line").cast(pl.UInt32, strict=False).fill_null(0), channel=pl.lit(channel.topic),
