@@ -14,7 +14,7 @@ from typing import Final
 from argus_assets.common.tempdirs import remove_folder
 from argus_assets.containment.client import MIB, Allowance, Confined, Ended, Reserve, no_reserve
 from argus_assets.plugins.workplace import workplace
-from argus_assets.recordings.formats.compressed import GZIP, ZSTD
+from argus_assets.recordings.formats.compressed import MARKS
 from argus_assets.recordings.jobs import INFLATED, PART
 from argus_assets.recordings.model import DEFAULT_LIMITS, Limits, Problem, RecordingSummary, Source
 from argus_assets.recordings.parts import Stop, read_summary, stopped, unread_part, write_summary
@@ -97,7 +97,7 @@ def read_contained(
     if decoders.plug_ins:
         source.seek(0)
         head = source.read(HEAD_BYTES)
-        if head.startswith((GZIP, ZSTD)):
+        if head.startswith(MARKS):
             found = _inflated_plug_in(
                 confined, source, size, name=name, limits=limits, decoders=decoders, with_tables=with_tables, reserve=reserve
             )  # fmt: skip

@@ -10,7 +10,8 @@ import polars as pl
 from argus_assets.common.texts import clean
 from argus_assets.errors import ArgusError
 from argus_assets.recordings.budget import Budget
-from argus_assets.recordings.formats.compressed import GZIP, ZSTD, CompressedReader
+from argus_assets.recordings.formats.compressed import MARKS, CompressedReader
+from argus_assets.recordings.known_files import KNOWN_FILES, known_file
 from argus_assets.recordings.model import (
     DEFAULT_LIMITS,
     FrameBatch,
@@ -95,17 +96,23 @@ def open_recording(
     budget = Budget(limits, source.seek(0, 2))
     source.seek(0)
     head = source.read(HEAD_BYTES)
-    if head.startswith((GZIP, ZSTD)):
+    if head.startswith(MARKS):
         inner = partial(_open_inflated, decoders=decoders, name=inner_name(name))
         return GuardedReader(CompressedReader(source, budget, inner), budget)
     return GuardedReader(_open_inflated(source, budget, decoders=decoders, name=name), budget)
 
 
 def unknown_format(found: str, decoders: Decoders) -> Problem:
-    """Return the problem of a file that none of these formats is."""
+    """Return the problem of a file that none of these formats is.
+
+    Args:
+        found: What it is, by name where that is known (`known_files.py`), else its first bytes.
+        decoders: The active formats.
+    """
+    advice = next((known.advice for known in KNOWN_FILES if known.name == found), None)
     return Problem(
         "unknown_format", f"one of {', '.join(decoders.names)}", found, 0, None,
-        " ".join(["Check that this file is a recording, and of a supported format.", *decoders.notes]),
+        " ".join([advice or "Check that this file is a recording, and of a supported format.", *decoders.notes]),
     )  # fmt: skip
 
 
@@ -124,6 +131,7 @@ def _open_inflated(source: Source, budget: Budget, *, decoders: Decoders, name: 
             "empty_file", "a recording", "0 bytes", 0, None, "The logger wrote nothing, or the upload was cut off."
         )
     else:
-        problem = unknown_format(f"a file that starts with {head[:16].hex(' ')}", decoders)
+        known = known_file(head)
+        problem = unknown_format(known.name if known else f"a file that starts with {head[:16].hex(' ')}", decoders)
     summary.problems.append(problem)
     return UnreadableReader(summary)

@@ -16,6 +16,8 @@ from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.formats.blf.reader import BlfDecoder
 from argus_assets.recordings.formats.mcap.reader import McapDecoder
 from argus_assets.recordings.formats.mdf4.reader import Mdf4Decoder
+from argus_assets.recordings.formats.rosbag.bag import BagDecoder
+from argus_assets.recordings.formats.rosbag.db3 import Db3Decoder
 from argus_assets.recordings.formats.text.asc import ASC
 from argus_assets.recordings.formats.text.candump import CANDUMP
 from argus_assets.recordings.formats.text.candump_output import CANDUMP_OUTPUT
@@ -49,6 +51,8 @@ DECODERS: Final[tuple[Decoder, ...]] = (
     McapDecoder(),
     Mdf4Decoder(),
     BlfDecoder(),
+    BagDecoder(),
+    Db3Decoder(),
     CANDUMP,
     CANDUMP_OUTPUT,
     ASC,
@@ -60,7 +64,7 @@ DECODERS: Final[tuple[Decoder, ...]] = (
 HEAD_BYTES: Final = 4096
 """Bytes of a file's start that decide its format."""
 
-_COMPRESSED: Final = re.compile(r"(?i)\.(?:gz|zst|zstd)$")
+_COMPRESSED: Final = re.compile(r"(?i)\.(?:gz|zst|zstd|bz2|xz)$")
 
 
 class Collector(Protocol):

@@ -185,7 +185,9 @@ def test_a_schema_is_parsed_once_however_many_channels_have_it(monkeypatch: pyte
 
     parsed: list[str] = []
     real = topics.parse_message
-    monkeypatch.setattr(topics, "parse_message", lambda name, *rest, **more: parsed.append(name) or real(name, *rest, **more))
+    monkeypatch.setattr(
+        topics, "parse_message", lambda name, *rest, **more: parsed.append(name) or real(name, *rest, **more)
+    )
     parts = [schema(n, "p/msg/T", "ros2msg", "float64 x") + channel(n, n, f"/t{n}") for n in range(1, 200)]
     batch, _ = read(mcap(*parts, *(message(n, CDR + bytes(8)) for n in range(1, 100))))
     assert len(batch.topics) == 99

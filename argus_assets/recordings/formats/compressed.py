@@ -1,5 +1,7 @@
-"""A recording inside gzip or zstd: inflated to a temporary file within limits, then read as what it is."""
+"""A recording inside gzip, zstd, bz2 or xz: inflated to a temporary file within limits, then read as what it is."""
 
+import bz2
+import lzma
 import os
 import tempfile
 import zlib
@@ -13,10 +15,17 @@ from argus_assets.recordings.model import FrameBatch, Problem, Reader, Recording
 
 GZIP: Final = b"\x1f\x8b\x08"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
+BZ2: Final = b"BZh"
+XZ: Final = b"\xfd7zXZ\0"
+COMPRESSIONS: Final[dict[bytes, str]] = {GZIP: "gzip", ZSTD: "zstd", BZ2: "bz2", XZ: "xz"}
+"""First bytes of a compressed file → the compression."""
+MARKS: Final = tuple(COMPRESSIONS)
 
 _READ_BYTES: Final = 1024 * 1024
-_STEP_BYTES: Final = {"gzip": 16 * 1024, "zstd": 1024}
+_STEP_BYTES: Final = {"gzip": 16 * 1024, "zstd": 1024, "bz2": 16 * 1024, "xz": 16 * 1024}
 """Compressed bytes that are inflated at a time: deflate makes at most 1,032 bytes of one, zstd 128 KiB of four."""
+_OUT_BYTES: Final = 8 * 1024**2
+"""Bytes that bz2 and xz are asked for at a time: of a few they can make gigabytes."""
 _MAX_WINDOW_BYTES: Final = 128 * 1024**2
 """Memory that a zstd frame may ask for: what `zstd --ultra` and `--long` take."""
 
@@ -24,7 +33,7 @@ Open = Callable[[Source, Budget], Reader]
 
 
 class _Member(Protocol):
-    """A gzip member or a zstd frame while it is inflated."""
+    """A gzip member, a zstd frame, or a stream of bz2 or xz while it is inflated."""
 
     @property
     def eof(self) -> bool: ...
@@ -48,7 +57,8 @@ class CompressedReader:
 
     def __iter__(self) -> Iterator[FrameBatch]:
         self._source.seek(0)
-        name = "gzip" if self._source.read(len(GZIP)) == GZIP else "zstd"
+        head = self._source.read(max(map(len, MARKS)))
+        name = next(name for mark, name in COMPRESSIONS.items() if head.startswith(mark))
         # The module asks the environment once; a process that was forked may have another folder.
         with tempfile.TemporaryFile(prefix="argus-inflated-", dir=os.environ.get("TMPDIR")) as inflated:
             problem: Problem | None = None
@@ -60,13 +70,15 @@ class CompressedReader:
                     if len(fitting) < len(piece):
                         self._budget.inflate(len(piece) - len(fitting), at=at)  # refused, and reported
                         break
-            except (zlib.error, zstandard.ZstdError, EOFError) as error:
+            except (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # of the disk, and not of the data
                 problem = Problem(
                     "bad_compression", f"whole {name} data", f"{inflated.tell()} bytes, then: {error}",
                     self._source.tell(), None, "The file is damaged or cut off, or needs a dictionary or more than 128 MiB; what came before was read.",
                 )  # fmt: skip
             inflated.seek(0)
-            if inflated.read(len(ZSTD)).startswith((GZIP, ZSTD)):
+            if inflated.read(max(map(len, MARKS))).startswith(MARKS):
                 self.summary.problems.append(
                     Problem(
                         "unknown_format", f"a recording inside of {name}", "another compression", 0, None,
@@ -93,7 +105,7 @@ class CompressedReader:
 
         Raises:
             zlib.error: It is damaged.
-            zstandard.ZstdError: The same.
+            zstandard.ZstdError: The same; likewise `lzma.LZMAError`, and `OSError` without a number of bz2.
             EOFError: It is cut off.
         """
         step = _STEP_BYTES[name]
@@ -109,8 +121,13 @@ class CompressedReader:
                         data = data.lstrip(b"\0")
                         if not data:
                             break
-                        member = zlib.decompressobj(wbits=31) if name == "gzip" else zstd.decompressobj()
-                    yield at + start, member.decompress(data)
+                        member = _member(name, zstd)
+                    if isinstance(member, bz2.BZ2Decompressor | lzma.LZMADecompressor):
+                        yield at + start, member.decompress(data, _OUT_BYTES)
+                        while not member.eof and not member.needs_input:
+                            yield at + start, member.decompress(b"", _OUT_BYTES)
+                    else:
+                        yield at + start, member.decompress(data)
                     if not member.eof:
                         break
                     data = member.unused_data
@@ -118,3 +135,14 @@ class CompressedReader:
             at += len(block)
         if member is not None:
             raise EOFError("the end is missing")
+
+
+def _member(name: str, zstd: zstandard.ZstdDecompressor) -> _Member:
+    """Return what inflates a member, within memory that is bounded."""
+    if name == "gzip":
+        return zlib.decompressobj(wbits=31)
+    if name == "bz2":
+        return bz2.BZ2Decompressor()
+    if name == "xz":
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_WINDOW_BYTES)
+    return zstd.decompressobj()
