@@ -39,6 +39,7 @@ AFTER_PROGRAMMING_S: Final = 30.0
 _READ_OUTS: Final = (
     "obd_",
     "uds_",
+    "kwp_",
     "j1939_dm2",
     "j1939_dm3",
     "j1939_dm6",

@@ -1,4 +1,4 @@
-"""Sources and severities of what ECUs answer to testers: OBD (SAE J1979) and UDS (ISO 14229-1)."""
+"""Sources and severities of what ECUs answer to testers: OBD (SAE J1979), UDS (ISO 14229-1) and KWP2000 (ISO 14230-3)."""
 
 from typing import Final
 
@@ -18,6 +18,7 @@ DIAGNOSTICS: Final = Declaration(
         "uds_clear",
         "uds_negative",
         "uds_programming",
+        "kwp_dtc",
     ),
     severities={
         # SAE J1979: mode 03 lists codes that were confirmed, for most of them over two driving cycles.
@@ -33,6 +34,10 @@ DIAGNOSTICS: Final = Declaration(
         "uds: test failed now, not confirmed": Severity.WARNING,
         "uds: confirmed, not failing now": Severity.WARNING,
         "uds: pending, not failing now": Severity.INFO,
+        # ISO 14230-3, 8.1: how a code is stored.
+        "kwp: there now": Severity.ERROR,
+        "kwp: maturing or intermittent": Severity.WARNING,
+        "kwp: stored, not there now": Severity.WARNING,
         # Somebody worked on the vehicle: no fault, but what came before must be read with it.
         "clear: codes cleared": Severity.INFO,
         "programming: control unit is programmed": Severity.INFO,
@@ -43,5 +48,7 @@ DIAGNOSTICS: Final = Declaration(
         "negative response: not carried out": Severity.WARNING,
         "negative response: not in ISO 14229-1": Severity.INFO,
     },
-    left_to_dictionary=frozenset({"obd: confirmed code (mode 03)", "uds: test failed now and confirmed"}),
+    left_to_dictionary=frozenset(
+        {"kwp: there now", "obd: confirmed code (mode 03)", "uds: test failed now and confirmed"}
+    ),
 )

@@ -10,7 +10,7 @@ from argus_assets.faults.activations import activations
 from argus_assets.faults.bounds import Bounded, bounded_faults, bounded_notes
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detector import Found
-from argus_assets.faults.uds_obd import addressing, clearing, negative_response, obd, programming, uds
+from argus_assets.faults.uds_obd import addressing, clearing, kwp, negative_response, obd, programming, uds
 from argus_assets.faults.uds_obd.addressing import Addressing, BySender, by_sender
 from argus_assets.faults.uds_obd.addressing_proof import prove
 from argus_assets.faults.uds_obd.isotp import Reassembled, reassemble
@@ -55,7 +55,7 @@ def find(_drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     clears = clearing.clears(answers)
     # Stored codes stay until an answer or a clearing says otherwise, however rarely the tester asks.
     found: list[Found] = []
-    for find_reports in (obd.find_reports, uds.find_reports):
+    for find_reports in (obd.find_reports, uds.find_reports, kwp.find_reports):
         reports, of_source = find_reports(answers, clears)
         notes.append(bounded_notes(of_source))
         found.append(activations(reports, longest_gap_ns=None))

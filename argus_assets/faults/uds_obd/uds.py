@@ -26,9 +26,41 @@ _SNAPSHOT: Final = 0x04
 _EXTENDED_DATA: Final = 0x06
 _SUPPORTED: Final = 0x0A
 _PERMANENT: Final = 0x15
-_LISTS: Final = (_BY_STATUS_MASK, _SUPPORTED, 0x0B, 0x0C, 0x0D, 0x0E, 0x13, _PERMANENT)
+_LISTS: Final = (_BY_STATUS_MASK, _SUPPORTED, 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x13, _PERMANENT)
 """Sub-functions whose answer is an availability mask and codes with status. 0x0B to 0x0E give the first or the most
-recent code, 0x13 those that concern emissions."""
+recent code, 0x0F those of the mirror memory, 0x13 those that concern emissions."""
+_COUNTERS: Final = 0x14
+
+
+class _Layout(NamedTuple):
+    """An answer whose codes have more around them.
+
+    Attributes:
+        mask_at: Where the availability mask stands, behind the sub-function.
+        first: Where the first code's record starts.
+        size: Bytes of a record.
+        dtc_at: Where its code stands; its status is the last byte.
+        format_at: Where the DTC format stands, `None` where it has none.
+    """
+
+    mask_at: int
+    first: int
+    size: int
+    dtc_at: int = 0
+    format_at: int | None = None
+
+
+_LAYOUTS: Final[Mapping[int, _Layout]] = {
+    0x08: _Layout(0, 1, 6, 2),  # by severity: severity, functional unit, code, status
+    0x09: _Layout(0, 1, 6, 2),
+    0x17: _Layout(1, 2, 4),  # user memory: which one, then a list
+    0x1A: _Layout(0, 2, 4),  # codes with an extended data record
+    0x42: _Layout(1, 4, 5, 1, 3),  # WWH-OBD: functional group, two masks, format; severity, code, status
+    0x55: _Layout(1, 3, 4, 0, 2),  # WWH-OBD permanent: functional group, mask, format
+    0x56: _Layout(1, 4, 4, 0, 2),  # by readiness group: functional group, mask, format, readiness group
+}
+"""Sub-function → its layout (ISO 14229-1:2020, 12.3)."""
+_PERMANENTS: Final = (_PERMANENT, 0x55)
 
 TEST_FAILED: Final = 0x01
 PENDING: Final = 0x04
@@ -102,6 +134,22 @@ def parse_dtc_answer(payload: bytes, did_sizes: Mapping[int, int]) -> DtcAnswer 
     if sub_function in _LISTS and len(data) % 4 == 1:
         records = [data[at : at + 4] for at in range(1, len(data), 4)]
         return DtcAnswer(sub_function, availability_mask=data[0], codes=tuple(ListedCode(r[:3], r[3]) for r in records))
+    layout = _LAYOUTS.get(sub_function)
+    if layout is not None and len(data) >= layout.first and (len(data) - layout.first) % layout.size == 0:
+        records = [data[at : at + layout.size] for at in range(layout.first, len(data), layout.size)]
+        dtc = slice(layout.dtc_at, layout.dtc_at + 3)
+        return DtcAnswer(
+            sub_function,
+            availability_mask=data[layout.mask_at],
+            codes=tuple(ListedCode(record[dtc], record[-1]) for record in records),
+            dtc_format=None if layout.format_at is None else data[layout.format_at],
+        )
+    if sub_function == _COUNTERS and len(data) % 4 == 0:
+        records = [data[at : at + 4] for at in range(0, len(data), 4)]
+        return DtcAnswer(
+            sub_function,
+            codes=tuple(ListedCode(r[:3], None, (("fault detection counter", str(r[3])),)) for r in records),
+        )
     if sub_function == _SNAPSHOT_IDENTIFICATION and len(data) % 4 == 0:
         numbers: dict[bytes, list[int]] = {}
         for at in range(0, len(data), 4):
@@ -320,7 +368,7 @@ def _notes(decoded: pl.DataFrame, unclaimed: pl.DataFrame) -> Iterator[str]:
     for channel, ecu, sub_function, count in unread.sort(pl.all()).iter_rows():
         what = "without a sub-function" if sub_function is None else f"of sub-function 0x{sub_function:02X}"
         yield f"{channel} {ecu}: {count} ReadDTCInformation answers {what} could not be read and were left out."
-    lists = decoded.filter("is_whole", pl.col("sub_function").is_in(_LISTS))
+    lists = decoded.filter("is_whole", pl.col("sub_function").is_in([*_LISTS, *_LAYOUTS]))
     only_counted = (
         decoded.filter(pl.col("total") > 0)
         .join(lists, on=REPORTER, how="anti")
@@ -337,7 +385,7 @@ def _notes(decoded: pl.DataFrame, unclaimed: pl.DataFrame) -> Iterator[str]:
 def _status() -> pl.Expr:
     status = pl.col("dtc_status")
     return (
-        pl.when(pl.col("sub_function") == _PERMANENT)
+        pl.when(pl.col("sub_function").is_in(_PERMANENTS))
         .then(pl.lit("permanent"))
         .when(status & TEST_FAILED != 0)
         .then(pl.lit("active"))

@@ -72,6 +72,13 @@ class ObjectType(IntEnum):
     RESTORE_POINT_CONTAINER = 115
     ETHERNET_FRAME_EX = 120
     ETHERNET_FRAME_FORWARDED = 121
+    MOST_PKT = 32
+    MOST_PKT2 = 33
+    FR_RCVMESSAGE_EX = 66
+    AFDX_FRAME = 97
+    KLINE_STATUSEVENT = 99
+    CAN_XL_CHANNEL_FRAME = 139
+    CAN_XL_FRAME = 140
 
 
 MAX_TYPE: Final = 255
@@ -88,7 +95,9 @@ UNREAD_BUSES: Final[dict[int, str]] = {
     ObjectType.MOST_SPY: "MOST", ObjectType.MOST_CTRL: "MOST", ObjectType.FLEXRAY_DATA: "FlexRay",
     ObjectType.FLEXRAY_CYCLE: "FlexRay", ObjectType.FLEXRAY_MESSAGE: "FlexRay", ObjectType.FR_RCVMESSAGE: "FlexRay",
     ObjectType.ETHERNET_FRAME: "Ethernet", ObjectType.ETHERNET_FRAME_EX: "Ethernet",
-    ObjectType.ETHERNET_FRAME_FORWARDED: "Ethernet", ObjectType.WLAN_FRAME: "WLAN",
+    ObjectType.ETHERNET_FRAME_FORWARDED: "Ethernet", ObjectType.WLAN_FRAME: "WLAN", ObjectType.MOST_PKT: "MOST",
+    ObjectType.MOST_PKT2: "MOST", ObjectType.FR_RCVMESSAGE_EX: "FlexRay", ObjectType.AFDX_FRAME: "AFDX",
+    ObjectType.KLINE_STATUSEVENT: "K-Line", ObjectType.CAN_XL_CHANNEL_FRAME: "CAN XL", ObjectType.CAN_XL_FRAME: "CAN XL",
 }  # fmt: skip
 """Buses of frames that are not read, by object type."""
 
@@ -161,8 +170,8 @@ MAX_BODY_BYTES: Final = 160
 EXTENDED_ID: Final = 0x80000000
 """In an identifier: it has 29 bits."""
 ID_MASK: Final = 0x1FFFFFFF
-TX: Final = 0x01
-"""In `flags` of CAN_MESSAGE and CAN_FD_MESSAGE: the frame was sent by the logger."""
+DIRECTION: Final = 0x0F
+"""In `flags` of CAN_MESSAGE and CAN_FD_MESSAGE: received, sent by the logger (1), or its request to send (2)."""
 REMOTE: Final = 0x80
 """In the same flags: a remote frame."""
 EDL: Final = 0x01

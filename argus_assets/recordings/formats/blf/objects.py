@@ -191,7 +191,9 @@ def _decode_type(  # noqa: PLR0917 - runs in a pool
         remote = (values["flags"] & layout.REMOTE) != 0
         arrays.is_remote_frame[rows] = remote
         wanted = np.where(remote, 0, np.minimum(values["dlc"], 8)).astype(np.int64)
-        return put(values, (values["flags"] & layout.TX) == 0, bodies + layout.CAN_MESSAGE.itemsize, wanted)
+        return put(
+            values, (values["flags"] & layout.DIRECTION) == layout.RX, bodies + layout.CAN_MESSAGE.itemsize, wanted
+        )
     if kind in (ObjectType.CAN_FD_MESSAGE, ObjectType.CAN_FD_MESSAGE_64):
         is_64 = kind == ObjectType.CAN_FD_MESSAGE_64
         dtype = layout.CAN_FD_MESSAGE_64 if is_64 else layout.CAN_FD_MESSAGE
@@ -199,7 +201,7 @@ def _decode_type(  # noqa: PLR0917 - runs in a pool
         identify(values)
         is_fd = (values["flags"] & layout.EDL_64 if is_64 else values["fd_flags"] & layout.EDL) != 0
         remote = (values["flags"] & (layout.REMOTE_64 if is_64 else layout.REMOTE)) != 0
-        is_rx = values["dir"] == layout.RX if is_64 else (values["flags"] & layout.TX) == 0
+        is_rx = values["dir"] == layout.RX if is_64 else (values["flags"] & layout.DIRECTION) == layout.RX
         arrays.is_fd[rows] = is_fd
         arrays.is_remote_frame[rows] = remote
         valid = np.where(remote, 0, np.minimum(values["valid"], 64)).astype(np.int64)
