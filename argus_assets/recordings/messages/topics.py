@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -63,6 +63,7 @@ class Flattener:
         decode: (buffer, starts, sizes, spend) → one row for each message, and which of them are readable.
         columns: Columns of the table, counted with those inside of lists.
         min_bytes: A shorter message is not of the schema.
+        note: What of the schema has no columns of its own, and why; empty where all of it has.
     """
 
     decode: Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]]
@@ -70,6 +71,7 @@ class Flattener:
     min_bytes: int
     budget: Budget
     schema: str
+    note: str = ""
 
     def __call__(self, buffer: U8, starts: I64, sizes: I64) -> tuple[pl.DataFrame, Flags]:
         """Decode messages.
@@ -123,15 +125,20 @@ def flattener(
         return None
     budget = budget or Budget()
     try:
-        decode, columns, min_bytes = read(schema, definition, budget.limits)
+        made = read(schema, definition, budget.limits)
     except BadDefinition as error:
         report(error)
         return None
-    return Flattener(decode, columns, min_bytes, budget, schema) if columns else None
+    return Flattener(made.decode, made.columns, made.min_bytes, budget, schema, made.note) if made.columns else None
 
 
-_Read = tuple[Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]], int, int]
-"""The decoder of messages, its number of columns, and the smallest size of a message."""
+class _Read(NamedTuple):
+    """The decoder of messages, its number of columns, the smallest size of a message, and `Flattener.note`."""
+
+    decode: Callable[[U8, I64, I64, Spend], tuple[pl.DataFrame, Flags]]
+    columns: int
+    min_bytes: int
+    note: str = ""
 
 
 def _of_ros(schema: str, definition: bytes, limits: Limits) -> _Read:
@@ -160,7 +167,7 @@ def _of_message(schema: str, definition: str, limits: Limits, *, is_ros1: bool =
         return decode_columns(buffer, starts, sizes, fields, spend, is_ros1=is_ros1)
 
     empty, _ = decode(np.zeros(4, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), lambda _: None)
-    return decode, count_columns(fields) if empty.width else 0, (0 if is_ros1 else 4) + min_bytes(fields)
+    return _Read(decode, count_columns(fields) if empty.width else 0, (0 if is_ros1 else 4) + min_bytes(fields))
 
 
 class _Names:
@@ -230,7 +237,7 @@ def _of_json(schema: str, definition: bytes, limits: Limits) -> _Read:  # noqa: 
         ok = np.concatenate([good for _, good in parts])
         return pl.DataFrame({"": decoded}).select(columns), np.asarray(ok & decoded.is_not_null().to_numpy())
 
-    return decode, names.count, 0
+    return _Read(decode, names.count, 0)
 
 
 class _References:
@@ -569,9 +576,8 @@ def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:
     made = _message_class(schema, definition)
     # The methods of the class that knows no fields: a field may have the name of a method.
     parse, fields_of = made.__mro__[1].ParseFromString, made.__mro__[1].ListFields  # type: ignore[attr-defined]
-    leaves: list[_Leaf] = []
     _check_names(made.DESCRIPTOR)  # type: ignore[arg-type] # two implementations of one interface
-    plan = _plan(made.DESCRIPTOR, "", (), leaves, _Names(limits), limits)  # type: ignore[arg-type]
+    plan, leaves, note = _plan_within(made.DESCRIPTOR, limits)  # type: ignore[arg-type]
 
     def fill(message: "Message", plan: _Plan, values: list[list[Any]], row: int, spend: Spend) -> None:
         for field, value in fields_of(message):
@@ -602,7 +608,7 @@ def _of_protobuf(schema: str, definition: bytes, limits: Limits) -> _Read:
                 fill(message, plan, values, i, spend)
         return pl.DataFrame([_series(leaf, column) for leaf, column in zip(leaves, values, strict=True)]), ok
 
-    return decode, len(leaves), 0
+    return _Read(decode, len(leaves), 0, note)
 
 
 def _series(leaf: _Leaf, values: list[Any]) -> pl.Series:
@@ -626,36 +632,85 @@ def _check_names(descriptor: "Descriptor") -> None:
                 waiting.append(nested)
 
 
-def _plan(  # noqa: PLR0917 - called here and by itself
-    descriptor: "Descriptor", prefix: str, path: tuple[str, ...], leaves: list[_Leaf], names: _Names, limits: Limits
-) -> _Plan:
-    """Plan the column of each field; a message inside of its own type is one text, and so is what is nested too deep."""
-    plan: _Plan = {}
-    path = (*path, descriptor.full_name)
-    for field in descriptor.fields:
-        nested = field.message_type
-        name = f"{prefix}{field.name}"
-        kind: tuple[pl.DataType, Any, Callable[[Any, Spend], Any]]
-        if nested is None:
-            dtype = _protobuf_dtype(field)
-            kind = (
-                (pl.List(dtype), [], _list_of(dtype))
-                if field.is_repeated
-                else (dtype, None if field.has_presence else field.default_value, _plain(dtype))
-            )
-        elif _is_time(nested) and not field.is_repeated:
-            kind = (_TIME if nested.name == "Timestamp" else _DURATION, None, _whole_ns)
-        elif field.is_repeated:
-            kind = (pl.List(pl.String()), [], _texts)
-        elif nested.full_name in path or len(path) > limits.max_depth:
-            kind = (pl.String(), None, _json_text)
-        else:
-            plan[field.number] = _plan(nested, f"{name}.", path, leaves, names, limits)
+def _plan_within(descriptor: "Descriptor", limits: Limits) -> tuple[_Plan, list[_Leaf], str]:
+    """Plan the columns of a type, as deep as the limit of columns allows: types that hold each other unfold without end.
+
+    Returns:
+        The plan, its columns, and a note on the fields that are texts because of their type or depth.
+
+    Raises:
+        DefinitionOverLimit: The type's own fields are too many.
+    """
+    depth = limits.max_depth
+    while True:
+        planner = _Planner(_Names(limits), depth)
+        try:
+            plan = planner.plan(descriptor, "", ())
+        except DefinitionOverLimit:
+            if not depth:
+                raise
+            depth //= 2
             continue
-        leaf = _Leaf(len(leaves), names.take(name), *kind)
-        leaves.append(leaf)
-        plan[field.number] = leaf
-    return plan
+        texts = planner.texts
+        listed = ", ".join(texts[:_MAX_LISTED])
+        more = f" and {len(texts) - _MAX_LISTED:,} more" if len(texts) > _MAX_LISTED else ""
+        note = f"types inside of themselves, or nested more than {depth} deep: {listed}{more}" if texts else ""
+        return plan, planner.leaves, note
+
+
+_MAX_LISTED: Final = 4
+"""Fields that a note names."""
+
+
+class _Planner:
+    """Plans the column of each field; a message inside of its own type is one text, and so is what is nested too deep.
+
+    Attributes:
+        leaves: The columns so far.
+        texts: Names of those that are texts for that reason.
+    """
+
+    def __init__(self, names: _Names, max_depth: int) -> None:
+        self.leaves: list[_Leaf] = []
+        self.texts: list[str] = []
+        self._names = names
+        self._max_depth = max_depth
+
+    def plan(self, descriptor: "Descriptor", prefix: str, path: tuple[str, ...]) -> _Plan:
+        """Plan a type that is nested in the types of `path`.
+
+        Raises:
+            DefinitionOverLimit: Its columns are too many.
+        """
+        plan: _Plan = {}
+        path = (*path, descriptor.full_name)
+        if prefix:
+            self._names.more(prefix)  # a type without fields has no column, and may be nested in others without end
+        for field in descriptor.fields:
+            nested = field.message_type
+            name = f"{prefix}{field.name}"
+            kind: tuple[pl.DataType, Any, Callable[[Any, Spend], Any]]
+            if nested is None:
+                dtype = _protobuf_dtype(field)
+                kind = (
+                    (pl.List(dtype), [], _list_of(dtype))
+                    if field.is_repeated
+                    else (dtype, None if field.has_presence else field.default_value, _plain(dtype))
+                )
+            elif _is_time(nested) and not field.is_repeated:
+                kind = (_TIME if nested.name == "Timestamp" else _DURATION, None, _whole_ns)
+            elif field.is_repeated:
+                kind = (pl.List(pl.String()), [], _texts)
+            elif nested.full_name in path or len(path) > self._max_depth:
+                kind = (pl.String(), None, _json_text)
+                self.texts.append(name)
+            else:
+                plan[field.number] = self.plan(nested, f"{name}.", path)
+                continue
+            leaf = _Leaf(len(self.leaves), self._names.take(name), *kind)
+            self.leaves.append(leaf)
+            plan[field.number] = leaf
+        return plan
 
 
 def _is_time(descriptor: "Descriptor") -> bool:

@@ -259,9 +259,16 @@ class ChannelTable:
                     )
                 )  # fmt: skip
 
-            schema.flatteners[record.encoding] = flattener(
+            made = schema.flatteners[record.encoding] = flattener(
                 record.encoding, schema.name, schema.encoding, schema.definition, budget=self._budget, report=report
             )
+            if made is not None and made.note:
+                self._problems.append(
+                    Problem(
+                        "unsupported", f"columns for all fields of {schema.name[:80]!r}",
+                        f"{made.note}, first on topic {record.topic[:80]!r}", record.at, 0, "These fields are JSON texts.",
+                    )
+                )  # fmt: skip
         return schema.flatteners[record.encoding]
 
     def _table_of(self, record: _Record, flatten: Flattener | None) -> Flattener | None:
