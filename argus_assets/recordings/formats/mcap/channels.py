@@ -5,6 +5,7 @@ comes: a channel without messages costs no parsing.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,7 @@ from argus_assets.recordings.columns import I64, U8, Flags
 from argus_assets.recordings.formats.mcap.chunks import CHANNEL, SCHEMA
 from argus_assets.recordings.messages import standard as messages
 from argus_assets.recordings.messages.cdr_columns import decode_columns
+from argus_assets.recordings.messages.inferred import infer_schema, states_nothing
 from argus_assets.recordings.messages.ros_msg import (
     BadDefinition,
     DefinitionOverLimit,
@@ -165,12 +167,15 @@ class ChannelTable:
         else:
             self._refused.add(number)
 
-    def settle(self, numbers: list[int], at: int) -> dict[int, Channel]:
+    def settle(
+        self, numbers: list[int], at: int, samples: Callable[[int], list[bytes]] = lambda _: []
+    ) -> dict[int, Channel]:
         """Return the channels of these ids; one that is missing was refused, its frames are lost.
 
         Args:
             numbers: Ids of messages. Those without a record become `unknown:<id>`.
             at: Offset of the messages in the file.
+            samples: Returns the first messages of a channel, for those without a schema.
         """
         missing = [number for number in numbers if number not in self]
         if missing:
@@ -194,7 +199,7 @@ class ChannelTable:
             if number in self._refused:
                 continue
             if number not in self._settled:
-                self._settled[number] = self._settle(self._records[number])
+                self._settled[number] = self._settle(self._records[number], lambda number=number: samples(number))
             found[number] = self._settled[number]
         return found
 
@@ -209,7 +214,7 @@ class ChannelTable:
             kind = "message"
         return Channel(record.topic, schema, encoding, kind)
 
-    def _settle(self, record: _Record) -> Channel:
+    def _settle(self, record: _Record, samples: Callable[[], list[bytes]]) -> Channel:
         channel = self._unsettled(record)
         if channel.kind == "log" and channel.encoding == "cdr" and channel.schema == messages.ROS_LOG:
             log = Flattener(
@@ -219,7 +224,11 @@ class ChannelTable:
         is_log_table = channel.kind == "log" and channel.encoding in ("protobuf", "cdr", "ros1")
         if channel.kind != "message" and not is_log_table:
             return channel
-        flatten = self._flattener(record)
+        schema = record.schema
+        open_ = (
+            record.encoding == "json" and schema.encoding in ("", "jsonschema") and states_nothing(schema.definition)
+        )
+        flatten = (open_ and self._inferred(record, samples())) or self._flattener(record)
         if channel.kind == "log" and flatten is not None:
             return Channel(channel.topic, channel.schema, channel.encoding, "log", flatten)
         return Channel(channel.topic, channel.schema, channel.encoding, "message", self._table_of(record, flatten))
@@ -238,6 +247,26 @@ class ChannelTable:
                 record.at, 0, "Its messages are kept as frames, without columns.",
             )
         )  # fmt: skip
+
+    def _inferred(self, record: _Record, samples: list[bytes]) -> Flattener | None:
+        """Return the function that flattens JSON without a schema, by its first messages; one for each topic."""
+        key = (record.topic, record.schema.name)
+        if self._typed.get(key) is not None:
+            return self._typed[key]
+        if not self._budget.take("values", 2 * sum(map(len, samples)), name=record.topic):
+            return None
+        found = infer_schema(samples, self._budget.limits)
+        made = found and flattener("json", record.schema.name, "jsonschema", found[0], budget=self._budget)
+        if not found or not made:
+            return None
+        self._problems.append(
+            Problem(
+                "assumed", f"a schema for the JSON messages on topic {record.topic[:80]!r}",
+                f"none; the columns are those of the first {found[1]:,} messages", record.at, 0,
+                "Fields that appear later have no column, and values of another type are null.",
+            )
+        )  # fmt: skip
+        return made
 
     def _flattener(self, record: _Record) -> Flattener | None:
         """Return the function that flattens a channel's messages, made once for each schema and encoding."""

@@ -16,6 +16,7 @@ import zstandard
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.chain import Chain, Walker
 from argus_assets.recordings.columns import I64, Flags, rows_at
+from argus_assets.recordings.messages.inferred import MAX_SAMPLE_BYTES, MAX_SAMPLES
 from argus_assets.recordings.model import Limits, Problem, ProblemLog
 
 SCHEMA, CHANNEL, MESSAGE, CHUNK, STATISTICS = 0x03, 0x04, 0x05, 0x06, 0x0B
@@ -87,6 +88,27 @@ class OpenedPiece:
     definitions: list[tuple[int, bytes]] = field(default_factory=list)
     problems: ProblemLog = field(default_factory=ProblemLog)
     lost: int = 0
+
+
+def first_messages(pieces: Sequence[OpenedPiece], channel: int) -> list[bytes]:
+    """Return the first messages of a channel, within the bounds of `inferred`."""
+    found: list[bytes] = []
+    left = MAX_SAMPLE_BYTES
+    for piece in pieces:
+        if not piece.counts.get(channel):
+            continue
+        buffer = np.frombuffer(piece.data, np.uint8)
+        ids = rows_at(buffer, piece.messages + HEAD.size, 2).view("<u2").reshape(-1)
+        for place in piece.messages[ids == channel][: MAX_SAMPLES - len(found)].tolist():
+            size = HEAD.unpack_from(piece.data, place)[1] - MESSAGE_FIELDS
+            if size > left:
+                return found
+            left -= size
+            start = place + HEAD.size + MESSAGE_FIELDS
+            found.append(bytes(piece.data[start : start + size]))
+        if len(found) >= MAX_SAMPLES:
+            return found
+    return found
 
 
 def inflated_size(piece: Piece) -> int:

@@ -30,6 +30,7 @@ from argus_assets.recordings.formats.mcap.chunks import (
     Records,
     inflated_size,
     loose_bytes,
+    first_messages,
     open_pieces,
 )
 from argus_assets.recordings.formats.mcap.messages import Decoded, decode_pieces
@@ -95,7 +96,7 @@ class McapReader(ForwardReader[Decoded]):
             self._load_summary()
         if not numbers:
             return []
-        channels = self._table.settle(numbers, kept[0].at)
+        channels = self._table.settle(numbers, kept[0].at, lambda number: first_messages(kept, number))
         refused = sum(n for piece in kept for number, n in piece.counts.items() if number not in channels)
         if refused:
             self._budget.lose("channels", refused)
