@@ -28,9 +28,9 @@ from argus_assets.recordings.formats.mcap.chunks import (
     OpenedPiece,
     Piece,
     Records,
+    first_messages,
     inflated_size,
     loose_bytes,
-    first_messages,
     open_pieces,
 )
 from argus_assets.recordings.formats.mcap.messages import Decoded, decode_pieces
