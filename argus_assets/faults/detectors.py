@@ -5,11 +5,12 @@ from typing import Final
 from argus_assets.faults.can_bus.declaration import BUS_HEALTH, CAN_ERRORS
 from argus_assets.faults.declaration import Declaration
 from argus_assets.faults.j1939.declaration import J1939
+from argus_assets.faults.medkit.declaration import MEDKIT
 from argus_assets.faults.rules.declaration import RULES
 from argus_assets.faults.software.declaration import SOFTWARE
 from argus_assets.faults.uds_obd.declaration import DIAGNOSTICS
 
-DETECTORS: Final[tuple[Declaration, ...]] = (J1939, DIAGNOSTICS, CAN_ERRORS, BUS_HEALTH, SOFTWARE, RULES)
+DETECTORS: Final[tuple[Declaration, ...]] = (J1939, DIAGNOSTICS, CAN_ERRORS, BUS_HEALTH, SOFTWARE, MEDKIT, RULES)
 """In the order in which they run, and of their sources in the tables."""
 
 NAMES: Final = tuple(d.name for d in DETECTORS)
