@@ -14,6 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 from argus_assets.plugins.workplace import Workplace, suffix_of
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.formats.blf.reader import BlfDecoder
+from argus_assets.recordings.formats.cyber.reader import CyberDecoder
 from argus_assets.recordings.formats.mcap.reader import McapDecoder
 from argus_assets.recordings.formats.mdf4.reader import Mdf4Decoder
 from argus_assets.recordings.formats.rosbag.bag import BagDecoder
@@ -53,6 +54,7 @@ DECODERS: Final[tuple[Decoder, ...]] = (
     BlfDecoder(),
     BagDecoder(),
     Db3Decoder(),
+    CyberDecoder(),
     CANDUMP,
     CANDUMP_OUTPUT,
     ASC,
