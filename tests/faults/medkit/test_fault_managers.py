@@ -33,7 +33,9 @@ EVENT = f"string event_type\nFault fault\nbuiltin_interfaces/Time timestamp\n{'=
 NOW = {"sec": 5, "nanosec": 0}
 
 
-def fault(status: str, *, code: str = "MOTOR_OVERHEAT", severity: int = 2, count: int = 1, source: str = "/motor") -> dict[str, Any]:
+def fault(
+    status: str, *, code: str = "MOTOR_OVERHEAT", severity: int = 2, count: int = 1, source: str = "/motor"
+) -> dict[str, Any]:
     return {
         "fault_code": code, "severity": severity, "description": "too hot", "first_occurred": NOW, "last_occurred": NOW,
         "occurrence_count": count, "status": status, "reporting_sources": [source] if source else [],

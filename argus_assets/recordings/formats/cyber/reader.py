@@ -113,7 +113,7 @@ class CyberReader(McapReader):
         try:
             for number, value in fields(self._block.read(at + SECTION.size, min(size, HEADER_BYTES))):
                 if isinstance(value, int):
-                    found[number] = value
+                    found[number] = value  # noqa: PERF403 - what came before damage counts
         except BadWire as error:
             self._problem("bad_record", "a header", str(error), at, "Messages are read without it.")
         compression = found.get(3, 0)
@@ -134,10 +134,12 @@ class CyberReader(McapReader):
         try:
             for number, value in fields(self._block.read(at + SECTION.size, size)):
                 if isinstance(value, bytes):
-                    texts[number] = value
+                    texts[number] = value  # noqa: PERF403 - as above
             definition = descriptor_set(texts.get(3, b""), limit)
         except BadWire as error:
-            self._problem("bad_record", "a channel with its descriptors", str(error), at, "Its messages have no columns.")
+            self._problem(
+                "bad_record", "a channel with its descriptors", str(error), at, "Its messages have no columns."
+            )
         if texts.get(1):
             self._number(texts[1], texts.get(2, b""), definition)
 
@@ -191,7 +193,9 @@ class CyberReader(McapReader):
                     records, places, counts, total = [], [], {}, 0
         except BadWire as error:
             if not is_cut:
-                self._problem("bad_record", "messages of a chunk", str(error), at, "The rest of the chunk was not read.")
+                self._problem(
+                    "bad_record", "messages of a chunk", str(error), at, "The rest of the chunk was not read."
+                )
         if beyond:
             self._problem(
                 "over_limit", f"at most {MAX_CHANNELS:,} channels", f"{beyond:,} messages of others", at, "They were not read.",
@@ -232,10 +236,14 @@ class CyberReader(McapReader):
                             break
                     whole = frame.eof
             else:
-                self._problem("unsupported", "compression none, bz2 or lz4", self._compression[:16], at, "The chunk was not read.")
+                self._problem(
+                    "unsupported", "compression none, bz2 or lz4", self._compression[:16], at, "The chunk was not read."
+                )
                 return b""
         except (OSError, EOFError, RuntimeError, ValueError) as error:
-            self._problem("bad_compression", f"{self._compression} data", str(error)[:120], at, "What came before was read.")
+            self._problem(
+                "bad_compression", f"{self._compression} data", str(error)[:120], at, "What came before was read."
+            )
             return bytes(out)
         if len(out) > most:
             self._problem(
@@ -244,7 +252,9 @@ class CyberReader(McapReader):
             )  # fmt: skip
             return b""
         if not whole and not is_cut:
-            self._problem("bad_compression", f"whole {self._compression} data", "its start only", at, "What came before was read.")
+            self._problem(
+                "bad_compression", f"whole {self._compression} data", "its start only", at, "What came before was read."
+            )
         return bytes(out)
 
 

@@ -79,7 +79,7 @@ def descriptor_set(tree: bytes, max_bytes: int) -> bytes:
             if number == 1 and value not in found:
                 found[value] = None
                 total += len(value) + _MAX_VARINT_BYTES
-            elif number == 2:  # noqa: PLR2004 - the field `dependencies`
+            elif number == 2:
                 if depth >= _MAX_DEPTH:
                     raise BadWire(f"descriptors nested more than {_MAX_DEPTH} deep")
                 waiting.append((value, depth + 1))
@@ -88,7 +88,7 @@ def descriptor_set(tree: bytes, max_bytes: int) -> bytes:
 
 def _written(value: int) -> bytes:
     out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
+    while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
