@@ -18,6 +18,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 
 from argus_assets.simulate import ros
 from argus_assets.simulate.can import CanLog
+from tests.support import cyber_builder as cyber
 from tests.support import mdf4_builder as mdf4
 
 START_NS: Final = 1_795_000_000 * 10**9
@@ -41,6 +42,9 @@ def seeds() -> dict[str, bytes]:
     found["mdf4-asammdf"] = _mdf4_asammdf(0)
     found["mdf4-zipped"] = _mdf4_asammdf(2)
     found |= _loggers()
+    for name, compress in (("none", 0), ("bz2", 1), ("lz4", 2)):
+        chunks = [[("/gps", START_NS + n * 10**9 + k, cyber.gps(k / 2)) for k in range(20)] for n in range(3)]
+        found[f"cyber-{name}"] = cyber.record(chunks, compress=compress)
     found["gzip-candump"] = gzip.compress(found["candump"], mtime=0)
     found["zstd-asc"] = zstandard.ZstdCompressor().compress(found["asc"])
     return found
