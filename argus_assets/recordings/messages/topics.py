@@ -82,6 +82,11 @@ class Flattener:
         self.spend(self.columns * len(starts))
         return self.decode(buffer, starts, sizes, self.spend)
 
+    def schema_of_columns(self) -> Mapping[str, pl.DataType]:
+        """Return the columns and their types."""
+        nothing = np.zeros(0, np.int64)
+        return dict(self.decode(np.zeros(4, np.uint8), nothing, nothing, lambda _: None)[0].schema)
+
     def spend(self, values: int) -> None:
         """Spend values of the file's budget.
 

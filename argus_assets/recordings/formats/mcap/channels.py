@@ -38,6 +38,12 @@ _LOG_FIELDS: Final = parse_message(
     messages.ROS_LOG,
     "builtin_interfaces/Time stamp\nuint8 level\nstring name\nstring msg\nstring file\nstring function\nuint32 line",
 )
+_LOG_LIKE: Final = (
+    ("rosgraph_msgs/Log", {"level", "name", "msg", "file", "function", "line", "topics"}),
+    (messages.ROS_LOG, {"level", "name", "msg", "file", "function", "line"}),
+    (messages.FOXGLOVE_LOG, {"timestamp", "level", "message", "name", "file", "line"}),
+)
+"""Types of log entries that all these fields together show, whatever the type is named; what their levels mean follows."""
 _MAX_NAME_BYTES: Final = 1024
 _MAX_SCHEMAS_BYTES: Final = 4
 """Bytes of all schemas of a file together, in `Limits.max_schema_bytes`."""
@@ -49,13 +55,18 @@ def _decode_ros_log(buffer: U8, starts: I64, sizes: I64, spend: Spend) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel with its schema."""
+    """A channel with its schema.
+
+    Attributes:
+        like: The type of log entries whose fields its messages have, where their own is not known.
+    """
 
     topic: str
     schema: str
     encoding: str
     kind: str
     flatten: Flattener | None = field(default=None, compare=False)
+    like: str = ""
 
 
 @dataclass(slots=True)
@@ -231,7 +242,32 @@ class ChannelTable:
         flatten = (open_ and self._inferred(record, samples())) or self._flattener(record)
         if channel.kind == "log" and flatten is not None:
             return Channel(channel.topic, channel.schema, channel.encoding, "log", flatten)
+        like = self._log_like(record, flatten) if flatten is not None else ""
+        if like:
+            one_by_one = channel.encoding == "json"
+            return Channel(
+                channel.topic, channel.schema, channel.encoding, "log", None if one_by_one else flatten, like
+            )
         return Channel(channel.topic, channel.schema, channel.encoding, "message", self._table_of(record, flatten))
+
+    def _log_like(self, record: _Record, flatten: Flattener) -> str:
+        """Return the type of log entries that messages are by their fields, empty for none.
+
+        Messages that only look like log entries, or are named like diagnostics, are reported: nothing reads them as such.
+        """
+        columns = flatten.schema_of_columns()
+        level, text = columns.get("level"), columns.get("msg", columns.get("message"))
+        is_log = level is not None and (level.is_integer() or level == pl.String()) and text == pl.String()
+        like = next((name for name, names in _LOG_LIKE if is_log and names <= columns.keys()), "")
+        what = "log entries" if is_log else "diagnostics"
+        if not like and (is_log or record.schema.name.endswith(("DiagnosticArray", "DiagnosticStatus"))):
+            self._problems.append(
+                Problem(
+                    "unsupported", f"{what} of a type that is known", f"{record.schema.name[:80]!r} on topic {record.topic[:80]!r}",
+                    record.at, 0, f"They are columns, but not read as {what}. A rule over the topic can watch them.",
+                )
+            )  # fmt: skip
+        return like
 
     def _tell(self, record: _Record) -> None:
         """Report messages that are kept as bytes because of their encoding, once for each kind."""

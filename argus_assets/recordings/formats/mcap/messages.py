@@ -309,7 +309,7 @@ def _log_rows(place: pl.DataFrame, columns: pl.DataFrame, channel: Channel) -> p
         return columns[name]
 
     level = number("level")
-    levels = messages.LOG_LEVELS.get(channel.schema)
+    levels = messages.LOG_LEVELS.get(channel.like or channel.schema)
     if levels is not None:
         level = level.replace_strict(levels, default=0)
     made = place.with_columns(
@@ -333,7 +333,9 @@ def _one_by_one(  # noqa: PLR0917 - the arrays of one channel
         raw = buffer[start : start + size].tobytes()
         try:
             if channel.kind == "log":
-                entries.append({"row": row, **messages.decode_log(raw, channel.schema, channel.encoding)})
+                entries.append(
+                    {"row": row, **messages.decode_log(raw, channel.like or channel.schema, channel.encoding)}
+                )
             else:
                 statuses = messages.decode_diagnostics(raw, channel.encoding)
                 if not budget.take("values", _STATUS_VALUES * len(statuses), name=channel.schema):
