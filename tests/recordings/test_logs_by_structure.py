@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 from mcap.writer import Writer
@@ -18,7 +19,7 @@ def read(data: bytes) -> tuple[FrameBatch, RecordingSummary]:
     return concat_batches(list(reader)), reader.summary
 
 
-def cdr(definition: str, message: dict[str, object], name: str = "acme_msgs/msg/Entry") -> bytes:
+def cdr(definition: str, message: dict[str, Any], name: str = "acme_msgs/msg/Entry") -> bytes:
     file = io.BytesIO()
     writer = Ros2Writer(file)
     writer.write_message("/l", writer.register_msgdef(name, definition), message, log_time=1, publish_time=1)
@@ -26,7 +27,7 @@ def cdr(definition: str, message: dict[str, object], name: str = "acme_msgs/msg/
     return file.getvalue()
 
 
-def in_json(message: dict[str, object]) -> bytes:
+def in_json(message: dict[str, Any]) -> bytes:
     file = io.BytesIO()
     writer = Writer(file)
     writer.start()
@@ -35,7 +36,7 @@ def in_json(message: dict[str, object]) -> bytes:
     return file.getvalue()
 
 
-ENTRY = {"level": 40, "name": "n", "msg": "E101", "file": "a.c", "function": "f", "line": 7}
+ENTRY: dict[str, Any] = {"level": 40, "name": "n", "msg": "E101", "file": "a.c", "function": "f", "line": 7}
 
 
 @pytest.mark.parametrize("data", [cdr(ROS2, ENTRY), in_json(ENTRY)], ids=["cdr", "json"])

@@ -26,7 +26,7 @@ _U64, _TEXT, _BYTES, _BOOL = _Kinds.TYPE_UINT64, _Kinds.TYPE_STRING, _Kinds.TYPE
 def types_of_record() -> bytes:
     """Return descriptors of a record's own messages, as far as they are used here."""
     file = descriptor_pb2.FileDescriptorProto(name="r.proto", package="r", syntax="proto2")
-    for name, members in {
+    every: dict[str, list[tuple[str, int, Any]]] = {
         "Header": [
             ("major", 1, _U64), ("minor", 2, _U64), ("compress", 3, _U64), ("messages", 11, _U64), ("complete", 13, _BOOL)
         ],
@@ -35,7 +35,8 @@ def types_of_record() -> bytes:
         "Single": [("name", 1, _TEXT), ("time", 2, _U64), ("content", 3, _BYTES)],
         "Desc": [("desc", 1, _BYTES)],
         "Body": [],
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, members in every.items():
         made = file.message_type.add(name=name)
         for field, number, kind in members:
             made.field.add(name=field, number=number, type=kind, label=_Kinds.LABEL_OPTIONAL)
