@@ -70,3 +70,18 @@ def test_what_only_looks_like_a_log_is_reported_and_stays_a_table(data: bytes) -
 def test_other_messages_are_not_reported() -> None:
     _, summary = read(cdr("float64 level\nstring message", {"level": 0.5, "message": "fuel"}))
     assert summary.problems == []
+
+
+@pytest.mark.parametrize("level", [2, 2.0, "2", "Ag==", "\x02", "ERROR", "error"])
+def test_the_level_of_a_diagnostic_in_any_form(level: object) -> None:
+    status = {"level": level, "name": "gps", "message": "no fix", "hardware_id": "u", "values": []}
+    file = io.BytesIO()
+    writer = Writer(file)
+    writer.start()
+    schema = writer.register_schema("diagnostic_msgs/msg/DiagnosticArray", "jsonschema", b"{}")
+    message = json.dumps({"status": [status]}).encode()
+    writer.add_message(writer.register_channel("/d", "json", schema), 1, message, 1, 1)
+    writer.finish()
+    batch, summary = read(file.getvalue())
+    assert summary.problems == []
+    assert batch.diagnostics["level"].to_list() == [2]

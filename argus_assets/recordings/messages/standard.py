@@ -217,8 +217,11 @@ def decode_log(data: bytes, schema: str, encoding: str) -> dict[str, Any]:
     return {"level": level, "name": name, "message": message, "file": file, "line": cursor.u32()}
 
 
+_FIRST_PRINTABLE: Final = 32
+
+
 def level_number(level: object) -> int:
-    """Return a level of JSON as a number: a number, its digits, or the byte in base64 that protobuf's JSON makes of it.
+    """Return a level of JSON as a number: a number, its digits, the byte as a character, or in base64 as protobuf's JSON has it.
 
     Raises:
         ValueError: It is none of these.
@@ -230,6 +233,8 @@ def level_number(level: object) -> int:
     text = str(level)
     if text.lstrip("-").isdigit() and len(text) <= 4:
         return int(text)
+    if len(text) == 1 and ord(text) < _FIRST_PRINTABLE:
+        return ord(text)
     raw = b64decode(text, validate=True) if len(text) <= 8 else b""
     if len(raw) != 1:
         raise CdrError(f"{text[:20]!r} is no level")

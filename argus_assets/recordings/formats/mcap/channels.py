@@ -44,6 +44,8 @@ _LOG_LIKE: Final = (
     (messages.FOXGLOVE_LOG, {"timestamp", "level", "message", "name", "file", "line"}),
 )
 """Types of log entries that all these fields together show, whatever the type is named; what their levels mean follows."""
+_EMPTY: Final = ("std_msgs/msg/Empty", "std_msgs/Empty")
+"""Types whose definition is empty: there is nothing to read."""
 _MAX_NAME_BYTES: Final = 1024
 _MAX_SCHEMAS_BYTES: Final = 4
 """Bytes of all schemas of a file together, in `Limits.max_schema_bytes`."""
@@ -273,7 +275,7 @@ class ChannelTable:
         """Report messages that are kept as bytes because of their encoding, once for each kind."""
         encoding, of_schema = record.encoding, record.schema.encoding
         kind = (encoding, of_schema if record.schema.definition else "")
-        if encoding == "" or kind in self._told:
+        if encoding == "" or kind in self._told or record.schema.name in _EMPTY:
             return
         self._told.add(kind)
         what = f"{encoding[:40]} with {f'a schema of {of_schema[:40]}' if kind[1] else 'no schema'}"
