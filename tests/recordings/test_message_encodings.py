@@ -4,6 +4,7 @@ import io
 import json
 import re
 from base64 import b64encode
+from contextlib import suppress
 
 import numpy as np
 import polars as pl
