@@ -15,6 +15,7 @@ Three orders of the same checks are compared:
     by p        those of the most likely cause first
     by p/c      the cause with the highest probability per minute of its checks first (Heckerman et al., CACM 38(3), 1995)
 
+What is left to the search is the same in any order, so a difference between two orders does not depend on `SEARCH_MINUTES`.
 Within a cause the order of its author holds in all three. Confirming a wrong cause (`FALSE_HIT`) is not counted: its repair
 would have to be priced.
 """
@@ -145,12 +146,15 @@ def repair_minutes(diagnosis: Diagnosis, targets: Sequence[frozenset[int]], text
     )
 
 
-def expected_minutes(steps: Sequence[Step], targets: Sequence[frozenset[int]]) -> float:
+def expected_minutes(
+    steps: Sequence[Step], targets: Sequence[frozenset[int]], *, search_minutes: float = SEARCH_MINUTES
+) -> float:
     """Return the expected minutes until all faults are confirmed, the search included.
 
     Args:
         steps: The checks in their order.
         targets: For each fault the causes that are right.
+        search_minutes: Free search after all checks.
     """
     open_chances = [1.0] * len(targets)
     total = 0.0
@@ -160,7 +164,7 @@ def expected_minutes(steps: Sequence[Step], targets: Sequence[frozenset[int]]) -
             chance * (1.0 - HIT) if step.causes & target else chance
             for chance, target in zip(open_chances, targets, strict=True)
         ]
-    return total + SEARCH_MINUTES * _any_open(open_chances)
+    return total + search_minutes * _any_open(open_chances)
 
 
 def _any_open(chances: Sequence[float]) -> float:

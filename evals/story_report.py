@@ -130,8 +130,8 @@ ECR is the expected time to the repair: minutes of checks, in the order in which
 the right cause. A check of the right cause does so with a chance of {HIT:.0%}. Who has done all checks in vain, which an answer
 without the right cause makes certain, searches another {SEARCH_MINUTES:.0f} minutes. Minutes are those that the catalogue states;
 a check without any counts with {UNSTATED_MINUTES:.0f}. "By p" are the same checks with those of the most likely cause first, "by
-p/c" with those of the highest probability per minute first. "Saved" is what the listed order saves against these; below zero
-it costs. "Held" are answers that hold the right cause, of which the order alone decides.
+p/c" with those of the highest probability per minute first. "Saved" is what the listed order saves against these, however
+long the search; below zero it costs. "Held" are answers that hold the right cause, of which the order alone decides.
 
 ![Reliability of the causes that are named in documented drives](images/{PLOT})
 """
