@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +11,16 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from argus_assets.diagnosis.vehicle.checks import HIT
+from evals.repair_minutes import SEARCH_MINUTES, UNSTATED_MINUTES
 from evals.report import HISTORY, PAGE, code_version, plot_reliability
 from evals.scores import Share
 from evals.story_scores import NAMED, StoryAnswer, StoryScores, equal_bins, score, with_bootstrap
 
 COLUMNS: Final = (
     "stories", "top-1", "top-3", "honest", "partial", "wrong", "wrong and confident", "false alarms", "names a fault",
-    "severity", "drivable", "macro-F1", "Brier", "log loss", "ECE", "AURC",
+    "severity", "drivable", "macro-F1", "Brier", "log loss", "ECE", "AURC", "ECR", "ECR by p",
+    "ECR by p/c", "saved to p", "saved to p/c", "ECR held",
 )  # fmt: skip
 
 
@@ -33,7 +37,7 @@ def show(console: Console, title: str, answers: Sequence[StoryAnswer]) -> None:
             name,
             f"{of.hits} of {of.of}, {value}" if of is not None and of.of else value,
             _range(of.interval if of is not None else None, percent=True),
-            _range(total.intervals.get(name), percent=of is not None),
+            _interval(total, name),
         )
     console.print(table)
     groups = {**by(answers, lambda a: a.story.platform), **by(answers, lambda a: a.story.kind)}
@@ -64,10 +68,9 @@ def write_json(path: Path, answers: Sequence[StoryAnswer]) -> None:
     """Write scores and, but for sealed stories, answers."""
     total = with_bootstrap(answers)
     shares = {name: {"hits": share.hits, "of": share.of} for name, share in _shares(total).items()}
-    numbers = ("macro-F1", "Brier", "log loss", "ECE", "AURC")
     document: dict[str, Any] = {
         "stories": total.stories,
-        "scores": shares | dict(zip(numbers, _numbers(total), strict=True)),
+        "scores": shares | _numbers(total) | {f"{name}, minutes": value for name, value in _minutes(total).items()},
         "intervals": {name: list(interval) for name, interval in total.intervals.items()},
         "answers": [
             {
@@ -77,6 +80,7 @@ def write_json(path: Path, answers: Sequence[StoryAnswer]) -> None:
                 "causes": [{"cause": cause, "confidence": confidence} for cause, confidence in a.causes],
                 "severity": a.severity,
                 "drivable": a.drivable,
+                "minutes": asdict(a.minutes) if a.minutes is not None else None,
             }
             for a in answers
             if a.story.split != "sealed"
@@ -122,6 +126,13 @@ no code with Argus. The split is by source. The model is fitted on train; test i
 its scores stand here whatever they are. `evals/story_scores.py` defines the scores. Intervals are of 95%: Wilson's, and those
 of a bootstrap over sources.
 
+ECR is the expected time to the repair: minutes of checks, in the order in which the diagnosis lists them, until one confirms
+the right cause. A check of the right cause does so with a chance of {HIT:.0%}. Who has done all checks in vain, which an answer
+without the right cause makes certain, searches another {SEARCH_MINUTES:.0f} minutes. Minutes are those that the catalogue states;
+a check without any counts with {UNSTATED_MINUTES:.0f}. "By p" are the same checks with those of the most likely cause first, "by
+p/c" with those of the highest probability per minute first. "Saved" is what the listed order saves against these, however
+long the search; below zero it costs. "Held" are answers that hold the right cause, of which the order alone decides.
+
 ![Reliability of the causes that are named in documented drives](images/{PLOT})
 """
 
@@ -147,7 +158,7 @@ def _part(split: str, answers: Sequence[StoryAnswer]) -> str:
         of = shares.get(name)
         told = f"{value} ({of.hits} of {of.of})" if of is not None and of.of else value
         wilson = _range(of.interval if of is not None else None, percent=True) or "-"
-        bootstrap = _range(total.intervals.get(name), percent=of is not None) or "-"
+        bootstrap = _interval(total, name) or "-"
         lines.append(f"| {name} | {told} | {wilson} | {bootstrap} | {' | '.join(c[number] for c in columns)} |")
     if split == "test":
         lines += ["", "What remains wrong, by area of the root:", ""]
@@ -178,15 +189,31 @@ def _shares(s: StoryScores) -> dict[str, Share]:
     }  # fmt: skip
 
 
-def _numbers(s: StoryScores) -> tuple[float | None, ...]:
-    return s.macro_f1, s.brier, s.log_loss, s.ece, s.aurc
+def _numbers(s: StoryScores) -> dict[str, float | None]:
+    return {"macro-F1": s.macro_f1, "Brier": s.brier, "log loss": s.log_loss, "ECE": s.ece, "AURC": s.aurc}
+
+
+def _minutes(s: StoryScores) -> dict[str, float | None]:
+    return {
+        "ECR": s.ecr, "ECR by p": s.ecr_by_chance, "ECR by p/c": s.ecr_by_chance_per_minute,
+        "saved to p": s.saved_to_chance, "saved to p/c": s.saved_to_chance_per_minute, "ECR held": s.ecr_held,
+    }  # fmt: skip
 
 
 def cells(s: StoryScores) -> list[str]:
     """Return the scores as texts, in the order of `COLUMNS`."""
     shares = [f"{100 * share.value:.0f}%" if share.value is not None else "-" for share in _shares(s).values()]
-    numbers = [f"{n:.3f}" if n is not None else "-" for n in _numbers(s)]
-    return [str(s.stories), *shares, *numbers]
+    numbers = [f"{n:.3f}" if n is not None else "-" for n in _numbers(s).values()]
+    minutes = [f"{n:.1f} min" if n is not None else "-" for n in _minutes(s).values()]
+    return [str(s.stories), *shares, *numbers, *minutes]
+
+
+def _interval(s: StoryScores, name: str) -> str:
+    """Return the interval of the bootstrap in the unit of the score."""
+    interval = s.intervals.get(name)
+    if interval is not None and name in _minutes(s):
+        return f"{interval[0]:.1f} to {interval[1]:.1f} min"
+    return _range(interval, percent=name in _shares(s))
 
 
 def _range(interval: tuple[float, float] | None, *, percent: bool) -> str:

@@ -23,6 +23,9 @@ Scores:
     Brier           mean squared error of the first cause's confidence, of faulty drives in which a cause is named
     log loss        mean negative logarithm of the chance given to what was the case, of the same
     ECE             mean distance of stated confidence and share that was right, over `BINS` bins of equal counts
+    ECR             mean expected minutes to the repair, of faulty drives: checks until the right cause is confirmed, in the
+                    order of the answer (`repair_minutes.py`); by p and by p/c: with the same checks in other orders; saved:
+                    what the order of the answer saves against these; held: of answers that hold the right cause
     AURC            area under the curve of risk over coverage: mean share of wrong causes among the k most confident, over all k
 
 Intervals are Wilson's for 95% (1927), and percentiles of a bootstrap over sources: twins of one document are no two witnesses.
@@ -40,6 +43,7 @@ import numpy as np
 from argus_assets.diagnosis.composition import NO_REPAIR
 from argus_assets.diagnosis.model import Diagnosis, RootCause
 from argus_assets.diagnosis.vocabulary import UNEXPLAINED
+from evals.repair_minutes import RepairMinutes, repair_minutes, shipped_texts
 from evals.scores import Share
 from evals.story import Story
 
@@ -69,6 +73,7 @@ class StoryAnswer:
         claims: Whether the drive has no fault, but the answer names one with `CONFIDENT` or more.
         area: Area of the root.
         answered: Area that a wrong cause speaks of; empty where none is named.
+        minutes: Expected minutes to the repair; `None` where nothing is to be repaired.
     """
 
     name: str
@@ -85,6 +90,7 @@ class StoryAnswer:
     drivable_right: bool
     area: str
     answered: str
+    minutes: RepairMinutes | None = None
 
     @property
     def right(self) -> bool:
@@ -107,13 +113,11 @@ def judge(name: str, story: Story, diagnosis: Diagnosis, codes: dict[str, str]) 
         codes: Code of each item of evidence.
     """
     causes = diagnosis.root_causes
-    verdicts = [verdict_of(story, cause) for cause in causes]
+    verdicts: list[Verdict] = [verdict_of(story, cause) for cause in causes]
     claims = [c.confidence for c in causes if not c.cause.startswith((UNEXPLAINED, NO_REPAIR))]
     alarm = diagnosis.severity.value in ("error", "critical") or diagnosis.drivable == "no"
-    top_3 = "right" in verdicts[:3]
-    if story.all_of:
-        texts = [text_of(cause) for cause in causes[:3]]
-        top_3 = all(any(_has((pattern,), text) for text in texts) for pattern in story.all_of)
+    targets = _targets(story, causes, verdicts)
+    top_3 = all(any(n < 3 for n in target) for target in targets)
     claimed = max(claims, default=0.0) >= CONFIDENT
     verdict: Verdict = verdicts[0] if verdicts else "silent"
     confidence = causes[0].confidence if causes else 0.0
@@ -135,7 +139,16 @@ def judge(name: str, story: Story, diagnosis: Diagnosis, codes: dict[str, str]) 
         drivable_right=diagnosis.drivable in story.drivable,
         area=area(story.platform, story.root[0]) if story.has_fault else "",
         answered=_answered(story, causes, verdict, codes),
+        minutes=repair_minutes(diagnosis, targets, shipped_texts()) if story.has_fault else None,
     )
+
+
+def _targets(story: Story, causes: Sequence[RootCause], verdicts: Sequence[Verdict]) -> list[frozenset[int]]:
+    """Return for each fault of a story the causes, by their place in the answer, that are right."""
+    if not story.all_of:
+        return [frozenset(n for n, verdict in enumerate(verdicts) if verdict == "right")]
+    texts = [text_of(cause) for cause in causes]
+    return [frozenset(n for n, text in enumerate(texts) if _has((pattern,), text)) for pattern in story.all_of]
 
 
 def verdict_of(story: Story, cause: RootCause) -> Verdict:
@@ -238,6 +251,12 @@ class StoryScores:
     log_loss: float | None
     ece: float | None
     aurc: float | None
+    ecr: float | None
+    ecr_by_chance: float | None
+    ecr_by_chance_per_minute: float | None
+    saved_to_chance: float | None
+    saved_to_chance_per_minute: float | None
+    ecr_held: float | None
     intervals: dict[str, tuple[float, float]]
 
 
@@ -250,6 +269,7 @@ def score(answers: Sequence[StoryAnswer]) -> StoryScores:
         return Share(sum(a.verdict == verdict for a in faulty), len(faulty))
 
     named = [(a.confidence, a.right) for a in faulty if a.verdict in NAMED]
+    minutes = [a.minutes for a in faulty if a.minutes is not None]
     return StoryScores(
         stories=len(answers),
         sources=len({a.story.source_key for a in answers}),
@@ -270,6 +290,12 @@ def score(answers: Sequence[StoryAnswer]) -> StoryScores:
         log_loss=_mean([-log(max(_MIN_CHANCE, stated if right else 1 - stated)) for stated, right in named]),
         ece=calibration_error(named),
         aurc=risk_coverage_area(named),
+        ecr=_mean([m.listed for m in minutes]),
+        ecr_by_chance=_mean([m.by_chance for m in minutes]),
+        ecr_by_chance_per_minute=_mean([m.by_chance_per_minute for m in minutes]),
+        saved_to_chance=_mean([m.by_chance - m.listed for m in minutes]),
+        saved_to_chance_per_minute=_mean([m.by_chance_per_minute - m.listed for m in minutes]),
+        ecr_held=_mean([m.listed for m in minutes if m.is_held]),
         intervals={},
     )
 
@@ -306,6 +332,12 @@ BOOTSTRAPPED: Final[dict[str, Callable[[StoryScores], float | None]]] = {
     "log loss": lambda s: s.log_loss,
     "ECE": lambda s: s.ece,
     "AURC": lambda s: s.aurc,
+    "ECR": lambda s: s.ecr,
+    "ECR by p": lambda s: s.ecr_by_chance,
+    "ECR by p/c": lambda s: s.ecr_by_chance_per_minute,
+    "saved to p": lambda s: s.saved_to_chance,
+    "saved to p/c": lambda s: s.saved_to_chance_per_minute,
+    "ECR held": lambda s: s.ecr_held,
 }
 """Scores that the bootstrap covers."""
 

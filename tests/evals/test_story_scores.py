@@ -89,6 +89,25 @@ def test_words_of_an_identifier_are_matched_without_underscores_too() -> None:
     assert judged(story(accept=("SHARED",)), ("shared_x", "", 0.5)).right, "in any case"
 
 
+def test_minutes_are_of_the_right_cause_wherever_it_stands() -> None:
+    """Without checks the search follows; it is told whether the answer holds the right cause, below the third as well."""
+    for causes, held in (
+        ((RIGHT,), True),
+        ((VAGUE, VAGUE, VAGUE, RIGHT), True),
+        ((MISLED, PARTIAL), False),
+        ((), False),
+    ):
+        minutes = judged(story(), *causes).minutes
+        assert minutes is not None
+        assert (minutes.listed, minutes.is_held) == (60, held)
+    two = story(kind="two_faults", all_of=("return", "network|bus"))
+    half, both = judged(two, RIGHT).minutes, judged(two, RIGHT, ("can_bus", "Bus", 0.2)).minutes
+    assert half is not None
+    assert both is not None
+    assert (half.is_held, both.is_held) == (False, True)
+    assert judged(healthy(), MISLED).minutes is None, "nothing to repair"
+
+
 def test_two_faults_are_to_be_among_the_first_three() -> None:
     two = story(kind="two_faults", all_of=("return", "network|bus"))
     assert not judged(two, RIGHT).top_3
@@ -134,6 +153,9 @@ def test_figures_by_hand() -> None:
     assert s.log_loss == pytest.approx(-(log(0.7) + log(0.2) + log(0.6)) / 3)
     assert s.ece == pytest.approx((0.3 + 0.8 + 0.4) / 3)
     assert s.aurc == pytest.approx((1 + 1 / 2 + 2 / 3) / 3)
+    # None has checks: each faulty one is searched for an hour, in whatever order.
+    assert (s.ecr, s.ecr_by_chance, s.ecr_by_chance_per_minute, s.ecr_held) == (60, 60, 60, 60)
+    assert (s.saved_to_chance, s.saved_to_chance_per_minute) == (0, 0)
     # The root is one of cooling: one of four is found; wrong ones speak of the particulate filter.
     assert s.macro_f1 == pytest.approx(2 / (2 + 3))
 

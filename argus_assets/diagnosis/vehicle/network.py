@@ -535,6 +535,11 @@ _SHARED: Final[Mapping[str, tuple[str, str, CauseKind, float, tuple[str, ...]]]]
 }  # fmt: skip
 
 
+def shared_checks() -> tuple[str, ...]:
+    """Return the checks of causes that findings of one moment share: `<minutes> | <what to do>`."""
+    return tuple(check for _, _, _, _, checks in _SHARED.values() for check in checks)
+
+
 def _shared_cause(kind: str, members: Sequence[int], signs: Sequence[Sign], ecu: str) -> Candidate:
     title, explanation, cause_kind, factor, checks = _SHARED[kind]
     names = list(dict.fromkeys(signs[n].component.name for n in members))
