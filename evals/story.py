@@ -206,6 +206,36 @@ class Diagnostic(Part):
     ok: str = "OK"
 
 
+class Topic(Part):
+    """A sensor's topic: `rate` messages a second, and `then` from `at` until `until`.
+
+    Attributes:
+        kind: Type of its messages: PointCloud2, LaserScan, Image, NavSatFix, or a header alone.
+        rate: Messages a second while nothing is wrong.
+        then: Messages a second meanwhile; 0 for a gap.
+        behind: Seconds by which the stamps are behind meanwhile; negative if they are from the future.
+    """
+
+    at: Seconds
+    until: Seconds | None = None
+    name: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_]{1,60}){1,10}$")]
+    kind: Literal["cloud", "scan", "image", "fix", "header"] = "header"
+    rate: Annotated[float, Field(gt=0, le=100)] = 10.0
+    then: Annotated[float, Field(ge=0, le=100)] = 0.0
+    behind: Annotated[float, Field(ge=-100_000, le=1_790_000_000)] = 0.0
+
+
+class ClockStep(Part):
+    """The computer's clock is stepped: what is recorded from `at` on has times and stamps that are shifted.
+
+    Attributes:
+        seconds: Size of the step; negative if the clock jumps back.
+    """
+
+    at: Seconds
+    seconds: Annotated[float, Field(ge=-100_000_000, le=100_000_000)]
+
+
 class Story(Part):
     """One documented drive and its confirmed answer.
 
@@ -257,6 +287,8 @@ class Story(Part):
     signal: tuple[Signal, ...] = ()
     log: tuple[Log, ...] = ()
     diagnostic: tuple[Diagnostic, ...] = ()
+    topic: tuple[Topic, ...] = ()
+    clock_step: tuple[ClockStep, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -267,9 +299,10 @@ class Story(Part):
         if self.kind == "two_faults" and len(self.all_of) < 2:
             raise ValueError("a story of two faults states both in all_of")
         parts = (*self.trouble, *self.read, *self.clear, *self.silence, *self.programming, *self.bus_errors)
-        if not (parts or self.log or self.diagnostic or self.refusal or self.signal):
+        if not (parts or self.log or self.diagnostic or self.refusal or self.signal or self.topic):
             raise ValueError("the drive records nothing")
-        latest = max((part.at for part in (*parts, *self.refusal, *self.log, *self.diagnostic)), default=0.0)
+        timed = (*parts, *self.refusal, *self.log, *self.diagnostic, *self.topic, *self.clock_step)
+        latest = max((part.at for part in timed), default=0.0)
         if latest >= self.seconds:
             raise ValueError(f"something happens at {latest:g} s, after the drive's end at {self.seconds:g} s")
         return self

@@ -1,7 +1,7 @@
 """Drives of stories: what other people's libraries read in them, by hand-written expectations, and what Argus finds."""
 
 import ast
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import can
@@ -254,6 +254,35 @@ def test_a_stack_as_mcap_ros2_support_reads_it(tmp_path: Path) -> None:
     assert [level for level, _ in states] == [0] * 12 + [2] * 29 + [0] * 19
     assert {message for _, message in states} == {"OK", "No events recorded."}
     assert sum(topic == "/tf" for topic, _ in messages) == 300
+
+
+@pytest.mark.parametrize("kind", ["cloud", "scan", "image", "fix", "header"])
+def test_a_topic_of_a_stack_falls_silent_lags_and_follows_the_clock(tmp_path: Path, kind: str) -> None:
+    told = story({
+        "platform": "av",
+        "topic": [
+            {"at": 20, "until": 30, "name": "/sensor", "kind": kind, "rate": 10, "then": 0},
+            {"at": 40, "until": 50, "name": "/sensor", "kind": kind, "rate": 10, "then": 2, "behind": 37},
+        ],
+        "clock_step": [{"at": 55, "seconds": -8}],
+    })  # fmt: skip
+    build_drive("av/topics", told, tmp_path)
+    with (tmp_path / "stack.mcap").open("rb") as file:
+        read = [
+            (message.log_time / 1e9, content if kind == "header" else content.header)
+            for _, channel, message, content in make_reader(
+                file, decoder_factories=[DecoderFactory()]
+            ).iter_decoded_messages(log_time_order=False)
+            if channel.topic == "/sensor"
+        ]
+    begin = int(read[0][0])
+    times = [at - begin for at, _ in read]
+    lags = [at - header.stamp.sec - header.stamp.nanosec / 1e9 for at, header in read]
+    assert not [t for t in times if 20 < t < 30]
+    assert sum(t < 20 for t in times) == pytest.approx(200, abs=3)
+    assert sum(40 <= t < 50 for t in times) == pytest.approx(20 + 30, abs=3), "slow, and once more after the step back"
+    assert {round(lag) for lag in lags} == {0, 37}
+    assert [round(later - sooner) for sooner, later in pairwise(times) if later < sooner] == [-8]
 
 
 @pytest.mark.parametrize(("name", "parts"), [*product([f"truck/{n}" for n in range(3)], [TRUCK]), ("car/1", CAR), ("car/2", CAR), ("av/1", AV)])  # fmt: skip
