@@ -15,7 +15,7 @@ from argus_assets.monitoring import metrics
 from argus_assets.notifications.events import event_schemas
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.settings import Settings
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, SPEED
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, REMARKS, SPEED
 
 _TABLES = (
     FRAMES,
@@ -30,6 +30,7 @@ _TABLES = (
     DRIVE_STATS,
     SPEED,
     MEASUREMENTS,
+    REMARKS,
 )
 _KINDS: Final = {"string": "text", "integer": "whole number", "number": "number"}
 _BOUNDS: Final = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "up to"}

@@ -9,7 +9,7 @@ from argus_assets.assets.batch_asset import BatchAsset, Check, Made, batch_spec,
 from argus_assets.assets.batch_context import BatchContext
 from argus_assets.assets.open_drive import aggregate_stats
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, SPEED
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, REMARKS, SPEED
 
 
 def make(batch: BatchContext) -> Made:
@@ -28,7 +28,7 @@ def make(batch: BatchContext) -> Made:
     stats = made.error_stats
     occurrences = int(stats["occurrences"].sum())
     return Made(
-        data=fingerprint(stats, made.pairs, made.totals, made.speed, made.measurements),
+        data=fingerprint(stats, made.pairs, made.totals, made.speed, made.measurements, made.remarks),
         metadata={
             "dagster/row_count": stats.height,
             # A total that is not known is left out.
@@ -47,6 +47,7 @@ def make(batch: BatchContext) -> Made:
             (DRIVE_STATS, made.totals),
             (SPEED, made.speed),
             (MEASUREMENTS, made.measurements),
+            (REMARKS, made.remarks),
         ],
         checks=[
             Check(
@@ -64,9 +65,9 @@ ASSET: Final = BatchAsset(
     batch_spec(
         pipeline.ERROR_STATS,
         "One row for each fault of each ECU: occurrences, active time, rate, what came with it, and its rank. Beside it "
-        "the pairs of faults that came together, the totals of the drive, its speed, and the live values of its control units.",
+        "the pairs of faults that came together, the totals of the drive, its speed, the live values of its control units, and the warnings of its software.",
         kinds={"polars", "parquet"},
-        code_version="4",
+        code_version="5",
         table=ERROR_STATS,
     ),
     [

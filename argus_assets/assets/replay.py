@@ -94,6 +94,7 @@ def replay(
             "error_stats": made.error_stats,
             "code_pairs": made.pairs,
             "measurements": made.measurements,
+            "remarks": made.remarks,
         },
         services=replace(diagnostician.services(), answers=None),
         now=datetime.now(UTC),

@@ -35,7 +35,7 @@ def diagnose_drive(
         manifest: Manifest of the batch.
         partition: Partition key of the batch.
         digest: Digest of the manifest.
-        tables: `recordings`, `problems`, `error_events`, `error_stats` and `code_pairs`; `measurements` where they are known.
+        tables: `recordings`, `problems`, `error_events`, `error_stats` and `code_pairs`; `measurements` and `remarks` where they are known.
         services: Services that the diagnosis may use.
         now: Current time.
         memory: Faults of earlier drives.
@@ -63,6 +63,7 @@ def diagnose_drive(
         problems=tables["problems"],
         pairs=tables["code_pairs"],
         measurements=tables.get("measurements"),
+        remarks=tables.get("remarks"),
         platform=manifest.platform,
         release=manifest.release,
         drive_s=drive_s,

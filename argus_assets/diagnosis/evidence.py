@@ -10,6 +10,7 @@ from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceIte
 from argus_assets.diagnosis.observations import observations, read_outs, units_seen
 from argus_assets.diagnosis.ports import Past
 from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
+from argus_assets.diagnosis.remarks import AFTER_STOP_S, log_remarks, stopped_at
 from argus_assets.diagnosis.states import (
     STATE_OF_STATUS,
     FaultState,
@@ -46,6 +47,7 @@ def build_evidence(
     problems: pl.DataFrame | None = None,
     pairs: pl.DataFrame | None = None,
     measurements: pl.DataFrame | None = None,
+    remarks: pl.DataFrame | None = None,
     vehicle: str = "",
     past: Past | None = None,
     describe: Callable[[str], str] = lambda code: dictionary.describe(code).text,
@@ -63,6 +65,7 @@ def build_evidence(
         problems: `recordings.schema.PROBLEMS`: damage of the recordings.
         pairs: `stats.schema.CODE_PAIRS`: faults that occurred together.
         measurements: `stats.schema.MEASUREMENTS`: live values.
+        remarks: `stats.schema.REMARKS`: warnings of the log.
         vehicle: Pseudonym of the vehicle.
         past: Counts from earlier drives.
         describe: Describe a code in plain words.
@@ -74,6 +77,8 @@ def build_evidence(
     clears = None if events is None else clearings_of(events)
     sessions = None if events is None else sessions_of(events)
     ends_ns = _ends_ns(recordings, events)
+    said = () if remarks is None else log_remarks(remarks, starts_ns=_starts_ns(recordings))
+    stopped = stopped_at(said)
     items: list[EvidenceItem] = []
     for row in chosen.iter_rows(named=True):
         mine = None if events is None else _activations(events, row)
@@ -87,7 +92,9 @@ def build_evidence(
                 ecu=redact(row["ecu"]),
                 status=row["status"],
                 severity=Severity(row["severity"]),
-                state=_state(row, same, events, clears, sessions, ends_ns=ends_ns, drive_s=drive_s),
+                state="stopping"
+                if _is_of_stop(row, stopped)
+                else _state(row, same, events, clears, sessions, ends_ns=ends_ns, drive_s=drive_s),
                 onset_seen=onset_seen(row["source"], row["seconds_into_drive"]),
                 meaning=redact(describe(row["code"])),
                 occurrences=row["occurrences"],
@@ -126,8 +133,16 @@ def build_evidence(
         observations=() if measurements is None else observations(measurements),
         read_outs=() if measurements is None else read_outs(measurements),
         units=() if measurements is None else units_seen(measurements, _starts_ns(recordings)),
+        remarks=said,
         codes_total=stats["same_as"].null_count(),
     )
+
+
+def _is_of_stop(row: Mapping[str, Any], stopped: float | None) -> bool:
+    """Return whether a text of software only belongs to its being stopped."""
+    if stopped is None or row["source"] not in ("ros_log", "ros_diagnostic"):
+        return False
+    return 0.0 <= row["seconds_into_drive"] - stopped <= AFTER_STOP_S
 
 
 def _starts_ns(recordings: pl.DataFrame) -> int:

@@ -182,6 +182,7 @@ def diagnose_read(
         problems=drive.problems,
         pairs=drive.statistics.pairs,
         measurements=drive.statistics.measurements,
+        remarks=drive.statistics.remarks,
         platform=drive.vehicle_platform,
         release="",
         drive_s=RecordedTime.of(drive.recordings).recorded_s,

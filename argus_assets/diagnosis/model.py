@@ -181,6 +181,24 @@ class UnitSeen(Document):
     last_s: float
 
 
+class Remark(Document):
+    """What a node logged below ERROR: `stats.schema.REMARKS`. It supports a cause, but is no fault.
+
+    Attributes:
+        id: Stable within the document (`R1`, `R2`, …).
+        level: `info` or `warning`.
+        first_s: First entry, seconds into the drive; likewise `last_s`.
+    """
+
+    id: str
+    level: Literal["info", "warning"]
+    node: str
+    message: str
+    entries: int
+    first_s: float
+    last_s: float
+
+
 class ReadOut(Document):
     """A control unit that answered a request for its codes: `03`, `07`, `0A` of OBD, `19` of UDS, `18` of KWP2000."""
 
@@ -240,6 +258,7 @@ class Evidence(Document):
         observations: Live values, those first that are not plausible.
         units: J1939 units that sent anything.
         read_outs: Control units that answered a request for codes, also without any.
+        remarks: What software logged below ERROR.
         codes_total: Number of faults in the drive; `items` holds the first of them.
     """
 
@@ -254,6 +273,7 @@ class Evidence(Document):
     observations: tuple[Observation, ...] = ()
     units: tuple[UnitSeen, ...] = ()
     read_outs: tuple[ReadOut, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     codes_total: int
 
     def key(self) -> str:

@@ -185,7 +185,7 @@ def _found(seen: Sequence[Sign], catalogue: Catalogue, votes: dict[str, "_Vote"]
 
 def _root_cause(found: _Found, seen: Sequence[Sign], vote: _Vote | None) -> RootCause:
     candidate = found.candidate
-    explanation = candidate.explanation + (f" {_cases_say(vote)}" if vote else "")
+    explanation = candidate.explanation + _remarks_say(candidate, seen) + (f" {_cases_say(vote)}" if vote else "")
     safety = (candidate.safety,) if candidate.safety else ()
     checks = tuple(parse_check(text).text for text in candidate.checks)
     supports = _supporting(candidate, seen)
@@ -212,13 +212,29 @@ def _root_cause(found: _Found, seen: Sequence[Sign], vote: _Vote | None) -> Root
     )
 
 
+MAX_REMARKS: Final = 2
+"""Remarks of the log that the explanation of a cause quotes."""
+
+MAX_QUOTED: Final = 120
+
+
+def _remarks_say(candidate: Candidate, seen: Sequence[Sign]) -> str:
+    """Quote the remarks of the log that a cause also explains."""
+    said = [seen[n].remark for n in candidate.signs]
+    quoted = sorted((r for r in said if r is not None), key=lambda r: r.first_s)[:MAX_REMARKS]
+    return "".join(
+        f" At {r.first_s:.1f} s {r.node} logged: “{r.message if len(r.message) <= MAX_QUOTED else r.message[: MAX_QUOTED - 1] + '…'}”"
+        for r in quoted
+    )
+
+
 def _supporting(candidate: Candidate, seen: Sequence[Sign]) -> list[Sign]:
     """Return the findings that a cause shows, those that it shows at once and always first."""
     order = sorted(
         candidate.signs.items(),
         key=lambda entry: (entry[1].delay != "now", -entry[1].chance, seen[entry[0]].item.seconds_into_drive),
     )
-    return [seen[n] for n, _ in order]
+    return [seen[n] for n, _ in order if seen[n].remark is None]
 
 
 def _begins(candidate: Candidate, seen: Sequence[Sign]) -> float | None:
@@ -238,7 +254,10 @@ def _preceding(candidate: Candidate, seen: Sequence[Sign]) -> list[Sign]:
     return [
         seen[n]
         for n, effect in candidate.signs.items()
-        if effect.delay not in ("now", "any") and (o := seen[n].onset) is not None and o < begins - SAME_MOMENT_S
+        if seen[n].remark is None
+        and effect.delay not in ("now", "any")
+        and (o := seen[n].onset) is not None
+        and o < begins - SAME_MOMENT_S
     ]
 
 
@@ -333,7 +352,7 @@ def _unexplained_codes(
     explained = {i for cause in causes if cause.confidence >= EXPLAINED for i in cause.supports}
     codes: dict[str, list[Sign]] = {}
     for sign in seen:
-        if sign.item.id not in explained and sign.is_now:
+        if sign.item.id not in explained and sign.is_now and sign.remark is None:
             codes.setdefault(sign.item.code, []).append(sign)
     worst = {code: max(_WEIGHT[s.item.severity] for s in of_it) for code, of_it in codes.items()}
     # What only repeats another fault comes last; then what began first; what is worse of those of one moment.

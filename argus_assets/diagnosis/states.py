@@ -12,15 +12,25 @@ import polars as pl
 from argus_assets.faults.clearings import CLEAR_CODES, CLEARED_ECU, ECU_SEPARATOR, PROGRAMMING, REFUSED_ECU
 
 FaultState = Literal[
-    "present", "moment", "intermittent", "ended", "pending", "stored", "permanent", "previous", "cleared", "serviced"
+    "present",
+    "moment",
+    "intermittent",
+    "ended",
+    "pending",
+    "stored",
+    "permanent",
+    "previous",
+    "cleared",
+    "serviced",
+    "stopping",
 ]
 """`moment`: a single occurrence, such as a log line. `intermittent`: failed in this drive, passes at its end. `stored`:
 kept by the control unit, not failing now. `ended`: active in this drive, once, and gone before its end. `permanent`: repaired, waits for its monitor. `cleared`: a clearing held.
-`serviced`: a silence while a control unit was programmed."""
+`serviced`: a silence while a control unit was programmed. `stopping`: logged after somebody stopped the software."""
 
 WEIGHTS: Final[Mapping[FaultState, float]] = {
     "present": 1.0, "moment": 1.0, "intermittent": 0.7, "ended": 0.7, "pending": 0.6, "stored": 0.3, "permanent": 0.1,
-    "previous": 0.1, "cleared": 0.1, "serviced": 0.1,
+    "previous": 0.1, "cleared": 0.1, "serviced": 0.1, "stopping": 0.1,
 }  # fmt: skip
 """Weight of a finding's likelihood ratio by its state (engineering judgement; 1 for one that fails now)."""
 

@@ -14,8 +14,8 @@ from argus_assets.errors import BadTable, PermanentError
 from argus_assets.faults.contained import compute_contained
 from argus_assets.stats.distance import Distance
 from argus_assets.stats.drive import Measured
-from argus_assets.stats.jobs import MEASUREMENTS_FILE, SPEED_FILE
-from argus_assets.stats.schema import MEASUREMENTS, SPEED
+from argus_assets.stats.jobs import MEASUREMENTS_FILE, REMARKS_FILE, SPEED_FILE
+from argus_assets.stats.schema import MEASUREMENTS, REMARKS, SPEED
 from argus_assets.stats.vehicle_platform import Traffic
 
 
@@ -31,7 +31,7 @@ def measure_contained(
         reserve: Entered with the bytes of memory that it may take, while it runs.
 
     Returns:
-        Distance, speed and live values.
+        Distance, speed, live values and remarks of the log.
 
     Raises:
         PermanentError: It needs more than it may use.
@@ -44,13 +44,14 @@ def measure_contained(
     try:
         speed = SPEED.cast(pl.read_parquet(place / SPEED_FILE))
         values = MEASUREMENTS.cast(pl.read_parquet(place / MEASUREMENTS_FILE))
+        remarks = REMARKS.cast(pl.read_parquet(place / REMARKS_FILE))
     except (BadTable, pl.exceptions.PolarsError, OSError) as error:
         raise PermanentError(f"Measuring returned an invalid table: {error}"[:500], help="Report it.") from error
     match ended.result.get("distance"):
         case {"km": int() | float() as km, "source": str(source), "signal": str(signal)} if math.isfinite(km):
-            return Measured(Distance(float(km), source, signal), speed, values)
+            return Measured(Distance(float(km), source, signal), speed, values, remarks)
         case _:
-            return Measured(None, speed, values)
+            return Measured(None, speed, values, remarks)
 
 
 def count_contained(

@@ -9,7 +9,7 @@ from argus_assets.stats.distance import Distance
 from argus_assets.stats.errors import aggregate_faults
 from argus_assets.stats.pairs import code_pairs
 from argus_assets.stats.recorded import RecordedTime
-from argus_assets.stats.schema import MEASUREMENTS, SPEED
+from argus_assets.stats.schema import MEASUREMENTS, REMARKS, SPEED
 from argus_assets.stats.totals import drive_stats
 
 
@@ -21,11 +21,13 @@ class Measured:
         distance: Distance; `None` when no source gives it.
         speed: `schema.SPEED`.
         values: `schema.MEASUREMENTS`.
+        remarks: `schema.REMARKS`.
     """
 
     distance: Distance | None = None
     speed: pl.DataFrame = field(default_factory=SPEED.empty)
     values: pl.DataFrame = field(default_factory=MEASUREMENTS.empty)
+    remarks: pl.DataFrame = field(default_factory=REMARKS.empty)
 
 
 NOT_MEASURED: Final = Measured()
@@ -42,6 +44,7 @@ class DriveStatistics:
         totals: `schema.DRIVE_STATS`, one row.
         speed: `schema.SPEED`.
         measurements: `schema.MEASUREMENTS`.
+        remarks: `schema.REMARKS`.
     """
 
     error_stats: pl.DataFrame
@@ -49,6 +52,7 @@ class DriveStatistics:
     totals: pl.DataFrame
     speed: pl.DataFrame
     measurements: pl.DataFrame
+    remarks: pl.DataFrame
 
 
 def aggregate(
@@ -74,4 +78,5 @@ def aggregate(
         drive_stats(faults.stats, recordings, time, distance=measured.distance, buses=buses),
         measured.speed,
         measured.values,
+        measured.remarks,
     )

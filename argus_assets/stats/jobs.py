@@ -12,17 +12,18 @@ import polars as pl
 
 from argus_assets.containment.job import Job
 from argus_assets.recordings.drive import Drive
-from argus_assets.stats import distance, measurements
+from argus_assets.stats import distance, measurements, remarks
 from argus_assets.stats.readings import motion_frames
 from argus_assets.stats.speed import speed_series
 from argus_assets.stats.vehicle_platform import count_traffic
 
 SPEED_FILE: Final = "speed.parquet"
 MEASUREMENTS_FILE: Final = "measurements.parquet"
+REMARKS_FILE: Final = "remarks.parquet"
 
 
 def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Measure a drive: write `SPEED_FILE` and `MEASUREMENTS_FILE`, and return `distance` (`distance.Distance`, or none).
+    """Measure a drive: write `SPEED_FILE`, `MEASUREMENTS_FILE` and `REMARKS_FILE`, and return `distance` (or none).
 
     Args:
         job: Where to write.
@@ -34,6 +35,7 @@ def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
     speed_series(drive, frames).write_parquet(job.folder / SPEED_FILE)
     measured = measurements.measure(drive)
     measured.with_columns(pl.col(pl.Enum).cast(pl.String)).write_parquet(job.folder / MEASUREMENTS_FILE)
+    remarks.remarks(drive).write_parquet(job.folder / REMARKS_FILE)
     return {"distance": None if far is None else asdict(far)}
 
 

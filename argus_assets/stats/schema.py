@@ -188,3 +188,19 @@ MEASUREMENTS: Final = Table(
         Column("load_median", pl.Float64, "Median of these from 50% load or 2,000 rpm.", nullable=True),
     ),
 )
+
+REMARKS: Final = Table(
+    "remarks",
+    "what a node logged below ERROR: warnings, and at INFO starts, stops and words of trouble; texts that differ only in "
+    "numbers are one row",
+    (
+        Column("level", pl.UInt8, "20 info, 30 warning (rcl_interfaces/msg/Log)."),
+        Column("name", pl.String, "Logger, usually the node."),
+        Column("message", pl.String, "The first of the texts, at most 400 characters."),
+        Column("entries", pl.UInt64, "Entries in the log."),
+        Column("first_seen", TIMESTAMP, "First of them."),
+        Column("last_seen", TIMESTAMP, "Last of them."),
+        Column("recording", pl.String, "Recording of the first."),
+        Column("frame", pl.UInt64, "Frame of the first."),
+    ),
+)

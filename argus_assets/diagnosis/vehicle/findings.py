@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from argus_assets.diagnosis.model import Evidence, EvidenceItem
+from argus_assets.diagnosis.model import Evidence, EvidenceItem, Remark
+from argus_assets.diagnosis.remarks import stopped_at
 from argus_assets.diagnosis.states import NOW, WEIGHTS
 from argus_assets.diagnosis.vehicle.catalogue import Catalogue, Component, ComponentKind, TextPattern
 from argus_assets.diagnosis.vocabulary import System
@@ -34,6 +35,15 @@ TEXT_LEAK: Final = 0.03
 HEARSAY_LEAK: Final = 0.1
 """The same for what a process says of its input."""
 
+REMARK_LEAK: Final = 0.25
+"""The same for a warning of the log: stacks warn all the time."""
+
+START_LEAK: Final = 0.5
+"""The same for one of the start-up, when much is not there yet."""
+
+START_UP_S: Final = 15.0
+"""Nodes of a stack find each other within this time."""
+
 CONSEQUENCES: Final = frozenset({"limit", "request", "condition", "emergency", "starting", "starved"})
 
 _ADDRESS: Final = re.compile(r"^SA 0x([0-9A-F]{2})$")
@@ -54,6 +64,7 @@ class Sign:
         onset: Seconds into the drive at which it began, or `None` if only its reading was seen.
         leak: Chance that it is seen without any cause of the model.
         weight: Weight of its likelihood ratio.
+        remark: The remark of the log that it is; then it supports a cause, but needs none, and cannot be cited.
     """
 
     item: EvidenceItem
@@ -63,6 +74,7 @@ class Sign:
     onset: float | None
     leak: float
     weight: float
+    remark: Remark | None = None
 
     @property
     def is_now(self) -> bool:
@@ -71,7 +83,9 @@ class Sign:
 
     @property
     def is_consequence(self) -> bool:
-        """Return whether it only says that something else is wrong."""
+        """Return whether it only says that something else is wrong, or may say nothing."""
+        if self.remark is not None:
+            return True
         if self.failure == "condition":
             return self.component.kind == "condition"
         return self.failure in CONSEQUENCES or self.component.kind == "condition"
@@ -85,7 +99,35 @@ def signs(evidence: Evidence, catalogue: Catalogue, describe: Callable[[str], En
         catalogue: The catalogue.
         describe: Look up the meaning of a code.
     """
-    return [_sign(item, catalogue, describe) for item in evidence.items if item.severity is not Severity.INFO]
+    found = [_sign(item, catalogue, describe) for item in evidence.items if item.severity is not Severity.INFO]
+    return [*found, *_remarked(evidence, catalogue)]
+
+
+def _remarked(evidence: Evidence, catalogue: Catalogue) -> list[Sign]:
+    """Return what the remarks of the log say of known components, one finding for each component and failure mode."""
+    stopped = stopped_at(evidence.remarks)
+    found: dict[tuple[str, str], Sign] = {}
+    for remark in evidence.remarks:
+        if stopped is not None and remark.first_s >= stopped:
+            continue
+        item = EvidenceItem(
+            id=remark.id, code=REMARK, source="ros_log", ecu=remark.node, status="occurred", severity=Severity.INFO,
+            state="moment", occurrences=1, frame_count=1, active_s=0.0, active_share_pct=0.0,
+            seconds_into_drive=remark.first_s, message=remark.message, recording="", frame=0,
+        )  # fmt: skip
+        component, failure, leak = _of_text(item, catalogue)
+        if component.id not in catalogue.components or component.kind == "condition" or failure in _SAYS_NOTHING:
+            continue
+        least = START_LEAK if remark.last_s < START_UP_S else REMARK_LEAK
+        sign = Sign(item, component, failure, None, remark.first_s, max(leak, least), 1.0, remark)
+        found.setdefault((component.id, failure), sign)
+    return list(found.values())
+
+
+REMARK: Final = "REMARK"
+"""Stands for the code of a remark, which has none."""
+
+_SAYS_NOTHING: Final = frozenset({"condition", "unknown", "starting", "starved", "request"})
 
 
 def _sign(item: EvidenceItem, catalogue: Catalogue, describe: Callable[[str], Entry]) -> Sign:
@@ -138,6 +180,9 @@ _SETUP: Final = frozenset({Failure.NOT_LEARNED, Failure.NOT_PROGRAMMED, Failure.
 
 _STARVED: Final = frozenset({"no_signal"})
 
+_OF_DEVICES: Final = frozenset({"disconnected", "hardware_error", "circuit", "supply_low", "internal"})
+"""Failure modes that only a device has; a node of an unknown name then drives one."""
+
 
 def _of_text(item: EvidenceItem, catalogue: Catalogue) -> tuple[Component, str, float]:
     """Return what a text of software is about.
@@ -148,7 +193,8 @@ def _of_text(item: EvidenceItem, catalogue: Catalogue) -> tuple[Component, str, 
     text = _pattern(item, catalogue)
     reporter = _named((name,), catalogue)
     known = text.component if text and text.component else reporter or _named((message,), catalogue)
-    component = catalogue.components[known] if known else _made(item.ecu or item.code, "process", System.UNKNOWN)
+    kind: ComponentKind = "device" if text is not None and text.failure in _OF_DEVICES else "process"
+    component = catalogue.components[known] if known else _made(item.ecu or item.code, kind, System.UNKNOWN)
     if text is None:
         return component, "unknown", LEAKS["unknown"]
     if item.source == "ros_log" and component.kind == "process" and text.failure in _STARVED:
@@ -247,7 +293,7 @@ def _named(texts: Sequence[str], catalogue: Catalogue) -> str | None:
     """Return the component that the first of the texts names, in the catalogue's order."""
     for part in texts:
         for component in catalogue.components.values():
-            if any(_compiled(word).search(part) for word in component.words):
+            if any(_compiled(word).search(text) for word in component.words for text in (part, part.replace("_", " "))):
                 return component.id
     return None
 
