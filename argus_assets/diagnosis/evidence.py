@@ -10,7 +10,7 @@ from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceIte
 from argus_assets.diagnosis.observations import observations, read_outs, units_seen
 from argus_assets.diagnosis.ports import Past
 from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
-from argus_assets.diagnosis.remarks import AFTER_STOP_S, log_remarks, stopped_at
+from argus_assets.diagnosis.remarks import AFTER_STOP_S, log_remarks, recoveries, stopped_at
 from argus_assets.diagnosis.states import (
     STATE_OF_STATUS,
     FaultState,
@@ -78,7 +78,7 @@ def build_evidence(
     sessions = None if events is None else sessions_of(events)
     ends_ns = _ends_ns(recordings, events)
     said = () if remarks is None else log_remarks(remarks, starts_ns=_starts_ns(recordings))
-    stopped = stopped_at(said)
+    stopped, over = stopped_at(said), recoveries(said)
     items: list[EvidenceItem] = []
     for row in chosen.iter_rows(named=True):
         mine = None if events is None else _activations(events, row)
@@ -92,9 +92,8 @@ def build_evidence(
                 ecu=redact(row["ecu"]),
                 status=row["status"],
                 severity=Severity(row["severity"]),
-                state="stopping"
-                if _is_of_stop(row, stopped)
-                else _state(row, same, events, clears, sessions, ends_ns=ends_ns, drive_s=drive_s),
+                state=_of_log(row, stopped, over, starts_ns=_starts_ns(recordings))
+                or _state(row, same, events, clears, sessions, ends_ns=ends_ns, drive_s=drive_s),
                 onset_seen=onset_seen(row["source"], row["seconds_into_drive"]),
                 meaning=redact(describe(row["code"])),
                 occurrences=row["occurrences"],
@@ -138,11 +137,18 @@ def build_evidence(
     )
 
 
-def _is_of_stop(row: Mapping[str, Any], stopped: float | None) -> bool:
-    """Return whether a text of software only belongs to its being stopped."""
-    if stopped is None or row["source"] not in ("ros_log", "ros_diagnostic"):
-        return False
-    return 0.0 <= row["seconds_into_drive"] - stopped <= AFTER_STOP_S
+def _of_log(
+    row: Mapping[str, Any], stopped: float | None, over: Mapping[str, float], *, starts_ns: int
+) -> FaultState | None:
+    """Return the state that the rest of the log gives a text of software: of a stop, or over by its node's own words."""
+    if row["source"] not in ("ros_log", "ros_diagnostic"):
+        return None
+    if stopped is not None and 0.0 <= row["seconds_into_drive"] - stopped <= AFTER_STOP_S:
+        return "stopping"
+    if row["source"] == "ros_log" and row["ecu"] in over:
+        last_s = (int(row["last_seen"].timestamp() * 1e9) - starts_ns) / 1e9
+        return "ended" if over[row["ecu"]] >= last_s else None
+    return None
 
 
 def _starts_ns(recordings: pl.DataFrame) -> int:

@@ -19,6 +19,8 @@ AFTER_STOP_S: Final = 60.0
 _WARN: Final = 30
 _STOPPED: Final = re.compile(remarks.STOPPED)
 _STARTED: Final = re.compile(remarks.STARTED)
+_RECOVERED: Final = re.compile(remarks.RECOVERED)
+_NOT: Final = re.compile(r"(?i)\b(not|never|cannot|fail\w*|but|unable)\b")
 
 
 def log_remarks(rows: pl.DataFrame, *, starts_ns: int) -> tuple[Remark, ...]:
@@ -55,3 +57,12 @@ def stopped_at(found: Sequence[Remark]) -> float | None:
     stops = [r.first_s for r in found if _STOPPED.search(r.message)]
     started = max((r.last_s for r in found if _STARTED.search(r.message)), default=float("-inf"))
     return min((at for at in stops if at > started), default=None)
+
+
+def recoveries(found: Sequence[Remark]) -> dict[str, float]:
+    """Map each node that says that its trouble is over to when it last said so, seconds into the drive."""
+    last: dict[str, float] = {}
+    for remark in found:
+        if _RECOVERED.search(remark.message) and not _NOT.search(remark.message):
+            last[remark.node] = max(last.get(remark.node, 0.0), remark.last_s)
+    return last

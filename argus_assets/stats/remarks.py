@@ -33,8 +33,11 @@ STOPPED: Final = (
 STARTED: Final = r"(?i)process started with pid|\blaunch(ing|ed)? (of )?(nodes?|stack|system)\b|starting managed nodes"
 """It was started (again)."""
 
+RECOVERED: Final = r"(?i)\b(recovered|reconnected|re-?established|resumed|restored|normali[sz]ed|back (online|to normal|within)|returned to normal|is back)\b"
+"""A node says that its trouble is over."""
+
 _TOLD_AT_INFO: Final = (
-    rf"{STOPPED}|{STARTED}"
+    rf"{STOPPED}|{STARTED}|{RECOVERED}"
     r"|(?i)\b(fail(ed|ure|s|ing)?|errors?|unable|cannot|could not|timed? ?out|timeout|unavailable|not (available|found|received|synchroni[sz]ed)"
     r"|lost|disconnect(ed)?|reduced|degraded|denied|refused|dropp(ed|ing)|overflow|throttl(ed|ing)|usb (type|port|speed)?:? ?2)\b"
 )
@@ -75,7 +78,8 @@ def remarks(drive: Drive) -> pl.DataFrame:
             entries=pl.len().cast(pl.UInt64),
         )
         .with_columns(
-            is_mark=pl.col("message").str.contains(f"{STOPPED}|{STARTED}"), is_warning=pl.col("level") >= _WARN
+            is_mark=pl.col("message").str.contains(f"{STOPPED}|{STARTED}|{RECOVERED}"),
+            is_warning=pl.col("level") >= _WARN,
         )
         .sort("is_mark", "is_warning", "first_seen", descending=[True, True, False], maintain_order=True)
         .head(MAX_ROWS)

@@ -77,6 +77,8 @@ class SoftwareFailure(StrEnum):
     """No permission, locked by another."""
     HARDWARE_ERROR = "hardware_error"
     """Device reports an internal fault: Xid, ECC, PCIe AER, self-test."""
+    ABSENT = "absent"
+    """A device gave no data from the start of the drive on: it may never have worked with these settings."""
     STARVED = "starved"
     """Waits for input that does not come: a consequence."""
     STARTING = "starting"
@@ -92,7 +94,7 @@ _SHORT: Final[Mapping[str, frozenset[str]]] = {
     "circuit": frozenset({"circuit", "circuit_low", "circuit_high", "circuit_open", "intermittent"}),
     "high": frozenset({"value_high", "overheated"}),
     "low": frozenset({"value_low", "level_low"}),
-    "lost": frozenset({"missing_message", "no_signal", "disconnected"}),
+    "lost": frozenset({"missing_message", "no_signal", "disconnected", "absent"}),
     "supply": frozenset({"supply_low", "supply_high", "supply_open"}),
     "limit": frozenset({"limit", "condition", "request"}),
     "any": FAILURES,

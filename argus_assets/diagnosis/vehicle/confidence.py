@@ -11,10 +11,10 @@ identity, because so few drives allow no more (Platt 1999; Alasalmi et al. 2020 
 import math
 from typing import Final
 
-A: Final = 0.33
-B: Final = 0.37
-UNACCOUNTED: Final = -0.59
-ALONE: Final = 0.39
+A: Final = 0.5
+B: Final = 0.6
+UNACCOUNTED: Final = -0.6
+ALONE: Final = 0.25
 
 MAX_CONFIDENCE: Final = 0.95
 """A model never saw the vehicle."""

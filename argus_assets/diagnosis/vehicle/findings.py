@@ -15,7 +15,7 @@ from argus_assets.faults.dictionary.failure import Failure
 from argus_assets.faults.dictionary.lookup import Entry
 from argus_assets.faults.schema import Severity
 
-LEAK: Final = 0.004
+LEAK: Final = 0.002
 """Chance that a code of a known component is there for a reason that the model does not know."""
 
 LEAKS: Final = {
@@ -29,7 +29,7 @@ LEAKS: Final = {
 }
 """The same for consequences, states and codes of unknown meaning: they need no cause of their own."""
 
-TEXT_LEAK: Final = 0.03
+TEXT_LEAK: Final = 0.02
 """The same for a text of software: many are written without a fault."""
 
 HEARSAY_LEAK: Final = 0.1
@@ -201,8 +201,32 @@ def _of_text(item: EvidenceItem, catalogue: Catalogue) -> tuple[Component, str, 
         source = _named((message,), catalogue)
         if source is None or catalogue.components[source].kind == "process":
             return component, "starved", LEAKS["starved"]
-        return catalogue.components[source], text.failure, HEARSAY_LEAK
-    return component, text.failure, LEAKS.get(text.failure, TEXT_LEAK)
+        component, leak = catalogue.components[source], HEARSAY_LEAK
+    else:
+        leak = LEAKS.get(text.failure, TEXT_LEAK)
+    if text.failure in _STARVED and component.kind == "device" and item.seconds_into_drive < START_UP_S:
+        return component, "absent", leak
+    if text.failure == "transform" and (clock := _clock_of(message)):
+        return catalogue.components[clock], "time_offset", leak
+    return component, text.failure, leak
+
+
+_EXTRAPOLATED: Final = re.compile(r"requested time (\d+\.\d+) but the (?:latest|earliest) data is at time (\d+\.\d+)")
+
+OTHER_CLOCK_S: Final = 86_400.0
+"""Stamps a day apart are of two kinds of clock, such as simulated and wall time."""
+
+OFFSET_S: Final = 1.0
+"""Nodes that are only late miss by tens or hundreds of milliseconds; buffers of transforms hold ten seconds."""
+
+
+def _clock_of(message: str) -> str | None:
+    """Return the clock that is wrong, if a transform was asked for a time far from those that there are."""
+    found = _EXTRAPOLATED.search(message)
+    if found is None:
+        return None
+    apart = abs(float(found[1]) - float(found[2]))
+    return "clock" if apart > OTHER_CLOCK_S else "clock_sync" if apart > OFFSET_S else None
 
 
 _FAILURE_OF_KIND: Final = {
@@ -292,9 +316,11 @@ def _pattern(item: EvidenceItem, catalogue: Catalogue) -> TextPattern | None:
 def _named(texts: Sequence[str], catalogue: Catalogue) -> str | None:
     """Return the component that the first of the texts names, in the catalogue's order."""
     for part in texts:
-        for component in catalogue.components.values():
-            if any(_compiled(word).search(text) for word in component.words for text in (part, part.replace("_", " "))):
-                return component.id
+        # A word inside of a longer name (`oak_container`) names its component only if no other is named outright.
+        for text in dict.fromkeys((part, part.replace("_", " "))):
+            for component in catalogue.components.values():
+                if any(_compiled(word).search(text) for word in component.words):
+                    return component.id
     return None
 
 

@@ -123,9 +123,11 @@ def build_network(
     for candidate in candidates.values():
         starts = _start(candidate, signs)
         first = _first_of_component(candidate, signs)
+        reference = _reference(candidate, signs, starts)
         links = {
             signs[n].item.id: Link(
-                effect.chance, _timing(effect.delay, starts, signs[n].onset, drive_s) if n in first else 1.0
+                effect.chance,
+                _timing(effect.delay, starts, signs[n].onset, drive_s) if n in first and n != reference else 1.0,
             )
             for n, effect in candidate.signs.items()
         }
@@ -159,6 +161,12 @@ def _start(candidate: Candidate, signs: Sequence[Sign]) -> float | None:
         return min(known)
     # Something that it shows at once was there from the start, or was only read: its onset lies before the drive.
     return 0.0 if at_once and any(signs[n].onset is not None for n in candidate.signs) else None
+
+
+def _reference(candidate: Candidate, signs: Sequence[Sign], starts: float | None) -> int | None:
+    """Return the finding that says when a cause began: its own time tells nothing of the cause."""
+    at = [n for n, effect in candidate.signs.items() if effect.delay == "now" and signs[n].onset == starts]
+    return min(at, default=None) if starts is not None else None
 
 
 def _timing(delay: Delay, starts: float | None, onset: float | None, drive_s: float) -> float:

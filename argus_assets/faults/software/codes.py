@@ -10,8 +10,14 @@ from pydantic import Field, model_validator
 
 from argus_assets.common.config_files import Strict
 
-CODE_PATTERN: Final = r"\b[A-Z]\d{3,5}\b|\b0x[0-9A-Fa-f]{4,8}\b"
-"""A code inside a text: `E101`, `0x8004`."""
+CODE_PATTERN: Final = r"\b[A-Z]\d{3,5}\b"
+"""A code inside a text: `E101`."""
+
+HEX_CODE_PATTERN: Final = (
+    r"(?i)\b(?:codes?|errors?|err|faults?|dtc|alarms?|failures?|status)\b(?:\s+(?:no|number|id|is|was|word|code|bits?))*[\s.:=#(\[]*"
+    r"\b(0x[0-9A-F]{4,8})\b"
+)
+"""A hexadecimal code: `fault 0x8004`. A number that no such word announces is an address, a mask or a state."""
 
 VARYING: Final = (
     r"0[xX][0-9A-Fa-f]+"
@@ -69,4 +75,8 @@ def code_in_text(patterns: Sequence[CodePattern]) -> pl.Expr:
     message = pl.col("message")
     found = [message.str.extract(p.pattern, p.group) for p in patterns]
     # A group that matched nothing is no code.
-    return pl.coalesce(*(pl.when(f != "").then(f) for f in found), message.str.extract(CODE_PATTERN, 0))
+    return pl.coalesce(
+        *(pl.when(f != "").then(f) for f in found),
+        message.str.extract(CODE_PATTERN, 0),
+        message.str.extract(HEX_CODE_PATTERN, 1),
+    )

@@ -219,7 +219,7 @@ def _finding(line: str) -> tuple[str, str]:
     name, _, message = line.partition(" | ")
     item = EvidenceItem(
         id="E1", code="LOG_X_00000000", source="ros_log", ecu=name, status="active", severity=Severity.ERROR,
-        occurrences=1, frame_count=1, active_s=1.0, active_share_pct=1.0, seconds_into_drive=1.0, message=message,
+        occurrences=1, frame_count=1, active_s=1.0, active_share_pct=1.0, seconds_into_drive=60.0, message=message,
         recording="drive.mcap", frame=1,
     )  # fmt: skip
     (sign,) = signs(Evidence.model_construct(items=(item,)), load_catalogue(), lambda code: Entry(code, "", ""))

@@ -60,7 +60,12 @@ def test_numbers_and_uuids_do_not_change_the_code(text, number, uuid):
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("thermal: E201 throttling", "E201"), ("fault 0x8004 from drive", "0x8004"), ("X12 E30155 C100", "E30155")],
+    [
+        ("thermal: E201 throttling", "E201"),
+        ("fault 0x8004 from drive", "0x8004"),
+        ("error code: 0x1F02A", "0x1F02A"),
+        ("X12 E30155 C100", "E30155"),
+    ],
 )
 def test_codes_in_texts(text, code, log_table, diagnostic_table, find):
     assert find(logs=log_table([(0, 40, "n", text)])).events["code"].to_list() == [code]
