@@ -15,7 +15,7 @@ from argus_assets.monitoring import metrics
 from argus_assets.notifications.events import event_schemas
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, PROBLEMS, RECORDINGS
 from argus_assets.settings import Settings
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, REMARKS, SPEED
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, REMARKS, SPEED, TOPIC_STATS
 
 _TABLES = (
     FRAMES,
@@ -31,6 +31,7 @@ _TABLES = (
     SPEED,
     MEASUREMENTS,
     REMARKS,
+    TOPIC_STATS,
 )
 _KINDS: Final = {"string": "text", "integer": "whole number", "number": "number"}
 _BOUNDS: Final = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "up to"}

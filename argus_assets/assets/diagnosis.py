@@ -15,7 +15,7 @@ from argus_assets.faults.schema import ERROR_EVENTS
 from argus_assets.notifications.events import worst_faults
 from argus_assets.recordings.schema import PROBLEMS, RECORDINGS
 from argus_assets.report.summary import diagnosis_markdown
-from argus_assets.stats.schema import CODE_PAIRS, ERROR_STATS, MEASUREMENTS, REMARKS
+from argus_assets.stats.schema import CODE_PAIRS, ERROR_STATS, MEASUREMENTS, REMARKS, TOPIC_STATS
 
 
 def make(batch: BatchContext) -> Made:
@@ -29,6 +29,7 @@ def make(batch: BatchContext) -> Made:
             **batch.tables(RECORDINGS, PROBLEMS, ERROR_EVENTS, ERROR_STATS, CODE_PAIRS),
             MEASUREMENTS.name: batch.table_if_there(MEASUREMENTS),
             REMARKS.name: batch.table_if_there(REMARKS),
+            TOPIC_STATS.name: batch.table_if_there(TOPIC_STATS),
         },
         services=diagnostician.services(),
         now=datetime.now(UTC),

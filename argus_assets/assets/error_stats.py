@@ -9,7 +9,7 @@ from argus_assets.assets.batch_asset import BatchAsset, Check, Made, batch_spec,
 from argus_assets.assets.batch_context import BatchContext
 from argus_assets.assets.open_drive import aggregate_stats
 from argus_assets.faults.schema import BUS_STATS, ERROR_EVENTS
-from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, REMARKS, SPEED
+from argus_assets.stats.schema import CODE_PAIRS, DRIVE_STATS, ERROR_STATS, MEASUREMENTS, REMARKS, SPEED, TOPIC_STATS
 
 
 def make(batch: BatchContext) -> Made:
@@ -28,7 +28,7 @@ def make(batch: BatchContext) -> Made:
     stats = made.error_stats
     occurrences = int(stats["occurrences"].sum())
     return Made(
-        data=fingerprint(stats, made.pairs, made.totals, made.speed, made.measurements, made.remarks),
+        data=fingerprint(stats, made.pairs, made.totals, made.speed, made.measurements, made.remarks, made.topics),
         metadata={
             "dagster/row_count": stats.height,
             # A total that is not known is left out.
@@ -48,6 +48,7 @@ def make(batch: BatchContext) -> Made:
             (SPEED, made.speed),
             (MEASUREMENTS, made.measurements),
             (REMARKS, made.remarks),
+            (TOPIC_STATS, made.topics),
         ],
         checks=[
             Check(
@@ -65,7 +66,7 @@ ASSET: Final = BatchAsset(
     batch_spec(
         pipeline.ERROR_STATS,
         "One row for each fault of each ECU: occurrences, active time, rate, what came with it, and its rank. Beside it "
-        "the pairs of faults that came together, the totals of the drive, its speed, the live values of its control units, and the warnings of its software.",
+        "the pairs of faults that came together, the totals of the drive, its speed, the live values of its control units, the warnings of its software, and its topics.",
         kinds={"polars", "parquet"},
         code_version="5",
         table=ERROR_STATS,

@@ -95,6 +95,7 @@ def replay(
             "code_pairs": made.pairs,
             "measurements": made.measurements,
             "remarks": made.remarks,
+            "topic_stats": made.topics,
         },
         services=replace(diagnostician.services(), answers=None),
         now=datetime.now(UTC),

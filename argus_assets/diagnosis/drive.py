@@ -12,6 +12,7 @@ from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.history import drive_facts
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.diagnosis.ports import DriveMemory
+from argus_assets.diagnosis.vehicle.findings import with_recoveries
 from argus_assets.drop.manifest import Manifest
 from argus_assets.faults.dictionary.lookup import Dictionary, built_in
 from argus_assets.stats.recorded import RecordedTime
@@ -35,7 +36,7 @@ def diagnose_drive(
         manifest: Manifest of the batch.
         partition: Partition key of the batch.
         digest: Digest of the manifest.
-        tables: `recordings`, `problems`, `error_events`, `error_stats` and `code_pairs`; `measurements` and `remarks` where they are known.
+        tables: `recordings`, `problems`, `error_events`, `error_stats` and `code_pairs`; `measurements`, `remarks` and `topic_stats` where they are known.
         services: Services that the diagnosis may use.
         now: Current time.
         memory: Faults of earlier drives.
@@ -64,6 +65,7 @@ def diagnose_drive(
         pairs=tables["code_pairs"],
         measurements=tables.get("measurements"),
         remarks=tables.get("remarks"),
+        topics=tables.get("topic_stats"),
         platform=manifest.platform,
         release=manifest.release,
         drive_s=drive_s,
@@ -71,6 +73,7 @@ def diagnose_drive(
         past=past,
         describe=lambda code: meanings.describe(code).text,
     )
+    evidence = with_recoveries(evidence, services.catalogue, meanings.describe)
     diagnosis = diagnose(
         evidence,
         replace(services, describe=meanings.describe),

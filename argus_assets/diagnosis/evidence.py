@@ -10,7 +10,7 @@ from argus_assets.diagnosis.model import Coverage, Damage, Evidence, EvidenceIte
 from argus_assets.diagnosis.observations import observations, read_outs, units_seen
 from argus_assets.diagnosis.ports import Past
 from argus_assets.diagnosis.redaction import redact, safe_identifier, safe_release
-from argus_assets.diagnosis.remarks import AFTER_STOP_S, log_remarks, recoveries, stopped_at
+from argus_assets.diagnosis.remarks import AFTER_STOP_S, log_remarks, recoveries, stopped_at, topics_seen
 from argus_assets.diagnosis.states import (
     STATE_OF_STATUS,
     FaultState,
@@ -48,6 +48,7 @@ def build_evidence(
     pairs: pl.DataFrame | None = None,
     measurements: pl.DataFrame | None = None,
     remarks: pl.DataFrame | None = None,
+    topics: pl.DataFrame | None = None,
     vehicle: str = "",
     past: Past | None = None,
     describe: Callable[[str], str] = lambda code: dictionary.describe(code).text,
@@ -66,6 +67,7 @@ def build_evidence(
         pairs: `stats.schema.CODE_PAIRS`: faults that occurred together.
         measurements: `stats.schema.MEASUREMENTS`: live values.
         remarks: `stats.schema.REMARKS`: warnings of the log.
+        topics: `stats.schema.TOPIC_STATS`.
         vehicle: Pseudonym of the vehicle.
         past: Counts from earlier drives.
         describe: Describe a code in plain words.
@@ -133,6 +135,7 @@ def build_evidence(
         read_outs=() if measurements is None else read_outs(measurements),
         units=() if measurements is None else units_seen(measurements, _starts_ns(recordings)),
         remarks=said,
+        topics=() if topics is None else topics_seen(topics, starts_ns=_starts_ns(recordings)),
         codes_total=stats["same_as"].null_count(),
     )
 

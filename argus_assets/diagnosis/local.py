@@ -18,6 +18,7 @@ from argus_assets.diagnosis.diagnose import Services, diagnose
 from argus_assets.diagnosis.evidence import build_evidence
 from argus_assets.diagnosis.model import Diagnosis, Evidence
 from argus_assets.diagnosis.vehicle.catalogue import Catalogue, load_catalogue
+from argus_assets.diagnosis.vehicle.findings import with_recoveries
 from argus_assets.errors import BadRecording
 from argus_assets.faults.config import FaultConfig, default_config
 from argus_assets.faults.contained import find_contained
@@ -183,17 +184,19 @@ def diagnose_read(
         pairs=drive.statistics.pairs,
         measurements=drive.statistics.measurements,
         remarks=drive.statistics.remarks,
+        topics=drive.statistics.topics,
         platform=drive.vehicle_platform,
         release="",
         drive_s=RecordedTime.of(drive.recordings).recorded_s,
         describe=lambda code: faults.dictionary.describe(code).text,
     )
+    used = services or Services(
+        catalogue=load_catalogue() if catalogue is None else catalogue, describe=faults.dictionary.describe
+    )
+    evidence = with_recoveries(evidence, used.catalogue, used.describe)
     answer = diagnose(
         evidence,
-        services
-        or Services(
-            catalogue=load_catalogue() if catalogue is None else catalogue, describe=faults.dictionary.describe
-        ),
+        used,
         facts=Facts.of(drive.events, drive.recordings),
         batch=DRIVE,
         at=now,

@@ -199,6 +199,23 @@ class Remark(Document):
     last_s: float
 
 
+class TopicSeen(Document):
+    """A topic: `stats.schema.TOPIC_STATS`; times are seconds into the drive.
+
+    Attributes:
+        period_s: Median time between messages; `None` for a single one.
+        pause_s: The longest time between two messages; `pause_from_s` is its begin.
+    """
+
+    topic: str
+    messages: int
+    first_s: float
+    last_s: float
+    period_s: float | None = None
+    pause_s: float | None = None
+    pause_from_s: float | None = None
+
+
 class ReadOut(Document):
     """A control unit that answered a request for its codes: `03`, `07`, `0A` of OBD, `19` of UDS, `18` of KWP2000."""
 
@@ -259,6 +276,7 @@ class Evidence(Document):
         units: J1939 units that sent anything.
         read_outs: Control units that answered a request for codes, also without any.
         remarks: What software logged below ERROR.
+        topics: Topics of the recordings.
         codes_total: Number of faults in the drive; `items` holds the first of them.
     """
 
@@ -274,6 +292,7 @@ class Evidence(Document):
     units: tuple[UnitSeen, ...] = ()
     read_outs: tuple[ReadOut, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    topics: tuple[TopicSeen, ...] = ()
     codes_total: int
 
     def key(self) -> str:

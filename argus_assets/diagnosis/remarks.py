@@ -1,4 +1,4 @@
-"""Remarks of the log: what software says below ERROR, as evidence, and when somebody stopped it."""
+"""Remarks of the log and topics: what software says below ERROR and publishes, as evidence, and when somebody stopped it."""
 
 import re
 from collections.abc import Sequence
@@ -6,12 +6,15 @@ from typing import Final
 
 import polars as pl
 
-from argus_assets.diagnosis.model import Remark
+from argus_assets.diagnosis.model import Remark, TopicSeen
 from argus_assets.diagnosis.redaction import redact
 from argus_assets.stats import remarks
 
 MAX_REMARKS: Final = 120
 """Remarks of a drive that are looked at; warnings come before the rest."""
+
+MAX_TOPICS: Final = 300
+"""Topics of a drive that are looked at."""
 
 AFTER_STOP_S: Final = 60.0
 """Software that was told to stop has ended within this time; ROS 2 kills what has not after some ten seconds."""
@@ -66,3 +69,26 @@ def recoveries(found: Sequence[Remark]) -> dict[str, float]:
         if _RECOVERED.search(remark.message) and not _NOT.search(remark.message):
             last[remark.node] = max(last.get(remark.node, 0.0), remark.last_s)
     return last
+
+
+def topics_seen(rows: pl.DataFrame, *, starts_ns: int) -> tuple[TopicSeen, ...]:
+    """Return the topics of a drive.
+
+    Args:
+        rows: `stats.schema.TOPIC_STATS`.
+        starts_ns: First frame of the drive, nanoseconds since 1970 UTC.
+    """
+
+    def seconds(name: str) -> pl.Expr:
+        return ((pl.col(name).dt.timestamp("ns") - starts_ns) / 1e9).round(3)
+
+    found = rows.head(MAX_TOPICS).select(
+        "topic",
+        "messages",
+        first_s=seconds("first_seen"),
+        last_s=seconds("last_seen"),
+        period_s=pl.col("period_s").round(4),
+        pause_s=pl.col("longest_pause_s").round(3),
+        pause_from_s=seconds("pause_began"),
+    )
+    return tuple(TopicSeen(**{**row, "topic": redact(row["topic"])}) for row in found.iter_rows(named=True))

@@ -14,8 +14,8 @@ from argus_assets.errors import BadTable, PermanentError
 from argus_assets.faults.contained import compute_contained
 from argus_assets.stats.distance import Distance
 from argus_assets.stats.drive import Measured
-from argus_assets.stats.jobs import MEASUREMENTS_FILE, REMARKS_FILE, SPEED_FILE
-from argus_assets.stats.schema import MEASUREMENTS, REMARKS, SPEED
+from argus_assets.stats.jobs import MEASUREMENTS_FILE, REMARKS_FILE, SPEED_FILE, TOPICS_FILE
+from argus_assets.stats.schema import MEASUREMENTS, REMARKS, SPEED, TOPIC_STATS
 from argus_assets.stats.vehicle_platform import Traffic
 
 
@@ -31,7 +31,7 @@ def measure_contained(
         reserve: Entered with the bytes of memory that it may take, while it runs.
 
     Returns:
-        Distance, speed, live values and remarks of the log.
+        Distance, speed, live values, remarks of the log, and topics.
 
     Raises:
         PermanentError: It needs more than it may use.
@@ -45,13 +45,14 @@ def measure_contained(
         speed = SPEED.cast(pl.read_parquet(place / SPEED_FILE))
         values = MEASUREMENTS.cast(pl.read_parquet(place / MEASUREMENTS_FILE))
         remarks = REMARKS.cast(pl.read_parquet(place / REMARKS_FILE))
+        topics = TOPIC_STATS.cast(pl.read_parquet(place / TOPICS_FILE))
     except (BadTable, pl.exceptions.PolarsError, OSError) as error:
         raise PermanentError(f"Measuring returned an invalid table: {error}"[:500], help="Report it.") from error
     match ended.result.get("distance"):
         case {"km": int() | float() as km, "source": str(source), "signal": str(signal)} if math.isfinite(km):
-            return Measured(Distance(float(km), source, signal), speed, values, remarks)
+            return Measured(Distance(float(km), source, signal), speed, values, remarks, topics)
         case _:
-            return Measured(None, speed, values, remarks)
+            return Measured(None, speed, values, remarks, topics)
 
 
 def count_contained(

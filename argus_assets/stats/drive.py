@@ -9,7 +9,7 @@ from argus_assets.stats.distance import Distance
 from argus_assets.stats.errors import aggregate_faults
 from argus_assets.stats.pairs import code_pairs
 from argus_assets.stats.recorded import RecordedTime
-from argus_assets.stats.schema import MEASUREMENTS, REMARKS, SPEED
+from argus_assets.stats.schema import MEASUREMENTS, REMARKS, SPEED, TOPIC_STATS
 from argus_assets.stats.totals import drive_stats
 
 
@@ -22,12 +22,14 @@ class Measured:
         speed: `schema.SPEED`.
         values: `schema.MEASUREMENTS`.
         remarks: `schema.REMARKS`.
+        topics: `schema.TOPIC_STATS`.
     """
 
     distance: Distance | None = None
     speed: pl.DataFrame = field(default_factory=SPEED.empty)
     values: pl.DataFrame = field(default_factory=MEASUREMENTS.empty)
     remarks: pl.DataFrame = field(default_factory=REMARKS.empty)
+    topics: pl.DataFrame = field(default_factory=TOPIC_STATS.empty)
 
 
 NOT_MEASURED: Final = Measured()
@@ -45,6 +47,7 @@ class DriveStatistics:
         speed: `schema.SPEED`.
         measurements: `schema.MEASUREMENTS`.
         remarks: `schema.REMARKS`.
+        topics: `schema.TOPIC_STATS`.
     """
 
     error_stats: pl.DataFrame
@@ -53,6 +56,7 @@ class DriveStatistics:
     speed: pl.DataFrame
     measurements: pl.DataFrame
     remarks: pl.DataFrame
+    topics: pl.DataFrame
 
 
 def aggregate(
@@ -79,4 +83,5 @@ def aggregate(
         measured.speed,
         measured.values,
         measured.remarks,
+        measured.topics,
     )

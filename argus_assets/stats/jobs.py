@@ -12,7 +12,7 @@ import polars as pl
 
 from argus_assets.containment.job import Job
 from argus_assets.recordings.drive import Drive
-from argus_assets.stats import distance, measurements, remarks
+from argus_assets.stats import distance, measurements, remarks, topics
 from argus_assets.stats.readings import motion_frames
 from argus_assets.stats.speed import speed_series
 from argus_assets.stats.vehicle_platform import count_traffic
@@ -20,10 +20,11 @@ from argus_assets.stats.vehicle_platform import count_traffic
 SPEED_FILE: Final = "speed.parquet"
 MEASUREMENTS_FILE: Final = "measurements.parquet"
 REMARKS_FILE: Final = "remarks.parquet"
+TOPICS_FILE: Final = "topics.parquet"
 
 
 def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Measure a drive: write `SPEED_FILE`, `MEASUREMENTS_FILE` and `REMARKS_FILE`, and return `distance` (or none).
+    """Measure a drive: write speed, measurements, remarks and topics, and return `distance` (or none).
 
     Args:
         job: Where to write.
@@ -36,6 +37,7 @@ def measure(job: Job, *, parts: Sequence[tuple[str, str]]) -> dict[str, Any]:
     measured = measurements.measure(drive)
     measured.with_columns(pl.col(pl.Enum).cast(pl.String)).write_parquet(job.folder / MEASUREMENTS_FILE)
     remarks.remarks(drive).write_parquet(job.folder / REMARKS_FILE)
+    topics.topic_stats(drive).write_parquet(job.folder / TOPICS_FILE)
     return {"distance": None if far is None else asdict(far)}
 
 

@@ -204,3 +204,17 @@ REMARKS: Final = Table(
         Column("frame", pl.UInt64, "Frame of the first."),
     ),
 )
+
+TOPIC_STATS: Final = Table(
+    "topic_stats",
+    "a topic of the drive; CAN channels are none",
+    (
+        Column("topic", pl.String, "Its name."),
+        Column("messages", pl.UInt64, "Messages."),
+        Column("first_seen", TIMESTAMP, "First message."),
+        Column("last_seen", TIMESTAMP, "Last message."),
+        Column("period_s", pl.Float64, "Median time between messages, seconds; null for a single one.", nullable=True),
+        Column("longest_pause_s", pl.Float64, "Longest time between two messages, seconds.", nullable=True),
+        Column("pause_began", TIMESTAMP, "Message before that pause.", nullable=True),
+    ),
+)

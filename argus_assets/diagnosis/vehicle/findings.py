@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from argus_assets.diagnosis.model import Evidence, EvidenceItem, Remark
+from argus_assets.diagnosis.model import Evidence, EvidenceItem, Remark, TopicSeen
 from argus_assets.diagnosis.remarks import stopped_at
 from argus_assets.diagnosis.states import NOW, WEIGHTS
 from argus_assets.diagnosis.vehicle.catalogue import Catalogue, Component, ComponentKind, TextPattern
@@ -100,7 +100,7 @@ def signs(evidence: Evidence, catalogue: Catalogue, describe: Callable[[str], En
         describe: Look up the meaning of a code.
     """
     found = [_sign(item, catalogue, describe) for item in evidence.items if item.severity is not Severity.INFO]
-    return [*found, *_remarked(evidence, catalogue)]
+    return [*found, *_remarked(evidence, catalogue), *_stopped_topics(evidence, catalogue)]
 
 
 def _remarked(evidence: Evidence, catalogue: Catalogue) -> list[Sign]:
@@ -118,10 +118,55 @@ def _remarked(evidence: Evidence, catalogue: Catalogue) -> list[Sign]:
         component, failure, leak = _of_text(item, catalogue)
         if component.id not in catalogue.components or component.kind == "condition" or failure in _SAYS_NOTHING:
             continue
+        if failure in _DATA_GONE and _flows(component.id, remark.first_s, evidence, catalogue):
+            continue
         least = START_LEAK if remark.last_s < START_UP_S else REMARK_LEAK
         sign = Sign(item, component, failure, None, remark.first_s, max(leak, least), 1.0, remark)
         found.setdefault((component.id, failure), sign)
     return list(found.values())
+
+
+def _stopped_topics(evidence: Evidence, catalogue: Catalogue) -> list[Sign]:
+    """Return the topics of known components that ended long before the drive did."""
+    ends = max((topic.last_s for topic in evidence.topics), default=0.0)
+    stopped = stopped_at(evidence.remarks)
+    ends = ends if stopped is None else min(ends, stopped)
+    found: dict[str, Sign] = {}
+    for n, topic in enumerate(evidence.topics, 1):
+        period = topic.period_s
+        if period is None or topic.messages < MIN_MESSAGES or period > MAX_PERIOD_S:
+            continue
+        if ends - topic.last_s < max(SILENT_S, SILENT_PERIODS * period):
+            continue
+        known = _named((topic.topic.lower(),), catalogue)
+        if known is None or catalogue.components[known].kind == "condition":
+            continue
+        said = Remark(
+            id=f"T{n}", level="warning", node=topic.topic, entries=1, first_s=topic.last_s, last_s=topic.last_s,
+            message=f"last message; one every {period:.3g} s before, and none in the {ends - topic.last_s:.0f} s that follow",
+        )  # fmt: skip
+        item = EvidenceItem(
+            id=said.id, code=REMARK, source="ros_log", ecu=topic.topic, status="occurred", severity=Severity.INFO,
+            state="moment", occurrences=1, frame_count=1, active_s=0.0, active_share_pct=0.0,
+            seconds_into_drive=topic.last_s, message=said.message, recording="", frame=0,
+        )  # fmt: skip
+        found.setdefault(
+            known,
+            Sign(item, catalogue.components[known], "no_signal", None, topic.last_s, TOPIC_LEAK, 1.0, said),
+        )
+    return list(found.values())
+
+
+TOPIC_LEAK: Final = 0.1
+"""Chance that a regular topic ends before the drive for another reason: it was switched off, or recorded no longer."""
+
+MIN_MESSAGES: Final = 20
+MAX_PERIOD_S: Final = 2.0
+"""A topic is regular if it had so many messages at such a period."""
+
+SILENT_S: Final = 5.0
+SILENT_PERIODS: Final = 20.0
+"""It has ended if nothing came for so long, and for so many of its periods."""
 
 
 REMARK: Final = "REMARK"
@@ -194,7 +239,7 @@ def _of_text(item: EvidenceItem, catalogue: Catalogue) -> tuple[Component, str, 
     reporter = _named((name,), catalogue)
     known = text.component if text and text.component else reporter or _named((message,), catalogue)
     kind: ComponentKind = "device" if text is not None and text.failure in _OF_DEVICES else "process"
-    component = catalogue.components[known] if known else _made(item.ecu or item.code, kind, System.UNKNOWN)
+    component = catalogue.components[known] if known else _made(name or item.code, kind, System.UNKNOWN)
     if text is None:
         return component, "unknown", LEAKS["unknown"]
     if item.source == "ros_log" and component.kind == "process" and text.failure in _STARVED:
@@ -239,6 +284,67 @@ _FAILURE_OF_KIND: Final = {
 
 _LEAKS_OF: Final = {"cyclic_message": 0.1}
 """Leak of single components: a cyclic message also stops because nobody needs it any more."""
+
+
+def with_recoveries(evidence: Evidence, catalogue: Catalogue, describe: Callable[[str], Entry]) -> Evidence:
+    """Return the evidence in which a loss of data is over where a topic of the same component shows its data again.
+
+    A complaint is over if it lies in the longest pause of such a topic, or before its first message, and the topic then goes
+    on to the end.
+    """
+    if not evidence.topics:
+        return evidence
+    ends = max(topic.last_s for topic in evidence.topics)
+    topics = [
+        (known, topic)
+        for topic in evidence.topics
+        if topic.messages >= MIN_MESSAGES
+        and ends - topic.last_s < max(SILENT_S, SILENT_PERIODS * (topic.period_s or 0.0))
+        and (known := _named((topic.topic.lower(),), catalogue)) is not None
+    ]
+    items: list[EvidenceItem] = []
+    for item in evidence.items:
+        over = False
+        if item.source == "ros_log" and item.state in NOW:
+            component, failure, _ = _meaning(item, None, catalogue, describe)
+            until = item.seconds_into_drive + item.active_s
+            over = failure in _DATA_GONE and any(
+                known == component.id and _comes_back(topic, item.seconds_into_drive, until) for known, topic in topics
+            )
+        items.append(item.model_copy(update={"state": "ended"}) if over else item)
+    return evidence.model_copy(update={"items": tuple(items)})
+
+
+def _flows(component: str, at: float, evidence: Evidence, catalogue: Catalogue) -> bool:
+    """Return whether topics of a component carry data at a time, and have no pause of a second around it."""
+    of_it = [
+        t for t in evidence.topics if t.messages >= MIN_MESSAGES and _named((t.topic.lower(),), catalogue) == component
+    ]
+    return bool(of_it) and all(
+        topic.first_s <= at <= topic.last_s
+        and not (
+            topic.pause_s is not None
+            and topic.pause_from_s is not None
+            and topic.pause_s > max(1.0, 3 * (topic.period_s or 0.0))
+            and topic.pause_from_s <= at <= topic.pause_from_s + topic.pause_s + _BEFORE_S
+        )
+        for topic in of_it
+    )
+
+
+_DATA_GONE: Final = frozenset({"no_signal", "absent", "disconnected", "lost_data", "missing_message"})
+
+_BEFORE_S: Final = 5.0
+"""A loss is logged up to so long after the last message: time-outs of drivers."""
+
+
+def _comes_back(topic: TopicSeen, since: float, until: float) -> bool:
+    """Return whether a topic begins, or goes on after its longest pause, once a complaint is over."""
+    if since <= START_UP_S and until <= topic.first_s:
+        return True
+    if topic.pause_s is None or topic.pause_from_s is None or topic.pause_s < 1.0:
+        return False
+    return topic.pause_from_s - 1.0 <= since <= until <= topic.pause_from_s + topic.pause_s + _BEFORE_S
 
 
 def _unit(address: int, catalogue: Catalogue) -> Component:
@@ -304,7 +410,20 @@ def _text(item: EvidenceItem) -> str:
     name = item.ecu or ""
     if item.code.startswith(("DIAG_", "RULE_")):
         name = f"{name} {item.code.partition('_')[2].replace('_', ' ')}"
-    return f"{name} | {item.message or ''}".lower()
+    message = item.message or ""
+    if " " not in message:
+        # A status in one word, such as `NotReceived`.
+        message = _CAMEL.sub(" ", message)
+    if ended := _ENDED.search(message):
+        # A launcher tells of another: by the node's name, or by that of its program.
+        node = _NODE.search(message)
+        name = node[1].rsplit("/")[-1] if node else ended[1]
+    return f"{name} | {message}".lower()
+
+
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_ENDED: Final = re.compile(r"\[([A-Za-z_][\w.]*?)(?:-\d+)?\]:? process (?:has died|has finished|started|exited)")
+_NODE: Final = re.compile(r"__node:=([\w/]+)")
 
 
 def _pattern(item: EvidenceItem, catalogue: Catalogue) -> TextPattern | None:
