@@ -91,4 +91,15 @@ def topics_seen(rows: pl.DataFrame, *, starts_ns: int) -> tuple[TopicSeen, ...]:
         pause_s=pl.col("longest_pause_s").round(3),
         pause_from_s=seconds("pause_began"),
     )
-    return tuple(TopicSeen(**{**row, "topic": redact(row["topic"])}) for row in found.iter_rows(named=True))
+    return tuple(
+        TopicSeen(
+            topic=redact(topic),
+            messages=messages,
+            first_s=first,
+            last_s=last,
+            period_s=period,
+            pause_s=pause,
+            pause_from_s=pause_from,
+        )
+        for topic, messages, first, last, period, pause, pause_from in found.iter_rows()
+    )
