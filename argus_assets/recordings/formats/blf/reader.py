@@ -475,7 +475,7 @@ class BlfDecoder(ForwardDecoder):
     """BLF as CANoe, CANalyzer and Vector's loggers write it."""
 
     name = "blf"
-    version = 6
+    version = 7
     reader = BlfReader
 
     def matches(self, head: bytes) -> bool:

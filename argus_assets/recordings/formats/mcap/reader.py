@@ -314,7 +314,7 @@ class McapDecoder(ForwardDecoder):
     """MCAP, compressed by chunk with zstd, lz4 or not at all."""
 
     name = "mcap"
-    version = 4
+    version = 5
     reader = McapReader
 
     def matches(self, head: bytes) -> bool:
