@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from argus_assets.diagnosis.model import Document, History, ItemHistory, SimilarCase
+from argus_assets.diagnosis.model import Document, History, ItemHistory, Mode, SimilarCase
 
 # ---------------------------------------------------------------------------------------------- language model
 
@@ -245,7 +245,7 @@ class Case(Document):
     confirmed_by: str | None = None
     predicted_cause: str | None = None
     predicted_confidence: float | None = None
-    predicted_mode: str | None = None
+    predicted_mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True)

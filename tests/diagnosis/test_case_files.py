@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from argus_assets.diagnosis.case_files import COLUMNS, BadRow, format_of, near_misses, read_cases, write_cases
@@ -50,6 +50,7 @@ def test_any_text_is_cases_or_reasons(text: str, kind) -> None:
 @given(st.dictionaries(st.sampled_from([*COLUMNS, "colour"]), st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just(VIN),
     st.lists(st.fixed_dictionaries({"code": st.one_of(st.text(max_size=5), st.none())}), max_size=2))))  # fmt: skip
+@example({"predicted_mode": VIN})
 def test_any_row_is_a_case_or_a_reason_and_no_vin_comes_through(fields: dict[str, object]) -> None:
     (found,) = read_cases(json.dumps({**row(), **fields}), "jsonl", TITLES)
     assert VIN not in str(found)

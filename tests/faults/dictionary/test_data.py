@@ -17,6 +17,7 @@ CSV_FILES = sorted(entry.name for entry in DATA.iterdir() if entry.name.endswith
 TABLES = load_tables()
 GENERIC = re.compile(r"(?:P[02]|[BCU]0)[0-9A-F]{3}|P3[4-9A-F][0-9A-F]{2}")
 SYSTEMS = {
+    "hydraulics",
     "air intake", "body", "brakes", "chassis", "climate", "computer", "control module", "cooling", "diagnostics",
     "driver controls", "electrical supply", "engine", "exhaust", "exhaust aftertreatment", "fuel", "fuel vapour",
     "hybrid drive", "ignition", "localisation", "lubrication", "network", "perception", "planning", "restraints",

@@ -22,7 +22,7 @@ def test_the_codes_of_the_scenarios_are_known(code):
     ("code", "text"),
     [
         ("SPN100/FMI1", "Engine oil pressure: dangerously low"),
-        ("SPN1234/FMI5", "SPN 1234: current too low or circuit open"),
+        ("SPN9876/FMI5", "SPN 9876: current too low or circuit open"),
         ("SPN100/FMI40", "Engine oil pressure: failure mode 40, which J1939 does not have"),
         ("SPN520192/FMI7", "Manufacturer's own SPN 520192: mechanism does not follow its command"),
         ("P1234", "Manufacturer's own powertrain code"),
