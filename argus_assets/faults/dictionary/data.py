@@ -1,7 +1,7 @@
 """The dictionary's data files, read and cross-referenced: those of `data/dictionary/`, and nothing that a user adds.
 
-Numbers and their meanings are public facts, the sentences are ours; none is taken from a standard's text or from
-other programs' lists.
+Numbers and their meanings are public facts, checked against public lists; the sentences are composed of a component and a
+failure mode in our own words.
 
 | file | holds | numbers from |
 |---|---|---|

@@ -27,7 +27,7 @@ def test_the_codes_of_the_scenarios_are_known(code):
         ("SPN520192/FMI7", "Manufacturer's own SPN 520192: mechanism does not follow its command"),
         ("P1234", "Manufacturer's own powertrain code"),
         ("P33FF", "Manufacturer's own powertrain code"),
-        ("P3400", "Generic code of powertrain, not in the dictionary"),
+        ("P3900", "Generic code of powertrain, not in the dictionary"),
         ("U2100", "Manufacturer's own network code"),
         ("P07F9", "Generic code of transmission, not in the dictionary"),
         ("P0301-1C", "Misfires in cylinder 1 (voltage out of range)"),
