@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from argus_assets.cli import root
+from argus_assets.diagnosis import fast_path
 from argus_assets.diagnosis.model import Diagnosis
 from argus_assets.drop.keys import BatchRef
 from argus_assets.drop.results import read_result
@@ -44,8 +45,9 @@ def engineer(seen: Seen) -> str:
 
 
 @pytest.fixture
-def with_model(site, tmp_path):
-    """Gives the site a model behind a URL."""
+def with_model(site, tmp_path, monkeypatch):
+    """Gives the site a model behind a URL, which is asked about each drive, however well known its fault is."""
+    monkeypatch.setattr(fast_path, "MIN_CONFIDENCE", 2.0)
 
     def use(url: str, *, tokens: int = 100_000) -> DiagnosisResource:
         made = DiagnosisResource(

@@ -103,7 +103,7 @@ def test_a_batch_is_told_in_order_and_its_rerun_alerts_nobody(site, drives, tell
         f.name for f in manifest.files
     )
     diagnosis = next(e for e in events if e["type"] == "argus.DiagnosisCompleted")
-    assert (diagnosis.data["release"], diagnosis.data["mode"]) == (manifest.release, "offline")
+    assert (diagnosis.data["release"], diagnosis.data["mode"]) == (manifest.release, "fast_path")
     severe = [f["code"] for f in diagnosis.data["faults"] if f["severity"] in ("error", "critical")]
     assert severe
     assert sorted(teller.alerts()) == sorted(("bad", code) for code in severe)

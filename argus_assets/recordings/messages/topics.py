@@ -11,6 +11,7 @@ the file before it is done.
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -458,11 +459,13 @@ def _fitting(value: Any, dtype: Any) -> Any:  # noqa: ANN401 - any JSON value; a
         return value if isinstance(value, bool) else None
     if isinstance(value, bool):
         return int(value)
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float):
         return None
     if dtype == pl.Int64():
-        return int(value) if value == int(value) and -(2**63) <= value < 2**63 else None
-    return float(value)
+        fits = isinstance(value, int) or (math.isfinite(value) and value == int(value))
+        return int(value) if fits and -(2**63) <= value < 2**63 else None
+    # JSON has integers of any length.
+    return float(value) if abs(value) <= sys.float_info.max else None
 
 
 # ---------------------------------------------------------------------------------------------- protobuf

@@ -152,6 +152,9 @@ CANHACKER: Final = TextDecoder("canhacker", rb"(?i)\s*time\s+id\s+dlc\s+data\b",
 def _cl2000(head: str) -> TextFormat:
     separator = next((m[1] for m in re.finditer(r'(?m)^# Value separator: "(.)"', head)), ";")
     names = next((line for line in head.splitlines() if line.startswith("Timestamp")), "").split(separator)
+    if not {"Timestamp", "ID"} <= {name.strip() for name in names}:
+        # The line of names is lost: what a CL2000 writes unless it is told otherwise.
+        names = ["Timestamp", "Type", "ID", "Data"]
     number = r"(?:0x)?(?P<id>[0-9A-Fa-f]+)"
     columns = {"Timestamp": r"(?P<time>[^%s]*)", "Type": r"(?P<type>\d+)", "ID": number, "Length": r"(?P<len>\d+)",
                "Data": r"(?P<data>[0-9A-Fa-f]*)"}  # fmt: skip
