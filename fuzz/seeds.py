@@ -19,6 +19,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 from argus_assets.simulate import ros
 from argus_assets.simulate.can import CanLog
 from tests.support import cyber_builder as cyber
+from tests.support import ethernet_builder as ethernet
 from tests.support import mdf4_builder as mdf4
 from tests.support import pcap_builder as capture
 
@@ -53,7 +54,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def _captures() -> dict[str, bytes]:
-    """Return captures of CAN: pcap of either byte order, and pcapng of two interfaces in two sections."""
+    """Return captures: pcap of either byte order, pcapng of two interfaces in two sections, and DoIP."""
     randomness = random.Random(4)
     frames = [_frame(number, randomness) for number in range(FRAMES)]
     packets = [
@@ -76,11 +77,20 @@ def _captures() -> dict[str, bytes]:
         )
         for packet, frame in zip(packets, frames, strict=True)
     ]
+    connection = ethernet.Connection()
+    spoken = list(connection.open())
+    for number in range(FRAMES):
+        uds = bytes([0x62 if number % 2 else 0x22, 0xF1, number]) + randomness.randbytes(20 * (number % 2))
+        ends = (0x1010, 0x0E00) if number % 2 else (0x0E00, 0x1010)
+        spoken += connection.split(ethernet.diagnostic(*ends, uds), 24, answer=number % 2 == 1)
     buses = [capture.interface(name=name) for name in ("can0", "can1")]
     quarter = FRAMES // 4
     return {
         "pcap-micro": capture.pcap(packets),
         "pcap-cooked": capture.pcap(cooked, link=capture.COOKED_2, order=">", nanoseconds=True),
+        "pcap-doip": capture.pcap(
+            [capture.Packet(START_NS + n * 10**6, frame) for n, frame in enumerate(spoken)], link=capture.ETHERNET
+        ),
         "pcapng-two": capture.pcapng(packets[:quarter], buses) + capture.pcapng(packets[quarter:], buses),
     }
 

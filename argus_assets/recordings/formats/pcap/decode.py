@@ -1,11 +1,19 @@
-"""Packets by their link type: frames of CAN, and counts of what is not read."""
+"""Packets by their link type: frames of CAN, segments of DoIP, and counts of what is not read."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from argus_assets.recordings.columns import I64, rows_at
+from argus_assets.recordings.ethernet.segments import (
+    ETHERNET_HEADER,
+    NO_PROTOCOL,
+    Found,
+    Frames,
+    find_segments,
+)
 from argus_assets.recordings.formats.pcap import layout
 from argus_assets.recordings.formats.pcap.can import CanPackets, decode_can
 from argus_assets.recordings.formats.pcap.layout import LINK_NAMES, LinkType
@@ -24,6 +32,9 @@ class DecodedPackets:
         cut: Frames with fewer data bytes than they state.
         at: Where in the file they are.
         held_bytes: Memory that the payloads keep.
+        packet: Number of the packet of each frame.
+        names: Channels of `ethernet`.
+        ethernet: What Ethernet frames hold.
     """
 
     frames: pl.DataFrame
@@ -33,6 +44,16 @@ class DecodedPackets:
     unread: dict[str, int] = field(default_factory=dict)
     short: int = 0
     cut: int = 0
+    packet: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    names: list[str] = field(default_factory=list)
+    ethernet: Found = field(default_factory=Found)
+
+
+_PROTOCOLS: Final = {
+    LinkType.ETHERNET: ETHERNET_HEADER, LinkType.RAW_IP: NO_PROTOCOL, LinkType.IPV4: NO_PROTOCOL,
+    LinkType.IPV6: NO_PROTOCOL,
+}  # fmt: skip
+"""Link types of Ethernet and IP, and what their packets start with."""
 
 
 def decode_packets(packets: Packets) -> DecodedPackets:
@@ -46,6 +67,7 @@ def decode_packets(packets: Packets) -> DecodedPackets:
     channel, protocols = packets.interface, np.zeros(n, np.int64)
     is_can = links == LinkType.CAN
     is_little = np.zeros(n, np.bool_)
+    is_ethernet = np.zeros(n, np.bool_)
     unread: dict[str, int] = {}
     short = 0
     for link in (LinkType.COOKED, LinkType.COOKED_2):
@@ -71,8 +93,11 @@ def decode_packets(packets: Packets) -> DecodedPackets:
         is_can[rows] = of_can
         # The recorder's own byte order (libpcap, pcap/sll.h), which is that of the file.
         is_little[rows] = little[rows]
-        _count(unread, "other protocols than CAN in cooked captures", int((~of_can).sum()))
-    known = [LinkType.CAN, LinkType.COOKED, LinkType.COOKED_2]
+        is_ethernet[rows[~of_can]] = True
+    for link, protocol in _PROTOCOLS.items():
+        rows = np.flatnonzero(links == link)
+        is_ethernet[rows], protocols[rows] = True, protocol
+    known = [LinkType.CAN, LinkType.COOKED, LinkType.COOKED_2, *_PROTOCOLS]
     for link, count in zip(*np.unique(links[~np.isin(links, known)], return_counts=True), strict=True):
         _count(unread, _link_name(int(link)), int(count))
     rows = np.flatnonzero(is_can)
@@ -85,9 +110,16 @@ def decode_packets(packets: Packets) -> DecodedPackets:
     _count(unread, "CAN XL", decoded.xl)
     counts = decoded.frames.group_by("channel").len()
     channels = {(str(name), "can"): int(count) for name, count in counts.iter_rows()}
+    ethernet = Found()
+    rows = np.flatnonzero(is_ethernet)
+    if len(rows):
+        ethernet = find_segments(
+            Frames(buffer, starts[rows], sizes[rows], protocols[rows], packets.times_ns[rows], channel[rows], rows)
+        )
     return DecodedPackets(
-        decoded.frames, channels, packets.at, len(packets.data), unread, short + decoded.short, decoded.cut
-    )
+        decoded.frames, channels, packets.at, len(packets.data), unread, short + decoded.short, decoded.cut,
+        decoded.packet, names, ethernet,
+    )  # fmt: skip
 
 
 def _by_index(channel: I64, heads: np.ndarray, names: list[str]) -> tuple[I64, list[str]]:

@@ -5,7 +5,7 @@ Where a record states what cannot be, the next one that fits is searched.
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,8 @@ import polars as pl
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.channels import ChannelCounts
 from argus_assets.recordings.columns import rows_at
+from argus_assets.recordings.ethernet.doip import DoipReader, DoipTables
+from argus_assets.recordings.ethernet.segments import services_text
 from argus_assets.recordings.formats.forward import Block, ForwardDecoder, ForwardReader, Repeated
 from argus_assets.recordings.formats.pcap import layout
 from argus_assets.recordings.formats.pcap.blocks import (
@@ -28,8 +30,8 @@ from argus_assets.recordings.formats.pcap.decode import DecodedPackets, decode_p
 from argus_assets.recordings.formats.pcap.layout import BlockType, Order, struct_of
 from argus_assets.recordings.formats.pcap.packets import Interface, Packets, to_ns
 from argus_assets.recordings.formats.pcap.walk import BLOCKS, PACKETS, walk
-from argus_assets.recordings.model import FrameBatch, Source
-from argus_assets.recordings.schema import DIAGNOSTICS, LOGS
+from argus_assets.recordings.model import FrameBatch, Source, TopicKey
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_REPAIRS: Final = 10_000
 """Times that the next record is searched in a file: each takes up to some milliseconds."""
@@ -77,11 +79,22 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         self._counts = _Counts()
         self._unread: dict[str, int] = {}
         self._repairs = 0
+        self._doip = DoipReader()
+        self._doip_tables = DoipTables(budget)
+        self._names: dict[str, int] = {}
+        self._services: dict[int, int] = {}
+        self._is_over = False
 
     def _streams(self) -> Generator[Iterator[DecodedPackets]]:
         yield self._staged(
             self._packets(), decode_packets, weight=lambda packets: _DECODED_RATIO * int(packets.sizes.sum()) + 4096
         )
+        yield map(self._left, [None])
+
+    def _left(self, _: None) -> DecodedPackets:
+        """Return what TCP streams still held at the end."""
+        self._is_over = True
+        return DecodedPackets(FRAMES.empty(), {}, self._size, 0)
 
     def _packets(self) -> Iterator[Packets]:
         """Yield the packets of the file."""
@@ -112,18 +125,49 @@ class CaptureReader(ForwardReader[DecodedPackets]):
 
     def _take(self, decoded: DecodedPackets) -> tuple[FrameBatch, int]:
         summary, counts = self.summary, self._counts
-        frames = self._channels.admit(decoded.frames, decoded.channels, at=decoded.at)
+        frames, channels, typed = decoded.frames, decoded.channels, {}
+        if decoded.ethernet.segments or self._is_over:
+            frames, channels, typed = self._with_doip(decoded)
+        frames = self._channels.admit(frames, channels, at=decoded.at)
         if frames.height:
             numbers = pl.int_range(summary.frames, summary.frames + pl.len(), dtype=pl.UInt64)
+            if typed:
+                typed = _renumbered(typed, frames.select(before="frame", frame=numbers))
             frames = frames.with_columns(frame=numbers)
             times = frames["timestamp"].to_physical()
             summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
+        else:
+            typed = {}
         summary.frames += frames.height
         counts.short.add(decoded.short, decoded.at)
         counts.cut.add(decoded.cut, decoded.at)
-        for name, count in decoded.unread.items():
+        for name, count in (*decoded.unread.items(), *decoded.ethernet.unread.items()):
             self._unread[name] = self._unread.get(name, 0) + count
-        return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty()), decoded.held_bytes
+        for service, count in decoded.ethernet.services.items():
+            self._services[service] = self._services.get(service, 0) + count
+        held_bytes = decoded.held_bytes + sum(len(segment.data) for segment in decoded.ethernet.segments)
+        return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty(), typed), held_bytes
+
+    def _with_doip(
+        self, decoded: DecodedPackets
+    ) -> tuple[pl.DataFrame, dict[tuple[str, str], int], dict[TopicKey, pl.DataFrame]]:
+        """Return the frames with the messages of DoIP among them, in the order of their packets."""
+        for name in decoded.names:
+            self._names.setdefault(name, len(self._names))
+        ours = [self._names[name] for name in decoded.names]
+        segments = [segment._replace(channel=ours[segment.channel]) for segment in decoded.ethernet.segments]
+        messages = list(self._doip.flush() if self._is_over else self._doip.add(segments))
+        frames, typed = self._doip_tables.frames(messages, list(self._names))
+        channels = dict(decoded.channels)
+        for name, count in frames.group_by("channel").len().iter_rows():
+            channels[str(name), "message"] = int(count)
+        packet = np.concatenate([decoded.packet, np.array([m.packet for m in messages], np.int64)])
+        order = np.argsort(packet, kind="stable")
+        # Until they are counted, `frame` is the position among the messages, behind all frames of CAN.
+        first = decoded.frames.height
+        can = decoded.frames.with_columns(frame=pl.int_range(pl.len(), dtype=pl.UInt64))
+        merged = pl.concat([can, frames.with_columns(pl.col("frame") + first)])[order]
+        return merged, channels, {key: t.with_columns(pl.col("frame") + first) for key, t in typed.items()}
 
     def _finish(self) -> None:
         counts = self._counts
@@ -149,9 +193,27 @@ class CaptureReader(ForwardReader[DecodedPackets]):
                 missing = found.count if lost is None else lost
                 self._problem(kind, expected, f"{found.count:,} {actual}", found.at, advice, missing)
         for name, count in sorted(self._unread.items()):
-            self._problem("unsupported", "CAN", f"{count:,} packets of {name}", 0, "They are not read.", 0)
+            self._problem("unsupported", "CAN and DoIP", f"{count:,} packets of {name}", 0, "They are not read.", 0)
+        if self._services:
+            self._problem(
+                "unsupported", "CAN and DoIP", f"SOME/IP: {', '.join(services_text(self._services))}", 0,
+                "Messages of these services are counted, not read.", 0,
+            )  # fmt: skip
+        for problem in self._doip.problems():
+            self._report(problem)
         self.summary.problems.sort(key=lambda p: p.offset or 0)
-        self.summary.channels = self._channels.summaries()
+        schemas = self._doip_tables.schemas
+        self.summary.channels = [replace(c, schema=schemas.get(c.channel, "")) for c in self._channels.summaries()]
+
+
+def _renumbered(typed: dict[TopicKey, pl.DataFrame], numbers: pl.DataFrame) -> dict[TopicKey, pl.DataFrame]:
+    """Return typed columns with the final numbers of their frames; rows of frames that were left out go with them."""
+    return {
+        key: table.rename({"frame": "before"})
+        .join(numbers, on="before", how="inner", maintain_order="left")
+        .select(table.columns)
+        for key, table in typed.items()
+    }
 
 
 class PcapReader(CaptureReader):
