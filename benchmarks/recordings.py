@@ -142,6 +142,22 @@ def write_mdf4_unsorted(path: Path, s: Session) -> None:
     )
 
 
+def write_dpkt(path: Path, s: Session, *, ng: bool) -> None:
+    """As the kernel hands out SocketCAN frames: 16 bytes for a classic one, 72 for one of CAN FD."""
+    import struct
+
+    import dpkt
+
+    writer_of = dpkt.pcapng.Writer if ng else dpkt.pcap.Writer
+    with path.open("wb") as file:
+        writer = writer_of(
+            file, **({"idb": dpkt.pcapng.InterfaceDescriptionBlockLE(linktype=227)} if ng else {"linktype": 227})
+        )
+        for at, _, can_id, extended, fd, data in rows(s):
+            head = struct.pack(">IBBxx", can_id | extended << 31, len(data), 4 * fd)
+            writer.writepkt(head + data.ljust(64 if fd else 8, b"\0"), ts=at / 1e9)
+
+
 def write_all(folder: Path, frames: int) -> dict[str, Path]:
     import can
 
@@ -155,6 +171,8 @@ def write_all(folder: Path, frames: int) -> dict[str, Path]:
         "blf.blf": lambda p, s: write_python_can(p, s, can.BLFWriter),
         "candump.log": lambda p, s: write_python_can(p, s, can.CanutilsLogWriter),
         "asc.asc": lambda p, s: write_python_can(p, s, can.ASCWriter),
+        "pcap.pcap": lambda p, s: write_dpkt(p, s, ng=False),
+        "pcapng.pcapng": lambda p, s: write_dpkt(p, s, ng=True),
     }
     session: Session | None = None
     for name, write in writers.items():
@@ -268,6 +286,14 @@ def read_mdf_iter(path: Path) -> int:
         return sum(1 for _ in mdf_iter.MdfFile(file).get_iterator())
 
 
+def read_dpkt(path: Path) -> int:
+    import dpkt
+
+    with path.open("rb") as file:
+        reader = dpkt.pcapng.Reader if path.suffix == ".pcapng" else dpkt.pcap.Reader
+        return sum(1 for _ in reader(file))
+
+
 OURS, FLOOR = "argus", "floor"
 READERS: dict[str, Callable[[Path], int]] = {
     f"{OURS}, {WORKERS} threads": lambda p: read_ours(p, WORKERS),
@@ -279,6 +305,7 @@ READERS: dict[str, Callable[[Path], int]] = {
     "python-can": read_python_can,
     "asammdf, bulk arrays": read_asammdf,
     "mdf-iter": read_mdf_iter,
+    "dpkt, raw bytes": read_dpkt,
 }
 PEERS = {
     "mcap": [FLOOR, "mcap", "rosbags"],
@@ -286,6 +313,8 @@ PEERS = {
     "blf": ["python-can"],
     "candump": ["python-can"],
     "asc": ["python-can"],
+    "pcap": ["dpkt"],
+    "pcapng": ["dpkt"],
 }
 IMPORTS = {
     OURS: ["argus_assets.recordings.reading", "asammdf"],
@@ -295,6 +324,7 @@ IMPORTS = {
     "python-can": ["can", "asammdf"],
     "asammdf": ["asammdf"],
     "mdf-iter": ["mdf_iter"],
+    "dpkt": ["dpkt"],
 }
 MODULES = {"rosbags": "rosbags", "mdf-iter": "mdf_iter"}
 

@@ -38,6 +38,8 @@ TARGETS: Final[Mapping[str, Callable[[], Target]]] = MappingProxyType(
         "mcap": partial(_target, ("mcap",), b"\x89MCAP0\r\n"),
         "mdf4": partial(_target, ("mdf4",), b"MDF     4.11    "),
         "blf": partial(_target, ("blf",), b"LOGG"),
+        "pcap": partial(_target, ("pcap-",), b"\xd4\xc3\xb2\xa1"),
+        "pcapng": partial(_target, ("pcapng",), b"\x0a\x0d\x0d\x0a"),
         "text": partial(_target, TEXT),
         "compressed": partial(_target, ("gzip", "zstd")),
     }

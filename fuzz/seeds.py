@@ -19,7 +19,9 @@ from mcap.writer import CompressionType, IndexType, Writer
 from argus_assets.simulate import ros
 from argus_assets.simulate.can import CanLog
 from tests.support import cyber_builder as cyber
+from tests.support import ethernet_builder as ethernet
 from tests.support import mdf4_builder as mdf4
+from tests.support import pcap_builder as capture
 
 START_NS: Final = 1_795_000_000 * 10**9
 FRAMES: Final = 60
@@ -45,9 +47,52 @@ def seeds() -> dict[str, bytes]:
     for name, compress in (("none", 0), ("bz2", 1), ("lz4", 2)):
         chunks = [[("/gps", START_NS + n * 10**9 + k, cyber.gps(k / 2)) for k in range(20)] for n in range(3)]
         found[f"cyber-{name}"] = cyber.record(chunks, compress=compress)
+    found |= _captures()
     found["gzip-candump"] = gzip.compress(found["candump"], mtime=0)
     found["zstd-asc"] = zstandard.ZstdCompressor().compress(found["asc"])
     return found
+
+
+def _captures() -> dict[str, bytes]:
+    """Return captures: pcap of either byte order, pcapng of two interfaces in two sections, and DoIP."""
+    randomness = random.Random(4)
+    frames = [_frame(number, randomness) for number in range(FRAMES)]
+    packets = [
+        capture.Packet(
+            START_NS + number * 10**7,
+            capture.socketcan(frame.arbitration_id, bytes(frame.data), fd=frame.is_fd),
+            interface=number % 2,
+            flags=1 + number % 2,
+        )
+        for number, frame in enumerate(frames)
+    ]
+    cooked = [
+        capture.Packet(
+            packet.time_ns,
+            capture.cooked(
+                capture.socketcan(frame.arbitration_id, bytes(frame.data), fd=frame.is_fd, order=">"),
+                13 if frame.is_fd else 12,
+                index=3,
+            ),
+        )
+        for packet, frame in zip(packets, frames, strict=True)
+    ]
+    connection = ethernet.Connection()
+    spoken = list(connection.open())
+    for number in range(FRAMES):
+        uds = bytes([0x62 if number % 2 else 0x22, 0xF1, number]) + randomness.randbytes(20 * (number % 2))
+        ends = (0x1010, 0x0E00) if number % 2 else (0x0E00, 0x1010)
+        spoken += connection.split(ethernet.diagnostic(*ends, uds), 24, answer=number % 2 == 1)
+    buses = [capture.interface(name=name) for name in ("can0", "can1")]
+    quarter = FRAMES // 4
+    return {
+        "pcap-micro": capture.pcap(packets),
+        "pcap-cooked": capture.pcap(cooked, link=capture.COOKED_2, order=">", nanoseconds=True),
+        "pcap-doip": capture.pcap(
+            [capture.Packet(START_NS + n * 10**6, frame) for n, frame in enumerate(spoken)], link=capture.ETHERNET
+        ),
+        "pcapng-two": capture.pcapng(packets[:quarter], buses) + capture.pcapng(packets[quarter:], buses),
+    }
 
 
 def _loggers() -> dict[str, bytes]:

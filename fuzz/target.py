@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-DECODERS: Final = ("mcap", "mdf4", "blf", "text", "compressed")
+DECODERS: Final = ("mcap", "mdf4", "blf", "pcap", "pcapng", "text", "compressed")
 FIELDS: Final = (
     "topics", "schemas", "ros_msg", "cdr", "log_heads", "times", "formulas", "texts", "escapes", "markdown", "redaction", "manifest", "keys",
     "cases", "toml", "answer",

@@ -20,6 +20,7 @@ class KnownFile(NamedTuple):
 
 
 _UNPACK: Final = "Unpack it, and record the files that are in it: an archive is not opened."
+_CONVERT: Final = "Its records have longer headers. Convert it: `editcap -F pcapng a.pcap a.pcapng`."
 _KEEP: Final = "It is no recording: leave it out of the drop."
 
 KNOWN_FILES: Final[tuple[KnownFile, ...]] = (
@@ -31,16 +32,8 @@ KNOWN_FILES: Final[tuple[KnownFile, ...]] = (
         "Only MDF 4 is read. Convert it: `asammdf.MDF('a.dat').convert('4.10').save('a.mf4')`.",
     ),
     KnownFile(0, b"MDF     2", "MDF 2", "Only MDF 4 is read. Convert it with a tool of its maker."),
-    KnownFile(
-        0,
-        b"\x0a\x0d\x0d\x0a",
-        "pcapng",
-        "Captures are not read. Convert one of SocketCAN: `tshark -r a.pcapng -T fields …`, or record with `candump -l`.",
-    ),
-    KnownFile(0, b"\xd4\xc3\xb2\xa1", "pcap", "Captures are not read. Record CAN with `candump -l` instead."),
-    KnownFile(0, b"\xa1\xb2\xc3\xd4", "pcap", "Captures are not read. Record CAN with `candump -l` instead."),
-    KnownFile(0, b"\x4d\x3c\xb2\xa1", "pcap", "Captures are not read. Record CAN with `candump -l` instead."),
-    KnownFile(0, b"\xa1\xb2\x3c\x4d", "pcap", "Captures are not read. Record CAN with `candump -l` instead."),
+    KnownFile(0, b"\x34\xcd\xb2\xa1", "a pcap of a patched libpcap", _CONVERT),
+    KnownFile(0, b"\xa1\xb2\xcd\x34", "a pcap of a patched libpcap", _CONVERT),
     KnownFile(
         0,
         b"DLT\x01",

@@ -17,6 +17,7 @@ from argus_assets.recordings.formats.blf.reader import BlfDecoder
 from argus_assets.recordings.formats.cyber.reader import CyberDecoder
 from argus_assets.recordings.formats.mcap.reader import McapDecoder
 from argus_assets.recordings.formats.mdf4.reader import Mdf4Decoder
+from argus_assets.recordings.formats.pcap.reader import PcapDecoder, PcapngDecoder
 from argus_assets.recordings.formats.rosbag.bag import BagDecoder
 from argus_assets.recordings.formats.rosbag.db3 import Db3Decoder
 from argus_assets.recordings.formats.text.asc import ASC
@@ -55,6 +56,8 @@ DECODERS: Final[tuple[Decoder, ...]] = (
     BagDecoder(),
     Db3Decoder(),
     CyberDecoder(),
+    PcapDecoder(),
+    PcapngDecoder(),
     CANDUMP,
     CANDUMP_OUTPUT,
     ASC,

@@ -1,4 +1,4 @@
-"""Diagnostics on CAN: OBD and UDS share ISO-TP, so their messages are reassembled once for both."""
+"""Diagnostics on CAN and over IP: OBD and UDS share their transports, so messages are reassembled once for both."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -10,11 +10,11 @@ from argus_assets.faults.activations import activations
 from argus_assets.faults.bounds import Bounded, bounded_faults, bounded_notes
 from argus_assets.faults.can_frames import TIME_ORDER, data_frames
 from argus_assets.faults.detector import Found
-from argus_assets.faults.uds_obd import addressing, clearing, kwp, negative_response, obd, programming, uds
+from argus_assets.faults.uds_obd import addressing, clearing, doip, kwp, negative_response, obd, programming, uds
 from argus_assets.faults.uds_obd.addressing import Addressing, BySender, by_sender
 from argus_assets.faults.uds_obd.addressing_proof import prove
 from argus_assets.faults.uds_obd.isotp import Reassembled, reassemble
-from argus_assets.faults.uds_obd.request_response import converse
+from argus_assets.faults.uds_obd.request_response import ANSWERS, converse, in_order
 from argus_assets.recordings.drive import Drive
 
 
@@ -32,26 +32,24 @@ def wanted(frames: pl.LazyFrame, config: Config) -> pl.LazyFrame:
     return data_frames(frames, addressing.wanted(config.addressings))
 
 
-def find(_drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
+def find(drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     """Find the faults that ECUs report to testers.
 
     Args:
+        drive: Has the messages over IP.
         rows: `wanted`, in any order.
         config: Says how the vehicle's ECUs are asked and answer; 29-bit identifiers mostly need no addressing.
     """
-    if rows.is_empty():
+    over_ip = doip.messages(drive, config.bounds)
+    if rows.is_empty() and over_ip.rows.is_empty():
         return Found.together(())
-    rows = rows.sort(TIME_ORDER)
-    proven, proof_notes = prove(rows, config.addressings)
-    sent = by_sender(rows, (*config.addressings, *proven))
-    reassembled = reassemble(sent.frames)
-    notes = [
-        bounded_notes(of_kind)
-        for of_kind in (proof_notes, _transport_notes(sent, reassembled), _orphan_notes(sent, reassembled))
-    ]
-    answers = converse(sent, reassembled.messages)
-    # Many frames take much memory: only the answers are needed from here on.
-    del rows, sent, reassembled
+    rows = rows.sort(TIME_ORDER) if rows.height else rows
+    answers, notes = _on_can(rows, config)
+    del rows
+    if over_ip.rows.height:
+        answers = in_order([answers, converse(over_ip, over_ip.rows)])
+    notes.append(over_ip.notes)
+    del over_ip
     clears = clearing.clears(answers)
     # Stored codes stay until an answer or a clearing says otherwise, however rarely the tester asks.
     found: list[Found] = []
@@ -69,6 +67,25 @@ def find(_drive: Drive, rows: pl.DataFrame, config: Config) -> Found:
     notes.append(bounded_notes(negative_response.notes(answers)))
     kept = bounded_faults(Found.together(found), "Diagnostics", config.bounds)
     return Found(kept.events, (*kept.notes, *chain.from_iterable(notes)))
+
+
+def _on_can(rows: pl.DataFrame, config: Config) -> tuple[pl.DataFrame, list[tuple[str, ...]]]:
+    """Return the answers on CAN, and notes on what could not be put together.
+
+    Args:
+        rows: `wanted`, in order of time.
+        config: Says how ECUs are asked and answer.
+    """
+    if rows.is_empty():
+        return ANSWERS.to_frame(eager=True), []
+    proven, proof_notes = prove(rows, config.addressings)
+    sent = by_sender(rows, (*config.addressings, *proven))
+    reassembled = reassemble(sent.frames)
+    notes = [
+        bounded_notes(of_kind)
+        for of_kind in (proof_notes, _transport_notes(sent, reassembled), _orphan_notes(sent, reassembled))
+    ]
+    return converse(sent, reassembled.messages), notes
 
 
 def _transport_notes(sent: BySender, reassembled: Reassembled) -> Iterator[str]:

@@ -3,12 +3,13 @@
 Services of requests have bit 6 clear, those of answers have it set (ISO 14229-1, 8.2; SAE J1979 alike).
 """
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 import polars as pl
 
 from argus_assets.faults.can_frames import PROVENANCE, TIME_ORDER, byte
-from argus_assets.faults.uds_obd.addressing import BySender
+from argus_assets.faults.uds_obd.addressing import Ecu
 
 NEGATIVE: Final = 0x7F
 
@@ -40,12 +41,33 @@ the whole request, null where none was recorded.
 """
 
 
-def converse(sent: BySender, messages: pl.DataFrame) -> pl.DataFrame:
+class Senders(Protocol):
+    """The ends of a network, whatever its transport.
+
+    Attributes:
+        ecus: ECU of each sender that can answer.
+        asked: For each sender that can ask, the senders that it asks.
+    """
+
+    @property
+    def ecus(self) -> Mapping[int, Ecu]: ...
+    @property
+    def asked(self) -> Mapping[int, Sequence[int]]: ...
+
+
+def in_order(answers: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the answers of several networks as one `ANSWERS`."""
+    if len(answers) == 1:
+        return answers[0]
+    return pl.concat(answers).sort(TIME_ORDER).with_columns(order=pl.int_range(pl.len(), dtype=pl.Int64))
+
+
+def converse(sent: Senders, messages: pl.DataFrame) -> pl.DataFrame:
     """Give every answer of an ECU its request.
 
     Args:
-        sent: Frames by sender.
-        messages: `isotp.Reassembled.messages`, in any order.
+        sent: The senders of the messages.
+        messages: `isotp.Reassembled.messages` or `doip.Messages.rows`, in any order.
 
     Returns:
         `ANSWERS`. An answer belongs to the latest request of its service to that ECU.
