@@ -462,7 +462,7 @@ def _fitting(value: Any, dtype: Any) -> Any:  # noqa: ANN401 - any JSON value; a
     if not isinstance(value, int | float):
         return None
     if dtype == pl.Int64():
-        fits = isinstance(value, int) or (math.isfinite(value) and value == int(value))
+        fits = isinstance(value, int) or (math.isfinite(value) and value.is_integer())
         return int(value) if fits and -(2**63) <= value < 2**63 else None
     # JSON has integers of any length.
     return float(value) if abs(value) <= sys.float_info.max else None
