@@ -4,7 +4,6 @@ import gzip
 from collections.abc import Callable
 from typing import Any, Final
 
-import polars as pl
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -52,13 +51,13 @@ NO_LINES: Final[dict[str, bytes]] = {
 @pytest.mark.parametrize("name", NO_LINES)
 def test_lines_without_frames_cost_nothing_but_their_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int] = []
-    lines = text.split_lines
+    lines = text.Lines.of
 
-    def counted(data: bytes) -> tuple[pl.DataFrame, int]:
+    def counted(data: bytes) -> text.Lines:
         blocks.append(len(data))
         return lines(data)
 
-    monkeypatch.setattr(text, "split_lines", counted)
+    monkeypatch.setattr(text.Lines, "of", counted)
     batch, summary = read(NO_LINES[name])
     assert batch.frames.height == 1
     assert summary.problems == []

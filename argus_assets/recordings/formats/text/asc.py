@@ -3,13 +3,15 @@
 import re
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
-from argus_assets.recordings.columns import FD_LENGTHS
+from argus_assets.recordings.columns import FD_LENGTHS, Flags
 from argus_assets.recordings.formats.text.dates import date_of
 from argus_assets.recordings.formats.text.lines import (
     COLUMNS,
+    ID_MASK,
     MAX_HEAD_LINE,
     count,
     groups,
@@ -17,6 +19,7 @@ from argus_assets.recordings.formats.text.lines import (
     hex_number,
     signed_ns,
 )
+from argus_assets.recordings.formats.text.matrix import Lines, Taken, rows_of
 from argus_assets.recordings.formats.text.reader import TextDecoder, TextFormat
 
 _TIME: Final = r"^\s*(?P<sign>-)?(?P<s>\d*)(?:\.(?P<f>\d+))?\s+"
@@ -151,6 +154,41 @@ def _data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
     )
 
 
+def _fast(lines: Lines) -> tuple[Flags, pl.DataFrame]:
+    """Read lines such as `0.012345 1  123x  Rx   d 8 01 02 03 04 05 06 07 08  Length = …`: classic data frames, hexadecimal."""
+    tokens = lines.tokens()
+    rows = np.flatnonzero(tokens.count >= _TOKENS)
+    taken = Taken(lines, rows)
+    taken.must(~lines.contain(b"errorframe")[rows])
+    time = taken.time_ns(tokens.start(rows, 0), tokens.end(rows, 0))
+    channel = taken.text(tokens.start(rows, 1), tokens.end(rows, 1), max_bytes=3)
+    taken.number(tokens.start(rows, 1), tokens.end(rows, 1), base=10, max_digits=3)
+    number_at, ends = tokens.start(rows, 2), tokens.end(rows, 2)
+    extended = taken.byte(ends - 1) | 0x20 == ord("x")
+    number = taken.number(number_at, ends - extended, base=16, max_digits=8)
+    taken.must(number <= np.where(extended, ID_MASK, 0x7FF))
+    direction, kind, code_at = tokens.start(rows, 3), tokens.start(rows, 4), tokens.start(rows, 5)
+    sent = taken.byte(direction) | 0x20 == ord("t")
+    taken.must((sent | (taken.byte(direction) | 0x20 == ord("r"))) & (taken.byte(direction + 1) | 0x20 == ord("x")))
+    taken.must((tokens.end(rows, 3) - direction == 2) & (tokens.end(rows, 4) - kind == 1))
+    taken.must(taken.byte(kind) | 0x20 == ord("d"))
+    length = np.minimum(taken.number(code_at, tokens.end(rows, 5), base=16, max_digits=1), 8)
+    taken.must(tokens.count[rows] >= _TOKENS + length)
+    data_at = tokens.starts[np.minimum(tokens.first[rows] + _TOKENS, len(tokens.starts) - 1)]
+    payload = taken.payload(data_at, length, step=3, max_bytes=8)
+    return rows_of(
+        taken,
+        columns={
+            "timestamp_ns": time, "channel": "CAN" + channel, "id": number, "extended": extended, "fd": False,
+            "remote": False, "error": False, "rx": ~sent, "length": length, "payload": payload,
+            "raw_dlc": np.full(len(rows), -1, np.int64),
+        },
+    )  # fmt: skip
+
+
+_TOKENS: Final = 6
+"""Before the data bytes: time, channel, identifier, direction, `d`, DLC."""
+
 _DAY_S: Final = 86_400
 _MAX_LATE_S: Final = 3_600
 """A log that counts seconds of the day has its first frame within an hour of its date."""
@@ -180,6 +218,7 @@ def _prepare(head: str) -> TextFormat:
         bad_start=date[:MAX_HEAD_LINE] if start_ns is None and date else "",
         unread=_UNREAD,
         assumed=tuple(assumed),
+        fast=_fast if base == 16 else None,
     )
 
 

@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
 import polars as pl
-
-from argus_assets.recordings.columns import as_text, binary_series
 
 COLUMNS: Final = {
     "line": pl.Int64(), "timestamp_ns": pl.Int64(), "channel": pl.String(), "id": pl.Int64(), "extended": pl.Boolean(),
@@ -27,28 +24,6 @@ MAX_HEAD_LINE: Final = 256
 ID_MASK: Final = 0x1FFFFFFF
 _MAX_LENGTH: Final = 65
 """More data bytes than any frame has; what states more counts as this."""
-
-
-def split_lines(data: bytes) -> tuple[pl.DataFrame, int]:
-    """Return the lines that are not empty as `line` (number), `text` and `size` (bytes), and the number of all lines.
-
-    A line that is too long is cut to `MAX_LINE_BYTES`.
-    """
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        data = data.decode("utf-8", "replace").encode()
-    buffer = np.frombuffer(data, np.uint8)
-    ends = np.append(np.flatnonzero(buffer == ord("\n")), len(data))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    sizes = ends - starts
-    line = np.flatnonzero(sizes)
-    starts, sizes = starts[line], sizes[line]
-    kept = np.minimum(sizes, MAX_LINE_BYTES)
-    long = np.flatnonzero(sizes > MAX_LINE_BYTES)
-    for _ in range(3):  # back to the start of a character
-        kept[long] -= (buffer[starts[long] + kept[long]] & 0xC0) == 0x80
-    return pl.DataFrame({"line": line, "text": as_text(binary_series(buffer, starts, kept)), "size": sizes}), len(ends)
 
 
 def ns(seconds: str, fraction: str, digits: int = 9) -> pl.Expr:

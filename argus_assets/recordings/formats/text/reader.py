@@ -7,7 +7,7 @@ each kind of line. Times stay decimal digits until they are integers of nanoseco
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -23,8 +23,8 @@ from argus_assets.recordings.formats.text.lines import (
     MAX_LINE_BYTES,
     MAX_TIME_NS,
     Parser,
-    split_lines,
 )
+from argus_assets.recordings.formats.text.matrix import Fast, Lines
 from argus_assets.recordings.model import FrameBatch, Reader, Source
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
@@ -96,6 +96,7 @@ class TextFormat:
         unread: What lines hold that carry traffic and are not read, by the pattern that they match. A line counts for the
             first of them.
         assumed: What the file does not state, and what is taken for it.
+        fast: Reads the lines that have no surprises as arrays, to the same rows.
     """
 
     should_be: str
@@ -108,6 +109,7 @@ class TextFormat:
     status: str = ""
     unread: tuple[tuple[str, str], ...] = ()
     assumed: tuple[tuple[str, str], ...] = ()
+    fast: Fast | None = None
 
 
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
@@ -142,6 +144,10 @@ class TextDecoder:
         self.name = name
         self._looks_like = re.compile(looks_like)
         self._prepare = prepare
+
+    def by_expressions(self) -> "TextDecoder":
+        """Return the decoder that takes each line apart by regular expressions: what the arrays are compared with."""
+        return TextDecoder(self.name, self._looks_like.pattern, lambda head: replace(self._prepare(head), fast=None))
 
     def matches(self, head: bytes) -> bool:
         """Return whether a file starts like this format."""
@@ -198,7 +204,13 @@ class TextReader(ForwardReader[_Parsed]):
                 return
 
     def _parse(self, block: _Block) -> _Parsed:
-        every, count = split_lines(block.data)
+        found = Lines.of(block.data)
+        count, fast = found.count, None
+        if self._format.fast is not None and len(found.line):
+            read, fast = self._format.fast(found)
+            every = found.table(~read)
+        else:
+            every = found.table()
         text = pl.col("text")
         is_frame = text.str.contains(self._format.should_be)
         if self._format.status:
@@ -214,6 +226,8 @@ class TextReader(ForwardReader[_Parsed]):
         if bad.height and block.is_last and bad["line"][-1] == count - 1:
             cut = str(bad["text"][-1])[:120]
             bad = bad[:-1]
+        if fast is not None and fast.height:
+            good = fast if good.is_empty() else pl.concat([fast, good.select(fast.columns)]).sort("line")
         frames = _frames(good)
         undated, start_ns, bad_dates = frames.height, None, list[str]()
         if self._format.dated and not self._format.relative:
