@@ -15,9 +15,12 @@ import re
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
 import polars as pl
 
+from argus_assets.recordings.columns import Flags
 from argus_assets.recordings.formats.text.lines import ID_MASK, MAX_TIME_NS, count, groups, hex_bytes, hex_number, ns
+from argus_assets.recordings.formats.text.matrix import Lines, Taken, rows_of
 from argus_assets.recordings.formats.text.reader import TextDecoder, TextFormat
 
 _ERROR_FLAG: Final = 0x20000000
@@ -82,6 +85,54 @@ def _parse(lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _fast(lines: Lines) -> tuple[Flags, pl.DataFrame]:
+    """Read lines such as `(1.5)  can0  123   [2]  01 02`, with or without a time in seconds, and nothing behind the bytes."""
+    tokens = lines.tokens()
+    rows = np.flatnonzero(tokens.count >= _TOKENS)
+    taken = Taken(lines, rows)
+    opens, closes = tokens.start(rows, 0), tokens.end(rows, 0)
+    timed = taken.byte(opens) == ord("(")
+    # Of lines without a time the same is read, and not used.
+    time = np.zeros(len(rows), np.int64)
+    if timed.any():
+        of_it = Taken(lines, rows[timed])
+        of_it.must(taken.byte(closes[timed] - 1) == ord(")"))
+        time[timed] = of_it.time_ns(opens[timed] + 1, closes[timed] - 1)
+        taken.ok[np.flatnonzero(timed)] &= of_it.ok
+    first = timed.astype(np.int64)
+    taken.must(tokens.count[rows] >= _TOKENS + first)
+    at = np.where(taken.ok, first, 0)
+    channel = taken.text(tokens.start(rows, at), tokens.end(rows, at), max_bytes=_MAX_CHANNEL)
+    number_at, number_end = tokens.start(rows, at + 1), tokens.end(rows, at + 1)
+    width = number_end - number_at
+    taken.must((width == 3) | (width == 8))
+    number = taken.number(number_at, number_end, base=16, max_digits=8)
+    taken.must(((number & _ERROR_FLAG) == 0) & ((width == 8) | (number <= 0x7FF)))
+    size_at, size_end = tokens.start(rows, at + 2), tokens.end(rows, at + 2)
+    taken.must((taken.byte(size_at) == ord("[")) & (taken.byte(size_end - 1) == ord("]")))
+    length = taken.number(size_at + 1, size_end - 1, base=10, max_digits=2)
+    fd = size_end - size_at == 4
+    taken.must((length <= np.where(fd, 64, 8)) & (tokens.count[rows] == _TOKENS + first + length))
+    data_at = tokens.starts[np.minimum(tokens.first[rows] + at + _TOKENS, len(tokens.starts) - 1)]
+    last = tokens.ends[np.minimum(tokens.first[rows] + at + _TOKENS + length - 1, len(tokens.ends) - 1)]
+    taken.must((length == 0) | (last == data_at + 3 * length - 1))
+    payload = taken.payload(data_at, length, step=3, max_bytes=64)
+    return rows_of(
+        taken,
+        columns={
+            "timestamp_ns": time, "channel": channel, "id": number & ID_MASK, "extended": width == 8, "fd": fd,
+            "remote": False, "error": False, "rx": True, "length": length, "payload": payload,
+            "raw_dlc": np.full(len(rows), -1, np.int64),
+        },
+    )  # fmt: skip
+
+
+_TOKENS: Final = 3
+"""Before the data bytes: interface, identifier, length."""
+_MAX_CHANNEL: Final = 16
+"""Bytes of an interface's name; Linux has names of up to 15 (IFNAMSIZ)."""
+
+
 def _prepare(head: str) -> TextFormat:
     lines = [
         m
@@ -105,6 +156,7 @@ def _prepare(head: str) -> TextFormat:
         relative=relative,
         unread=(("CAN XL", r"\s\[\d{3,4}\]\s"),),
         assumed=assumed,
+        fast=_fast,
     )
 
 

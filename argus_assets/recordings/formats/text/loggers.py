@@ -14,10 +14,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
 import polars as pl
 
+from argus_assets.recordings.columns import Flags
 from argus_assets.recordings.formats.text.dates import date_of
 from argus_assets.recordings.formats.text.lines import (
+    ID_MASK,
     MAX_HEAD_LINE,
     MAX_TIME_NS,
     count,
@@ -26,6 +29,7 @@ from argus_assets.recordings.formats.text.lines import (
     hex_number,
     ns,
 )
+from argus_assets.recordings.formats.text.matrix import Lines, Taken, rows_of
 from argus_assets.recordings.formats.text.reader import TextDecoder, TextFormat
 
 _NO_START: Final = (
@@ -109,15 +113,65 @@ def _busmaster(head: str) -> TextFormat:
             rx=pl.col("dir") == "Rx",
         )
 
+    def fast(lines: Lines) -> tuple[Flags, pl.DataFrame]:
+        return _busmaster_fast(lines, begins=begins)
+
     return TextFormat(
         r"^\s*\d{1,2}:\d{2}:\d{2}:\d+\s",
         parse,
         start_ns=midnight,
         bad_start=start if start and start_ns is None else "",
         assumed=() if start else (_NO_START,),
+        fast=fast if base == 16 else None,
         unread=(("LIN or J1939 protocol sessions", r"^\*\*\*PROTOCOL (?:LIN|J1939)"),),
     )
 
+
+def _busmaster_fast(lines: Lines, *, begins: int) -> tuple[Flags, pl.DataFrame]:
+    """Read data frames such as `17:55:04:5950 Rx 1 0x123 s 2 01 02`."""
+    tokens = lines.tokens()
+    rows = np.flatnonzero(tokens.count >= _BUSMASTER_TOKENS)
+    taken = Taken(lines, rows)
+    start, end = tokens.start(rows, 0), tokens.end(rows, 0)
+    colon = start + np.where(taken.byte(start + 1) == ord(":"), 1, 2)
+    taken.must(end - colon >= 8)
+    taken.must(
+        (taken.byte(colon) == ord(":")) & (taken.byte(colon + 3) == ord(":")) & (taken.byte(colon + 6) == ord(":"))
+    )
+    hours = taken.number(start, colon, base=10, max_digits=2)
+    minutes = taken.number(colon + 1, colon + 3, base=10, max_digits=2)
+    seconds = taken.number(colon + 4, colon + 6, base=10, max_digits=2)
+    part = taken.number(colon + 7, end, base=10, max_digits=6)
+    decimals = np.clip(end - colon - 7, 1, 6)
+    of_day = (hours * 3600 + minutes * 60 + seconds) * 10**9 + part * 10 ** (9 - decimals)
+    sent = taken.is_word(tokens.start(rows, 1), tokens.end(rows, 1), b"Tx")
+    taken.must(sent | taken.is_word(tokens.start(rows, 1), tokens.end(rows, 1), b"Rx"))
+    channel = taken.text(tokens.start(rows, 2), tokens.end(rows, 2), max_bytes=3)
+    taken.number(tokens.start(rows, 2), tokens.end(rows, 2), base=10, max_digits=3)
+    number_at, number_end = tokens.start(rows, 3), tokens.end(rows, 3)
+    number_at = number_at + 2 * taken.is_word(number_at, number_at + 2, b"0x")
+    number = taken.number(number_at, number_end, base=16, max_digits=8)
+    extended = taken.is_word(tokens.start(rows, 4), tokens.end(rows, 4), b"x")
+    taken.must(extended | taken.is_word(tokens.start(rows, 4), tokens.end(rows, 4), b"s"))
+    taken.must(number <= np.where(extended, ID_MASK, 0x7FF))
+    length = taken.number(tokens.start(rows, 5), tokens.end(rows, 5), base=10, max_digits=2)
+    taken.must((length <= 8) & (tokens.count[rows] == _BUSMASTER_TOKENS + length))
+    data_at = tokens.starts[np.minimum(tokens.first[rows] + _BUSMASTER_TOKENS, len(tokens.starts) - 1)]
+    last = tokens.ends[np.minimum(tokens.first[rows] + _BUSMASTER_TOKENS + length - 1, len(tokens.ends) - 1)]
+    taken.must((length == 0) | (last == data_at + 3 * length - 1))
+    payload = taken.payload(data_at, length, step=3, max_bytes=8)
+    return rows_of(
+        taken,
+        columns={
+            "timestamp_ns": of_day + np.where(of_day < begins - _DAY_NS // 2, _DAY_NS, 0), "channel": "CAN" + channel,
+            "id": number, "extended": extended, "fd": False, "remote": False, "error": False, "rx": ~sent,
+            "length": length, "payload": payload, "raw_dlc": np.full(len(rows), -1, np.int64),
+        },
+    )  # fmt: skip
+
+
+_BUSMASTER_TOKENS: Final = 6
+"""Before the data bytes: time, direction, channel, identifier, type, DLC."""
 
 BUSMASTER: Final = TextDecoder("busmaster", rb"\*\*\*BUSMASTER", _busmaster)
 

@@ -5,7 +5,6 @@ expressions would read the same; all others are left to them. So it is never mor
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,14 +24,18 @@ _HEX[[*b"abcdef"]] = np.arange(10, 16)
 _DECIMAL: Final = np.full(256, 0xFF, np.uint8)
 _DECIMAL[[*b"0123456789"]] = np.arange(10)
 
+_BASE64: Final = np.full(256, 0xFF, np.uint8)
+"""Value of a digit of base64 (RFC 4648, table 1)."""
+_BASE64[[*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"]] = np.arange(64)
+
 _BLANK: Final = np.zeros(256, bool)
 _BLANK[[*b" \t\r\n"]] = True
 
 _PRINTED: Final = np.zeros(256, bool)
 _PRINTED[33:127] = True
 
-_MAX_DECIMALS: Final = 9
-"""Of a second: nanoseconds."""
+_DECIMALS: Final = (6, 3, 4, 5, 1, 2, 7, 8, 9)
+"""Numbers of decimals, the usual ones first."""
 
 MAX_WHOLE_DIGITS: Final = 10
 """Digits of whole seconds that are read here: until the year 2286."""
@@ -92,12 +95,15 @@ class Lines:
             found[np.searchsorted(self.starts, at, side="right") - 1] = True
         return found
 
-    def tokens(self) -> "Tokens":
-        """Return the tokens of all lines: what stands between spaces, tabs and carriage returns."""
-        blank = self.buffer <= ord(" ")
-        controls = np.count_nonzero(self.buffer < ord(" "))
-        if controls != sum(np.count_nonzero(self.buffer == byte) for byte in b"\t\r\n"):
-            blank = _BLANK[self.buffer]
+    def tokens(self, separator: str = "") -> "Tokens":
+        """Return the tokens of all lines: what stands between spaces and tabs, or between single separators."""
+        if separator:
+            blank = np.isin(self.buffer, np.frombuffer(f"{separator}\r\n".encode(), np.uint8))
+        else:
+            blank = self.buffer <= ord(" ")
+            controls = np.count_nonzero(self.buffer < ord(" "))
+            if controls != sum(np.count_nonzero(self.buffer == byte) for byte in b"\t\r\n"):
+                blank = _BLANK[self.buffer]
         edge = np.flatnonzero(blank[1:] != blank[:-1]) + 1
         if not blank[0]:
             edge = np.concatenate([[0], edge])
@@ -176,29 +182,30 @@ class Taken:
         self.ok &= places.max(axis=0, initial=0) < base
         return value
 
-    def time_ns(self, start: I64, end: I64) -> I64:
-        """Return decimal seconds with a point as nanoseconds; leave lines that have another number of decimals than most."""
-        if not len(start):
-            return np.zeros(0, np.int64)
-        decimals = self._decimals(start, end)
-        if not decimals:
-            self.must(np.zeros(len(start), bool))
-            return np.zeros(len(start), np.int64)
-        self.must(end - start > decimals + 1)
-        point = np.maximum(end - 1 - decimals, 0)
-        self.must(self.byte(point) == ord("."))
-        whole = self.number(start, point, base=10, max_digits=MAX_WHOLE_DIGITS)
-        part = self.number(point + 1, end, base=10, max_digits=decimals)
-        self.must(whole < MAX_TIME_NS // 10**9)
-        return whole * 10**9 + part * 10 ** (9 - decimals)
+    def time_ns(self, start: I64, end: I64, *, digits: int = 9, points: bytes = b".") -> I64:
+        """Return decimal numbers with a point as nanoseconds; leave lines that have none, or more than nine decimals.
 
-    def _decimals(self, start: I64, end: I64) -> int:
-        """Return how many decimals most of some numbers have, 0 where none has from 1 to 9."""
-        seen: Counter[int] = Counter()
-        for row in range(0, len(start), max(1, len(start) // 32)):
-            text = self.lines.buffer[int(start[row]) : int(end[row])].tobytes()
-            seen[len(text) - 1 - text.rfind(b".") if b"." in text else 0] += 1
-        return next((n for n, _ in seen.most_common() if 1 <= n <= _MAX_DECIMALS), 0)
+        Args:
+            start: Where the number starts.
+            end: Where it ends.
+            digits: Decimals that are a nanosecond: 9 of seconds, 6 of milliseconds.
+            points: What may stand as the decimal point.
+        """
+        decimals = np.zeros(len(start), np.int64)
+        left = np.arange(len(start))
+        for places in _DECIMALS:
+            at = end[left] - 1 - places
+            here = (at > start[left]) & np.isin(self.byte(np.maximum(at, 0)), np.frombuffer(points, np.uint8))
+            decimals[left[here]] = places
+            left = left[~here]
+            if not len(left):
+                break
+        self.must((decimals > 0) & (decimals <= digits))
+        point = np.maximum(end - 1 - decimals, 0)
+        whole = self.number(start, point, base=10, max_digits=MAX_WHOLE_DIGITS)
+        part = self.number(point + 1, end, base=10, max_digits=max(_DECIMALS))
+        self.must(whole < MAX_TIME_NS // 10**digits)
+        return whole * 10**digits + part * 10 ** np.maximum(digits - decimals, 0)
 
     def text(self, start: I64, end: I64, *, max_bytes: int) -> pl.Series:
         """Return printed ASCII characters; leave lines that have others, or more than `max_bytes`."""
@@ -210,6 +217,41 @@ class Taken:
             has = width > place
             self.ok &= ~has | _PRINTED[self.lines.buffer[np.where(has, start + place, 0)]]
         return as_text(binary_series(self.lines.buffer, start, np.minimum(np.maximum(width, 0), max_bytes)))
+
+    def is_word(self, start: I64, end: I64, *words: bytes) -> Flags:
+        """Return which tokens are one of some words of equal length."""
+        size = len(words[0])
+        found = rows_at(self.lines.buffer, start, size).view(f"S{size}").reshape(-1)
+        return (end - start == size) & np.isin(found, np.array(words))
+
+    def base64(self, start: I64, end: I64, *, max_bytes: int) -> tuple[pl.Series, I64]:
+        """Return data bytes in base64, and how many; leave lines that have others, or bits that belong to no byte."""
+        width = end - start
+        self.must((width >= 0) & (width % 4 == 0) & (width <= (max_bytes + 2) // 3 * 4))
+        wide = np.where(self.ok, width, 0)
+        length, starts = np.zeros(len(start), np.int64), np.zeros(len(start), np.int64)
+        parts: list[U8] = []
+        at = 0
+        for size in np.flatnonzero(np.bincount(wide, minlength=1)):
+            if size == 0:
+                continue
+            rows = np.flatnonzero(wide == size)
+            text = _turned(rows_at(self.lines.buffer, start[rows], int(size)))
+            pads = (text[-1] == ord("=")).astype(np.int64) + (text[-2:] == ord("=")).all(axis=0)
+            value = _BASE64[text]
+            value[-1][pads > 0] = 0
+            value[-2][pads > 1] = 0
+            whole = ~((pads == 1) & (value[-2] & 0b11 != 0)) & ~((pads == 2) & (value[-3] & 0b1111 != 0))
+            self.ok[rows] &= whole & (value.max(axis=0) < 64)
+            a, b, c, d = value[0::4], value[1::4], value[2::4], value[3::4]
+            made = np.empty((int(size) // 4 * 3, len(rows)), np.uint8)
+            made[0::3], made[1::3], made[2::3] = a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d
+            parts.append(_turned(made).reshape(-1))
+            starts[rows] = at + np.arange(len(rows)) * len(made)
+            length[rows] = len(made) - pads
+            at += len(parts[-1])
+        self.must(length <= max_bytes)
+        return binary_series(np.concatenate([*parts, np.zeros(PADDING, np.uint8)]), starts, length), length
 
     def payload(self, start: I64, length: I64, *, step: int, max_bytes: int) -> pl.Series:
         """Return data bytes of two hexadecimal digits each; leave lines that have others, or more than `max_bytes`.
