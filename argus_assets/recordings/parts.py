@@ -37,7 +37,12 @@ from argus_assets.recordings.reading import GuardedReader, open_recording
 from argus_assets.recordings.registry import BUILT_IN, DECODERS, Decoders
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS, NOTICE_KINDS, PROBLEMS, RECORDINGS
 
-READER_VERSION: Final = "4." + ".".join(f"{d.name}{d.version}" for d in DECODERS)
+_TABLES_VERSION: Final = 5
+"""Raised when the tables of a part change."""
+
+READER_VERSION: Final = (
+    f"{_TABLES_VERSION}." + sha256(".".join(f"{d.name}{d.version}" for d in DECODERS).encode()).hexdigest()[:8]
+)
 """Changes when any decoder or the tables change: parts of another version are not reused."""
 
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mcap.writer import Writer
 
@@ -101,6 +101,8 @@ def test_samples_are_looked_at_within_the_limits() -> None:
     )
 )
 @settings(max_examples=80, deadline=None)
+@example({"*": None})
+@example({"^.*$": 1, "a": 2, "*": {"*": 3}})
 def test_any_json_is_a_row_or_told(value: Any) -> None:
     batch, summary = read(recording([json.dumps(value).encode()]))
     assert batch.frames.height == 1

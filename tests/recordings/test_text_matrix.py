@@ -78,6 +78,10 @@ def asc_lines(draw: st.DrawFn) -> str:
     way = draw(st.sampled_from(["Rx", "Tx", "Rx", "TxRq", "rx", "Q"]))
     kind = draw(st.sampled_from(["d", "d", "d", "r", "D", "e"]))
     channel = draw(st.sampled_from(["1", "2", "12", "CANFD", "x", "0001"]))
+    if draw(st.integers(0, 2)) == 0:
+        flags = draw(st.sampled_from(["1 0", "0 0", "1 2", "Name 1 0", "1"]))
+        stated = draw(st.sampled_from([str(size), str(size), "64", "0"]))
+        return f"{draw(BLANK)}{time} CANFD   1 {way}   {ident:15} {flags} {code} {stated} {data}{tail}"
     return f"{draw(BLANK)}{time} {channel}  {ident:15} {way}   {kind} {code} {data}{tail}"
 
 

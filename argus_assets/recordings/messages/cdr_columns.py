@@ -215,7 +215,7 @@ def _wide_texts(walk: _Walk) -> pl.Series:
     for row, (at, n, may_be_wide) in enumerate(zip(walk.at.tolist(), length.tolist(), wide.tolist(), strict=True)):
         words = walk.buffer[at : at + 4 * n].tobytes() if may_be_wide else b""
         numbers = np.frombuffer(words, f"{walk.order}u4")
-        is_wide = bool(len(numbers) == n and (numbers <= _LAST_CHARACTER).all())
+        is_wide = bool(len(numbers) == n and ((numbers > 0) & (numbers <= _LAST_CHARACTER)).all())
         raw = words if is_wide else walk.buffer[at : at + 2 * n].tobytes()
         sizes[row] = 4 * n if is_wide else 2 * n
         encoding = ("utf-32-" if is_wide else "utf-16-") + ("le" if walk.order == "<" else "be")

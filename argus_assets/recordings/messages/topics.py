@@ -176,6 +176,11 @@ def _of_message(schema: str, definition: str, limits: Limits, *, is_ros1: bool =
     return _Read(decode, count_columns(fields) if empty.width else 0, (0 if is_ros1 else 4) + min_bytes(fields))
 
 
+def _selects_others(name: str) -> bool:
+    """Return whether polars takes a name for a pattern of columns: `*`, or an expression between `^` and `$`."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
 class _Names:
     """Names of columns, each only once and none too long."""
 
@@ -187,6 +192,8 @@ class _Names:
     def take(self, name: str) -> str:
         """Return a free name for a column of the table."""
         self.more(name)
+        if _selects_others(name):
+            name = f"_{name}"
         while name in self._taken:
             name += "_"
         self._taken.add(name)
@@ -357,8 +364,12 @@ def _untyped(schema: dict[str, Any]) -> str | None:
 def _json_columns(dtype: pl.Struct, value: pl.Expr, prefix: str, names: _Names) -> list[pl.Expr]:
     """Unfold structs into columns; `sec` with `nsec` or `nanosec` becomes a point in time."""
     columns: list[pl.Expr] = []
-    for field in dtype.fields:
-        of, name = value.struct.field(field.name), f"{prefix}{field.name}"
+    names_inside = [field.name for field in dtype.fields]
+    if any(map(_selects_others, names_inside)):
+        names_inside = [str(place) for place in range(len(names_inside))]
+        value = value.struct.rename_fields(names_inside)
+    for inside, field in zip(names_inside, dtype.fields, strict=True):
+        of, name = value.struct.field(inside), f"{prefix}{field.name}"
         if not isinstance(field.dtype, pl.Struct):
             columns.append(of.alias(names.take(name)))
             continue

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from argus_assets.recordings.can_errors import ERROR_BYTES, of_vector
-from argus_assets.recordings.columns import FD_LENGTHS, Flags
+from argus_assets.recordings.columns import FD_LENGTHS, I64, Flags
 from argus_assets.recordings.formats.text.dates import date_of
 from argus_assets.recordings.formats.text.lines import (
     COLUMNS,
@@ -19,7 +19,7 @@ from argus_assets.recordings.formats.text.lines import (
     hex_number,
     signed_ns,
 )
-from argus_assets.recordings.formats.text.matrix import Lines, Taken, rows_of
+from argus_assets.recordings.formats.text.matrix import Lines, Taken, Tokens, rows_of
 from argus_assets.recordings.formats.text.reader import TextDecoder, TextFormat
 
 _TIME: Final = r"^\s*(?P<sign>-)?(?P<s>\d*)(?:\.(?P<f>\d+))?\s+"
@@ -155,11 +155,56 @@ def _data(rows: pl.DataFrame, *, base: int, is_fd: bool) -> pl.DataFrame:
 
 
 def _fast(lines: Lines) -> tuple[Flags, pl.DataFrame]:
-    """Read lines such as `0.012345 1  123x  Rx   d 8 01 02 03 04 05 06 07 08  Length = …`: classic data frames, hexadecimal."""
-    tokens = lines.tokens()
-    rows = np.flatnonzero(tokens.count >= _TOKENS)
+    """Read data frames in hexadecimal, classic and FD."""
+    tokens, plain = lines.tokens(), ~lines.contain(b"errorframe")
+    is_fd = np.zeros(len(plain), bool)
+    several = np.flatnonzero(tokens.count > 1)
+    is_fd[several] = lines.buffer[tokens.start(several, 1)] | 0x20 == ord("c")
+    read, classic = _fast_classic(lines, tokens, np.flatnonzero(plain & ~is_fd & (tokens.count >= _TOKENS)))
+    read_fd, fd = _fast_fd(lines, tokens, np.flatnonzero(plain & is_fd & (tokens.count >= _FD_TOKENS)))
+    if fd.is_empty():
+        return read, classic
+    return read | read_fd, pl.concat([classic, fd]).sort("line")
+
+
+def _fast_fd(lines: Lines, tokens: Tokens, rows: I64) -> tuple[Flags, pl.DataFrame]:
+    """Read lines such as `0.012345 CANFD 1 Rx 123x 1 0 9 12 01 02 …`, without the name of a message."""
     taken = Taken(lines, rows)
-    taken.must(~lines.contain(b"errorframe")[rows])
+    time = taken.time_ns(tokens.start(rows, 0), tokens.end(rows, 0))
+    taken.must(taken.is_word(tokens.start(rows, 1), tokens.end(rows, 1), b"CANFD"))
+    channel = taken.text(tokens.start(rows, 2), tokens.end(rows, 2), max_bytes=3)
+    taken.number(tokens.start(rows, 2), tokens.end(rows, 2), base=10, max_digits=3)
+    sent = taken.is_word(tokens.start(rows, 3), tokens.end(rows, 3), b"Tx")
+    taken.must(sent | taken.is_word(tokens.start(rows, 3), tokens.end(rows, 3), b"Rx"))
+    number_at, ends = tokens.start(rows, 4), tokens.end(rows, 4)
+    extended = taken.byte(ends - 1) | 0x20 == ord("x")
+    number = taken.number(number_at, ends - extended, base=16, max_digits=8)
+    taken.must(number <= np.where(extended, ID_MASK, 0x7FF))
+    for flag in (5, 6):
+        taken.must(taken.is_word(tokens.start(rows, flag), tokens.end(rows, flag), b"0", b"1"))
+    code = taken.number(tokens.start(rows, 7), tokens.end(rows, 7), base=16, max_digits=1)
+    length = taken.number(tokens.start(rows, 8), tokens.end(rows, 8), base=10, max_digits=2)
+    # No data behind a DLC is a remote frame.
+    taken.must((length <= 64) & ((length > 0) | (code == 0)) & (tokens.count[rows] >= _FD_TOKENS + length))
+    data_at = tokens.starts[np.minimum(tokens.first[rows] + _FD_TOKENS, len(tokens.starts) - 1)]
+    payload = taken.payload(data_at, length, step=3, max_bytes=64)
+    return rows_of(
+        taken,
+        columns={
+            "timestamp_ns": time, "channel": "CAN" + channel, "id": number, "extended": extended, "fd": True,
+            "remote": False, "error": False, "rx": ~sent, "length": length, "payload": payload,
+            "raw_dlc": np.full(len(rows), -1, np.int64),
+        },
+    )  # fmt: skip
+
+
+_FD_TOKENS: Final = 9
+"""Before the data bytes: time, `CANFD`, channel, direction, identifier, BRS, ESI, DLC, length."""
+
+
+def _fast_classic(lines: Lines, tokens: Tokens, rows: I64) -> tuple[Flags, pl.DataFrame]:
+    """Read lines such as `0.012345 1  123x  Rx   d 8 01 02 03 04 05 06 07 08  Length = …`."""
+    taken = Taken(lines, rows)
     time = taken.time_ns(tokens.start(rows, 0), tokens.end(rows, 0))
     channel = taken.text(tokens.start(rows, 1), tokens.end(rows, 1), max_bytes=3)
     taken.number(tokens.start(rows, 1), tokens.end(rows, 1), base=10, max_digits=3)
