@@ -158,6 +158,28 @@ def write_dpkt(path: Path, s: Session, *, ng: bool) -> None:
             writer.writepkt(head + data.ljust(64 if fd else 8, b"\0"), ts=at / 1e9)
 
 
+def write_candump_output(path: Path, s: Session) -> None:
+    """As `candump -ta` prints."""
+    with path.open("w") as file:
+        for at, bus, can_id, extended, fd, data in rows(s):
+            size = f"[{len(data):02}]" if fd else f" [{len(data)}]"
+            name = f"{can_id:08X}" if extended else f"     {can_id:03X}"
+            file.write(f" ({at / 1e9:.6f})  can{bus}  {name}  {size}  {data.hex(' ').upper()}\n")
+
+
+def write_busmaster(path: Path, s: Session) -> None:
+    """As BUSMASTER logs classic frames; those of CAN FD are cut to eight bytes."""
+    with path.open("w") as file:
+        file.write(
+            "***BUSMASTER Ver 3.2.2***\n***HEX***\n***SYSTEM MODE***\n***START DATE AND TIME 20:11:2026 0:0:0:000***\n"
+        )
+        for at, bus, can_id, extended, _, data in rows(s):
+            tenths, part = divmod(at // 100_000, 10_000)
+            clock = f"{tenths // 3600 % 24}:{tenths // 60 % 60:02}:{tenths % 60:02}:{part:04}"
+            kind, bytes_of = "x" if extended else "s", data[:8]
+            file.write(f"{clock} Rx {bus + 1} 0x{can_id:03X} {kind} {len(bytes_of)} {bytes_of.hex(' ').upper()} \n")
+
+
 def write_all(folder: Path, frames: int) -> dict[str, Path]:
     import can
 
@@ -171,6 +193,10 @@ def write_all(folder: Path, frames: int) -> dict[str, Path]:
         "blf.blf": lambda p, s: write_python_can(p, s, can.BLFWriter),
         "candump.log": lambda p, s: write_python_can(p, s, can.CanutilsLogWriter),
         "asc.asc": lambda p, s: write_python_can(p, s, can.ASCWriter),
+        "candump-output.txt": write_candump_output,
+        "busmaster.log": write_busmaster,
+        "trc.trc": lambda p, s: write_python_can(p, s, can.TRCWriter),
+        "csv.csv": lambda p, s: write_python_can(p, s, can.CSVWriter),
         "pcap.pcap": lambda p, s: write_dpkt(p, s, ng=False),
         "pcapng.pcapng": lambda p, s: write_dpkt(p, s, ng=True),
     }
@@ -313,6 +339,9 @@ PEERS = {
     "blf": ["python-can"],
     "candump": ["python-can"],
     "asc": ["python-can"],
+    "trc": ["python-can"],
+    "csv": ["python-can"],
+    "busmaster": [],
     "pcap": ["dpkt"],
     "pcapng": ["dpkt"],
 }

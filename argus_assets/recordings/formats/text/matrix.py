@@ -98,7 +98,9 @@ class Lines:
     def tokens(self, separator: str = "") -> "Tokens":
         """Return the tokens of all lines: what stands between spaces and tabs, or between single separators."""
         if separator:
-            blank = np.isin(self.buffer, np.frombuffer(f"{separator}\r\n".encode(), np.uint8))
+            blank = self.buffer == ord(separator)
+            for byte in b"\r\n":
+                blank |= self.buffer == byte
         else:
             blank = self.buffer <= ord(" ")
             controls = np.count_nonzero(self.buffer < ord(" "))
@@ -195,7 +197,8 @@ class Taken:
         left = np.arange(len(start))
         for places in _DECIMALS:
             at = end[left] - 1 - places
-            here = (at > start[left]) & np.isin(self.byte(np.maximum(at, 0)), np.frombuffer(points, np.uint8))
+            byte = self.byte(np.maximum(at, 0))
+            here = (at > start[left]) & np.logical_or.reduce([byte == point for point in points])
             decimals[left[here]] = places
             left = left[~here]
             if not len(left):
@@ -221,8 +224,11 @@ class Taken:
     def is_word(self, start: I64, end: I64, *words: bytes) -> Flags:
         """Return which tokens are one of some words of equal length."""
         size = len(words[0])
-        found = rows_at(self.lines.buffer, start, size).view(f"S{size}").reshape(-1)
-        return (end - start == size) & np.isin(found, np.array(words))
+        found = np.zeros(len(start), bool)
+        places = [self.lines.buffer[start + place] for place in range(size)]
+        for word in words:
+            found |= np.logical_and.reduce([places[n] == byte for n, byte in enumerate(word)])
+        return (end - start == size) & found
 
     def base64(self, start: I64, end: I64, *, max_bytes: int) -> tuple[pl.Series, I64]:
         """Return data bytes in base64, and how many; leave lines that have others, or bits that belong to no byte."""
