@@ -16,7 +16,7 @@ from argus_assets.recordings.channels import ChannelCounts
 from argus_assets.recordings.columns import rows_at
 from argus_assets.recordings.ethernet.doip import DoipReader, DoipTables
 from argus_assets.recordings.ethernet.segments import services_text
-from argus_assets.recordings.formats.forward import Block, ForwardDecoder, ForwardReader, Repeated
+from argus_assets.recordings.formats.forward import BLOCK_BYTES, Block, ForwardDecoder, ForwardReader, Repeated
 from argus_assets.recordings.formats.pcap import layout
 from argus_assets.recordings.formats.pcap.blocks import (
     Blocks,
@@ -29,7 +29,7 @@ from argus_assets.recordings.formats.pcap.blocks import (
 from argus_assets.recordings.formats.pcap.decode import DecodedPackets, decode_packets
 from argus_assets.recordings.formats.pcap.layout import BlockType, Order, struct_of
 from argus_assets.recordings.formats.pcap.packets import Interface, Packets, to_ns
-from argus_assets.recordings.formats.pcap.walk import BLOCKS, PACKETS, walk
+from argus_assets.recordings.formats.pcap.walk import BLOCKS, PACKETS, Records, Walk, walk
 from argus_assets.recordings.model import FrameBatch, Source, TopicKey
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
@@ -39,6 +39,8 @@ _MAX_SECTIONS: Final = 10_000
 """Sections of a pcapng file. One that was merged of several files has one of each."""
 _MAX_INTERFACES: Final = 65_536
 """Interfaces of a pcapng section. Each takes memory, whether or not packets of it follow."""
+_MIN_WALK_BYTES: Final = 64 * 1024
+"""Bytes in which records are followed at a time behind damage: more damage may be near, and what is behind it is followed again."""
 _WINDOWS: Final = (4096, 65_536, 1024**2)
 """Bytes that are searched at a time: the next record mostly is near."""
 _MAX_CANDIDATES: Final = 64
@@ -79,6 +81,7 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         self._counts = _Counts()
         self._unread: dict[str, int] = {}
         self._repairs = 0
+        self._walked_bytes = BLOCK_BYTES
         self._doip = DoipReader()
         self._doip_tables = DoipTables(budget)
         self._names: dict[str, int] = {}
@@ -100,6 +103,13 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         """Yield the packets of the file."""
         raise NotImplementedError
 
+    def _walk(self, place: int, order: Order, records: Records) -> Walk:
+        """Follow the records of the block in memory, as far as is worth it."""
+        found = walk(self._block.data, place, order, records, stop=place + self._walked_bytes)
+        # A record may be longer than that.
+        self._walked_bytes = max(min(2 * self._walked_bytes, BLOCK_BYTES), found.wanted_bytes)
+        return found
+
     def _cut(self, at: int, expected: str) -> None:
         self._problem(
             "truncated", expected, f"{max(self._size - at, 0)} bytes to the end of the file", at,
@@ -109,6 +119,7 @@ class CaptureReader(ForwardReader[DecodedPackets]):
     def _may_search(self, at: int) -> bool:
         """Return whether the next record may be searched once more, and report when not."""
         self._repairs += 1
+        self._walked_bytes = _MIN_WALK_BYTES
         if self._repairs == _MAX_REPAIRS + 1:
             self._problem(
                 "over_limit", f"at most {_MAX_REPAIRS:,} places that are damaged", "more", at,
@@ -240,7 +251,7 @@ class PcapReader(CaptureReader):
         while at < self._size:
             self._block.hold(at, layout.RECORD_BYTES)
             data, start = self._block.data, self._block.start
-            found = walk(data, at - start, self._order, PACKETS)
+            found = self._walk(at - start, self._order, PACKETS)
             packets, end = self._checked(data, start, found.places, interfaces)
             if packets is not None:
                 yield packets
@@ -284,6 +295,7 @@ class PcapReader(CaptureReader):
         count, go_on = len(places), None
         for index in np.flatnonzero(odd)[: max(0, _MAX_REPAIRS - self._looks)].tolist():
             self._looks += 1
+            self._walked_bytes = _MIN_WALK_BYTES
             at = start + int(places[index])
             end = at + layout.RECORD_BYTES + int(sizes[index])
             if index:
@@ -415,7 +427,7 @@ class PcapngReader(CaptureReader):
                             "The rest of the file was not read.",
                         )  # fmt: skip
                         return
-            found = walk(data, place, self._section.order, BLOCKS)
+            found = self._walk(place, self._section.order, BLOCKS)
             blocks = Blocks.of(data, start, found.places, self._section.order)
             usable = blocks.usable()
             if usable:
