@@ -5,7 +5,7 @@ Where a record states what cannot be, the next one that fits is searched.
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -14,8 +14,7 @@ import polars as pl
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.channels import ChannelCounts
 from argus_assets.recordings.columns import rows_at
-from argus_assets.recordings.ethernet.doip import DoipReader, DoipTables
-from argus_assets.recordings.ethernet.segments import services_text
+from argus_assets.recordings.ethernet.recorded import RecordedEthernet, renumbered
 from argus_assets.recordings.formats.forward import BLOCK_BYTES, Block, ForwardDecoder, ForwardReader, Repeated
 from argus_assets.recordings.formats.pcap import layout
 from argus_assets.recordings.formats.pcap.blocks import (
@@ -30,7 +29,7 @@ from argus_assets.recordings.formats.pcap.decode import DecodedPackets, decode_p
 from argus_assets.recordings.formats.pcap.layout import BlockType, Order, struct_of
 from argus_assets.recordings.formats.pcap.packets import Interface, Packets, to_ns
 from argus_assets.recordings.formats.pcap.walk import BLOCKS, PACKETS, Records, Walk, walk
-from argus_assets.recordings.model import FrameBatch, Source, TopicKey
+from argus_assets.recordings.model import FrameBatch, Source
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_REPAIRS: Final = 10_000
@@ -82,10 +81,7 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         self._unread: dict[str, int] = {}
         self._repairs = 0
         self._walked_bytes = BLOCK_BYTES
-        self._doip = DoipReader()
-        self._doip_tables = DoipTables(budget)
-        self._names: dict[str, int] = {}
-        self._services: dict[int, int] = {}
+        self._ethernet = RecordedEthernet(budget)
         self._is_over = False
 
     def _streams(self) -> Generator[Iterator[DecodedPackets]]:
@@ -136,14 +132,17 @@ class CaptureReader(ForwardReader[DecodedPackets]):
 
     def _take(self, decoded: DecodedPackets) -> tuple[FrameBatch, int]:
         summary, counts = self.summary, self._counts
-        frames, channels, typed = decoded.frames, decoded.channels, {}
-        if decoded.ethernet.segments or self._is_over:
-            frames, channels, typed = self._with_doip(decoded)
+        if self._is_over:
+            frames, channels, typed = self._ethernet.flush()
+        else:
+            frames, channels, typed = self._ethernet.merge(
+                decoded.frames, decoded.channels, decoded.packet, decoded.ethernet, decoded.names
+            )
         frames = self._channels.admit(frames, channels, at=decoded.at)
         if frames.height:
             numbers = pl.int_range(summary.frames, summary.frames + pl.len(), dtype=pl.UInt64)
             if typed:
-                typed = _renumbered(typed, frames.select(before="frame", frame=numbers))
+                typed = renumbered(typed, frames.select(before="frame", frame=numbers))
             frames = frames.with_columns(frame=numbers)
             times = frames["timestamp"].to_physical()
             summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
@@ -152,33 +151,10 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         summary.frames += frames.height
         counts.short.add(decoded.short, decoded.at)
         counts.cut.add(decoded.cut, decoded.at)
-        for name, count in (*decoded.unread.items(), *decoded.ethernet.unread.items()):
+        for name, count in decoded.unread.items():
             self._unread[name] = self._unread.get(name, 0) + count
-        for service, count in decoded.ethernet.services.items():
-            self._services[service] = self._services.get(service, 0) + count
         held_bytes = decoded.held_bytes + sum(len(segment.data) for segment in decoded.ethernet.segments)
         return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty(), typed), held_bytes
-
-    def _with_doip(
-        self, decoded: DecodedPackets
-    ) -> tuple[pl.DataFrame, dict[tuple[str, str], int], dict[TopicKey, pl.DataFrame]]:
-        """Return the frames with the messages of DoIP among them, in the order of their packets."""
-        for name in decoded.names:
-            self._names.setdefault(name, len(self._names))
-        ours = [self._names[name] for name in decoded.names]
-        segments = [segment._replace(channel=ours[segment.channel]) for segment in decoded.ethernet.segments]
-        messages = list(self._doip.flush() if self._is_over else self._doip.add(segments))
-        frames, typed = self._doip_tables.frames(messages, list(self._names))
-        channels = dict(decoded.channels)
-        for name, count in frames.group_by("channel").len().iter_rows():
-            channels[str(name), "message"] = int(count)
-        packet = np.concatenate([decoded.packet, np.array([m.packet for m in messages], np.int64)])
-        order = np.argsort(packet, kind="stable")
-        # Until they are counted, `frame` is the position among the messages, behind all frames of CAN.
-        first = decoded.frames.height
-        can = decoded.frames.with_columns(frame=pl.int_range(pl.len(), dtype=pl.UInt64))
-        merged = pl.concat([can, frames.with_columns(pl.col("frame") + first)])[order]
-        return merged, channels, {key: t.with_columns(pl.col("frame") + first) for key, t in typed.items()}
 
     def _finish(self) -> None:
         counts = self._counts
@@ -203,28 +179,10 @@ class CaptureReader(ForwardReader[DecodedPackets]):
             if found.count:
                 missing = found.count if lost is None else lost
                 self._problem(kind, expected, f"{found.count:,} {actual}", found.at, advice, missing)
-        for name, count in sorted(self._unread.items()):
-            self._problem("unsupported", "CAN and DoIP", f"{count:,} packets of {name}", 0, "They are not read.", 0)
-        if self._services:
-            self._problem(
-                "unsupported", "CAN and DoIP", f"SOME/IP: {', '.join(services_text(self._services))}", 0,
-                "Messages of these services are counted, not read.", 0,
-            )  # fmt: skip
-        for problem in self._doip.problems():
+        for problem in self._ethernet.problems(self._unread, "CAN and DoIP"):
             self._report(problem)
         self.summary.problems.sort(key=lambda p: p.offset or 0)
-        schemas = self._doip_tables.schemas
-        self.summary.channels = [replace(c, schema=schemas.get(c.channel, "")) for c in self._channels.summaries()]
-
-
-def _renumbered(typed: dict[TopicKey, pl.DataFrame], numbers: pl.DataFrame) -> dict[TopicKey, pl.DataFrame]:
-    """Return typed columns with the final numbers of their frames; rows of frames that were left out go with them."""
-    return {
-        key: table.rename({"frame": "before"})
-        .join(numbers, on="before", how="inner", maintain_order="left")
-        .select(table.columns)
-        for key, table in typed.items()
-    }
+        self.summary.channels = self._ethernet.with_schemas(self._channels.summaries())
 
 
 class PcapReader(CaptureReader):
