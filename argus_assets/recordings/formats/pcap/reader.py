@@ -46,8 +46,10 @@ _MAX_CANDIDATES: Final = 64
 """Places of a window that are tried: damage that looks like records everywhere is skipped by windows."""
 _CHAINED: Final = 2
 """Records that have to follow each other where reading resumes."""
-_CHAINED_ANYTIME: Final = 4
-"""The same where their time says nothing."""
+_CHAINED_ANYTIME: Final = 8
+"""The same where no time near theirs is known: bytes of packets that are alike may look like records for a while."""
+_MIN_CLOCK_S: Final = 978_307_200
+"""2001: what is earlier is a clock that was never set, or more likely bytes of a packet."""
 _MAX_STEP_S: Final = 7 * 86_400
 """Records of a capture are this near to each other in time: those where reading resumes have to be."""
 _DECODED_RATIO: Final = 6
@@ -63,6 +65,7 @@ class _Counts:
     untimed: Repeated = field(default_factory=Repeated)
     overlong: Repeated = field(default_factory=Repeated)
     unknown_interface: Repeated = field(default_factory=Repeated)
+    unread_interface: Repeated = field(default_factory=Repeated)
     short: Repeated = field(default_factory=Repeated)
     cut: Repeated = field(default_factory=Repeated)
     interfaces: Repeated = field(default_factory=Repeated)
@@ -162,7 +165,7 @@ class CaptureReader(ForwardReader[DecodedPackets]):
             ("over_limit", f"at most {_MAX_INTERFACES:,} interfaces of a section", counts.interfaces, "more",
              "Their packets were not read.", 0),
             ("bad_length", "packets that are no longer than on the wire", counts.repaired,
-             "records with other sizes", "They were read by their captured size.", 0),
+             "records with other sizes", "They were read up to the next record.", 0),
             ("bad_length", "packets that fit into their blocks", counts.overlong, "longer",
              "They were read as far as their blocks go.", 0),
             ("bad_length", f"packets of CAN with at least {layout.CAN_HEAD_BYTES} bytes", counts.short, "shorter",
@@ -174,7 +177,7 @@ class CaptureReader(ForwardReader[DecodedPackets]):
             ("assumed", "times of packets", counts.untimed, "simple packets, which have none",
              "They have the time of the packet before them.", 0),
             ("unknown_channel", "packets of interfaces that are described", counts.unknown_interface, "others",
-             "Their link type is not known; they were not read.", None),
+             "They were read as `unknown` where all interfaces have one link type.", counts.unread_interface.count),
         ):  # fmt: skip
             if found.count:
                 missing = found.count if lost is None else lost
@@ -194,7 +197,7 @@ class PcapReader(CaptureReader):
         self._unit_ns = 1000
         self._last_s: int | None = None
         self._looks = 0
-        self._is_adrift = False
+        self._tried = 0
 
     def _packets(self) -> Generator[Packets]:
         head = self._block.read(0, layout.PCAP_HEAD_BYTES)
@@ -226,11 +229,29 @@ class PcapReader(CaptureReader):
             rest = self._block.read(at, min(self._size - at, layout.RECORD_BYTES))
             if following is None and found.wanted_bytes and any(rest):
                 self._cut(at, f"{found.wanted_bytes} bytes of a record")
+            elif following is not None and (repaired := self._repaired(at, following)) is not None:
+                packets, _ = self._checked(repaired, at, np.zeros(1, np.int64), interfaces)
+                if packets is not None:
+                    yield packets
             else:
                 self._skipped(at, following, f"a header of {rest.hex(' ')}" if any(rest) else "zeros")
             if following is None:
                 return
             at = following
+
+    def _repaired(self, at: int, following: int) -> bytes | None:
+        """Return a record whose sizes were damaged, up to the next one; `None` where none starts at `at`."""
+        size = following - at - layout.RECORD_BYTES
+        if not 0 < size <= layout.MAX_PACKET_BYTES:
+            return None
+        data = self._block.read(at, layout.RECORD_BYTES + size)
+        seconds, fraction, _, original = struct_of(self._order, "4I").unpack_from(data)
+        is_near = seconds >= _MIN_CLOCK_S if self._last_s is None else abs(seconds - self._last_s) <= _MAX_STEP_S
+        if size != original and not (is_near and fraction * self._unit_ns < 10**9):
+            return None
+        self._counts.repaired.add(1, at)
+        sizes = struct_of(self._order, "2I").pack(size, size)
+        return data[: layout.RECORD_CAPTURED_AT] + sizes + data[layout.RECORD_BYTES :]
 
     def _checked(
         self, data: bytes, start: int, places: np.ndarray, interfaces: tuple[Interface, ...]
@@ -307,6 +328,7 @@ class PcapReader(CaptureReader):
             if len(head) < layout.RECORD_BYTES:
                 return False
             seconds, fraction, size, original = struct_of(self._order, "4I").unpack(head)
+            near_s = seconds if near_s is None else near_s
             if (
                 original <= 0
                 or size > original
@@ -320,16 +342,21 @@ class PcapReader(CaptureReader):
 
     def _next(self, at: int, end: int) -> int | None:
         """Return where the next sound record starts, from `at` up to before `end`."""
-        is_rest = end == self._size
-        if not is_rest or not self._is_adrift:
-            found = self._search(at, end, self._last_s, _CHAINED)
-            if found is not None or not is_rest or self._last_s is None:
+        if end < self._size:
+            return self._search(at, end, self._last_s, 1)
+        # By a time near the last one; where the clock was set, by a time that a clock has; by any. What found nothing in
+        # the rest of the file is not tried again.
+        for level, near_s, min_s in ((0, self._last_s, 0), (1, None, _MIN_CLOCK_S), (2, None, 1)):
+            if level < self._tried or (level == 0 and near_s is None):
+                continue
+            found = self._search(at, end, near_s, min_s)
+            if found is not None:
                 return found
-        # The clock was set in between. The rest is searched once only by a time that it may not have.
-        self._is_adrift = True
-        return self._search(at, end, None, _CHAINED_ANYTIME)
+            self._tried = level + 1
+        return None
 
-    def _search(self, at: int, end: int, near_s: int | None, depth: int) -> int | None:
+    def _search(self, at: int, end: int, near_s: int | None, min_s: int) -> int | None:
+        depth = _CHAINED_ANYTIME if near_s is None else _CHAINED
         windows = iter(_WINDOWS)
         window = next(windows)
         while at < end:
@@ -345,8 +372,7 @@ class PcapReader(CaptureReader):
                 & (sizes <= layout.MAX_PACKET_BYTES)
                 & (fractions * self._unit_ns < 10**9)
             )
-            if near_s is not None:
-                sound &= np.abs(seconds - near_s) <= _MAX_STEP_S
+            sound &= seconds >= min_s if near_s is None else np.abs(seconds - near_s) <= _MAX_STEP_S
             for place in np.flatnonzero(sound)[:_MAX_CANDIDATES].tolist():
                 if at + place < end and self._is_chained(at + place, near_s, depth):
                     return at + place
@@ -436,6 +462,7 @@ class PcapngReader(CaptureReader):
         counts.overlong.add(decoded.overlong, at)
         counts.untimed.add(decoded.untimed, at)
         counts.unknown_interface.add(decoded.unknown_interface, at)
+        counts.unread_interface.add(decoded.unread, at)
         if len(decoded.packets):
             self._last_ns = int(decoded.packets.times_ns[-1])
         return decoded.packets
