@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from argus_assets.recordings.chain import Chain
 from argus_assets.recordings.columns import I64
 from argus_assets.recordings.formats.pcap.layout import (
     BLOCK_HEAD_BYTES,
@@ -94,7 +95,7 @@ def walk(data: bytes, at: int, order: Order, records: Records, *, stop: int) -> 
     found: list[I64] = []
     slow: list[int] = []
     sizes: set[int] = set()
-    jumps: _Jumps | None = None
+    chain: Chain | None = None
     learned = 0
     wanted = 0
     stop = min(stop, len(data))
@@ -118,57 +119,24 @@ def walk(data: bytes, at: int, order: Order, records: Records, *, stop: int) -> 
             learned += 1
             sizes.add(records.fixed_bytes + size)
             if learned == _LEARNED and len(sizes) <= _MAX_SIZES and all(s % _ALIGNED == 0 for s in sizes):
-                jumps = _Jumps(data, at, order, records, sizes, stop)
-        if jumps is not None and (followed := jumps.follow(at)) is not None:
-            found += [np.array(slow, np.int64), followed[0]]
-            slow, at = [], followed[1]
+                chain = _usual(data, at, order, records, sizes, stop=stop)
+        run = None if chain is None else chain.run(at)
+        if run is not None:
+            found += [np.array(slow, np.int64), run[0]]
+            slow, at = [], run[1]
     found.append(np.array(slow, np.int64))
     return Walk(np.concatenate(found), at, wanted)
 
 
-class _Jumps:
-    """Places where records of the usual sizes may start, and which of them follows each.
-
-    Args:
-        data: Bytes of the file.
-        at: Where a record is known to start.
-        order: Byte order of the sizes.
-        records: How records follow each other.
-        sizes: The usual ones, of whole records.
-        stop: Where the records that are looked for end.
-    """
-
-    def __init__(  # noqa: PLR0917 - as `walk` has them
-        self, data: bytes, at: int, order: Order, records: Records, sizes: set[int], stop: int
-    ) -> None:
-        words = np.frombuffer(data, f"{order}u4", max(0, stop - at) // 4, at).astype(np.uint32)
-        parts = [np.zeros((2, 0), np.int64)]
-        if len(words) >= records.head_bytes // 4:
-            for size in sizes:
-                starts = at + 4 * np.flatnonzero(records.is_candidate(words, size - records.fixed_bytes))
-                parts.append(np.stack([starts, starts + size]))
-        found = np.concatenate(parts, axis=1)
-        found = found[:, found[1] <= stop]
-        self._places, self._ends = found[:, np.argsort(found[0])]
-        # Bytes of a packet may look like a record: such a place stands between a record and the next.
-        is_break = np.ones(len(self._places), np.bool_)
-        is_break[:-1] = self._ends[:-1] != self._places[1:]
-        self._breaks = np.flatnonzero(is_break)
-        ends = self._ends[self._breaks]
-        following = np.searchsorted(self._places, ends)
-        self._behind = np.where(np.append(self._places, -1)[following] == ends, following, -1)
-
-    def follow(self, at: int) -> tuple[I64, int] | None:
-        """Return the records from `at` on that follow each other, and where the last of them ends; `None` without any."""
-        index = int(np.searchsorted(self._places, at))
-        if index == len(self._places) or self._places[index] != at:
-            return None
-        runs: list[I64] = []
-        last = index
-        while index >= 0:
-            # The last place always is a break: nothing is known behind it.
-            of_run = int(np.searchsorted(self._breaks, index))
-            last = int(self._breaks[of_run])
-            runs.append(self._places[index : last + 1])
-            index = int(self._behind[of_run])
-        return np.concatenate(runs), int(self._ends[last])
+def _usual(data: bytes, at: int, order: Order, records: Records, sizes: set[int], *, stop: int) -> Chain:
+    """Return where records of the usual sizes may start, from `at` up to `stop`."""
+    words = np.frombuffer(data, f"{order}u4", max(0, stop - at) // 4, at).astype(np.uint32)
+    parts = [np.zeros((2, 0), np.int64)]
+    if len(words) >= records.head_bytes // 4:
+        for size in sizes:
+            starts = at + 4 * np.flatnonzero(records.is_candidate(words, size - records.fixed_bytes))
+            parts.append(np.stack([starts, starts + size]))
+    found = np.concatenate(parts, axis=1)
+    found = found[:, found[1] <= stop]
+    places, ends = found[:, np.argsort(found[0])]
+    return Chain(places, ends)
