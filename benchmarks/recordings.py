@@ -148,11 +148,11 @@ def write_dpkt(path: Path, s: Session, *, ng: bool) -> None:
 
     import dpkt
 
-    writer_of = dpkt.pcapng.Writer if ng else dpkt.pcap.Writer
     with path.open("wb") as file:
-        writer = writer_of(
-            file, **({"idb": dpkt.pcapng.InterfaceDescriptionBlockLE(linktype=227)} if ng else {"linktype": 227})
-        )
+        if ng:
+            writer = dpkt.pcapng.Writer(file, idb=dpkt.pcapng.InterfaceDescriptionBlockLE(linktype=227))
+        else:
+            writer = dpkt.pcap.Writer(file, linktype=227)
         for at, _, can_id, extended, fd, data in rows(s):
             head = struct.pack(">IBBxx", can_id | extended << 31, len(data), 4 * fd)
             writer.writepkt(head + data.ljust(64 if fd else 8, b"\0"), ts=at / 1e9)

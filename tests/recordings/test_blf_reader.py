@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from argus_assets.recordings.model import FrameBatch, Limits, RecordingSummary, concat_batches
 from argus_assets.recordings.reading import open_recording
 from argus_assets.recordings.schema import FRAMES
+from tests.support.ethernet_builder import Connection, diagnostic, ethernet
 
 Row = tuple[Any, ...]
 
@@ -259,10 +260,48 @@ def test_nested_containers_and_objects_outside_of_them() -> None:
 
 def test_other_buses_are_told() -> None:
     batch, summary = read(
-        log(obj(1, struct.pack("<HBBI8s", 1, 0, 1, 0x10, b"\1")), obj(71, bytes(40)), obj(120, bytes(40)))
+        log(obj(1, struct.pack("<HBBI8s", 1, 0, 1, 0x10, b"\1")), obj(93, bytes(40)), obj(22, bytes(40)))
     )
     assert batch.frames.height == 1
-    assert [(p.kind, p.actual) for p in summary.problems] == [("unsupported", "2 objects of Ethernet")]
+    assert [(p.kind, p.actual) for p in summary.problems] == [
+        ("unsupported", "1 objects of MOST"), ("unsupported", "1 objects of WLAN")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [71, 120, 121])
+def test_diagnostics_over_ip_stand_among_the_other_frames(kind: int) -> None:
+    def recorded(frame: bytes) -> bytes:
+        if kind == 71:
+            tag = frame[12:14] == b"\x81\0"
+            ethertype = int.from_bytes(frame[16:18] if tag else frame[12:14], "big")
+            payload = frame[18:] if tag else frame[14:]
+            head = frame[6:12] + struct.pack("<H", 3) + frame[:6]
+            return obj(
+                kind, head + struct.pack("<HHHHH8x", 0, ethertype, 0x8100 * tag, 5 * tag, len(payload)) + payload
+            )
+        return obj(kind, struct.pack("<HHHHQIHHII", 30, 0, 3, 0, 0, 0, 0, len(frame), 0, 0) + frame)
+
+    connection = Connection(vlans=(5,))
+    can_frame = obj(1, struct.pack("<HBBI8s", 1, 0, 1, 0x10, b"\1"))
+    spoken = [
+        *connection.open(), connection.send(diagnostic(0x0E00, 0x1010, "22F190")),
+        *connection.split(diagnostic(0x1010, 0x0E00, "62F190" + "41" * 17), 20, answer=True),
+        ethernet(bytes(28), 0x0806),
+    ]  # fmt: skip
+    batch, summary = read(log(*(part for frame in spoken for part in (recorded(frame), can_frame))))
+    assert [(p.kind, p.actual) for p in summary.problems] == [("unsupported", "1 packets of ARP")]
+    channels = batch.frames["channel"].cast(pl.String).to_list()
+    assert channels == ["CAN1"] * 3 + ["ETH3/doip", "CAN1", "CAN1", "ETH3/doip", "CAN1", "CAN1"]
+    ((key, table),) = batch.topics.items()
+    assert key == ("ETH3/doip", "doip/DiagnosticMessage")
+    assert table.drop("timestamp").rows() == [(3, 0x0E00, 0x1010, 0x22), (6, 0x1010, 0x0E00, 0x62)]
+    assert batch.frames["payload"][6] == bytes.fromhex("10100E0062F190") + b"A" * 17
+
+
+def test_ethernet_objects_that_are_too_short_are_told() -> None:
+    batch, summary = read(log(obj(71, bytes(8)), obj(120, bytes(32)), obj(120, b"")))
+    assert batch.frames.is_empty()
+    assert sum(int(p.actual.split()[0]) for p in summary.problems if p.kind == "unsupported") == 3
 
 
 def test_a_dlc_that_disagrees_with_the_length_is_told() -> None:

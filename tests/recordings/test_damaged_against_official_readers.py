@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import can
+import dpkt
 import polars as pl
 import pytest
 from mcap.reader import NonSeekingReader
@@ -24,6 +25,7 @@ Frame = tuple[int, int, bytes]
 """Time in the hour in steps of 10 µs (python-can takes the times of ASC as local), identifier or the number of the topic's message, and bytes."""
 
 _SUFFIXES = {"candump": ".log", "asc": ".asc", "csv": ".csv", "trc": ".trc", "blf": ".blf"}
+_CAPTURES = ("pcap-micro", "pcapng-two")
 _HOUR = 3600 * 10**5
 _SECONDS = 1.0
 """python-can may never end on a damaged file."""
@@ -51,7 +53,12 @@ def official(name: str, data: bytes, folder: Path) -> Counter[Frame]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if name.startswith("mcap"):
+            if name.startswith("pcap"):
+                reader = dpkt.pcapng.Reader if name.startswith("pcapng") else dpkt.pcap.Reader
+                for time, packet in reader(io.BytesIO(data)):
+                    can_id = int.from_bytes(packet[:4], "big")
+                    found[round(float(time) * 1e5) % _HOUR, can_id, bytes(packet[8 : 8 + packet[4]])] += 1
+            elif name.startswith("mcap"):
                 for _, _, message in NonSeekingReader(io.BytesIO(data)).iter_messages(log_time_order=False):
                     found[message.log_time // 10**4, 0, message.data] += 1
             else:
@@ -106,7 +113,7 @@ def ours(name: str, data: bytes) -> Counter[Frame]:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
-    "name", [n for n in sorted(seeds()) if n.startswith(("mcap", "mdf4", *_SUFFIXES)) and "zipped" not in n]
+    "name", [n for n in sorted(seeds()) if n.startswith(("mcap", "mdf4", *_SUFFIXES, *_CAPTURES)) and "zipped" not in n]
 )
 def test_no_fewer_right_frames_than_the_official_reader(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -263,6 +263,7 @@ def test_a_damaged_header_costs_few_frames_and_is_told(kind: str, record: int, o
     data[start + offset] = value
     _, summary = read(bytes(data))
     assert summary.frames >= 197
+    assert "reader_failed" not in kinds(summary)
     # A block whose type was damaged is one of that other type.
     if before != value and summary.frames < 200 and (kind == "pcap" or offset >= 4):
         assert summary.problems
@@ -307,10 +308,42 @@ def test_more_interfaces_than_a_section_may_have_are_told() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "_MAX_INTERFACES", 3)
         packets = [Packet(at(n), capture.socketcan(n, b""), interface=n) for n in range(6)]
-        _, summary = read(capture.pcapng(packets, [capture.interface() for _ in range(6)]))
-    assert summary.frames == 3
-    assert "over_limit" in kinds(summary)
-    assert summary.frames_lost == 3
+        batch, summary = read(capture.pcapng(packets, [capture.interface() for _ in range(6)]))
+    channels = batch.frames["channel"].cast(pl.String).to_list()
+    assert channels == ["pcap0", "pcap1", "pcap2", "unknown", "unknown", "unknown"]
+    assert sorted(kinds(summary)) == ["over_limit", "unknown_channel"]
+    assert summary.frames_lost == 0
+
+
+def test_more_sections_than_a_file_may_have_are_told() -> None:
+    from argus_assets.recordings.formats.pcap import reader
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_MAX_SECTIONS", 3)
+        _, summary = read(capture.pcapng(some(2)) * 5)
+    assert summary.frames == 6
+    assert kinds(summary) == ["over_limit"]
+
+
+@pytest.mark.parametrize("size", [0x02000010, 2**32 - 1, 0x210, 48])
+def test_a_captured_size_that_was_damaged_costs_no_frame(size: int) -> None:
+    packets = some(100)
+    data = bytearray(capture.pcap(packets))
+    data[24 + 32 * 50 + 8 : 24 + 32 * 50 + 12] = struct.pack("<I", size)
+    batch, summary = read(bytes(data))
+    assert batch.frames["arbitration_id"].to_list() == list(range(100))
+    assert kinds(summary) == ["bad_length"]
+
+
+def test_a_first_record_that_was_damaged_costs_itself_only() -> None:
+    """No time of the capture is known yet, and packets that are alike look like records at other places, too."""
+    for payload in (bytes(8), bytes([16, 0, 0, 0] * 2), bytes([1, 0, 0, 0, 16, 0, 0, 0])):
+        packets = [Packet(at(n), capture.socketcan(5, payload)) for n in range(100)]
+        data = bytearray(capture.pcap(packets))
+        data[24:40] = b"\0" * 8 + b"\xff" * 8
+        batch, _ = read(bytes(data))
+        assert batch.frames.height == 99
+        assert set(batch.frames["payload"]) == {payload}
 
 
 def test_workers_make_no_difference() -> None:

@@ -16,10 +16,11 @@ from argus_assets.recordings.drive import Drive
 from argus_assets.recordings.ethernet.doip import ADDRESSES_BYTES, DIAGNOSTIC_SCHEMA
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
-"""Bytes of a message that are read: lists of some ten thousand codes."""
-_BULK: Final = (0x36, 0x76)
-"""TransferData (ISO 14229-1, 14.5): software, of which only the head is looked at."""
-_BULK_BYTES: Final = 8
+"""Bytes that are read of an answer that holds a list: some ten thousand codes."""
+_LISTS: Final = (*range(0x41, 0x4B), 0x58, 0x59, 0x62)
+"""Answers that hold lists: OBD modes, codes of KWP2000 and UDS, and data by identifier."""
+_HEAD_BYTES: Final = 256
+"""Bytes that are read of other messages: of software that is transferred, only the head is looked at."""
 _IS_ANSWER: Final = 0x40
 _FUNCTIONAL: Final = range(0xE400, 0xF000)
 """Logical addresses of groups of ECUs (ISO 13400-2:2019, table 13)."""
@@ -64,7 +65,7 @@ def messages(drive: Drive, bounds: Bounds) -> Messages:
     ends = ends.head(limit).with_columns(pl.col("source_address", "target_address").cast(pl.Int64))
     channels = ends["channel"].unique().to_list()
     service = byte(ADDRESSES_BYTES)
-    size = pl.when(service.is_in(_BULK)).then(_BULK_BYTES).otherwise(MAX_MESSAGE_BYTES)
+    size = pl.when(service.is_in(_LISTS)).then(MAX_MESSAGE_BYTES).otherwise(_HEAD_BYTES)
     payloads = (
         drive.frames.filter(pl.col("kind") == "message", pl.col("channel").cast(pl.String).is_in(channels))
         .select(

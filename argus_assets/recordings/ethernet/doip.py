@@ -135,13 +135,13 @@ class _Buffer:
         data: The bytes.
         skip: Bytes to come of a message that is too long.
         is_lost: No message is known to start at the start of the data.
-        is_quiet: What is skipped was reported as a gap.
+        quiet_bytes: Skipped since a gap, which is reported itself; `None` where there was none.
     """
 
     data: bytearray = field(default_factory=bytearray)
     skip: int = 0
     is_lost: bool = False
-    is_quiet: bool = False
+    quiet_bytes: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -196,6 +196,7 @@ class DoipReader:
         if buffer is not None:
             self.lost += buffer.is_open
             self._buffered -= len(buffer.data)
+            self.skipped_bytes += buffer.quiet_bytes or 0  # no message followed
 
     def _datagram(self, segment: Segment) -> Generator[Message]:
         at, data = 0, segment.data
@@ -211,11 +212,12 @@ class DoipReader:
 
     def _stream(self, piece: Piece) -> Generator[Message]:
         buffer = self._buffers.setdefault(piece.stream, _Buffer())
-        if piece.is_after_gap:
+        if piece.is_after_gap or piece.is_first:
             self.lost += buffer.is_open
             self._buffered -= len(buffer.data)
             buffer.data.clear()
-            buffer.skip, buffer.is_lost, buffer.is_quiet = 0, True, True
+            buffer.skip, buffer.is_lost = 0, piece.is_after_gap
+            buffer.quiet_bytes = 0 if piece.is_after_gap else None
         skipped = min(buffer.skip, len(piece.data))
         buffer.skip -= skipped
         buffer.data += piece.data[skipped:]
@@ -227,10 +229,13 @@ class DoipReader:
                 following = _next_head(data, at + 1)
                 # The last bytes may be the start of a header.
                 end = len(data) - HEAD.size + 1 if following is None else following
-                self.skipped_bytes += 0 if buffer.is_quiet else end - at
+                if buffer.quiet_bytes is None:
+                    self.skipped_bytes += end - at
+                else:
+                    buffer.quiet_bytes += end - at
                 buffer.is_lost, at = following is None, end
                 continue
-            buffer.is_lost = buffer.is_quiet = False
+            buffer.is_lost, buffer.quiet_bytes = False, None
             kind, size = found
             end = at + HEAD.size + size
             if size > _MAX_PAYLOAD_BYTES:
@@ -249,7 +254,7 @@ class DoipReader:
             self.over_limit += 1
             self._buffered -= len(data)
             data.clear()
-            buffer.is_lost = buffer.is_quiet = True
+            buffer.is_lost, buffer.quiet_bytes = True, 0
 
     def _message(self, channel: int, kind: int, payload: bytes) -> Generator[Message]:
         table = _TABLES.get(PayloadType(kind)) if kind in _TYPES else None

@@ -10,7 +10,7 @@ from argus_assets.recordings.columns import I64, U8, Flags
 
 ETHERNET_HEADER: Final = -1
 """As the protocol of a packet: it starts with an Ethernet header, which says."""
-NO_PROTOCOL: Final = 0
+NO_PROTOCOL: Final = -2
 """As the protocol of a packet: it starts with an IP header, whose version says."""
 
 DOIP_PORT: Final = 13_400

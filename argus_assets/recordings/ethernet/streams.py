@@ -30,13 +30,15 @@ class Piece(NamedTuple):
         stream: Its number.
         channel: Of its segments.
         data: The bytes.
-        is_after_gap: Bytes before them are missing, or the connection is a new one.
+        is_after_gap: Bytes before them are missing.
+        is_first: They are the first of a connection, whose start was recorded.
     """
 
     stream: int
     channel: int
     data: bytes
     is_after_gap: bool
+    is_first: bool
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class _Stream:
         waiting: Early segments by their sequence number.
         waiting_bytes: Of them.
         is_after_gap: No byte followed the last gap yet.
-        last_ns: Time of its last segment.
+        is_first: No byte of the connection came yet.
     """
 
     number: int
@@ -57,7 +59,7 @@ class _Stream:
     waiting: dict[int, Segment] = field(default_factory=dict)
     waiting_bytes: int = 0
     is_after_gap: bool = True
-    last_ns: int = 0
+    is_first: bool = False
 
 
 @dataclass(slots=True)
@@ -89,11 +91,10 @@ class Streams:
                 yield from self._give_up(silent)
                 self.closed.append(silent.number)
         self._by_ends[ends] = stream  # the last one in the order of silence
-        stream.last_ns = segment.time_ns
         start = segment.sequence
         if segment.flags & SYN:
             yield from self._give_up(stream)
-            stream.next, stream.is_after_gap = (start + 1) % 2**32, True
+            stream.next, stream.is_after_gap, stream.is_first = (start + 1) % 2**32, False, True
             start = stream.next
         if segment.data or segment.missing:
             yield from self._place(stream, start, segment)
@@ -147,8 +148,8 @@ class Streams:
             self.repeated += 1
             return
         if data:
-            yield Piece(stream.number, segment.channel, data, stream.is_after_gap)
-            stream.is_after_gap = False
+            yield Piece(stream.number, segment.channel, data, stream.is_after_gap, stream.is_first)
+            stream.is_after_gap = stream.is_first = False
         stream.next = (stream.next + size) % 2**32
         lost = size - len(data)
         if lost:

@@ -91,11 +91,16 @@ FRAME_TYPES: Final = frozenset(
     }
 )  # fmt: skip
 """Objects that become frames."""
+ETHERNET_TYPES: Final = (
+    ObjectType.ETHERNET_FRAME,
+    ObjectType.ETHERNET_FRAME_EX,
+    ObjectType.ETHERNET_FRAME_FORWARDED,
+)
+"""Objects of Ethernet frames, whose diagnostic messages become frames."""
 UNREAD_BUSES: Final[dict[int, str]] = {
     ObjectType.MOST_SPY: "MOST", ObjectType.MOST_CTRL: "MOST", ObjectType.FLEXRAY_DATA: "FlexRay",
     ObjectType.FLEXRAY_CYCLE: "FlexRay", ObjectType.FLEXRAY_MESSAGE: "FlexRay", ObjectType.FR_RCVMESSAGE: "FlexRay",
-    ObjectType.ETHERNET_FRAME: "Ethernet", ObjectType.ETHERNET_FRAME_EX: "Ethernet",
-    ObjectType.ETHERNET_FRAME_FORWARDED: "Ethernet", ObjectType.WLAN_FRAME: "WLAN", ObjectType.MOST_PKT: "MOST",
+    ObjectType.WLAN_FRAME: "WLAN", ObjectType.MOST_PKT: "MOST",
     ObjectType.MOST_PKT2: "MOST", ObjectType.FR_RCVMESSAGE_EX: "FlexRay", ObjectType.AFDX_FRAME: "AFDX",
     ObjectType.KLINE_STATUSEVENT: "K-Line", ObjectType.CAN_XL_CHANNEL_FRAME: "CAN XL", ObjectType.CAN_XL_FRAME: "CAN XL",
 }  # fmt: skip
@@ -161,6 +166,24 @@ LIN_MESSAGE2: Final = np.dtype(
     [
         ("sof", "<u8"), ("baudrate", "<u4"), ("channel", "<u2"), ("_", "u1", 23), ("id", "u1"), ("dlc", "u1"),
         ("model", "u1"), ("times", "u1", 72), ("data", "u1", 8), ("crc", "<u2"), ("dir", "u1"),
+    ]
+)  # fmt: skip
+
+# ETHERNET_FRAME: source, channel, destination, direction, EtherType, VLAN tag (TPID, TCI), bytes of the payload,
+# reserved; the payload follows
+ETHERNET_FRAME: Final = np.dtype(
+    [
+        ("source", "u1", 6), ("channel", "<u2"), ("destination", "u1", 6), ("dir", "<u2"), ("type", "<u2"),
+        ("tpid", "<u2"), ("tci", "<u2"), ("length", "<u2"), ("_", "u1", 8),
+    ]
+)  # fmt: skip
+
+# ETHERNET_FRAME_EX and ETHERNET_FRAME_FORWARDED: length of this structure, flags, channel, hardware channel, duration in
+# ns, checksum, direction, bytes of the frame, handle, reserved; the frame follows from its destination address on
+ETHERNET_FRAME_EX: Final = np.dtype(
+    [
+        ("struct_length", "<u2"), ("flags", "<u2"), ("channel", "<u2"), ("hardware_channel", "<u2"),
+        ("duration", "<u8"), ("checksum", "<u4"), ("dir", "<u2"), ("length", "<u2"), ("handle", "<u4"), ("_", "<u4"),
     ]
 )  # fmt: skip
 

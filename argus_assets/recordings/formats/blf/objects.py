@@ -1,6 +1,6 @@
 """Objects of a BLF stream as arrays: where they are, which follow each other, and the frames that they hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -17,9 +17,10 @@ from argus_assets.recordings.columns import (
     empty_arrays,
     rows_at,
 )
+from argus_assets.recordings.ethernet.segments import ETHERNET_HEADER, Found, Frames, find_segments
 from argus_assets.recordings.formats.blf import layout
 from argus_assets.recordings.formats.blf.layout import BASE, ObjectType
-from argus_assets.recordings.schema import KINDS
+from argus_assets.recordings.schema import FRAMES, KINDS
 
 MAX_OBJECT_BYTES: Final = 16 * 1024**2
 PADDING_SEARCH: Final = 8
@@ -99,7 +100,16 @@ def find_objects(buffer: U8, breaks: I64) -> Objects:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Frames to be decoded: the bytes that hold them, their places and heads, and where in the file they are."""
+    """Frames to be decoded.
+
+    Attributes:
+        data: Bytes that hold them.
+        places: Of the objects in these, in their order.
+        heads: Of the objects.
+        start_ns: Time from which theirs count.
+        first: Number of the first frame.
+        at: Where in the file they are.
+    """
 
     data: bytes
     places: I64
@@ -120,6 +130,9 @@ class DecodedObjects:
         bad_times: Frames with an invalid time.
         at: Where in the file they are.
         held_bytes: Memory that their payloads keep.
+        objects: Number of the object of each frame.
+        ethernet: What objects of Ethernet frames hold.
+        names: Channels of these.
     """
 
     frames: pl.DataFrame
@@ -128,30 +141,72 @@ class DecodedObjects:
     bad_times: int
     at: int
     held_bytes: int
+    objects: I64
+    ethernet: Found = field(default_factory=Found)
+    names: list[str] = field(default_factory=list)
 
 
 def decode_objects(located: Located) -> DecodedObjects:
-    """Decode located objects into frames."""
-    data, places, heads, start_ns = located.data, located.places, located.heads, located.start_ns
-    n = len(places)
-    buffer = np.frombuffer(data + bytes(PADDING + layout.MAX_BODY_BYTES), np.uint8)
-    arrays = empty_arrays(n)
-    arrays.buffer = buffer
+    """Decode located objects into frames; those of Ethernet into segments."""
+    buffer = np.frombuffer(located.data + bytes(PADDING + layout.MAX_BODY_BYTES), np.uint8)
+    is_ethernet = np.isin(located.heads["type"], layout.ETHERNET_TYPES)
+    if not is_ethernet.any():
+        return _decode_frames(located, buffer, np.arange(len(located.places)))
+    others = np.flatnonzero(~is_ethernet)
+    decoded = _decode_frames(located, buffer, others)
+    decoded.ethernet, decoded.names = _find_ethernet(located, buffer, np.flatnonzero(is_ethernet))
+    return decoded
+
+
+def _times_ns(heads: np.ndarray, start_ns: int) -> tuple[I64, Flags]:
+    """Return the times of objects, and which of them are none."""
     stamps = heads["timestamp"]
     unit = np.where(heads["flags"] == layout.TIME_TEN_MICS, np.uint64(10_000), np.uint64(1))
-    bad_times = stamps > np.uint64(MAX_TIME_NS) // unit
-    arrays.timestamp_ns = start_ns + np.where(bad_times, 0, stamps * unit).astype(np.int64)
+    bad = stamps > np.uint64(MAX_TIME_NS) // unit
+    return start_ns + np.where(bad, 0, stamps * unit).astype(np.int64), bad
+
+
+def _bodies(places: I64, heads: np.ndarray) -> I64:
+    """Return where the bodies of objects start, behind both headers."""
+    return places + np.where(heads["header_version"] == 2, layout.HEADER_BYTES[2], layout.HEADER_BYTES[1])
+
+
+def _find_ethernet(located: Located, buffer: U8, rows: I64) -> tuple[Found, list[str]]:
+    """Find the segments in objects of Ethernet frames."""
+    heads = located.heads[rows]
+    bodies, ends = _bodies(located.places[rows], heads), located.places[rows] + heads["size"]
+    starts = np.minimum(bodies + layout.ETHERNET_FRAME.itemsize, ends)
+    raw = rows_at(buffer, bodies, layout.ETHERNET_FRAME.itemsize)
+    is_old = heads["type"] == ObjectType.ETHERNET_FRAME
+    old, new = (raw.view(t).reshape(-1) for t in (layout.ETHERNET_FRAME, layout.ETHERNET_FRAME_EX))
+    lengths = np.where(is_old, old["length"], new["length"]).astype(np.int64)
+    numbers, channel = np.unique(np.where(is_old, old["channel"], new["channel"]), return_inverse=True)
+    protocols = np.where(is_old, old["type"].astype(np.int64), ETHERNET_HEADER)
+    times, _ = _times_ns(heads, located.start_ns)
+    frames = Frames(
+        buffer, starts, np.minimum(lengths, ends - starts), protocols, times, channel.reshape(-1).astype(np.int64), rows
+    )
+    return find_segments(frames), [f"ETH{number}" for number in numbers.tolist()]
+
+
+def _decode_frames(located: Located, buffer: U8, rows: I64) -> DecodedObjects:
+    places, heads = located.places[rows], located.heads[rows]
+    n = len(places)
+    if not n:
+        return DecodedObjects(FRAMES.empty(), {}, 0, 0, located.at, 0, rows)
+    arrays = empty_arrays(n)
+    arrays.buffer = buffer
+    arrays.timestamp_ns, bad_times = _times_ns(heads, located.start_ns)
     arrays.is_rx = np.ones(n, np.bool_)
     channel = np.zeros(n, np.int64)
-    body_at = np.where(heads["header_version"] == 2, layout.HEADER_BYTES[2], layout.HEADER_BYTES[1])
+    body_at = _bodies(places, heads)
     ends = places + heads["size"]
     types = heads["type"]
     disagreeing = 0
     arrays.kind[:] = KINDS.index("can")
     for kind in np.unique(types).tolist():
-        rows = np.flatnonzero(types == kind)
-        bodies = places[rows] + body_at[rows]
-        disagreeing += _decode_type(kind, rows, bodies, ends[rows], arrays, channel)
+        of_type = np.flatnonzero(types == kind)
+        disagreeing += _decode_type(kind, of_type, body_at[of_type], ends[of_type], arrays, channel)
     lin = arrays.kind == KINDS.index("lin")
     numbers = np.unique(channel * 2 + lin)
     lookup = np.searchsorted(numbers, channel * 2 + lin)
@@ -160,7 +215,7 @@ def decode_objects(located: Located) -> DecodedObjects:
     counts = np.bincount(lookup, minlength=len(names)).tolist()
     by_channel = {(name, name[:3].lower()): count for name, count in zip(names, counts, strict=True)}
     frames = arrays.frame(located.first)
-    return DecodedObjects(frames, by_channel, disagreeing, int(bad_times.sum()), located.at, len(arrays.buffer))
+    return DecodedObjects(frames, by_channel, disagreeing, int(bad_times.sum()), located.at, len(arrays.buffer), rows)
 
 
 def _decode_type(  # noqa: PLR0917 - runs in a pool

@@ -18,6 +18,7 @@ import polars as pl
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.channels import ChannelCounts
 from argus_assets.recordings.columns import I64, U8, rows_at
+from argus_assets.recordings.ethernet.recorded import RecordedEthernet, renumbered
 from argus_assets.recordings.formats.blf import layout
 from argus_assets.recordings.formats.blf.containers import (
     GROUP_BYTES,
@@ -39,7 +40,7 @@ from argus_assets.recordings.formats.blf.objects import (
 )
 from argus_assets.recordings.formats.forward import Block, ForwardDecoder, ForwardReader, Repeated, grouped
 from argus_assets.recordings.model import FrameBatch, Source
-from argus_assets.recordings.schema import DIAGNOSTICS, LOGS
+from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_NESTING: Final = 4
 _MAX_FILE_HEAD: Final = 64 * 1024
@@ -97,6 +98,8 @@ class BlfReader(ForwardReader[DecodedObjects]):
         super().__init__(source, budget, name=name, version=version)
         self._block = Block(source, self._size)
         self._channels = ChannelCounts(budget)
+        self._ethernet = RecordedEthernet(budget)
+        self._is_over = False
         self._unread: dict[str, int] = {}
         self._numbered = 0
         self._objects = 0
@@ -111,6 +114,12 @@ class BlfReader(ForwardReader[DecodedObjects]):
         yield self._staged(
             self._located(self._pieces()), decode_objects, weight=lambda located: _DECODED_RATIO * len(located.data)
         )
+        yield map(self._left, [None])
+
+    def _left(self, _: None) -> DecodedObjects:
+        """Return what TCP streams still held at the end."""
+        self._is_over = True
+        return DecodedObjects(FRAMES.empty(), {}, 0, 0, self._size, 0, np.zeros(0, np.int64))
 
     # ------------------------------------------------------------------------------------------ the file
 
@@ -422,29 +431,37 @@ class BlfReader(ForwardReader[DecodedObjects]):
             if count and (kind == 0 or kind in layout.UNREAD_BUSES):
                 name = layout.UNREAD_BUSES.get(kind, "unknown types")
                 self._unread[name] = self._unread.get(name, 0) + count
-        frames = np.isin(heads["type"], list(layout.FRAME_TYPES))
-        count = int(frames.sum())
+        wanted = np.isin(heads["type"], [*layout.FRAME_TYPES, *layout.ETHERNET_TYPES])
+        count = int(wanted.sum())
         if not count:
             return None
         first = self._numbered
         self._numbered += count
-        return Located(data, places[frames], heads[frames], self._start_ns, first, at_file)
+        return Located(data, places[wanted], heads[wanted], self._start_ns, first, at_file)
 
     # ------------------------------------------------------------------------------------------ results
 
     def _take(self, decoded: DecodedObjects) -> tuple[FrameBatch, int]:
         summary = self.summary
-        frames = self._channels.admit(decoded.frames, decoded.channels, at=decoded.at)
+        merged, channels, typed = (
+            self._ethernet.flush()
+            if self._is_over
+            else self._ethernet.merge(
+                decoded.frames, decoded.channels, decoded.objects, decoded.ethernet, decoded.names
+            )
+        )
+        frames = self._channels.admit(merged, channels, at=decoded.at)
         if frames.height:
-            if int(frames["frame"][0]) != summary.frames or frames.height < decoded.frames.height:
+            if typed or int(frames["frame"][0]) != summary.frames or frames.height < merged.height:
                 numbers = pl.int_range(summary.frames, summary.frames + pl.len(), dtype=pl.UInt64)
+                typed = renumbered(typed, frames.select(before="frame", frame=numbers))
                 frames = frames.with_columns(frame=numbers)
             times = frames["timestamp"].to_physical()
             summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
         summary.frames += frames.height
         self._bad_times.add(decoded.bad_times, decoded.at)
         self._disagreeing.add(decoded.disagreeing, decoded.at)
-        return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty()), decoded.held_bytes
+        return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty(), typed), decoded.held_bytes
 
     def _finish(self) -> None:
         for kind, expected, found, actual, advice, lost in (
@@ -467,8 +484,10 @@ class BlfReader(ForwardReader[DecodedObjects]):
                 "bad_record", f"{self._claimed} objects, as the file's header says", f"{self._objects} read", 0,
                 "The difference was lost in the damage reported above.", missing,
             )  # fmt: skip
+        for problem in self._ethernet.problems({}, "CAN, LIN and DoIP"):
+            self._report(problem)
         self.summary.problems.sort(key=lambda p: p.offset or 0)
-        self.summary.channels = self._channels.summaries()
+        self.summary.channels = self._ethernet.with_schemas(self._channels.summaries())
 
 
 class BlfDecoder(ForwardDecoder):

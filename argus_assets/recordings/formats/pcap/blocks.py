@@ -1,7 +1,7 @@
 """Blocks of pcapng: interfaces with their options, and packets of the three kinds of packet blocks."""
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -167,7 +167,8 @@ class DecodedBlocks:
         bad_times: Packets whose time is none.
         untimed: Packets of blocks that have no time.
         overlong: Packets that do not fit into their block.
-        unknown_interface: Packets of interfaces that are not described, which are left out.
+        unknown_interface: Packets of interfaces that are not described.
+        unread: Those of them that are left out: the link types of the described ones differ.
     """
 
     packets: Packets
@@ -175,6 +176,7 @@ class DecodedBlocks:
     untimed: int
     overlong: int
     unknown_interface: int
+    unread: int
 
 
 def decode_blocks(blocks: Blocks, interfaces: tuple[Interface, ...], last_ns: int) -> DecodedBlocks | None:
@@ -221,6 +223,11 @@ def decode_blocks(blocks: Blocks, interfaces: tuple[Interface, ...], last_ns: in
     sizes = np.minimum(stated, room)
     overlong = int((stated > room).sum())
     known = interface < len(interfaces)
+    unknown = n - int(known.sum())
+    if unknown and len({i.link_type for i in interfaces}) == 1:
+        interface = np.where(known, interface, len(interfaces))
+        interfaces = (*interfaces, replace(interfaces[0], channel="unknown"))
+        known = np.ones(n, np.bool_)
     times = np.zeros(n, np.int64)
     bad_times = 0
     for number in np.unique(interface[known & ~is_simple]).tolist():
@@ -241,7 +248,7 @@ def decode_blocks(blocks: Blocks, interfaces: tuple[Interface, ...], last_ns: in
         blocks.data, starts[keep], sizes[keep], originals[keep], times[keep], interface[keep], directions[keep],
         interfaces, blocks.start + first,
     )  # fmt: skip
-    return DecodedBlocks(packets, bad_times, int(is_simple[keep].sum()), overlong + shorter, n - len(keep))
+    return DecodedBlocks(packets, bad_times, int(is_simple[keep].sum()), overlong + shorter, unknown, n - len(keep))
 
 
 def _directions(buffer: np.ndarray, at: I64, ends: I64, order: Order) -> I64:

@@ -5,7 +5,7 @@ Where a record states what cannot be, the next one that fits is searched.
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -14,9 +14,8 @@ import polars as pl
 from argus_assets.recordings.budget import Budget
 from argus_assets.recordings.channels import ChannelCounts
 from argus_assets.recordings.columns import rows_at
-from argus_assets.recordings.ethernet.doip import DoipReader, DoipTables
-from argus_assets.recordings.ethernet.segments import services_text
-from argus_assets.recordings.formats.forward import Block, ForwardDecoder, ForwardReader, Repeated
+from argus_assets.recordings.ethernet.recorded import RecordedEthernet, renumbered
+from argus_assets.recordings.formats.forward import BLOCK_BYTES, Block, ForwardDecoder, ForwardReader, Repeated
 from argus_assets.recordings.formats.pcap import layout
 from argus_assets.recordings.formats.pcap.blocks import (
     Blocks,
@@ -29,8 +28,8 @@ from argus_assets.recordings.formats.pcap.blocks import (
 from argus_assets.recordings.formats.pcap.decode import DecodedPackets, decode_packets
 from argus_assets.recordings.formats.pcap.layout import BlockType, Order, struct_of
 from argus_assets.recordings.formats.pcap.packets import Interface, Packets, to_ns
-from argus_assets.recordings.formats.pcap.walk import BLOCKS, PACKETS, walk
-from argus_assets.recordings.model import FrameBatch, Source, TopicKey
+from argus_assets.recordings.formats.pcap.walk import BLOCKS, PACKETS, Records, Walk, walk
+from argus_assets.recordings.model import FrameBatch, Source
 from argus_assets.recordings.schema import DIAGNOSTICS, FRAMES, LOGS
 
 _MAX_REPAIRS: Final = 10_000
@@ -39,14 +38,18 @@ _MAX_SECTIONS: Final = 10_000
 """Sections of a pcapng file. One that was merged of several files has one of each."""
 _MAX_INTERFACES: Final = 65_536
 """Interfaces of a pcapng section. Each takes memory, whether or not packets of it follow."""
+_MIN_WALK_BYTES: Final = 64 * 1024
+"""Bytes in which records are followed at a time behind damage: more damage may be near, and what is behind it is followed again."""
 _WINDOWS: Final = (4096, 65_536, 1024**2)
 """Bytes that are searched at a time: the next record mostly is near."""
 _MAX_CANDIDATES: Final = 64
 """Places of a window that are tried: damage that looks like records everywhere is skipped by windows."""
 _CHAINED: Final = 2
 """Records that have to follow each other where reading resumes."""
-_CHAINED_ANYTIME: Final = 4
-"""The same where their time says nothing."""
+_CHAINED_ANYTIME: Final = 8
+"""The same where no time near theirs is known: bytes of packets that are alike may look like records for a while."""
+_MIN_CLOCK_S: Final = 978_307_200
+"""2001: what is earlier is a clock that was never set, or more likely bytes of a packet."""
 _MAX_STEP_S: Final = 7 * 86_400
 """Records of a capture are this near to each other in time: those where reading resumes have to be."""
 _DECODED_RATIO: Final = 6
@@ -62,6 +65,7 @@ class _Counts:
     untimed: Repeated = field(default_factory=Repeated)
     overlong: Repeated = field(default_factory=Repeated)
     unknown_interface: Repeated = field(default_factory=Repeated)
+    unread_interface: Repeated = field(default_factory=Repeated)
     short: Repeated = field(default_factory=Repeated)
     cut: Repeated = field(default_factory=Repeated)
     interfaces: Repeated = field(default_factory=Repeated)
@@ -79,10 +83,8 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         self._counts = _Counts()
         self._unread: dict[str, int] = {}
         self._repairs = 0
-        self._doip = DoipReader()
-        self._doip_tables = DoipTables(budget)
-        self._names: dict[str, int] = {}
-        self._services: dict[int, int] = {}
+        self._walked_bytes = BLOCK_BYTES
+        self._ethernet = RecordedEthernet(budget)
         self._is_over = False
 
     def _streams(self) -> Generator[Iterator[DecodedPackets]]:
@@ -100,6 +102,13 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         """Yield the packets of the file."""
         raise NotImplementedError
 
+    def _walk(self, place: int, order: Order, records: Records) -> Walk:
+        """Follow the records of the block in memory, as far as is worth it."""
+        found = walk(self._block.data, place, order, records, stop=place + self._walked_bytes)
+        # A record may be longer than that.
+        self._walked_bytes = max(min(2 * self._walked_bytes, BLOCK_BYTES), found.wanted_bytes)
+        return found
+
     def _cut(self, at: int, expected: str) -> None:
         self._problem(
             "truncated", expected, f"{max(self._size - at, 0)} bytes to the end of the file", at,
@@ -109,6 +118,7 @@ class CaptureReader(ForwardReader[DecodedPackets]):
     def _may_search(self, at: int) -> bool:
         """Return whether the next record may be searched once more, and report when not."""
         self._repairs += 1
+        self._walked_bytes = _MIN_WALK_BYTES
         if self._repairs == _MAX_REPAIRS + 1:
             self._problem(
                 "over_limit", f"at most {_MAX_REPAIRS:,} places that are damaged", "more", at,
@@ -125,14 +135,17 @@ class CaptureReader(ForwardReader[DecodedPackets]):
 
     def _take(self, decoded: DecodedPackets) -> tuple[FrameBatch, int]:
         summary, counts = self.summary, self._counts
-        frames, channels, typed = decoded.frames, decoded.channels, {}
-        if decoded.ethernet.segments or self._is_over:
-            frames, channels, typed = self._with_doip(decoded)
+        if self._is_over:
+            frames, channels, typed = self._ethernet.flush()
+        else:
+            frames, channels, typed = self._ethernet.merge(
+                decoded.frames, decoded.channels, decoded.packet, decoded.ethernet, decoded.names
+            )
         frames = self._channels.admit(frames, channels, at=decoded.at)
         if frames.height:
             numbers = pl.int_range(summary.frames, summary.frames + pl.len(), dtype=pl.UInt64)
             if typed:
-                typed = _renumbered(typed, frames.select(before="frame", frame=numbers))
+                typed = renumbered(typed, frames.select(before="frame", frame=numbers))
             frames = frames.with_columns(frame=numbers)
             times = frames["timestamp"].to_physical()
             summary.cover(int(times.min()), int(times.max()))  # type: ignore[arg-type] # not empty
@@ -141,33 +154,10 @@ class CaptureReader(ForwardReader[DecodedPackets]):
         summary.frames += frames.height
         counts.short.add(decoded.short, decoded.at)
         counts.cut.add(decoded.cut, decoded.at)
-        for name, count in (*decoded.unread.items(), *decoded.ethernet.unread.items()):
+        for name, count in decoded.unread.items():
             self._unread[name] = self._unread.get(name, 0) + count
-        for service, count in decoded.ethernet.services.items():
-            self._services[service] = self._services.get(service, 0) + count
         held_bytes = decoded.held_bytes + sum(len(segment.data) for segment in decoded.ethernet.segments)
         return FrameBatch(frames, LOGS.empty(), DIAGNOSTICS.empty(), typed), held_bytes
-
-    def _with_doip(
-        self, decoded: DecodedPackets
-    ) -> tuple[pl.DataFrame, dict[tuple[str, str], int], dict[TopicKey, pl.DataFrame]]:
-        """Return the frames with the messages of DoIP among them, in the order of their packets."""
-        for name in decoded.names:
-            self._names.setdefault(name, len(self._names))
-        ours = [self._names[name] for name in decoded.names]
-        segments = [segment._replace(channel=ours[segment.channel]) for segment in decoded.ethernet.segments]
-        messages = list(self._doip.flush() if self._is_over else self._doip.add(segments))
-        frames, typed = self._doip_tables.frames(messages, list(self._names))
-        channels = dict(decoded.channels)
-        for name, count in frames.group_by("channel").len().iter_rows():
-            channels[str(name), "message"] = int(count)
-        packet = np.concatenate([decoded.packet, np.array([m.packet for m in messages], np.int64)])
-        order = np.argsort(packet, kind="stable")
-        # Until they are counted, `frame` is the position among the messages, behind all frames of CAN.
-        first = decoded.frames.height
-        can = decoded.frames.with_columns(frame=pl.int_range(pl.len(), dtype=pl.UInt64))
-        merged = pl.concat([can, frames.with_columns(pl.col("frame") + first)])[order]
-        return merged, channels, {key: t.with_columns(pl.col("frame") + first) for key, t in typed.items()}
 
     def _finish(self) -> None:
         counts = self._counts
@@ -175,7 +165,7 @@ class CaptureReader(ForwardReader[DecodedPackets]):
             ("over_limit", f"at most {_MAX_INTERFACES:,} interfaces of a section", counts.interfaces, "more",
              "Their packets were not read.", 0),
             ("bad_length", "packets that are no longer than on the wire", counts.repaired,
-             "records with other sizes", "They were read by their captured size.", 0),
+             "records with other sizes", "They were read up to the next record.", 0),
             ("bad_length", "packets that fit into their blocks", counts.overlong, "longer",
              "They were read as far as their blocks go.", 0),
             ("bad_length", f"packets of CAN with at least {layout.CAN_HEAD_BYTES} bytes", counts.short, "shorter",
@@ -187,33 +177,15 @@ class CaptureReader(ForwardReader[DecodedPackets]):
             ("assumed", "times of packets", counts.untimed, "simple packets, which have none",
              "They have the time of the packet before them.", 0),
             ("unknown_channel", "packets of interfaces that are described", counts.unknown_interface, "others",
-             "Their link type is not known; they were not read.", None),
+             "They were read as `unknown` where all interfaces have one link type.", counts.unread_interface.count),
         ):  # fmt: skip
             if found.count:
                 missing = found.count if lost is None else lost
                 self._problem(kind, expected, f"{found.count:,} {actual}", found.at, advice, missing)
-        for name, count in sorted(self._unread.items()):
-            self._problem("unsupported", "CAN and DoIP", f"{count:,} packets of {name}", 0, "They are not read.", 0)
-        if self._services:
-            self._problem(
-                "unsupported", "CAN and DoIP", f"SOME/IP: {', '.join(services_text(self._services))}", 0,
-                "Messages of these services are counted, not read.", 0,
-            )  # fmt: skip
-        for problem in self._doip.problems():
+        for problem in self._ethernet.problems(self._unread, "CAN and DoIP"):
             self._report(problem)
         self.summary.problems.sort(key=lambda p: p.offset or 0)
-        schemas = self._doip_tables.schemas
-        self.summary.channels = [replace(c, schema=schemas.get(c.channel, "")) for c in self._channels.summaries()]
-
-
-def _renumbered(typed: dict[TopicKey, pl.DataFrame], numbers: pl.DataFrame) -> dict[TopicKey, pl.DataFrame]:
-    """Return typed columns with the final numbers of their frames; rows of frames that were left out go with them."""
-    return {
-        key: table.rename({"frame": "before"})
-        .join(numbers, on="before", how="inner", maintain_order="left")
-        .select(table.columns)
-        for key, table in typed.items()
-    }
+        self.summary.channels = self._ethernet.with_schemas(self._channels.summaries())
 
 
 class PcapReader(CaptureReader):
@@ -225,7 +197,7 @@ class PcapReader(CaptureReader):
         self._unit_ns = 1000
         self._last_s: int | None = None
         self._looks = 0
-        self._is_adrift = False
+        self._tried = 0
 
     def _packets(self) -> Generator[Packets]:
         head = self._block.read(0, layout.PCAP_HEAD_BYTES)
@@ -240,7 +212,7 @@ class PcapReader(CaptureReader):
         while at < self._size:
             self._block.hold(at, layout.RECORD_BYTES)
             data, start = self._block.data, self._block.start
-            found = walk(data, at - start, self._order, PACKETS)
+            found = self._walk(at - start, self._order, PACKETS)
             packets, end = self._checked(data, start, found.places, interfaces)
             if packets is not None:
                 yield packets
@@ -257,11 +229,29 @@ class PcapReader(CaptureReader):
             rest = self._block.read(at, min(self._size - at, layout.RECORD_BYTES))
             if following is None and found.wanted_bytes and any(rest):
                 self._cut(at, f"{found.wanted_bytes} bytes of a record")
+            elif following is not None and (repaired := self._repaired(at, following)) is not None:
+                packets, _ = self._checked(repaired, at, np.zeros(1, np.int64), interfaces)
+                if packets is not None:
+                    yield packets
             else:
                 self._skipped(at, following, f"a header of {rest.hex(' ')}" if any(rest) else "zeros")
             if following is None:
                 return
             at = following
+
+    def _repaired(self, at: int, following: int) -> bytes | None:
+        """Return a record whose sizes were damaged, up to the next one; `None` where none starts at `at`."""
+        size = following - at - layout.RECORD_BYTES
+        if not 0 < size <= layout.MAX_PACKET_BYTES:
+            return None
+        data = self._block.read(at, layout.RECORD_BYTES + size)
+        seconds, fraction, _, original = struct_of(self._order, "4I").unpack_from(data)
+        is_near = seconds >= _MIN_CLOCK_S if self._last_s is None else abs(seconds - self._last_s) <= _MAX_STEP_S
+        if size != original and not (is_near and fraction * self._unit_ns < 10**9):
+            return None
+        self._counts.repaired.add(1, at)
+        sizes = struct_of(self._order, "2I").pack(size, size)
+        return data[: layout.RECORD_CAPTURED_AT] + sizes + data[layout.RECORD_BYTES :]
 
     def _checked(
         self, data: bytes, start: int, places: np.ndarray, interfaces: tuple[Interface, ...]
@@ -284,6 +274,7 @@ class PcapReader(CaptureReader):
         count, go_on = len(places), None
         for index in np.flatnonzero(odd)[: max(0, _MAX_REPAIRS - self._looks)].tolist():
             self._looks += 1
+            self._walked_bytes = _MIN_WALK_BYTES
             at = start + int(places[index])
             end = at + layout.RECORD_BYTES + int(sizes[index])
             if index:
@@ -337,6 +328,7 @@ class PcapReader(CaptureReader):
             if len(head) < layout.RECORD_BYTES:
                 return False
             seconds, fraction, size, original = struct_of(self._order, "4I").unpack(head)
+            near_s = seconds if near_s is None else near_s
             if (
                 original <= 0
                 or size > original
@@ -350,16 +342,21 @@ class PcapReader(CaptureReader):
 
     def _next(self, at: int, end: int) -> int | None:
         """Return where the next sound record starts, from `at` up to before `end`."""
-        is_rest = end == self._size
-        if not is_rest or not self._is_adrift:
-            found = self._search(at, end, self._last_s, _CHAINED)
-            if found is not None or not is_rest or self._last_s is None:
+        if end < self._size:
+            return self._search(at, end, self._last_s, 1)
+        # By a time near the last one; where the clock was set, by a time that a clock has; by any. What found nothing in
+        # the rest of the file is not tried again.
+        for level, near_s, min_s in ((0, self._last_s, 0), (1, None, _MIN_CLOCK_S), (2, None, 1)):
+            if level < self._tried or (level == 0 and near_s is None):
+                continue
+            found = self._search(at, end, near_s, min_s)
+            if found is not None:
                 return found
-        # The clock was set in between. The rest is searched once only by a time that it may not have.
-        self._is_adrift = True
-        return self._search(at, end, None, _CHAINED_ANYTIME)
+            self._tried = level + 1
+        return None
 
-    def _search(self, at: int, end: int, near_s: int | None, depth: int) -> int | None:
+    def _search(self, at: int, end: int, near_s: int | None, min_s: int) -> int | None:
+        depth = _CHAINED_ANYTIME if near_s is None else _CHAINED
         windows = iter(_WINDOWS)
         window = next(windows)
         while at < end:
@@ -375,8 +372,7 @@ class PcapReader(CaptureReader):
                 & (sizes <= layout.MAX_PACKET_BYTES)
                 & (fractions * self._unit_ns < 10**9)
             )
-            if near_s is not None:
-                sound &= np.abs(seconds - near_s) <= _MAX_STEP_S
+            sound &= seconds >= min_s if near_s is None else np.abs(seconds - near_s) <= _MAX_STEP_S
             for place in np.flatnonzero(sound)[:_MAX_CANDIDATES].tolist():
                 if at + place < end and self._is_chained(at + place, near_s, depth):
                     return at + place
@@ -415,7 +411,7 @@ class PcapngReader(CaptureReader):
                             "The rest of the file was not read.",
                         )  # fmt: skip
                         return
-            found = walk(data, place, self._section.order, BLOCKS)
+            found = self._walk(place, self._section.order, BLOCKS)
             blocks = Blocks.of(data, start, found.places, self._section.order)
             usable = blocks.usable()
             if usable:
@@ -466,6 +462,7 @@ class PcapngReader(CaptureReader):
         counts.overlong.add(decoded.overlong, at)
         counts.untimed.add(decoded.untimed, at)
         counts.unknown_interface.add(decoded.unknown_interface, at)
+        counts.unread_interface.add(decoded.unread, at)
         if len(decoded.packets):
             self._last_ns = int(decoded.packets.times_ns[-1])
         return decoded.packets

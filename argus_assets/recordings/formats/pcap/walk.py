@@ -10,11 +10,13 @@ from typing import Final
 
 import numpy as np
 
+from argus_assets.recordings.chain import Chain
 from argus_assets.recordings.columns import I64
 from argus_assets.recordings.formats.pcap.layout import (
     BLOCK_HEAD_BYTES,
     MAX_PACKET_BYTES,
     MIN_BLOCK_BYTES,
+    PCAPNG_MAGIC,
     RECORD_BYTES,
     RECORD_CAPTURED_AT,
     BlockType,
@@ -40,6 +42,7 @@ class Records:
         min_size: Smallest size.
         max_size: Largest size.
         step: What sizes are a multiple of.
+        ends_before: First bytes of a record with which another chain starts; none for no such record.
         is_candidate: Of words from some place on, and one size: where a record of that size may start.
     """
 
@@ -49,6 +52,7 @@ class Records:
     min_size: int
     max_size: int
     step: int
+    ends_before: bytes
     is_candidate: Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -63,9 +67,9 @@ def _is_block(words: np.ndarray, size: int) -> np.ndarray:
 MAX_BLOCK_BYTES: Final = 16 * 1024**2
 """Largest block: a packet of `MAX_PACKET_BYTES` with options, or secrets and names, which are far smaller."""
 
-PACKETS: Final = Records(RECORD_CAPTURED_AT, RECORD_BYTES, RECORD_BYTES, 0, MAX_PACKET_BYTES, 1, _is_record)
+PACKETS: Final = Records(RECORD_CAPTURED_AT, RECORD_BYTES, RECORD_BYTES, 0, MAX_PACKET_BYTES, 1, b"", _is_record)
 """Records of pcap."""
-BLOCKS: Final = Records(4, BLOCK_HEAD_BYTES, 0, MIN_BLOCK_BYTES, MAX_BLOCK_BYTES, 4, _is_block)
+BLOCKS: Final = Records(4, BLOCK_HEAD_BYTES, 0, MIN_BLOCK_BYTES, MAX_BLOCK_BYTES, 4, PCAPNG_MAGIC, _is_block)
 """Blocks of pcapng."""
 
 
@@ -76,7 +80,8 @@ class Walk:
     Attributes:
         places: Offset of each whole record.
         end: Where the last one ends.
-        wanted_bytes: Of the record at `end`, which is not whole; 0 where it states a size that no record has.
+        wanted_bytes: Of the record at `end`, which is not whole; 0 where it states a size that no record has, or another
+            chain starts.
     """
 
     places: I64
@@ -84,15 +89,17 @@ class Walk:
     wanted_bytes: int
 
 
-def walk(data: bytes, at: int, order: Order, records: Records) -> Walk:
-    """Follow records from `at` on, as far as they are whole."""
+def walk(data: bytes, at: int, order: Order, records: Records, *, stop: int) -> Walk:
+    """Follow records from `at` on, as far as they are whole in the data up to `stop`."""
     size_of = struct_of(order, "I").unpack_from
     found: list[I64] = []
     slow: list[int] = []
     sizes: set[int] = set()
-    jumps: _Jumps | None = None
+    chain: Chain | None = None
+    learned = 0
     wanted = 0
-    last = len(data) - records.head_bytes
+    stop = min(stop, len(data))
+    last = stop - records.head_bytes
     while True:
         if at > last:
             wanted = records.head_bytes
@@ -101,67 +108,35 @@ def walk(data: bytes, at: int, order: Order, records: Records) -> Walk:
         if not records.min_size <= size <= records.max_size or size % records.step:
             break
         end = at + records.fixed_bytes + size
-        if end > len(data):
+        if end > stop:
             wanted = end - at
+            break
+        if records.ends_before and (slow or found) and data.startswith(records.ends_before, at):
             break
         slow.append(at)
         at = end
-        if len(slow) < _LEARNED:
-            sizes.add(size)
-        elif jumps is None and len(slow) == _LEARNED and all((records.fixed_bytes + s) % _ALIGNED == 0 for s in sizes):
-            jumps = _Jumps.over(data, at, order, records, sizes)
-        if jumps is not None and len(slow) >= _LEARNED and jumps.has(at):
-            found.append(np.array(slow, np.int64))
-            slow = []
-            places, at = jumps.follow(at)
-            found.append(places)
+        if learned < _LEARNED:
+            learned += 1
+            sizes.add(records.fixed_bytes + size)
+            if learned == _LEARNED and len(sizes) <= _MAX_SIZES and all(s % _ALIGNED == 0 for s in sizes):
+                chain = _usual(data, at, order, records, sizes, stop=stop)
+        run = None if chain is None else chain.run(at)
+        if run is not None:
+            found += [np.array(slow, np.int64), run[0]]
+            slow, at = [], run[1]
     found.append(np.array(slow, np.int64))
     return Walk(np.concatenate(found), at, wanted)
 
 
-@dataclass(slots=True)
-class _Jumps:
-    """Places where records of the usual sizes may start, with where each of them ends."""
-
-    places: I64
-    ends: I64
-
-    @classmethod
-    def over(cls, data: bytes, at: int, order: Order, records: Records, sizes: set[int]) -> "_Jumps | None":
-        """Find them from `at` on; `None` where there are too many sizes."""
-        if len(sizes) > _MAX_SIZES:
-            return None
-        words = np.frombuffer(data, f"{order}u4", (len(data) - at) // 4, at).astype(np.uint32)
-        if len(words) < records.head_bytes // 4:
-            return None
-        starts = np.zeros(0, np.int64)
-        ends = np.zeros(0, np.int64)
+def _usual(data: bytes, at: int, order: Order, records: Records, sizes: set[int], *, stop: int) -> Chain:
+    """Return where records of the usual sizes may start, from `at` up to `stop`."""
+    words = np.frombuffer(data, f"{order}u4", max(0, stop - at) // 4, at).astype(np.uint32)
+    parts = [np.zeros((2, 0), np.int64)]
+    if len(words) >= records.head_bytes // 4:
         for size in sizes:
-            of_size = at + 4 * np.flatnonzero(records.is_candidate(words, size))
-            starts = np.concatenate([starts, of_size])
-            ends = np.concatenate([ends, of_size + records.fixed_bytes + size])
-        by_place = np.argsort(starts)
-        starts, ends = starts[by_place], ends[by_place]
-        whole = ends <= len(data)
-        return cls(starts[whole], ends[whole])
-
-    def has(self, at: int) -> bool:
-        index = int(np.searchsorted(self.places, at))
-        return index < len(self.places) and int(self.places[index]) == at
-
-    def follow(self, at: int) -> tuple[I64, int]:
-        """Return the records from `at` on that follow each other, and where the last of them ends."""
-        first = int(np.searchsorted(self.places, at))
-        places, ends = self.places[first:], self.ends[first:]
-        broken = np.flatnonzero(ends[:-1] != places[1:])
-        if not len(broken):
-            return places, int(ends[-1])
-        # Bytes of a packet may look like a record: step over them.
-        following = np.searchsorted(places, ends)
-        lands = np.append(places, -1)[following] == ends
-        steps, goes_on = following.tolist(), lands.tolist()
-        taken = [0]
-        while goes_on[taken[-1]]:
-            taken.append(steps[taken[-1]])
-        walked = np.array(taken, np.int64)
-        return places[walked], int(ends[walked[-1]])
+            starts = at + 4 * np.flatnonzero(records.is_candidate(words, size - records.fixed_bytes))
+            parts.append(np.stack([starts, starts + size]))
+    found = np.concatenate(parts, axis=1)
+    found = found[:, found[1] <= stop]
+    places, ends = found[:, np.argsort(found[0])]
+    return Chain(places, ends)
